@@ -1,0 +1,355 @@
+//! Whom to contact, when to form a cluster, which one to join.
+//!
+//! **Owns** the candidates of discovery, the vote (single-decree Paxos, both roles), the cluster id of this node,
+//! the records of merged clusters, and the memory that this node left.
+//!
+//! **Inputs** [`Input`]: answers of discovery, peers that came and went, messages, completed writes to disc, an
+//! operator's word, and whether a majority is in reach.
+//!
+//! **Outputs** [`Output`]: dials, messages, what must be on disc (before the messages that depend on it are given
+//! out), the cluster entered, what this node waits for.
+//!
+//! **Invariants** (checked by `check`): a promise never falls, and is on disc before it is answered; no ballot is
+//! used twice; a cluster id, once taken, changes only by a recorded merge or after `leave`; at most one join is
+//! under way; never joins itself.
+//!
+//! **Sources**: Lamport, *Paxos Made Simple* (2001), section 2; rules of section 8 of the design; schedules S1-1,
+//! S1-5, S1-12.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ClusterId, Endpoint, Incarnation, NodeId, NodeName};
+use crate::membership::{Record, Roster};
+use crate::view::Status;
+
+/// A number of a vote: never used twice, ordered.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Ballot {
+    /// Grows.
+    pub round: u64,
+    /// Who proposes.
+    pub node_id: NodeId,
+}
+
+/// What is voted on: the id of the cluster, and who votes in it first.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Proposal {
+    /// The new cluster.
+    pub cluster_id: ClusterId,
+    /// Its first members and voters: the nodes that promised, oldest first.
+    pub voters: Vec<NodeId>,
+}
+
+/// A candidate that discovery named.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// Its name.
+    pub name: NodeName,
+    /// Where it is dialled.
+    pub endpoint: Endpoint,
+}
+
+/// What happens when two formed clusters meet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Merge {
+    /// The younger one is absorbed where it holds no quorum rows.
+    #[default]
+    Empty,
+    /// Nothing moves; an operator decides.
+    Never,
+}
+
+/// How this node forms.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Names of the strategies, in order (`static`, `dns`, …), for words and metrics.
+    pub strategies: Vec<String>,
+    /// With `static`: the list that votes, this node's own name included, sorted. `None`: whoever is found votes.
+    pub electorate: Option<Vec<NodeName>>,
+    /// How many distinct nodes must vote; `None`: a majority of the distinct candidates listed so far, at least 2,
+    /// and 1 only after 30 s in which nobody else was ever listed.
+    pub expect: Option<u32>,
+    /// How long the answering candidates must have been the same. Not waited for once all of a static list answer.
+    pub settle: Duration,
+    /// What happens when two formed clusters meet.
+    pub merge: Merge,
+    /// Base port of the port rule.
+    pub base_port: u16,
+    /// `node.role` lets this node vote.
+    pub may_vote: bool,
+    /// Planted faults, for proving the harness. All off in production.
+    pub faults: Faults,
+}
+
+/// Faults put in on purpose, so that a test can show that the harness sees them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Faults {
+    /// Form by this node's own decision, without a vote.
+    pub form_alone: bool,
+    /// Answer before the promise is on disc.
+    pub promise_unsaved: bool,
+}
+
+/// What this room keeps on disc.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Saved {
+    /// Highest ballot promised.
+    pub promised: Option<Ballot>,
+    /// Highest ballot accepted, with its value.
+    pub accepted: Option<(Ballot, Proposal)>,
+    /// Highest round that this node ever used as a proposer.
+    pub last_round: u64,
+    /// The cluster that this node is in.
+    pub cluster_id: Option<ClusterId>,
+    /// First voters of that cluster, as chosen.
+    pub first_voters: Vec<NodeId>,
+    /// Merged clusters: younger → older.
+    pub merged: BTreeMap<ClusterId, ClusterId>,
+    /// This node left (`leave`): no strategy brings it back until `join` or `form`.
+    pub left: bool,
+}
+
+/// A message of this room.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Message {
+    /// What a node says as soon as a link is there, and whenever it changes: where it stands.
+    State {
+        /// Its cluster.
+        cluster_id: Option<ClusterId>,
+        /// Its status.
+        status: Status,
+        /// Whether it reaches a majority of its cluster's voters.
+        quorum: bool,
+        /// The list that it votes with; `None`: it votes with whoever is found.
+        electorate: Option<Vec<NodeName>>,
+        /// Its merged clusters.
+        merged: Vec<(ClusterId, ClusterId)>,
+        /// It left, or its strategy is manual and it waits for an operator: do not count it as a voter.
+        idle: bool,
+    },
+    /// Paxos 1a.
+    Prepare {
+        /// The ballot.
+        ballot: Ballot,
+        /// The proposer's list.
+        electorate: Option<Vec<NodeName>>,
+    },
+    /// Paxos 1b.
+    Promise {
+        /// The ballot promised.
+        ballot: Ballot,
+        /// What this acceptor accepted before.
+        accepted: Option<(Ballot, Proposal)>,
+    },
+    /// Paxos 2a.
+    Accept {
+        /// The ballot.
+        ballot: Ballot,
+        /// The value.
+        proposal: Proposal,
+        /// The proposer's list.
+        electorate: Option<Vec<NodeName>>,
+    },
+    /// Paxos 2b.
+    Accepted {
+        /// The ballot accepted.
+        ballot: Ballot,
+    },
+    /// No.
+    Nack {
+        /// The ballot that is refused.
+        ballot: Ballot,
+        /// Why.
+        why: NackReason,
+    },
+    /// The value was chosen.
+    Chosen {
+        /// The value.
+        proposal: Proposal,
+        /// The roster of the new cluster as the proposer starts it.
+        roster: Roster,
+    },
+    /// Let me in.
+    Join {
+        /// Who asks.
+        record: Record,
+        /// The cluster that it wants to join.
+        cluster_id: ClusterId,
+        /// The cluster that it comes from, where it was absorbed or an operator moved it.
+        from: Option<ClusterId>,
+    },
+    /// You are in.
+    Joined {
+        /// The roster, with the newcomer.
+        roster: Roster,
+        /// First voters of the cluster.
+        first_voters: Vec<NodeId>,
+    },
+    /// You are not, and why; `retry` says whether asking again can help.
+    NotJoined {
+        /// Why, in words.
+        why: String,
+        /// Whether to ask again.
+        retry: bool,
+    },
+}
+
+/// Why an acceptor refuses.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum NackReason {
+    /// It promised this higher ballot.
+    Promised(Ballot),
+    /// Its list differs.
+    ListDiffers(Option<Vec<NodeName>>),
+    /// It is in this cluster.
+    InCluster(ClusterId),
+    /// It takes no part (left, or no voter).
+    Idle,
+}
+
+/// What this room knows of a peer from its Hello.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Peer {
+    /// Which start of which node.
+    pub id: Incarnation,
+    /// Its name.
+    pub name: NodeName,
+    /// Where it is dialled.
+    pub endpoint: Endpoint,
+    /// Its cluster, as the Hello said.
+    pub cluster_id: Option<ClusterId>,
+}
+
+/// What comes in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// The node runs: begin.
+    Start,
+    /// Discovery answered.
+    Discovered {
+        /// Which strategy.
+        strategy: String,
+        /// Whom it named, or why it failed.
+        result: Result<Vec<Candidate>, String>,
+    },
+    /// A verified control connection to this incarnation is there.
+    Connected(Peer),
+    /// The last one went.
+    Disconnected {
+        /// Who.
+        id: Incarnation,
+    },
+    /// A dial failed.
+    DialFailed {
+        /// Where.
+        endpoint: Endpoint,
+        /// Why, in words.
+        why: String,
+    },
+    /// A message came.
+    Received {
+        /// From whom.
+        from: Incarnation,
+        /// What.
+        message: Message,
+    },
+    /// The write with this token is on disc.
+    Persisted {
+        /// The token.
+        token: u64,
+    },
+    /// Whether a majority of the voters of this node's cluster is in reach, and this node's status.
+    Standing {
+        /// The majority.
+        quorum: bool,
+        /// The status.
+        status: Status,
+    },
+    /// An admission that this room asked for: the roster with the newcomer, or why not.
+    Admitted {
+        /// Who asked.
+        id: Incarnation,
+        /// The result; the flag says whether asking again can help.
+        result: Result<Roster, (String, bool)>,
+    },
+    /// An operator: form a cluster of this node now.
+    Form,
+    /// An operator: go into the cluster of the node at this endpoint.
+    Join {
+        /// Its name.
+        name: NodeName,
+        /// Where.
+        endpoint: Endpoint,
+    },
+    /// This node left its cluster, or was removed from it.
+    Left {
+        /// Whether it is to stay outside until an operator says otherwise.
+        stay_out: bool,
+    },
+    /// The configuration was reloaded.
+    Reconfigure(Settings),
+}
+
+/// What goes out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// Ask all strategies now.
+    Discover,
+    /// A connection to this candidate is wanted.
+    Dial {
+        /// Where.
+        endpoint: Endpoint,
+    },
+    /// Send on the control link of this peer; dropped where there is none.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// Keep this room's [`Saved`] on disc, then say so with the token.
+    Persist {
+        /// The token.
+        token: u64,
+    },
+    /// This node's cluster is this one now (it is on disc): formed, joined, or merged into.
+    Entered {
+        /// The cluster.
+        cluster_id: ClusterId,
+        /// Its roster.
+        roster: Roster,
+        /// How: `formed`, `joined`, `merged`.
+        how: &'static str,
+        /// The evidence for the decision record.
+        lines: Vec<String>,
+    },
+    /// A newcomer asks to be admitted: check it, admit it, and answer with [`Input::Admitted`].
+    Admit {
+        /// Its record.
+        record: Record,
+    },
+    /// What this node waits for, in words; empty where it waits for nothing. Given when it changes.
+    Waits(String),
+    /// Another cluster that nothing moves with; `None` where it is gone from sight.
+    Conflict {
+        /// The other one.
+        other: ClusterId,
+        /// Who was met, and why nothing moves. `None`: over.
+        met: Option<(NodeName, String)>,
+    },
+    /// A join by an operator's word ended.
+    JoinDone(Result<ClusterId, String>),
+    /// Discovery fails (`Some`) or works again (`None`): said when it changes.
+    DiscoveryState {
+        /// Which strategy.
+        strategy: String,
+        /// Why it fails.
+        error: Option<String>,
+    },
+}

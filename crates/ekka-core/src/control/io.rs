@@ -1,0 +1,415 @@
+//! What `Control` and its shell say to each other.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::autocluster::{self, Candidate};
+use crate::decision::{Decision, DecisionId};
+use crate::event::Event;
+use crate::id::{ClusterId, Endpoint, Guid, NodeId, NodeName};
+use crate::membership;
+use crate::view::{Role, View};
+use crate::wire::{Hello, Refusal};
+
+/// A connection, numbered by the shell; never used twice in one process.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ConnId(pub u64);
+
+/// A command under way, numbered by the shell.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct RequestId(pub u64);
+
+/// The envelope of the control lane. New kinds are appended, never inserted.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Message {
+    /// Of the room membership.
+    Membership(membership::Message),
+    /// Of the room autocluster.
+    Autocluster(autocluster::Message),
+    /// Are you still this incarnation and alive? Asked of the older of two that claim one identity.
+    AreYouThere {
+        /// Tells answers apart.
+        nonce: u64,
+    },
+    /// Yes.
+    IAmHere {
+        /// The nonce that is answered.
+        nonce: u64,
+    },
+    /// This node must not go on as it is; the text says why.
+    Refused {
+        /// The reason, as [`crate::wire::RefusalReason::as_str`].
+        reason: String,
+        /// In words.
+        text: String,
+    },
+}
+
+/// What a node keeps on disc beside its identity (file `cluster.json`).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Saved {
+    /// The vote and the cluster.
+    pub formation: autocluster::Saved,
+    /// The roster.
+    pub roster: membership::Roster,
+    /// Largest start counter seen of each node, with the guid that had it: finds restored copies.
+    pub counters: BTreeMap<NodeId, (u64, Guid)>,
+}
+
+/// Who this node is, as read and raised under the lock of its data directory (file `node.json`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Who.
+    pub node_id: NodeId,
+    /// This start.
+    pub guid: Guid,
+    /// The start before.
+    pub previous_guid: Option<Guid>,
+    /// How often this directory was started.
+    pub start_counter: u64,
+    /// The name under which it was last started, where that was another.
+    pub renamed_from: Option<NodeName>,
+}
+
+/// Everything that `Control` starts with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Setup {
+    /// Who this node is.
+    pub identity: Identity,
+    /// Its name.
+    pub name: NodeName,
+    /// Where peers dial it.
+    pub endpoint: Endpoint,
+    /// Its role.
+    pub role: Role,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// The name that all nodes of the cluster share.
+    pub cluster_name: String,
+    /// Version of the software.
+    pub software: String,
+    /// How it forms.
+    pub formation: autocluster::Settings,
+    /// What was on disc.
+    pub saved: Saved,
+    /// Seed of its randomness.
+    pub seed: u64,
+    /// Planted faults, for proving the harness. All off in production.
+    pub faults: Faults,
+}
+
+/// Faults put in on purpose in the parts that meet here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Faults {
+    /// A down member is never contacted again.
+    pub no_recontact: bool,
+    /// A stale incarnation wins over a newer one.
+    pub stale_wins: bool,
+}
+
+/// Why a connection ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CloseCause {
+    /// The peer's side was reset or ended without goodbye.
+    Reset,
+    /// This node dropped it: nothing was heard for too long.
+    Silent,
+    /// It has a twin that is used instead.
+    Redundant,
+    /// The peer broke the protocol: frame, decoding, or a message out of place.
+    Garbage(String),
+    /// The queue towards the peer ran over: it does not read.
+    Stuck,
+    /// One side refused the other.
+    Refused(Refusal),
+    /// A newer incarnation of the peer took its place.
+    Superseded,
+    /// This node stops.
+    Stopping,
+    /// Its credentials are not trusted any more.
+    Credentials,
+}
+
+/// Why a dial came to nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DialError {
+    /// The host refused: no process listens there.
+    Refused,
+    /// No answer in time.
+    TimedOut,
+    /// The name could not be resolved.
+    Unresolved(String),
+    /// Any other error of the network, in the words of the system.
+    Network(String),
+    /// TLS or the HMAC challenge failed: cookie, cluster name or TLS mode differ.
+    Credentials(String),
+    /// The peer answered with a refusal.
+    Rejected(Refusal),
+    /// What answered does not speak the protocol.
+    Garbage(String),
+}
+
+impl core::fmt::Display for DialError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Refused => f.write_str("connection refused: no process listens there"),
+            Self::TimedOut => f.write_str("no answer in time"),
+            Self::Unresolved(text) => write!(f, "the name does not resolve: {text}"),
+            Self::Network(text) | Self::Credentials(text) => f.write_str(text),
+            Self::Rejected(refusal) => f.write_str(&refusal.text),
+            Self::Garbage(text) => write!(f, "what answers there does not speak ekka's protocol: {text}"),
+        }
+    }
+}
+
+/// What the shell tells `Control`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// The node runs: begin.
+    Start,
+    /// Both ends are verified and the peer said Hello. To be answered with one [`Output::Verdict`] for this
+    /// connection, at once or later. For a dialled connection the peer has accepted this node already.
+    Hello {
+        /// The connection (control lane; the shell takes care of others and of observers).
+        conn: ConnId,
+        /// What the peer said.
+        hello: Box<Hello>,
+        /// The peer's address, for words.
+        addr: String,
+        /// Where this node dialled, if it did.
+        dialed: Option<Endpoint>,
+    },
+    /// One frame of the control lane, on a connection that has its verdict.
+    Frame {
+        /// The connection.
+        conn: ConnId,
+        /// The body.
+        bytes: Vec<u8>,
+    },
+    /// The connection is no more. Given once for each connection whose Hello was given.
+    Closed {
+        /// The connection.
+        conn: ConnId,
+        /// Why.
+        cause: CloseCause,
+    },
+    /// A dial came to nothing before the Hello.
+    DialFailed {
+        /// Where.
+        endpoint: Endpoint,
+        /// Why.
+        error: DialError,
+    },
+    /// A strategy answered.
+    Discovered {
+        /// Which.
+        strategy: String,
+        /// Whom it named, or why it failed.
+        result: Result<Vec<Candidate>, String>,
+    },
+    /// All that [`Output::Persist`] gave up to this token is on disc.
+    Persisted {
+        /// The token.
+        token: u64,
+    },
+    /// An operator or the embedding program wants something.
+    Command {
+        /// For the reply.
+        id: RequestId,
+        /// What.
+        command: Command,
+    },
+}
+
+/// What `Control` tells the shell, to be started in this order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// The answer to [`Input::Hello`].
+    Verdict {
+        /// The connection.
+        conn: ConnId,
+        /// Accept with this node's Hello of this moment, or refuse in words.
+        verdict: Result<Box<Hello>, Refusal>,
+    },
+    /// Send a frame of the control lane.
+    Send {
+        /// On which connection.
+        conn: ConnId,
+        /// The body.
+        bytes: Vec<u8>,
+    },
+    /// Close a connection after what was sent on it.
+    Close {
+        /// Which.
+        conn: ConnId,
+        /// Why.
+        cause: CloseCause,
+    },
+    /// Dial once; the answer is a Hello or a failure. A dial of the same endpoint that is under way counts for both.
+    Dial {
+        /// Where.
+        endpoint: Endpoint,
+    },
+    /// Ask every strategy once.
+    Discover,
+    /// Write this to disc, then say so. A later one replaces one that is not yet written.
+    Persist {
+        /// Grows.
+        token: u64,
+        /// What.
+        saved: Box<Saved>,
+    },
+    /// The view changed.
+    Publish(Arc<View>),
+    /// Something happened.
+    Event(Event),
+    /// The answer to a command.
+    Reply {
+        /// Which command.
+        id: RequestId,
+        /// Its result.
+        result: Result<Reply, CommandError>,
+    },
+    /// This node ends here; nothing more is given out.
+    Stop(StopReason),
+}
+
+/// Why a node ends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StopReason {
+    /// It was told to, and has said goodbye.
+    Asked,
+    /// Somebody with the same identity runs, or another reason that forbids to go on. Exit code 1.
+    Refused(Refusal),
+    /// The directory was restored from an old copy: start again with a new node id.
+    Restored(String),
+}
+
+/// What an operator or the embedding program can want of `Control`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Command {
+    /// Form a cluster of this node now.
+    Form {
+        /// Only say what would happen.
+        plan: bool,
+    },
+    /// Go into the cluster of this node.
+    Join {
+        /// Its name.
+        name: NodeName,
+        /// Only say what would happen.
+        plan: bool,
+    },
+    /// Leave for good.
+    Leave {
+        /// Only say what would happen.
+        plan: bool,
+    },
+    /// Say goodbye and end; come back by itself.
+    Stop {
+        /// Who asked: `sigterm`, `command`, `api`.
+        by: String,
+        /// Only say what would happen.
+        plan: bool,
+    },
+    /// Send new work elsewhere.
+    Drain {
+        /// Only say what would happen.
+        plan: bool,
+    },
+    /// Take new work again.
+    Undrain {
+        /// Only say what would happen.
+        plan: bool,
+    },
+    /// Take a member that is down out for good.
+    ForceLeave {
+        /// Who: a name, or at least 6 hex digits of a node id.
+        node: String,
+        /// Do it although the member is up.
+        alive: bool,
+        /// Only say what would happen.
+        plan: bool,
+    },
+    /// The record of one decision.
+    Why {
+        /// Its id.
+        id: DecisionId,
+    },
+    /// The latest records of decisions, newest first.
+    Decisions {
+        /// At most so many.
+        last: u32,
+    },
+    /// Whether this node can stop without harm.
+    SafeToStop,
+    /// The configuration was reloaded.
+    Reconfigure {
+        /// The new tags.
+        tags: BTreeMap<String, String>,
+    },
+}
+
+/// The answer to a command.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Reply {
+    /// Done.
+    Done {
+        /// What was done, in words.
+        text: String,
+        /// The record behind `ekka why`.
+        decision: DecisionId,
+        /// The cluster that this node is in now.
+        cluster_id: Option<ClusterId>,
+    },
+    /// What would happen, line by line, and whether it would be refused.
+    Plan {
+        /// The lines.
+        plan: Vec<String>,
+        /// Why it would be refused.
+        refused: Option<String>,
+    },
+    /// One record.
+    Decision(Decision),
+    /// Records.
+    Decisions(Vec<Decision>),
+    /// Yes or no, and why not.
+    Answer {
+        /// The answer.
+        yes: bool,
+        /// Why not.
+        reasons: Vec<String>,
+    },
+}
+
+/// Why a command was not done.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// It makes no sense here (state or argument). Nothing was changed.
+    #[error("{0}")]
+    Refused(String),
+    /// No such node, or no such record.
+    #[error("{0}")]
+    NotFound(String),
+    /// The text names more than one node.
+    #[error("`{text}` may be any of {candidates:?}: write more of it")]
+    Ambiguous {
+        /// What was given.
+        text: String,
+        /// Whom it may mean.
+        candidates: Vec<String>,
+    },
+    /// It was begun, and failed.
+    #[error("{0}")]
+    Failed(String),
+    /// The node stops or has stopped.
+    #[error("the node is stopping")]
+    Stopping,
+}

@@ -1,0 +1,105 @@
+//! The records behind `ekka why`: what was decided, by which rule, on which evidence.
+//!
+//! Owns: the bounded list of decisions of this incarnation. Invariants: ids grow; never more than
+//! [`DECISIONS_KEPT`] records and [`EVIDENCE_MAX`] lines each.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{DECISIONS_KEPT, EVIDENCE_MAX};
+use crate::time::Wall;
+
+/// The number of a decision of one incarnation, written `d-1f`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct DecisionId(pub u64);
+
+impl fmt::Display for DecisionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "d-{:06x}", self.0)
+    }
+}
+
+impl FromStr for DecisionId {
+    type Err = core::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        u64::from_str_radix(text.strip_prefix("d-").unwrap_or(text), 16).map(Self)
+    }
+}
+
+impl Serialize for DecisionId {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for DecisionId {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// One decision with its evidence.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Decision {
+    /// Its id.
+    pub id: DecisionId,
+    /// When, by this node's wall clock.
+    pub time: Wall,
+    /// What kind: `form`, `join`, `admit`, `refuse`, `down`, `up`, `remove`, `merge`, `leave`, `stop`, `command`.
+    pub kind: String,
+    /// What was decided, in one sentence.
+    pub what: String,
+    /// The rule applied, with the section of the design that states it.
+    pub rule: String,
+    /// Who saw what, and when.
+    pub evidence: Vec<String>,
+}
+
+/// The list of decisions.
+#[derive(Clone, Debug, Default)]
+pub struct Decisions {
+    last: u64,
+    kept: VecDeque<Decision>,
+}
+
+impl Decisions {
+    /// Adds a record and gives its id. Evidence above the limit is cut, and the cut is said.
+    pub fn record(
+        &mut self,
+        time: Wall,
+        kind: &str,
+        what: String,
+        rule: &str,
+        mut evidence: Vec<String>,
+    ) -> DecisionId {
+        if evidence.len() > EVIDENCE_MAX {
+            let left_out = evidence.len() - EVIDENCE_MAX + 1;
+            evidence.truncate(EVIDENCE_MAX - 1);
+            evidence.push(alloc::format!("and {left_out} more"));
+        }
+        self.last += 1;
+        let id = DecisionId(self.last);
+        if self.kept.len() == DECISIONS_KEPT {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(Decision { id, time, kind: kind.into(), what, rule: rule.into(), evidence });
+        id
+    }
+
+    /// The record with this id, while it is kept.
+    #[must_use]
+    pub fn get(&self, id: DecisionId) -> Option<&Decision> {
+        self.kept.iter().find(|d| d.id == id)
+    }
+
+    /// All records that are kept, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Decision> {
+        self.kept.iter()
+    }
+}

@@ -1,0 +1,172 @@
+//! What happened, for people and programs: one typed event, one line of the log, one line of `ekka events`.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::decision::DecisionId;
+use crate::id::{ClusterId, NodeId, NodeName};
+
+/// How bad it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// A change of state.
+    Info,
+    /// Degraded.
+    Warning,
+    /// A person must act.
+    Critical,
+}
+
+/// An event without its time and place, which the shell adds.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Event {
+    /// The record behind `ekka why`, where a decision caused it.
+    pub decision: Option<DecisionId>,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened. Serialises to the fields of its type (OPERATIONS section 5), without the type's name.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are the contract of OPERATIONS section 5 and named as there")]
+pub enum EventKind {
+    /// `node.starting`
+    NodeStarting { version: String },
+    /// `node.ready`
+    NodeReady { for_: String },
+    /// `node.not_ready`
+    NodeNotReady { for_: String, reasons: Vec<String> },
+    /// `node.stopping`
+    NodeStopping { by: String },
+    /// `node.stopped`
+    NodeStopped {},
+    /// `node.paused`
+    NodePaused { for_ms: u64 },
+    /// `node.renamed`
+    NodeRenamed { from: NodeName, to: NodeName },
+    /// `node.refused`: this node must not go on (duplicate identity, name conflict, removed, too old)
+    NodeRefused { reason: String, by: String },
+    /// `member.joining`
+    MemberJoining { name: NodeName, node_id: NodeId },
+    /// `member.up`
+    MemberUp { name: NodeName, node_id: NodeId },
+    /// `member.down`
+    MemberDown { name: NodeName, node_id: NodeId, evidence: String },
+    /// `member.stopped`
+    MemberStopped { name: NodeName, node_id: NodeId },
+    /// `member.leaving`
+    MemberLeaving { name: NodeName, node_id: NodeId },
+    /// `member.left`
+    MemberLeft { name: NodeName, node_id: NodeId },
+    /// `member.removed`
+    MemberRemoved { name: NodeName, node_id: NodeId, cause: String },
+    /// `member.conflict`
+    MemberConflict { name: NodeName, a: String, b: String },
+    /// `cluster.formed`
+    ClusterFormed { id: ClusterId, nodes: Vec<NodeName>, expect: u32 },
+    /// `cluster.waiting`
+    ClusterWaiting { waits: String },
+    /// `cluster.conflict`
+    ClusterConflict { other: ClusterId, met: NodeName, why: String },
+    /// `cluster.merged`
+    ClusterMerged { from: ClusterId, into: ClusterId },
+    /// `cluster.version`
+    ClusterVersion { from: String, to: String },
+    /// `leader.changed`
+    LeaderChanged { from: Option<NodeName>, to: Option<NodeName> },
+    /// `coordinator.changed`
+    CoordinatorChanged { from: Option<NodeName>, to: Option<NodeName> },
+    /// `partition.suspected`
+    PartitionSuspected { silent: Vec<NodeName> },
+    /// `partition.occurred`
+    PartitionOccurred { sides: Vec<Vec<NodeName>> },
+    /// `partition.partial`
+    PartitionPartial { links: Vec<(NodeName, NodeName)> },
+    /// `partition.ended`
+    PartitionEnded { for_ms: u64 },
+    /// `clock.offset`
+    ClockOffset { peer: NodeName, ms: i64 },
+    /// `credentials.rotated`
+    CredentialsRotated { step: String },
+    /// `handshake.refused`
+    HandshakeRefused { addr: String, reason: String, count: u64 },
+    /// `discovery.failing`
+    DiscoveryFailing { strategy: String, error: String },
+    /// `discovery.ok`
+    DiscoveryOk { strategy: String },
+    /// `config.reloaded`
+    ConfigReloaded { changed: Vec<String>, needs_restart: Vec<String> },
+}
+
+impl EventKind {
+    /// The dotted name of the type.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::NodeStarting { .. } => "node.starting",
+            Self::NodeReady { .. } => "node.ready",
+            Self::NodeNotReady { .. } => "node.not_ready",
+            Self::NodeStopping { .. } => "node.stopping",
+            Self::NodeStopped {} => "node.stopped",
+            Self::NodePaused { .. } => "node.paused",
+            Self::NodeRenamed { .. } => "node.renamed",
+            Self::NodeRefused { .. } => "node.refused",
+            Self::MemberJoining { .. } => "member.joining",
+            Self::MemberUp { .. } => "member.up",
+            Self::MemberDown { .. } => "member.down",
+            Self::MemberStopped { .. } => "member.stopped",
+            Self::MemberLeaving { .. } => "member.leaving",
+            Self::MemberLeft { .. } => "member.left",
+            Self::MemberRemoved { .. } => "member.removed",
+            Self::MemberConflict { .. } => "member.conflict",
+            Self::ClusterFormed { .. } => "cluster.formed",
+            Self::ClusterWaiting { .. } => "cluster.waiting",
+            Self::ClusterConflict { .. } => "cluster.conflict",
+            Self::ClusterMerged { .. } => "cluster.merged",
+            Self::ClusterVersion { .. } => "cluster.version",
+            Self::LeaderChanged { .. } => "leader.changed",
+            Self::CoordinatorChanged { .. } => "coordinator.changed",
+            Self::PartitionSuspected { .. } => "partition.suspected",
+            Self::PartitionOccurred { .. } => "partition.occurred",
+            Self::PartitionPartial { .. } => "partition.partial",
+            Self::PartitionEnded { .. } => "partition.ended",
+            Self::ClockOffset { .. } => "clock.offset",
+            Self::CredentialsRotated { .. } => "credentials.rotated",
+            Self::HandshakeRefused { .. } => "handshake.refused",
+            Self::DiscoveryFailing { .. } => "discovery.failing",
+            Self::DiscoveryOk { .. } => "discovery.ok",
+            Self::ConfigReloaded { .. } => "config.reloaded",
+        }
+    }
+
+    /// How bad it is.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::ClusterConflict { .. } | Self::NodeRefused { .. } => Severity::Critical,
+            Self::MemberDown { .. }
+            | Self::MemberConflict { .. }
+            | Self::PartitionSuspected { .. }
+            | Self::PartitionOccurred { .. }
+            | Self::PartitionPartial { .. }
+            | Self::PartitionEnded { .. }
+            | Self::NodePaused { .. }
+            | Self::NodeNotReady { .. }
+            | Self::ClockOffset { .. }
+            | Self::HandshakeRefused { .. }
+            | Self::DiscoveryFailing { .. } => Severity::Warning,
+            _ => Severity::Info,
+        }
+    }
+}
+
+impl From<EventKind> for Event {
+    fn from(kind: EventKind) -> Self {
+        Self { decision: None, kind }
+    }
+}

@@ -1,0 +1,138 @@
+//! Who is who: names, node ids, incarnations, cluster ids.
+//!
+//! A name says where a node is reached; it is not who the node is. A [`NodeId`] is who it is, a [`Guid`] which
+//! start of it, and both together an [`Incarnation`].
+
+mod name;
+
+pub use name::{Endpoint, Host, NameError, NodeName};
+
+use core::fmt;
+use core::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::{Builder, Uuid};
+
+use crate::time::Wall;
+
+macro_rules! uuid_newtype {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// The smallest value: below every real one.
+            pub const MIN: Self = Self(Uuid::nil());
+
+            /// Wraps 128 bits as they are.
+            #[must_use]
+            pub const fn from_u128(bits: u128) -> Self {
+                Self(Uuid::from_u128(bits))
+            }
+
+            /// The 128 bits.
+            #[must_use]
+            pub const fn as_u128(self) -> u128 {
+                self.0.as_u128()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                // The random tail tells values apart; the head of a UUIDv7 is the same for hours.
+                write!(f, "{}(…{:08x})", stringify!($name), self.0.as_u128() & 0xffff_ffff)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.parse().map(Self)
+            }
+        }
+    };
+}
+
+uuid_newtype! {
+    /// Who a node is: made once, kept in its data directory (UUIDv4).
+    NodeId
+}
+uuid_newtype! {
+    /// One start of a node (UUIDv7): the larger of the clock and one more than the last one on disc.
+    Guid
+}
+uuid_newtype! {
+    /// One cluster, for ever (UUIDv7). The smaller id is the older cluster.
+    ClusterId
+}
+
+impl NodeId {
+    /// Makes an id from 128 random bits.
+    #[must_use]
+    pub fn from_random(bits: u128) -> Self {
+        Self(Builder::from_random_bytes(bits.to_be_bytes()).into_uuid())
+    }
+}
+
+fn v7(wall: Wall, random: u128) -> Uuid {
+    let mut tail = [0u8; 10];
+    tail.copy_from_slice(&random.to_be_bytes()[6..]);
+    Builder::from_unix_timestamp_millis(wall.as_millis(), &tail).into_uuid()
+}
+
+impl Guid {
+    /// The guid of a new start: from `wall`, but always above `last`, the one before it on this disc.
+    ///
+    /// Where the clock is behind `last`, the result is `last` plus one, so guids of one node only grow.
+    #[must_use]
+    pub fn next(wall: Wall, random: u128, last: Option<Self>) -> Self {
+        let fresh = Self(v7(wall, random));
+        match last {
+            Some(last) if fresh <= last => Self::from_u128(last.as_u128().saturating_add(1)),
+            _ => fresh,
+        }
+    }
+}
+
+impl ClusterId {
+    /// Mints an id from the clock and 128 random bits.
+    #[must_use]
+    pub fn mint(wall: Wall, random: u128) -> Self {
+        Self(v7(wall, random))
+    }
+}
+
+/// One start of one node. Locks, rows, votes and sessions go by this, never by a name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Incarnation {
+    /// The node.
+    pub node_id: NodeId,
+    /// Its start.
+    pub guid: Guid,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guid_grows_although_the_clock_falls() {
+        let first = Guid::next(Wall::from_millis(1_000_000), 7, None);
+        let second = Guid::next(Wall::from_millis(5), 9, Some(first));
+        assert!(second > first);
+    }
+
+    #[test]
+    fn older_cluster_has_the_smaller_id() {
+        assert!(ClusterId::mint(Wall::from_millis(1), u128::MAX) < ClusterId::mint(Wall::from_millis(2), 0));
+    }
+}

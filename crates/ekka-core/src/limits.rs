@@ -1,0 +1,106 @@
+//! Every bound in one place, with the relations between them checked when this compiles.
+
+use core::time::Duration;
+
+/// Longest part of a node name before the `@`, in bytes.
+pub const NAME_PART_LEN_MAX: usize = 64;
+/// Longest host, in bytes (RFC 1035).
+pub const HOST_LEN_MAX: usize = 253;
+/// The port rule: digits that end a name count modulo this.
+pub const PORT_OFFSET_MODULO: u16 = 60_000;
+/// Default base port of the port rule.
+pub const BASE_PORT: u16 = 4370;
+
+/// Longest frame before a peer has been verified and has said Hello, in bytes.
+pub const HELLO_FRAME_MAX: usize = 64 * 1024;
+/// Longest frame of the control lane, in bytes.
+pub const CONTROL_FRAME_MAX: usize = 1024 * 1024;
+/// Longest frame of the bulk lane, in bytes: a value of 16 MiB with its key and head.
+pub const BULK_FRAME_MAX: usize = 17 * 1024 * 1024;
+/// Bytes that may wait for one peer on the control lane before the link counts as stuck.
+pub const CONTROL_QUEUE_MAX: usize = 4 * 1024 * 1024;
+/// Bytes that may wait for one peer on the bulk lane before senders wait.
+pub const BULK_QUEUE_MAX: usize = 20 * 1024 * 1024;
+
+/// Time from accept to a verified Hello; then the connection is closed.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for a dial, TCP connect and handshake together.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Half-open connections in all.
+pub const HALF_OPEN_MAX: usize = 256;
+/// Of these, kept for addresses of known members.
+pub const HALF_OPEN_RESERVED: usize = 64;
+/// Half-open connections of one source address (/64 for IPv6).
+pub const HALF_OPEN_PER_SOURCE: usize = 8;
+/// New connections a second of one source address.
+pub const ACCEPT_RATE_PER_SOURCE: u32 = 20;
+/// The same for loopback, where many nodes share an address.
+pub const HALF_OPEN_LOOPBACK: usize = 64;
+/// The same for loopback.
+pub const ACCEPT_RATE_LOOPBACK: u32 = 200;
+/// A refusal is logged once in this time for each address and reason.
+pub const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// Addresses and reasons that the refusal log remembers.
+pub const REFUSAL_LOG_ENTRIES: usize = 1024;
+
+/// Time between two heartbeats on a link.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(300);
+/// Silence after which a link is down, redialled, and an indirect probe is asked for.
+pub const LINK_SILENCE: Duration = Duration::from_millis(1_000);
+/// Silence, to this node and to everyone that it can ask, after which a member is down.
+pub const MEMBER_SILENCE: Duration = Duration::from_millis(2_400);
+/// The promise: a silent member is seen as down within this time.
+pub const DETECTION_TIME: Duration = Duration::from_secs(3);
+/// Up to this many members everybody sends heartbeats to everybody.
+pub const FULL_MESH_MAX: usize = 32;
+/// Beyond it each sends to this many neighbours on the ring.
+pub const RING_NEIGHBOURS: usize = 16;
+/// How often a down member is contacted again.
+pub const RECONTACT_INTERVAL: Duration = Duration::from_secs(1);
+/// After this long the interval grows to [`RECONTACT_SLOW_INTERVAL`].
+pub const RECONTACT_SLOW_AFTER: Duration = Duration::from_secs(600);
+/// How often a member that has long been down is contacted again.
+pub const RECONTACT_SLOW_INTERVAL: Duration = Duration::from_secs(5);
+/// Members of one cluster, known ones and remembered ones.
+pub const MEMBERS_MAX: usize = 4096;
+
+/// Clocks further apart than this give a warning.
+pub const CLOCK_WARN: Duration = Duration::from_millis(500);
+/// A node whose clock is further than this from the median of its peers does not become `up`.
+pub const CLOCK_REFUSE: Duration = Duration::from_secs(60);
+/// How often peers compare clocks.
+pub const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Candidates that one answer of a discovery may hold; more are cut off and said.
+pub const CANDIDATES_MAX: usize = 1024;
+/// How often discovery runs until all are up.
+pub const REDISCOVER_INTERVAL: Duration = Duration::from_secs(5);
+/// How often it runs once all are up.
+pub const REDISCOVER_SLOW_INTERVAL: Duration = Duration::from_secs(30);
+/// Settling time of the answering candidates for `static`.
+pub const SETTLE_STATIC: Duration = Duration::from_secs(1);
+/// Settling time for every other strategy.
+pub const SETTLE_OTHER: Duration = Duration::from_secs(3);
+/// Voters that one cluster has at most.
+pub const VOTERS_MAX: usize = 7;
+
+/// Events kept for `ekka events --last`.
+pub const EVENTS_KEPT: usize = 1024;
+/// Decision records kept in memory for `ekka why`.
+pub const DECISIONS_KEPT: usize = 1024;
+/// Evidence lines in one decision record.
+pub const EVIDENCE_MAX: usize = 64;
+/// Longest text that a peer may give as a reason, in bytes.
+pub const REASON_LEN_MAX: usize = 1024;
+
+const _: () = {
+    assert!(HELLO_FRAME_MAX < CONTROL_FRAME_MAX && CONTROL_FRAME_MAX < BULK_FRAME_MAX);
+    assert!(CONTROL_FRAME_MAX <= CONTROL_QUEUE_MAX && BULK_FRAME_MAX <= BULK_QUEUE_MAX);
+    assert!(HALF_OPEN_RESERVED < HALF_OPEN_MAX && HALF_OPEN_LOOPBACK < HALF_OPEN_MAX);
+    // A link must miss three heartbeats before it is down, and a member must be asked about in the rest.
+    assert!(HEARTBEAT_INTERVAL.as_millis() * 3 < LINK_SILENCE.as_millis());
+    assert!(LINK_SILENCE.as_millis() < MEMBER_SILENCE.as_millis());
+    assert!(MEMBER_SILENCE.as_millis() + HEARTBEAT_INTERVAL.as_millis() < DETECTION_TIME.as_millis());
+    assert!(CLOCK_WARN.as_millis() < CLOCK_REFUSE.as_millis());
+    assert!(RING_NEIGHBOURS < FULL_MESH_MAX);
+};

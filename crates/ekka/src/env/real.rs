@@ -1,0 +1,162 @@
+//! The world as it is: tokio's sockets, the system's clocks and randomness, a directory.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ekka_core::id::Host;
+use ekka_core::time::{Instant, Now, Wall};
+use ring::rand::{SecureRandom, SystemRandom};
+use rustix::fs::{FlockOperation, flock};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{BoxFuture, BoxStream, Clock, Disk, DiskGuard, Entropy, Env, Listener, Net};
+
+impl Env {
+    /// The real world, with the data in `data_dir` (made if absent).
+    ///
+    /// # Errors
+    /// The directory cannot be made.
+    pub fn real(data_dir: &Path) -> io::Result<Self> {
+        Ok(Self {
+            net: Arc::new(RealNet),
+            clock: Arc::new(RealClock),
+            entropy: Arc::new(RealEntropy),
+            disk: Arc::new(RealDisk::open(data_dir)?),
+            threads: true,
+        })
+    }
+}
+
+/// Tokio's TCP.
+#[derive(Debug)]
+pub struct RealNet;
+
+impl Listener for TcpListener {
+    fn accept(&self) -> BoxFuture<'_, io::Result<(BoxStream, SocketAddr)>> {
+        Box::pin(async move {
+            let (stream, addr) = Self::accept(self).await?;
+            stream.set_nodelay(true)?;
+            Ok((Box::new(stream) as BoxStream, addr))
+        })
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Self::local_addr(self)
+    }
+}
+
+impl Net for RealNet {
+    fn bind(&self, addr: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Listener>>> {
+        Box::pin(async move { Ok(Box::new(TcpListener::bind(addr).await?) as Box<dyn Listener>) })
+    }
+
+    fn connect(&self, addr: SocketAddr) -> BoxFuture<'_, io::Result<BoxStream>> {
+        Box::pin(async move {
+            let stream = TcpStream::connect(addr).await?;
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream) as BoxStream)
+        })
+    }
+
+    fn resolve<'a>(&'a self, host: &'a Host, port: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move {
+            match host {
+                Host::Ip(ip) => Ok(vec![SocketAddr::new(*ip, port)]),
+                Host::Dns(name) => Ok(tokio::net::lookup_host((name.as_str(), port)).await?.collect()),
+            }
+        })
+    }
+}
+
+/// `CLOCK_BOOTTIME`, which counts suspended time, and `CLOCK_REALTIME`.
+#[derive(Debug)]
+pub struct RealClock;
+
+impl Clock for RealClock {
+    fn now(&self) -> Now {
+        let boot = clock_gettime(ClockId::Boottime);
+        let nanos = u64::try_from(boot.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(boot.tv_nsec).unwrap_or(0);
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
+        Now { mono: Instant::from_nanos(nanos), wall: Wall::from_millis(u64::try_from(wall).unwrap_or(u64::MAX)) }
+    }
+}
+
+struct RealEntropy;
+
+impl Entropy for RealEntropy {
+    fn bits(&self) -> u128 {
+        let mut bytes = [0u8; 16];
+        SystemRandom::new().fill(&mut bytes).expect("the system gives random bytes");
+        u128::from_ne_bytes(bytes)
+    }
+}
+
+/// A directory of the file system.
+#[derive(Debug)]
+pub struct RealDisk {
+    dir: PathBuf,
+}
+
+impl RealDisk {
+    /// Opens a data directory; makes it, readable by its owner only, where it is absent.
+    ///
+    /// # Errors
+    /// It cannot be made or is no directory.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        use std::os::unix::fs::DirBuilderExt;
+        if !dir.is_dir() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        }
+        Ok(Self { dir: dir.to_owned() })
+    }
+}
+
+struct RealGuard {
+    _file: File,
+}
+
+impl DiskGuard for RealGuard {}
+
+impl Disk for RealDisk {
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.dir.join(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let aside = self.dir.join(format!("{name}.new"));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&aside, self.dir.join(name))?;
+        File::open(&self.dir)?.sync_all()
+    }
+
+    fn lock(&self) -> io::Result<Box<dyn DiskGuard>> {
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.dir.join("lock"))?;
+        if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid)?;
+            let error: io::Error = error.into();
+            let text = format!("data directory {} is in use by process {}", self.dir.display(), pid.trim());
+            return Err(io::Error::new(error.kind(), text));
+        }
+        file.set_len(0)?;
+        write!(file, "{}", std::process::id())?;
+        Ok(Box::new(RealGuard { _file: file }))
+    }
+
+    fn path(&self) -> String {
+        self.dir.display().to_string()
+    }
+}

@@ -1,0 +1,15 @@
+//! A cluster in twenty lines: nodes that find each other, heal after partitions, and share data and locks.
+//!
+//! The protocol lives in [`ekka_core`] as pure state machines; this crate gives it sockets, files, clocks and an
+//! API. Read `docs/ARCHITECTURE.md` for the way of the data.
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "admin")]
+pub mod admin;
+pub mod config;
+pub mod discovery;
+pub mod env;
+pub mod node;
+pub mod transport;
+
+pub use ekka_core as core;
