@@ -55,7 +55,7 @@ pub struct Reloaded {
 }
 
 /// Figures that the shell counts (the view has the rest).
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Counters {
     /// Refused handshakes by reason.
     pub handshake_refused: std::collections::BTreeMap<&'static str, u64>,
