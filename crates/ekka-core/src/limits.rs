@@ -73,6 +73,8 @@ pub const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Candidates that one answer of a discovery may hold; more are cut off and said.
 pub const CANDIDATES_MAX: usize = 1024;
+/// Time for one strategy to answer.
+pub const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often discovery runs until all are up.
 pub const REDISCOVER_INTERVAL: Duration = Duration::from_secs(5);
 /// How often it runs once all are up.

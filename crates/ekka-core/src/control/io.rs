@@ -217,6 +217,13 @@ pub enum Input {
         /// The token.
         token: u64,
     },
+    /// The configuration was reloaded.
+    Reconfigure {
+        /// The new tags.
+        tags: BTreeMap<String, String>,
+        /// How this node forms now.
+        formation: Box<autocluster::Settings>,
+    },
     /// An operator or the embedding program wants something.
     Command {
         /// For the reply.
@@ -348,11 +355,6 @@ pub enum Command {
     },
     /// Whether this node can stop without harm.
     SafeToStop,
-    /// The configuration was reloaded.
-    Reconfigure {
-        /// The new tags.
-        tags: BTreeMap<String, String>,
-    },
 }
 
 /// The answer to a command.

@@ -4,7 +4,443 @@
 //!
 //! **Inputs** [`Input`] and **outputs** [`Output`] are everything that a node exchanges with its shell. The shell
 //! carries bytes, dials, writes files and asks strategies; it never decides what the cluster believes.
+//!
+//! **Invariants** (checked by `check`, beside those of the rooms): every connection with a verdict belongs to the
+//! incarnation that is linked; of one node only one incarnation is linked; the number of the view grows.
 
+mod commands;
+mod conns;
+mod greet;
 pub mod io;
+mod publish;
+mod standing;
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 pub use io::*;
+
+use crate::autocluster::{self, Autocluster};
+use crate::decision::{DecisionId, Decisions};
+use crate::event::{Event, EventKind};
+use crate::id::{Endpoint, Guid, Incarnation, NodeId, NodeName};
+use crate::identity::clock::Clocks;
+use crate::machine::Machine;
+use crate::membership::{self, Membership, Record};
+use crate::rng::Rng;
+use crate::time::{Instant, Now, Wall};
+use crate::view::{Role, Status, View};
+use crate::wire::{Hello, Purpose, VersionRange};
+
+use conns::Conns;
+use greet::Held;
+use standing::Standing;
+
+/// What one room wants of another, or of the shell, while one input is worked off.
+enum Work {
+    Membership(membership::Input),
+    Autocluster(autocluster::Input),
+}
+
+/// The whole of a node that decides: see the module's head.
+pub struct Control {
+    setup: Fixed,
+    membership: Membership,
+    autocluster: Autocluster,
+    clocks: Clocks,
+    decisions: Decisions,
+    conns: Conns,
+    held: BTreeMap<ConnId, Held>,
+    counters: BTreeMap<NodeId, (u64, Guid)>,
+    standing: Standing,
+    rng: Rng,
+    work: VecDeque<Work>,
+    /// Latest decision about each member, for the event that the view's change gives.
+    evidence: BTreeMap<NodeId, (DecisionId, String)>,
+    pending: commands::Pending,
+    persist: Persist,
+    view: Arc<View>,
+    dirty: bool,
+    /// When the view is to be made anew although nothing but ages changed.
+    refresh_at: Instant,
+    stopped: bool,
+}
+
+/// What never changes in one start.
+struct Fixed {
+    identity: Identity,
+    name: NodeName,
+    endpoint: Endpoint,
+    role: Role,
+    cluster_name: String,
+    software: String,
+    base_port: u16,
+    started: Wall,
+    faults: Faults,
+}
+
+/// Writes under way.
+#[derive(Default)]
+struct Persist {
+    last: u64,
+    wanted: bool,
+    /// Token of this room → highest token of autocluster that it covers.
+    waiting: BTreeMap<u64, u64>,
+    covers: Option<u64>,
+}
+
+impl Control {
+    /// A node at its start.
+    #[must_use]
+    pub fn new(setup: Setup, now: Now) -> Self {
+        let mut rng = Rng::new(setup.seed);
+        let id = Incarnation { node_id: setup.identity.node_id, guid: setup.identity.guid };
+        let record = Record {
+            id,
+            version: 1,
+            name: setup.name.clone(),
+            endpoint: setup.endpoint.clone(),
+            role: setup.role,
+            status: Status::Joining,
+            software: setup.software.clone(),
+            start_counter: setup.identity.start_counter,
+            started: now.wall,
+            tags: setup.tags,
+        };
+        let options =
+            membership::Options { no_recontact: setup.faults.no_recontact, stale_wins: setup.faults.stale_wins };
+        let base_port = setup.formation.base_port;
+        let membership =
+            Membership::new(record.clone(), setup.saved.roster, rng.child("membership"), options);
+        let autocluster =
+            Autocluster::new(record, setup.formation, setup.saved.formation, rng.child("autocluster"));
+        let fixed = Fixed {
+            identity: setup.identity,
+            name: setup.name,
+            endpoint: setup.endpoint,
+            role: setup.role,
+            cluster_name: setup.cluster_name,
+            software: setup.software,
+            base_port,
+            started: now.wall,
+            faults: setup.faults,
+        };
+        let view = Arc::new(publish::first_view(&fixed, id));
+        Self {
+            setup: fixed,
+            membership,
+            autocluster,
+            clocks: Clocks::default(),
+            decisions: Decisions::default(),
+            conns: Conns::default(),
+            held: BTreeMap::new(),
+            counters: setup.saved.counters,
+            standing: Standing::new(now),
+            rng,
+            work: VecDeque::new(),
+            evidence: BTreeMap::new(),
+            pending: commands::Pending::default(),
+            persist: Persist::default(),
+            view,
+            dirty: true,
+            refresh_at: now.mono,
+            stopped: false,
+        }
+    }
+
+    /// What the node believes now.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        self.view.clone()
+    }
+
+    /// The decisions of this incarnation, for `ekka why`.
+    #[must_use]
+    pub fn decisions(&self) -> &Decisions {
+        &self.decisions
+    }
+
+    /// What is to be on disc now.
+    #[must_use]
+    pub fn saved(&self) -> Saved {
+        Saved {
+            formation: self.autocluster.saved().clone(),
+            roster: self.membership.roster().clone(),
+            counters: self.counters.clone(),
+        }
+    }
+
+    fn me(&self) -> Incarnation {
+        Incarnation { node_id: self.setup.identity.node_id, guid: self.setup.identity.guid }
+    }
+
+    /// This node's Hello of this moment.
+    #[must_use]
+    pub fn hello(&self, purpose: Purpose, wall: Wall) -> Hello {
+        Hello {
+            versions: VersionRange::OURS,
+            features: 0,
+            software: self.setup.software.clone(),
+            purpose,
+            name: self.setup.name.clone(),
+            node_id: self.setup.identity.node_id,
+            guid: self.setup.identity.guid,
+            previous_guid: self.setup.identity.previous_guid,
+            start_counter: self.setup.identity.start_counter,
+            cluster_name: self.setup.cluster_name.clone(),
+            cluster_id: self.autocluster.cluster_id(),
+            wall,
+            role: self.setup.role,
+            status: self.standing.status,
+            listen_port: self.setup.endpoint.port,
+        }
+    }
+
+    fn start(&mut self, out: &mut Vec<Output>) {
+        out.push(Output::Event(EventKind::NodeStarting { version: self.setup.software.clone() }.into()));
+        if let Some(from) = self.setup.identity.renamed_from.clone() {
+            let renamed = EventKind::NodeRenamed { from, to: self.setup.name.clone() };
+            out.push(Output::Event(renamed.into()));
+        }
+        self.work.push_back(Work::Autocluster(autocluster::Input::Start));
+    }
+
+    /// Lets the rooms work off what they want of each other, then brings view and disc up to date.
+    fn settle(&mut self, now: Now, out: &mut Vec<Output>) {
+        loop {
+            while let Some(work) = self.work.pop_front() {
+                self.run(work, now, out);
+            }
+            self.stand();
+            if self.work.is_empty() {
+                break;
+            }
+        }
+        self.finish_leaving(out);
+        self.persist_if_wanted(out);
+        if !self.stopped {
+            self.publish(now, out);
+        }
+    }
+
+    fn run(&mut self, work: Work, now: Now, out: &mut Vec<Output>) {
+        match work {
+            Work::Membership(input) => {
+                let mut given = Vec::new();
+                self.membership.handle(input, now, &mut given);
+                self.membership_gave(given, now, out);
+            }
+            Work::Autocluster(input) => {
+                let mut given = Vec::new();
+                self.autocluster.handle(input, now, &mut given);
+                self.autocluster_gave(given, now, out);
+            }
+        }
+    }
+
+    fn membership_gave(&mut self, given: Vec<membership::Output>, now: Now, out: &mut Vec<Output>) {
+        for output in given {
+            match output {
+                membership::Output::Send { to, message } => self.send(to, &Message::Membership(message), out),
+                membership::Output::Dial { node_id, endpoint } => {
+                    if !self.conns.is_linked(node_id) && !self.stopped {
+                        out.push(Output::Dial { endpoint });
+                    }
+                }
+                membership::Output::Drop { node_id } => self.drop_links(node_id, &CloseCause::Silent, out),
+                membership::Output::Persist => self.persist.wanted = true,
+                membership::Output::Changed => self.dirty = true,
+                membership::Output::Liveness { id, up, evidence, lines } => {
+                    self.liveness_changed(id, up, &evidence, lines, now);
+                }
+                membership::Output::Seated { node_id, removed } => {
+                    self.dirty = true;
+                    self.persist.wanted = true;
+                    if let Some(cause) = removed {
+                        self.member_removed(node_id, cause, now, out);
+                    }
+                }
+                membership::Output::SelfRemoved { cause, by } => self.self_removed(cause, by, now, out),
+                membership::Output::RoundTrip { node_id, rtt_us, peer_wall } => {
+                    let was = (self.clocks.warns(), self.clocks.refused(self.standing.was_up).is_some());
+                    self.clocks.observe(node_id, peer_wall, now.wall, rtt_us);
+                    self.clock_observed(was, node_id, out);
+                }
+            }
+        }
+    }
+
+    fn autocluster_gave(&mut self, given: Vec<autocluster::Output>, now: Now, out: &mut Vec<Output>) {
+        for output in given {
+            match output {
+                autocluster::Output::Discover => out.push(Output::Discover),
+                autocluster::Output::Dial { endpoint } => {
+                    let own = endpoint == self.setup.endpoint;
+                    if !own && !self.conns.is_linked_at(&endpoint) && !self.stopped {
+                        out.push(Output::Dial { endpoint });
+                    }
+                }
+                autocluster::Output::Send { to, message } => self.send(to, &Message::Autocluster(message), out),
+                autocluster::Output::Persist { token } => {
+                    self.persist.wanted = true;
+                    self.persist.covers = Some(token);
+                }
+                autocluster::Output::Entered { cluster_id, roster, how, lines } => {
+                    self.entered(cluster_id, roster, how, lines, now, out);
+                }
+                autocluster::Output::Admit { record } => self.admit(record, now, out),
+                autocluster::Output::Waits(text) => {
+                    if self.standing.waits != text {
+                        self.standing.waits.clone_from(&text);
+                        self.dirty = true;
+                        if !text.is_empty() {
+                            out.push(Output::Event(EventKind::ClusterWaiting { waits: text }.into()));
+                        }
+                    }
+                }
+                autocluster::Output::Conflict { other, met } => self.conflict(other, met, now, out),
+                autocluster::Output::JoinDone(result) => self.join_done(result, now, out),
+                autocluster::Output::DiscoveryState { strategy, error } => {
+                    out.push(Output::Event(match error {
+                        Some(error) => EventKind::DiscoveryFailing { strategy, error }.into(),
+                        None => EventKind::DiscoveryOk { strategy }.into(),
+                    }));
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, to: NodeId, message: &Message, out: &mut Vec<Output>) {
+        let Some(conn) = self.conns.best(to) else { return };
+        // Serialising to memory fails only for types that postcard cannot hold; the envelope has none.
+        if let Ok(bytes) = postcard::to_allocvec(message) {
+            out.push(Output::Send { conn, bytes });
+        }
+    }
+
+    fn persist_if_wanted(&mut self, out: &mut Vec<Output>) {
+        if !core::mem::take(&mut self.persist.wanted) {
+            return;
+        }
+        self.persist.last += 1;
+        if let Some(covers) = self.persist.covers.take() {
+            self.persist.waiting.insert(self.persist.last, covers);
+        }
+        out.push(Output::Persist { token: self.persist.last, saved: Box::new(self.saved()) });
+    }
+
+    fn persisted(&mut self, token: u64) {
+        let later = self.persist.waiting.split_off(&(token + 1));
+        let done = core::mem::replace(&mut self.persist.waiting, later);
+        if let Some(covers) = done.into_values().next_back() {
+            self.work.push_back(Work::Autocluster(autocluster::Input::Persisted { token: covers }));
+        }
+        self.commands_persisted(token);
+    }
+
+    fn frame(&mut self, conn: ConnId, bytes: &[u8], now: Now, out: &mut Vec<Output>) {
+        let Some(peer) = self.conns.heard(conn, now.mono) else { return };
+        self.close_redundant(conn, out);
+        let message = match postcard::from_bytes::<Message>(bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                let text = alloc::format!("a message that cannot be decoded: {error}");
+                self.close(conn, CloseCause::Garbage(text), now, out);
+                return;
+            }
+        };
+        match message {
+            Message::Membership(message) => {
+                self.work.push_back(Work::Membership(membership::Input::Received { from: peer, message }));
+            }
+            Message::Autocluster(message) => {
+                self.work.push_back(Work::Membership(membership::Input::HeardFrom { id: peer }));
+                self.work.push_back(Work::Autocluster(autocluster::Input::Received { from: peer, message }));
+            }
+            Message::AreYouThere { nonce } => self.send(peer.node_id, &Message::IAmHere { nonce }, out),
+            Message::IAmHere { nonce } => self.twin_answered(peer, nonce, now, out),
+            Message::Refused { .. } => {}
+        }
+    }
+
+    fn event(&self, decision: Option<DecisionId>, kind: EventKind, out: &mut Vec<Output>) {
+        out.push(Output::Event(Event { decision, kind }));
+    }
+}
+
+impl Machine for Control {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
+        if self.stopped {
+            self.refuse_while_stopped(input, out);
+            return;
+        }
+        self.notice_pause(now, out);
+        match input {
+            Input::Start => self.start(out),
+            Input::Hello { conn, hello, addr, dialed } => self.greet(conn, *hello, addr, dialed, now, out),
+            Input::Frame { conn, bytes } => self.frame(conn, &bytes, now, out),
+            Input::Closed { conn, cause } => self.closed(conn, &cause, now, out),
+            Input::DialFailed { endpoint, error } => self.dial_failed(&endpoint, &error, now, out),
+            Input::Discovered { strategy, result } => {
+                self.work.push_back(Work::Autocluster(autocluster::Input::Discovered { strategy, result }));
+            }
+            Input::Persisted { token } => self.persisted(token),
+            Input::Reconfigure { tags, formation } => {
+                self.work.push_back(Work::Membership(membership::Input::SetTags(tags)));
+                self.work.push_back(Work::Autocluster(autocluster::Input::Reconfigure(*formation)));
+            }
+            Input::Command { id, command } => self.command(id, command, now, out),
+        }
+        self.settle(now, out);
+        self.note_expected();
+    }
+
+    fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.stopped {
+            return;
+        }
+        self.notice_pause(now, out);
+        let mut given = Vec::new();
+        self.membership.tick(now, &mut given);
+        self.membership_gave(given, now, out);
+        let mut given = Vec::new();
+        self.autocluster.tick(now, &mut given);
+        self.autocluster_gave(given, now, out);
+        self.release_held(now, out);
+        self.expire_commands(now, out);
+        if now.mono >= self.refresh_at {
+            self.dirty = true;
+        }
+        self.settle(now, out);
+        self.note_expected();
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        if self.stopped {
+            return None;
+        }
+        [
+            self.membership.deadline(),
+            self.autocluster.deadline(),
+            self.held.values().map(|held| held.until).min(),
+            self.pending.deadline(),
+            self.standing.deadline(),
+            Some(self.refresh_at),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn check(&self) {
+        self.membership.check();
+        self.autocluster.check();
+        self.conns.check();
+    }
+}

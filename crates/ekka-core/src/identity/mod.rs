@@ -1,1 +1,13 @@
-//! Whether a peer may be who it says it is: duplicates, restored copies, name conflicts, loopback, clocks.
+//! Whether a peer may be who it says it is.
+//!
+//! **Owns** nothing: [`judge`] is a function of a Hello and of what this node knows. [`clock`] owns the offsets of
+//! the peers' clocks.
+//!
+//! **Rules** (design, section 4; schedules S1-2, S2-6): certain is only the same disc. A newer guid of one node id
+//! supersedes the older one, unless the older one still answers. A name under another node id supersedes nothing. A
+//! directory whose start counter fell was restored from an old copy.
+
+pub mod clock;
+mod judge;
+
+pub use judge::{Facts, Judgement, Known, judge};

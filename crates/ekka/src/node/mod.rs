@@ -1,16 +1,30 @@
 //! The handle that programs hold: a running node.
 
-use std::sync::Arc;
+mod counters;
+mod driver;
+mod reload;
+mod shared;
+mod start;
+mod store;
+
+pub use start::{StartError, StartOptions, start};
+pub use store::StoreError;
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use ekka_core::control::{Command, CommandError, Reply, StopReason};
-use ekka_core::event::Event;
+use ekka_core::control::{self, Command, CommandError, DialError, Input, Reply, StopReason};
+use ekka_core::event::{Event, EventKind};
 use ekka_core::id::{Endpoint, NodeName};
 use ekka_core::time::{Now, Wall};
 use ekka_core::view::View;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::config::Config;
+use crate::config::{Config, formation_settings};
+use crate::env::Env;
+use crate::transport::{Kdf, Transport};
+use driver::Request;
+use shared::Shared;
 
 /// A running node. Clones are handles to the same node; dropping the last one stops it without waiting.
 #[derive(Clone)]
@@ -19,8 +33,15 @@ pub struct Node {
 }
 
 struct Inner {
-    views: watch::Receiver<Arc<View>>,
-    events: broadcast::Sender<Arc<StampedEvent>>,
+    shared: Arc<Shared>,
+    requests: mpsc::Sender<Request>,
+    own: mpsc::Sender<Input>,
+    ended: watch::Receiver<Option<StopReason>>,
+    transport: OnceLock<Transport>,
+    identity: control::Identity,
+    kdf: Kdf,
+    config: Mutex<Config>,
+    env: Env,
 }
 
 /// An event with its time and place.
@@ -85,77 +106,160 @@ impl Node {
     /// What the node believes now.
     #[must_use]
     pub fn view(&self) -> Arc<View> {
-        self.inner.views.borrow().clone()
+        self.inner.shared.view()
     }
 
     /// The same, whenever it changes.
     #[must_use]
     pub fn view_changes(&self) -> watch::Receiver<Arc<View>> {
-        self.inner.views.clone()
+        self.inner.shared.view_changes()
+    }
+
+    /// Who this node is.
+    #[must_use]
+    pub fn identity(&self) -> &control::Identity {
+        &self.inner.identity
     }
 
     /// Events from now on. A reader that is too slow gets `Lagged(n)`.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Arc<StampedEvent>> {
-        self.inner.events.subscribe()
+        self.inner.shared.events()
     }
 
     /// The latest events, oldest first, at most `last`.
     #[must_use]
-    pub fn recent_events(&self, _last: usize) -> Vec<Arc<StampedEvent>> {
-        unimplemented!()
+    pub fn recent_events(&self, last: usize) -> Vec<Arc<StampedEvent>> {
+        self.inner.shared.recent_events(last)
     }
 
     /// Both clocks of this node, for turning monotonic times of the view into ages.
     #[must_use]
     pub fn now(&self) -> Now {
-        unimplemented!()
+        self.inner.env.clock.now()
     }
 
     /// Gives a command to the node and waits for its end. Dropping the future does not undo it.
     ///
     /// # Errors
     /// See [`CommandError`].
-    pub async fn command(&self, _command: Command) -> Result<Reply, CommandError> {
-        unimplemented!()
+    pub async fn command(&self, command: Command) -> Result<Reply, CommandError> {
+        let (answer, result) = oneshot::channel();
+        let request = Request { command, answer };
+        self.inner.requests.send(request).await.map_err(|_| CommandError::Stopping)?;
+        result.await.map_err(|_| CommandError::Stopping)?
     }
 
-    /// How long ago the control thread made its last step: for `/livez`.
+    /// Waits until the node is ready for work that needs a majority. *Cancel safe.*
+    ///
+    /// # Errors
+    /// [`NotReady`] says what it waits for, once `limit` has passed or the node has ended.
+    pub async fn ready(&self, limit: Duration) -> Result<(), NotReady> {
+        let mut views = self.view_changes();
+        let ready = views.wait_for(|view| view.ready_quorum);
+        let in_time = tokio::time::timeout(limit, ready).await.is_ok_and(|result| result.is_ok());
+        if in_time {
+            return Ok(());
+        }
+        Err(NotReady { reasons: self.view().reasons.iter().map(|r| r.text.clone()).collect() })
+    }
+
+    /// Says goodbye and ends; the node stays a member and comes back at its next start. Waits at most `limit`.
+    ///
+    /// # Errors
+    /// It did not end in time; it goes on ending.
+    pub async fn stop(&self, limit: Duration) -> Result<(), CommandError> {
+        let stop = async {
+            match self.command(Command::Stop { by: "program".into(), plan: false }).await {
+                Ok(_) | Err(CommandError::Stopping) => {}
+                Err(error) => return Err(error),
+            }
+            self.ended().await;
+            Ok(())
+        };
+        let late = |_| CommandError::Failed(format!("the node did not end within {limit:?}"));
+        tokio::time::timeout(limit, stop).await.map_err(late)?
+    }
+
+    /// Leaves the cluster for good: no strategy brings it back until `join` or `form`.
+    ///
+    /// # Errors
+    /// It is the last member, or nobody is in reach to remember it.
+    pub async fn leave(&self) -> Result<(), CommandError> {
+        self.command(Command::Leave { plan: false }).await.map(|_| ())
+    }
+
+    /// How long ago the node's thread made its last step: for `/livez`.
     #[must_use]
     pub fn last_step(&self) -> Duration {
-        unimplemented!()
+        self.now().mono.since(self.inner.shared.last_step())
     }
 
     /// Figures that the shell counts.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        unimplemented!()
+        counters::gather(&self.inner.shared, self.inner.transport.get(), self.inner.env.clock.now().mono)
     }
 
     /// Looks at another node as an observer: changes nothing there.
     ///
     /// # Errors
     /// It could not be reached, or refused.
-    pub async fn observe(&self, _endpoint: &Endpoint) -> Result<Observed, ekka_core::control::DialError> {
-        unimplemented!()
+    pub async fn observe(&self, endpoint: &Endpoint) -> Result<Observed, DialError> {
+        let Some(transport) = self.inner.transport.get() else { return Err(DialError::TimedOut) };
+        let (hello, took) = transport.observe(endpoint).await?;
+        Ok(Observed { hello, took })
     }
 
-    /// Takes what can be changed without a restart from a new configuration.
+    /// Takes what can be changed without a restart from a new configuration: cookies and certificates, seeds and
+    /// the rest of formation, tags.
     ///
     /// # Errors
-    /// The credentials cannot be read; nothing was changed.
-    pub async fn reload(&self, _config: Config) -> Result<Reloaded, String> {
-        unimplemented!()
+    /// The credentials cannot be made; nothing was changed.
+    pub async fn reload(&self, config: Config) -> Result<Reloaded, String> {
+        let credentials =
+            start::derive(&config, &self.inner.env, self.inner.kdf).await.map_err(|error| error.to_string())?;
+        let Some(transport) = self.inner.transport.get() else { return Err("the node is starting".into()) };
+        let report = reload::compare(&self.config(), &config, transport.credentials_differ(&credentials));
+        transport.set_credentials(credentials);
+        let input =
+            Input::Reconfigure { tags: config.node.tags.clone(), formation: Box::new(formation_settings(&config)) };
+        self.inner.own.send(input).await.map_err(|_| String::from("the node is stopping"))?;
+        *self.inner.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
+        let event = EventKind::ConfigReloaded {
+            changed: report.changed.clone(),
+            needs_restart: report.needs_restart.clone(),
+        };
+        self.inner.shared.event(event.into(), self.now());
+        Ok(report)
+    }
+
+    /// The configuration in effect.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        self.inner.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Fingerprints of the cookie that signs and of those that are trusted, first the one that signs.
     #[must_use]
     pub fn cookie_ids(&self) -> Vec<String> {
-        unimplemented!()
+        self.inner.transport.get().map(Transport::cookie_ids).unwrap_or_default()
     }
 
     /// Resolves when the node has ended, with the reason.
     pub async fn ended(&self) -> StopReason {
-        unimplemented!()
+        let mut ended = self.inner.ended.clone();
+        match ended.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or(StopReason::Asked),
+            Err(_) => StopReason::Asked,
+        }
     }
+}
+
+/// Why a node is not ready, in the words of `status`.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("not ready: {}", reasons.join("; "))]
+pub struct NotReady {
+    /// The reasons; the first is the main one.
+    pub reasons: Vec<String>,
 }

@@ -1,0 +1,411 @@
+//! What operators and the embedding program want: done, planned, or refused in words.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::{CloseCause, Command, CommandError, Control, Message, Output, Reply, RequestId, StopReason, Work};
+use crate::autocluster;
+use crate::decision::DecisionId;
+use crate::event::EventKind;
+use crate::id::{ClusterId, NodeId, NodeName};
+use crate::machine::Machine;
+use crate::membership::{self, RemovalCause};
+use crate::time::{Instant, Now};
+use crate::view::{Quorum, Status};
+
+/// How long `join` and `form` may take before they are given up.
+const ENTER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Commands that were begun.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    entering: Option<Entering>,
+    leaving: Option<Leaving>,
+}
+
+#[derive(Debug)]
+struct Entering {
+    id: RequestId,
+    what: String,
+    until: Instant,
+}
+
+#[derive(Debug)]
+struct Leaving {
+    id: RequestId,
+    decision: DecisionId,
+    token: u64,
+}
+
+impl Pending {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.entering.as_ref().map(|entering| entering.until)
+    }
+}
+
+type Answer = Result<Reply, CommandError>;
+
+fn plan(lines: Vec<String>, refused: Option<String>) -> Answer {
+    Ok(Reply::Plan { plan: lines, refused })
+}
+
+impl Control {
+    pub(super) fn command(&mut self, id: RequestId, command: Command, now: Now, out: &mut Vec<Output>) {
+        let answer = match command {
+            Command::Form { plan } => self.form(id, plan, now),
+            Command::Join { name, plan } => self.join(id, name, plan, now),
+            Command::Leave { plan } => self.leave(id, plan, now, out),
+            Command::Stop { by, plan } => self.stop(id, by, plan, now, out),
+            Command::Drain { plan } => Some(self.drain(true, plan, now)),
+            Command::Undrain { plan } => Some(self.drain(false, plan, now)),
+            Command::ForceLeave { node, alive, plan } => Some(self.force_leave(&node, alive, plan, now)),
+            Command::Why { id } => Some(match self.decisions.get(id) {
+                Some(decision) => Ok(Reply::Decision(decision.clone())),
+                None => Err(CommandError::NotFound(format!("no record {id} is kept on {}", self.setup.name))),
+            }),
+            Command::Decisions { last } => {
+                let last = usize::try_from(last).unwrap_or(usize::MAX);
+                Some(Ok(Reply::Decisions(self.decisions.iter().rev().take(last).cloned().collect())))
+            }
+            Command::SafeToStop => Some(Ok(self.safe_to_stop())),
+        };
+        if let Some(result) = answer {
+            out.push(Output::Reply { id, result });
+        }
+    }
+
+    fn record_command(&mut self, now: Now, what: &str) -> DecisionId {
+        self.decisions.record(now.wall, "command", what.into(), "an operator's word", Vec::new())
+    }
+
+    fn done(&self, text: impl Into<String>, decision: DecisionId) -> Reply {
+        Reply::Done { text: text.into(), decision, cluster_id: self.autocluster.cluster_id() }
+    }
+
+    /// The other members, by name, that are up.
+    fn others_up(&self) -> Vec<NodeName> {
+        let me = self.me().node_id;
+        let roster = self.membership.roster();
+        let up = roster.seats.iter().filter(|(id, seat)| seat.removed.is_none() && **id != me);
+        up.filter(|(id, _)| self.membership.is_running(**id))
+            .filter_map(|(id, _)| roster.records.get(id))
+            .map(|record| record.name.clone())
+            .collect()
+    }
+
+    fn busy(&self) -> Option<CommandError> {
+        let entering = self.pending.entering.as_ref().map(|e| e.what.clone());
+        let what = entering.or_else(|| self.pending.leaving.as_ref().map(|_| String::from("leave")))?;
+        Some(CommandError::Refused(format!("`{what}` is under way on this node: wait for its end")))
+    }
+
+    fn form(&mut self, id: RequestId, only_plan: bool, now: Now) -> Option<Answer> {
+        if let Some(error) = self.busy() {
+            return Some(Err(error));
+        }
+        if let Some(cluster) = self.autocluster.cluster_id() {
+            let why = format!("this node is in cluster {cluster} already");
+            return Some(if only_plan { plan(Vec::new(), Some(why)) } else { Err(CommandError::Refused(why)) });
+        }
+        if only_plan {
+            let lines = vec![format!("{} forms a new cluster \"{}\" alone", self.setup.name, self.setup.cluster_name)];
+            return Some(plan(lines, None));
+        }
+        self.record_command(now, "form a cluster of this node");
+        self.pending.entering = Some(Entering { id, what: "form".into(), until: now.mono + ENTER_TIMEOUT });
+        self.work.push_back(Work::Autocluster(autocluster::Input::Form));
+        None
+    }
+
+    fn join(&mut self, id: RequestId, name: NodeName, only_plan: bool, now: Now) -> Option<Answer> {
+        if let Some(error) = self.busy() {
+            return Some(Err(error));
+        }
+        let refused = |why: String| {
+            Some(if only_plan { plan(Vec::new(), Some(why)) } else { Err(CommandError::Refused(why)) })
+        };
+        let Some(endpoint) = name.endpoint(self.setup.base_port) else {
+            return refused(format!("{name}: base port and digits of the name are above 65535 together"));
+        };
+        if endpoint == self.setup.endpoint {
+            return refused(format!("{name} is this node itself"));
+        }
+        if only_plan {
+            let others = self.others_up();
+            let mut lines = vec![format!("{} goes into the cluster of {name} ({endpoint})", self.setup.name)];
+            if let Some(cluster) = self.autocluster.cluster_id() {
+                lines.push(format!("it gives up its present cluster {cluster}, which keeps {} other members", others.len()));
+            }
+            return Some(plan(lines, None));
+        }
+        self.record_command(now, &format!("join {name}"));
+        let what = format!("join {name}");
+        self.pending.entering = Some(Entering { id, what, until: now.mono + ENTER_TIMEOUT });
+        self.work.push_back(Work::Autocluster(autocluster::Input::Join { name, endpoint }));
+        None
+    }
+
+    pub(super) fn command_entered(&mut self, cluster: ClusterId, decision: DecisionId, out: &mut Vec<Output>) {
+        if let Some(entering) = self.pending.entering.take() {
+            let text = format!("{} is in cluster {cluster}", self.setup.name);
+            let reply = Reply::Done { text, decision, cluster_id: Some(cluster) };
+            out.push(Output::Reply { id: entering.id, result: Ok(reply) });
+        }
+    }
+
+    pub(super) fn join_done(&mut self, result: Result<ClusterId, String>, now: Now, out: &mut Vec<Output>) {
+        match result {
+            Ok(cluster) => {
+                let decision = self.record_command(now, "join or form: done");
+                self.command_entered(cluster, decision, out);
+            }
+            Err(why) => {
+                if let Some(entering) = self.pending.entering.take() {
+                    out.push(Output::Reply { id: entering.id, result: Err(CommandError::Failed(why)) });
+                }
+            }
+        }
+    }
+
+    pub(super) fn expire_commands(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.pending.entering.as_ref().is_some_and(|entering| entering.until <= now.mono)
+            && let Some(entering) = self.pending.entering.take()
+        {
+            let waits = self.waits();
+            let why = format!("`{}` did not end within {} s; {waits}", entering.what, ENTER_TIMEOUT.as_secs());
+            out.push(Output::Reply { id: entering.id, result: Err(CommandError::Failed(why)) });
+        }
+    }
+
+    fn leave(&mut self, id: RequestId, only_plan: bool, now: Now, out: &mut Vec<Output>) -> Option<Answer> {
+        if let Some(error) = self.busy() {
+            return Some(Err(error));
+        }
+        let others = self.others_up();
+        let refused = match self.autocluster.cluster_id() {
+            None => Some(String::from("this node is in no cluster")),
+            Some(_) if self.membership.size() <= 1 => {
+                Some(String::from("this node is the only member: there is nobody to leave"))
+            }
+            Some(_) if others.is_empty() => {
+                Some(String::from("no other member is in reach to remember it: try again when one is"))
+            }
+            Some(_) => None,
+        };
+        if only_plan {
+            let lines = vec![
+                format!("{} leaves for good; {} members stay", self.setup.name, self.membership.size().saturating_sub(1)),
+                String::from("no strategy brings it back until `ekka join` or `ekka form`"),
+            ];
+            return Some(plan(lines, refused));
+        }
+        if let Some(why) = refused {
+            return Some(Err(CommandError::Refused(why)));
+        }
+        let rule = "section 6: leave takes a member out for good, and is remembered";
+        let decision = self.decisions.record(now.wall, "leave", format!("{} leaves", self.setup.name), rule, Vec::new());
+        self.standing.leaving = true;
+        let me = self.me().node_id;
+        let mut given = Vec::new();
+        for input in [
+            membership::Input::SetStatus(Status::Leaving),
+            membership::Input::Remove { node_id: me, cause: RemovalCause::Leave },
+        ] {
+            self.membership.handle(input, now, &mut given);
+        }
+        self.membership_gave(given, now, out);
+        self.say_goodbye(true, out);
+        self.forget_cluster(true);
+        self.pending.leaving = Some(Leaving { id, decision, token: self.persist.last + 1 });
+        None
+    }
+
+    pub(super) fn commands_persisted(&mut self, token: u64) {
+        if self.pending.leaving.as_ref().is_some_and(|leaving| leaving.token <= token) {
+            self.standing.leaving = false;
+            self.dirty = true;
+        }
+    }
+
+    /// Answers `leave` once it is on disc and the node is outside.
+    pub(super) fn finish_leaving(&mut self, out: &mut Vec<Output>) {
+        if self.standing.leaving {
+            return;
+        }
+        if let Some(leaving) = self.pending.leaving.take() {
+            let reply = self.done(format!("{} has left the cluster", self.setup.name), leaving.decision);
+            out.push(Output::Reply { id: leaving.id, result: Ok(reply) });
+        }
+    }
+
+    fn say_goodbye(&mut self, left: bool, out: &mut Vec<Output>) {
+        let peers: Vec<NodeId> = self.membership.roster().records.keys().copied().collect();
+        for peer in peers {
+            self.send(peer, &Message::Membership(membership::Message::Goodbye { left }), out);
+        }
+    }
+
+    fn stop(
+        &mut self,
+        id: RequestId,
+        by: String,
+        only_plan: bool,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Option<Answer> {
+        if only_plan {
+            let Quorum { needed, in_reach, .. } = self.standing.quorum;
+            let left = in_reach.saturating_sub(1);
+            let lines = vec![
+                format!("{} says goodbye and ends; it stays a member and comes back by itself", self.setup.name),
+                format!("{left} voters stay in reach, {needed} are needed"),
+            ];
+            return Some(plan(lines, None));
+        }
+        let rule = "section 6: stop is not leave";
+        let what = format!("{} stops, asked by {by}", self.setup.name);
+        let decision = self.decisions.record(now.wall, "stop", what, rule, Vec::new());
+        self.event(Some(decision), EventKind::NodeStopping { by }, out);
+        self.say_goodbye(false, out);
+        self.persist.wanted = true;
+        self.persist_if_wanted(out);
+        // The reply goes first: after `Stop` nothing more is given out.
+        let reply = self.done(format!("{} is stopping", self.setup.name), decision);
+        out.push(Output::Reply { id, result: Ok(reply) });
+        self.end(StopReason::Asked, now, out);
+        None
+    }
+
+    fn drain(&mut self, on: bool, only_plan: bool, now: Now) -> Answer {
+        let refused = match (self.standing.status, on) {
+            (Status::Up | Status::Draining, _) => None,
+            (status, _) => Some(format!("this node is {}: only one that is up drains", status.as_str())),
+        };
+        let text = if on { "new work goes elsewhere; the node stays a member" } else { "the node takes new work again" };
+        if only_plan {
+            return plan(vec![text.into()], refused);
+        }
+        if let Some(why) = refused {
+            return Err(CommandError::Refused(why));
+        }
+        self.standing.draining = on;
+        self.dirty = true;
+        let decision = self.record_command(now, if on { "drain" } else { "undrain" });
+        Ok(self.done(text, decision))
+    }
+
+    /// The one member that a name, or at least six hex digits of a node id, means.
+    fn resolve(&self, text: &str) -> Result<NodeId, CommandError> {
+        let roster = self.membership.roster();
+        let members = || roster.seats.iter().filter(|(_, seat)| seat.removed.is_none()).map(|(id, _)| *id);
+        let hex: String = text.chars().filter(|c| *c != '-').collect::<String>().to_ascii_lowercase();
+        let is_hex = hex.len() >= 6 && hex.chars().all(|c| c.is_ascii_hexdigit());
+        let name = text.parse::<NodeName>().ok();
+        let found: Vec<NodeId> = members()
+            .filter(|id| {
+                let by_name = name.is_some() && roster.records.get(id).map(|r| &r.name) == name.as_ref();
+                by_name || is_hex && format!("{:032x}", id.as_u128()).starts_with(&hex)
+            })
+            .collect();
+        match found.as_slice() {
+            [one] => Ok(*one),
+            [] => {
+                let names: Vec<String> =
+                    members().filter_map(|id| roster.records.get(&id)).map(|r| r.name.to_string()).collect();
+                let text = format!("no member is `{text}`: give a name, or at least 6 hex digits of a node id. Members: {}", names.join(", "));
+                Err(CommandError::NotFound(text))
+            }
+            _ => Err(CommandError::Ambiguous {
+                text: text.into(),
+                candidates: found.iter().map(ToString::to_string).collect(),
+            }),
+        }
+    }
+
+    fn force_leave(&mut self, node: &str, alive: bool, only_plan: bool, now: Now) -> Answer {
+        let node_id = self.resolve(node)?;
+        let name = self.membership.record(node_id).map_or_else(|| node.to_string(), |r| r.name.to_string());
+        let refused = if node_id == self.me().node_id {
+            Some(format!("{name} is this node: use `ekka leave`"))
+        } else if self.membership.is_running(node_id) && !alive {
+            Some(format!("{name} is up: use `ekka leave` there; --alive to do it all the same"))
+        } else if !self.standing.quorum.holds() {
+            let Quorum { voters, in_reach, needed, .. } = self.standing.quorum;
+            Some(format!("{in_reach} of {voters} voters in reach, {needed} needed to remove a member: see `ekka recover --plan`"))
+        } else {
+            None
+        };
+        if only_plan {
+            let lines = vec![
+                format!("{name} is taken out for good: its vote and its row in `members`"),
+                String::from("should it come back, it is told so and stays outside until `ekka join`"),
+            ];
+            return plan(lines, refused);
+        }
+        if let Some(why) = refused {
+            return Err(CommandError::Refused(why));
+        }
+        let decision = self.record_command(now, &format!("force-leave {name}"));
+        self.work.push_back(Work::Membership(membership::Input::Remove { node_id, cause: RemovalCause::Force }));
+        Ok(self.done(format!("{name} is no member any more"), decision))
+    }
+
+    fn safe_to_stop(&self) -> Reply {
+        let mut reasons = Vec::new();
+        let quorum = self.standing.quorum;
+        let votes = self.membership.voters().contains(&self.me().node_id);
+        if self.autocluster.cluster_id().is_some() && votes && quorum.can_lose == 0 {
+            reasons.push(format!(
+                "without this node {} of {} voters are in reach, {} are needed",
+                quorum.in_reach.saturating_sub(1),
+                quorum.voters,
+                quorum.needed
+            ));
+        }
+        let roster = self.membership.roster();
+        for record in roster.records.values().filter(|r| roster.seats.get(&r.id.node_id).is_some_and(|s| s.removed.is_none())) {
+            let moving = matches!(record.status, Status::Joining | Status::Syncing | Status::Healing);
+            if moving && self.membership.is_running(record.id.node_id) {
+                reasons.push(format!("{} is {}", record.name, record.status.as_str()));
+            }
+        }
+        Reply::Answer { yes: reasons.is_empty(), reasons }
+    }
+
+    fn fail_pending(&mut self, out: &mut Vec<Output>) {
+        let ids = [self.pending.entering.take().map(|e| e.id), self.pending.leaving.take().map(|l| l.id)];
+        for id in ids.into_iter().flatten() {
+            out.push(Output::Reply { id, result: Err(CommandError::Stopping) });
+        }
+    }
+
+    /// Ends this node.
+    pub(super) fn end(&mut self, reason: StopReason, now: Now, out: &mut Vec<Output>) {
+        if self.stopped {
+            return;
+        }
+        let words = match &reason {
+            StopReason::Asked => None,
+            StopReason::Refused(refusal) => Some((refusal.reason.as_str().to_string(), refusal.text.clone())),
+            StopReason::Restored(text) => Some((String::from("restored"), text.clone())),
+        };
+        if let Some((reason, text)) = words {
+            let rule = "section 4: of two with one identity the newer stops; a restored directory joins as new";
+            let id = self.decisions.record(now.wall, "stop", text.clone(), rule, Vec::new());
+            self.event(Some(id), EventKind::NodeRefused { reason, by: text }, out);
+        }
+        self.fail_pending(out);
+        self.standing.status = Status::Stopped;
+        self.dirty = true;
+        self.publish(now, out);
+        for conn in self.conns.all().collect::<Vec<_>>() {
+            out.push(Output::Close { conn, cause: CloseCause::Stopping });
+        }
+        self.event(None, EventKind::NodeStopped {}, out);
+        self.stopped = true;
+        out.push(Output::Stop(reason));
+    }
+}

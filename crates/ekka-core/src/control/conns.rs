@@ -1,0 +1,227 @@
+//! The table of connections: which belong to which incarnation, and which one carries.
+//!
+//! **Invariants**: of one node only one incarnation is linked; every connection in the table is in the list of its
+//! peer.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::{CloseCause, ConnId, Control, DialError, Input, Output, Work};
+use crate::autocluster;
+use crate::id::{Endpoint, Incarnation, NodeId};
+use crate::membership::{self, Lost};
+use crate::time::{Instant, Now};
+use crate::wire::RefusalReason;
+
+/// One connection with a verdict.
+#[derive(Clone, Debug)]
+pub(super) struct Conn {
+    pub(super) peer: Incarnation,
+    pub(super) dialed: Option<Endpoint>,
+    pub(super) addr: String,
+    heard: Option<Instant>,
+}
+
+/// All connections with a verdict.
+#[derive(Default, Debug)]
+pub(super) struct Conns {
+    table: BTreeMap<ConnId, Conn>,
+    linked: BTreeMap<NodeId, (Incarnation, Vec<ConnId>)>,
+}
+
+impl Conns {
+    /// Takes a connection in; whether it is the first of its peer.
+    pub(super) fn insert(
+        &mut self,
+        conn: ConnId,
+        peer: Incarnation,
+        dialed: Option<Endpoint>,
+        addr: String,
+    ) -> bool {
+        self.table.insert(conn, Conn { peer, dialed, addr, heard: None });
+        let (_, list) = self.linked.entry(peer.node_id).or_insert_with(|| (peer, Vec::new()));
+        list.push(conn);
+        list.len() == 1
+    }
+
+    /// Takes a connection out; the peer, and whether it was the last one of it.
+    pub(super) fn remove(&mut self, conn: ConnId) -> Option<(Conn, bool)> {
+        let entry = self.table.remove(&conn)?;
+        let last = match self.linked.get_mut(&entry.peer.node_id) {
+            Some((_, list)) => {
+                list.retain(|c| *c != conn);
+                list.is_empty()
+            }
+            None => true,
+        };
+        if last {
+            self.linked.remove(&entry.peer.node_id);
+        }
+        Some((entry, last))
+    }
+
+    pub(super) fn get(&self, conn: ConnId) -> Option<&Conn> {
+        self.table.get(&conn)
+    }
+
+    pub(super) fn is_linked(&self, node_id: NodeId) -> bool {
+        self.linked.contains_key(&node_id)
+    }
+
+    /// The incarnation of this node that is linked.
+    pub(super) fn linked(&self, node_id: NodeId) -> Option<Incarnation> {
+        self.linked.get(&node_id).map(|(id, _)| *id)
+    }
+
+    /// Whether a connection that was dialled at this endpoint is there.
+    pub(super) fn is_linked_at(&self, endpoint: &Endpoint) -> bool {
+        self.table.values().any(|conn| conn.dialed.as_ref() == Some(endpoint))
+    }
+
+    /// All connections of a node.
+    pub(super) fn of(&self, node_id: NodeId) -> Vec<ConnId> {
+        self.linked.get(&node_id).map(|(_, list)| list.clone()).unwrap_or_default()
+    }
+
+    /// The address of a peer, for words.
+    pub(super) fn addr(&self, node_id: NodeId) -> Option<&str> {
+        let conn = self.best(node_id)?;
+        self.table.get(&conn).map(|conn| conn.addr.as_str())
+    }
+
+    /// The connection that carries: the one on which something was heard last.
+    pub(super) fn best(&self, node_id: NodeId) -> Option<ConnId> {
+        let (_, list) = self.linked.get(&node_id)?;
+        list.iter().copied().max_by_key(|conn| self.table.get(conn).and_then(|c| c.heard))
+    }
+
+    /// Notes that a frame came; the peer of the connection.
+    pub(super) fn heard(&mut self, conn: ConnId, now: Instant) -> Option<Incarnation> {
+        let entry = self.table.get_mut(&conn)?;
+        entry.heard = Some(now);
+        Some(entry.peer)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = ConnId> + '_ {
+        self.table.keys().copied()
+    }
+
+    pub(super) fn check(&self) {
+        for (id, conn) in &self.table {
+            let (peer, list) = self.linked.get(&conn.peer.node_id).expect("a connection's peer is linked");
+            assert_eq!(*peer, conn.peer, "one incarnation of a node is linked");
+            assert!(list.contains(id), "a connection is in the list of its peer");
+        }
+        let listed: usize = self.linked.values().map(|(_, list)| list.len()).sum();
+        assert_eq!(listed, self.table.len(), "each connection is listed once");
+    }
+}
+
+impl Control {
+    /// Closes this node's own dialled twin of a connection that has just proved to carry, where the peer has the
+    /// smaller node id. Only the dialling side closes, so both sides never close different twins.
+    pub(super) fn close_redundant(&mut self, conn: ConnId, out: &mut Vec<Output>) {
+        let Some(entry) = self.conns.get(conn) else { return };
+        let peer = entry.peer.node_id;
+        if entry.dialed.is_some() || peer > self.setup.identity.node_id {
+            return;
+        }
+        let twins: Vec<ConnId> = self
+            .conns
+            .of(peer)
+            .into_iter()
+            .filter(|twin| *twin != conn && self.conns.get(*twin).is_some_and(|c| c.dialed.is_some()))
+            .collect();
+        for twin in twins {
+            self.conns.remove(twin);
+            out.push(Output::Close { conn: twin, cause: CloseCause::Redundant });
+        }
+    }
+
+    /// Ends a connection by this node's decision.
+    pub(super) fn close(&mut self, conn: ConnId, cause: CloseCause, now: Now, out: &mut Vec<Output>) {
+        out.push(Output::Close { conn, cause: cause.clone() });
+        self.closed(conn, &cause, now, out);
+    }
+
+    /// Ends all connections of a node, which stays known.
+    pub(super) fn drop_links(&mut self, node_id: NodeId, cause: &CloseCause, out: &mut Vec<Output>) {
+        for conn in self.conns.of(node_id) {
+            out.push(Output::Close { conn, cause: cause.clone() });
+            if let Some((entry, true)) = self.conns.remove(conn) {
+                let lost = if *cause == CloseCause::Silent { Lost::Silent } else { Lost::Replaced };
+                self.unlinked(entry.peer, lost);
+            }
+        }
+    }
+
+    pub(super) fn unlinked(&mut self, id: Incarnation, lost: Lost) {
+        self.clocks.forget(id.node_id);
+        self.work.push_back(Work::Membership(membership::Input::Disconnected { id, lost }));
+        self.work.push_back(Work::Autocluster(autocluster::Input::Disconnected { id }));
+    }
+
+    /// A connection ended by the other side or by the network.
+    pub(super) fn closed(&mut self, conn: ConnId, cause: &CloseCause, now: Now, out: &mut Vec<Output>) {
+        self.held.remove(&conn);
+        if let CloseCause::Refused(refusal) = cause
+            && self.refused_by_peer(conn, refusal, now, out)
+        {
+            return;
+        }
+        let Some((entry, last)) = self.conns.remove(conn) else { return };
+        if last {
+            let lost = match cause {
+                CloseCause::Reset | CloseCause::Garbage(_) | CloseCause::Credentials => Lost::Reset,
+                CloseCause::Silent | CloseCause::Stuck => Lost::Silent,
+                CloseCause::Redundant
+                | CloseCause::Refused(_)
+                | CloseCause::Superseded
+                | CloseCause::Stopping => Lost::Replaced,
+            };
+            self.unlinked(entry.peer, lost);
+            self.release_held_for(entry.peer, now, out);
+        }
+    }
+
+    pub(super) fn dial_failed(&mut self, endpoint: &Endpoint, error: &DialError, now: Now, out: &mut Vec<Output>) {
+        if let DialError::Rejected(refusal) = error {
+            if self.told_to_stop(refusal, now, out) {
+                return;
+            }
+            if refusal.reason != RefusalReason::OurSelf {
+                self.standing.refusal = Some((refusal.clone(), now.mono));
+                self.dirty = true;
+            }
+        }
+        let members: Vec<NodeId> =
+            self.membership.roster().records.values().filter(|r| r.endpoint == *endpoint).map(|r| r.id.node_id).collect();
+        for node_id in members {
+            let input = match error {
+                DialError::Refused => membership::Input::Refused { node_id },
+                _ => membership::Input::Unreachable { node_id },
+            };
+            self.work.push_back(Work::Membership(input));
+        }
+        let why = alloc::format!("{error}");
+        self.work.push_back(Work::Autocluster(autocluster::Input::DialFailed { endpoint: endpoint.clone(), why }));
+    }
+
+    /// What still needs an answer after this node has ended.
+    pub(super) fn refuse_while_stopped(&mut self, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Command { id, .. } => {
+                out.push(Output::Reply { id, result: Err(super::CommandError::Stopping) });
+            }
+            Input::Hello { conn, .. } => {
+                let refusal = crate::wire::Refusal::new(
+                    RefusalReason::Stopping,
+                    alloc::format!("{} is stopping", self.setup.name),
+                );
+                out.push(Output::Verdict { conn, verdict: Err(refusal) });
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Makes the view, and tells what changed since the last one as events.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::{Control, Fixed, Output};
+use crate::event::EventKind;
+use crate::id::{Incarnation, NodeId, NodeName};
+use crate::limits::FULL_MESH_MAX;
+use crate::time::Now;
+use crate::view::{Conflict, Member, Quorum, Reason, Split, SplitState, Status, View};
+
+/// How often ages in the view are brought up to date although nothing else changed.
+const REFRESH: Duration = Duration::from_secs(1);
+/// The same in a large cluster, where a view costs more.
+const REFRESH_LARGE: Duration = Duration::from_secs(10);
+
+/// The view of a node that has not begun.
+pub(super) fn first_view(fixed: &Fixed, me: Incarnation) -> View {
+    View {
+        number: 0,
+        me,
+        name: fixed.name.clone(),
+        status: Status::Joining,
+        cluster_name: fixed.cluster_name.clone(),
+        cluster_id: None,
+        cluster_version: fixed.software.clone(),
+        ready_quorum: false,
+        ready_available: false,
+        reasons: Vec::new(),
+        leader: None,
+        coordinator: None,
+        quorum: Quorum::default(),
+        split: Split::default(),
+        conflicts: Vec::new(),
+        alarms: Vec::new(),
+        advice: Vec::new(),
+        members: Vec::new(),
+        links: Vec::new(),
+        clock_offset_ms: None,
+        peer_clock_offset_ms: BTreeMap::new(),
+        started: fixed.started,
+    }
+}
+
+/// A version as numbers, so that 0.10 is above 0.9.
+fn version_key(text: &str) -> Vec<u64> {
+    text.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0)).collect()
+}
+
+impl Control {
+    /// Makes the view anew where something changed, and gives it out with the events of what changed.
+    pub(super) fn publish(&mut self, now: Now, out: &mut Vec<Output>) {
+        if !core::mem::take(&mut self.dirty) {
+            return;
+        }
+        let large = self.membership.size() > FULL_MESH_MAX;
+        self.refresh_at = now.mono + if large { REFRESH_LARGE } else { REFRESH };
+        let view = Arc::new(self.make_view(now));
+        let before = core::mem::replace(&mut self.view, view.clone());
+        self.standing.split = view.split.clone();
+        self.node_events(&before, &view, out);
+        self.member_events(&before, &view, out);
+        self.split_events(&before, &view, now, out);
+        self.hint_events(&before, &view, out);
+        out.push(Output::Publish(view));
+    }
+
+    fn make_view(&mut self, now: Now) -> View {
+        let reasons = self.reasons(now.wall);
+        let split = self.split(now);
+        let members = self.membership.members(now);
+        let status = self.standing.status;
+        let usable = status == Status::Up && self.standing.clock.is_none();
+        let cluster_version = members
+            .iter()
+            .map(|m| m.version.as_str())
+            .min_by_key(|v| version_key(v))
+            .unwrap_or(&self.setup.software)
+            .to_string();
+        let conflicts: Vec<Conflict> = self.standing.conflicts.values().cloned().collect();
+        let advice = self.advice(&split, &members, &conflicts);
+        let alarms = self.alarms(&reasons, &conflicts, now);
+        View {
+            number: self.view.number + 1,
+            me: self.me(),
+            name: self.setup.name.clone(),
+            status,
+            cluster_name: self.setup.cluster_name.clone(),
+            cluster_id: self.autocluster.cluster_id(),
+            cluster_version,
+            ready_quorum: usable && self.standing.quorum.holds(),
+            ready_available: usable,
+            reasons,
+            leader: self.membership.leader(),
+            coordinator: self.membership.coordinator(),
+            quorum: self.standing.quorum,
+            split,
+            conflicts,
+            alarms,
+            advice,
+            links: self.membership.links(now),
+            members,
+            clock_offset_ms: self.clocks.ahead_of_median_ms(),
+            peer_clock_offset_ms: self.clocks.offsets().clone(),
+            started: self.setup.started,
+        }
+    }
+
+    fn alarms(&self, reasons: &[Reason], conflicts: &[Conflict], now: Now) -> Vec<Reason> {
+        let mut alarms: Vec<Reason> = reasons.iter().filter(|r| r.code == "clock").cloned().collect();
+        if alarms.is_empty() && self.clocks.warns() {
+            let ms = self.clocks.ahead_of_median_ms().unwrap_or(0);
+            let text = format!("this node's clock is {ms} ms ahead of the median of its peers");
+            alarms.push(Reason { code: "clock".into(), text, since: now.wall });
+        }
+        alarms.extend(conflicts.iter().map(|conflict| Reason {
+            code: "conflict".into(),
+            text: format!("another cluster {} of this name: met {}; {}", conflict.other, conflict.met, conflict.why),
+            since: conflict.since,
+        }));
+        alarms
+    }
+
+    fn advice(&self, split: &Split, members: &[Member], conflicts: &[Conflict]) -> Vec<String> {
+        let mut advice = Vec::new();
+        let name = |id: NodeId| members.iter().find(|m| m.id.node_id == id).map(|m| m.name.to_string());
+        for unreachable in &split.unreachable {
+            let Some(name) = name(unreachable.node_id) else { continue };
+            advice.push(format!(
+                "{name} is {}: check its machine and the network to it. If it is lost for good: ekka force-leave {name} --plan",
+                unreachable.evidence
+            ));
+        }
+        match split.state {
+            SplitState::Minority => {
+                advice.push("this side has no majority: quorum tables and locks refuse; it heals by itself when the link is back".into());
+            }
+            SplitState::Partial => {
+                advice.push("all members are up, but a link between two of them is broken: see `ekka links`".into());
+            }
+            _ => {}
+        }
+        if let Some(conflict) = conflicts.first() {
+            advice.push(format!("decide which cluster stays: ekka join {} --plan, or the other way round", conflict.met));
+        }
+        let voters = self.standing.quorum.voters;
+        if voters == 2 {
+            advice.push("two voters: none can be lost. Add a third node or a witness".into());
+        }
+        advice
+    }
+
+    fn node_events(&self, before: &View, view: &View, out: &mut Vec<Output>) {
+        for (for_, was, is) in [
+            ("quorum", before.ready_quorum, view.ready_quorum),
+            ("available", before.ready_available, view.ready_available),
+        ] {
+            if is && !was {
+                self.event(None, EventKind::NodeReady { for_: for_.into() }, out);
+            } else if was && !is {
+                let reasons = view.reasons.iter().map(|r| r.text.clone()).collect();
+                self.event(None, EventKind::NodeNotReady { for_: for_.into(), reasons }, out);
+            }
+        }
+        if before.number > 0 && before.cluster_version != view.cluster_version {
+            let (from, to) = (before.cluster_version.clone(), view.cluster_version.clone());
+            self.event(None, EventKind::ClusterVersion { from, to }, out);
+        }
+    }
+
+    fn member_events(&mut self, before: &View, view: &View, out: &mut Vec<Output>) {
+        let was: BTreeMap<NodeId, &Member> = before.members.iter().map(|m| (m.id.node_id, m)).collect();
+        for member in view.members.iter().filter(|m| m.id.node_id != view.me.node_id) {
+            let old = was.get(&member.id.node_id);
+            let restarted = old.is_some_and(|old| old.id != member.id);
+            if !restarted && old.map(|old| old.status) == Some(member.status) {
+                continue;
+            }
+            let (name, node_id) = (member.name.clone(), member.id.node_id);
+            let (decision, evidence) = match self.evidence.get(&node_id) {
+                Some((decision, evidence)) => (Some(*decision), evidence.clone()),
+                None => (None, String::from("not heard since this node's start")),
+            };
+            let kind = match member.status {
+                Status::Joining | Status::Syncing | Status::Healing => EventKind::MemberJoining { name, node_id },
+                Status::Up => EventKind::MemberUp { name, node_id },
+                Status::Draining if old.is_some_and(|old| old.status == Status::Up) => continue,
+                Status::Draining => EventKind::MemberUp { name, node_id },
+                Status::Leaving => EventKind::MemberLeaving { name, node_id },
+                Status::Stopped => EventKind::MemberStopped { name, node_id },
+                // A member that was never heard by this incarnation is listed, not reported.
+                Status::Down | Status::Gone if old.is_none() => continue,
+                Status::Down | Status::Gone => EventKind::MemberDown { name, node_id, evidence },
+            };
+            self.event(decision, kind, out);
+        }
+        self.evidence.retain(|id, _| view.members.iter().any(|m| m.id.node_id == *id));
+    }
+
+    fn split_events(&self, before: &View, view: &View, now: Now, out: &mut Vec<Output>) {
+        if before.split.state == view.split.state {
+            return;
+        }
+        let name = |id: &NodeId| view.member(*id).map(|m| m.name.clone());
+        let silent: Vec<NodeName> = view.split.unreachable.iter().filter_map(|u| name(&u.node_id)).collect();
+        let kind = match view.split.state {
+            SplitState::None | SplitState::Healing => {
+                let for_ms = before.split.since.map_or(0, |s| now.wall.offset_from(s).unsigned_abs());
+                EventKind::PartitionEnded { for_ms }
+            }
+            SplitState::Suspected => EventKind::PartitionSuspected { silent },
+            SplitState::Minority => {
+                let here = view.members.iter().map(|m| m.name.clone()).filter(|n| !silent.contains(n)).collect();
+                EventKind::PartitionOccurred { sides: alloc::vec![here, silent] }
+            }
+            SplitState::Partial => {
+                let broken = view.links.iter().filter(|l| l.state != crate::view::LinkState::Up);
+                let links = broken.filter_map(|l| Some((name(&l.from)?, name(&l.to)?))).collect();
+                EventKind::PartitionPartial { links }
+            }
+        };
+        self.event(None, kind, out);
+    }
+
+    fn hint_events(&self, before: &View, view: &View, out: &mut Vec<Output>) {
+        let name = |view: &View, id: Option<NodeId>| id.and_then(|id| view.member(id)).map(|m| m.name.clone());
+        if before.leader != view.leader {
+            let kind = EventKind::LeaderChanged { from: name(before, before.leader), to: name(view, view.leader) };
+            self.event(None, kind, out);
+        }
+        if before.coordinator != view.coordinator {
+            let (from, to) = (name(before, before.coordinator), name(view, view.coordinator));
+            self.event(None, EventKind::CoordinatorChanged { from, to }, out);
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! How this node stands: its status, the majority in reach, why it is not ready, what it waits for, the split.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::{Control, Output, Work};
+use crate::autocluster;
+use crate::decision::DecisionId;
+use crate::event::EventKind;
+use crate::id::{ClusterId, Incarnation, NodeId, NodeName};
+use crate::machine::Machine;
+use crate::membership::{self, RemovalCause, Roster};
+use crate::time::{Instant, Now, Wall};
+use crate::view::{Conflict, LinkState, Quorum, Reason, Split, SplitState, Status};
+use crate::wire::Refusal;
+
+/// How long a refusal by a peer is shown after it was given last.
+const REFUSAL_SHOWN: Duration = Duration::from_secs(10);
+/// A step that comes this much later than asked for counts as a pause of the process.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How this node stands.
+#[derive(Debug)]
+pub(super) struct Standing {
+    pub(super) status: Status,
+    /// Whether this incarnation was up in its present cluster.
+    pub(super) was_up: bool,
+    pub(super) draining: bool,
+    pub(super) leaving: bool,
+    pub(super) waits: String,
+    pub(super) quorum: Quorum,
+    pub(super) conflicts: BTreeMap<ClusterId, Conflict>,
+    /// The latest refusal by a peer, which a person must read.
+    pub(super) refusal: Option<(Refusal, Instant)>,
+    pub(super) clock: Option<String>,
+    pub(super) split: Split,
+    since: BTreeMap<String, Wall>,
+    expected: Option<Instant>,
+    told: Option<(bool, Status)>,
+}
+
+impl Standing {
+    pub(super) fn new(now: Now) -> Self {
+        Self {
+            status: Status::Joining,
+            was_up: false,
+            draining: false,
+            leaving: false,
+            waits: String::new(),
+            quorum: Quorum::default(),
+            conflicts: BTreeMap::new(),
+            refusal: None,
+            clock: None,
+            split: Split::default(),
+            since: BTreeMap::from([(String::from("joining"), now.wall)]),
+            expected: None,
+            told: None,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.refusal.as_ref().map(|(_, at)| *at + REFUSAL_SHOWN)
+    }
+
+    /// Since when a reason holds; the first time it is asked for starts it.
+    fn since(&mut self, code: &str, wall: Wall) -> Wall {
+        *self.since.entry(code.to_string()).or_insert(wall)
+    }
+
+    fn keep_only(&mut self, codes: &[&str]) {
+        self.since.retain(|code, _| codes.contains(&code.as_str()));
+    }
+}
+
+impl Control {
+    /// Notices that the process did not run: silence in that time proves nothing about others.
+    pub(super) fn notice_pause(&mut self, now: Now, out: &mut Vec<Output>) {
+        if let Some(expected) = self.standing.expected.take() {
+            let late = now.mono.since(expected);
+            if late > PAUSE {
+                let for_ms = u64::try_from(late.as_millis()).unwrap_or(u64::MAX);
+                self.work.push_back(Work::Membership(membership::Input::Paused { for_ms }));
+                self.event(None, EventKind::NodePaused { for_ms }, out);
+            }
+        }
+        if self.standing.refusal.as_ref().is_some_and(|(_, at)| now.mono >= *at + REFUSAL_SHOWN) {
+            self.standing.refusal = None;
+            self.dirty = true;
+        }
+    }
+
+    pub(super) fn note_expected(&mut self) {
+        self.standing.expected = self.deadline();
+    }
+
+    /// Works out status and majority anew, and tells the rooms where they changed.
+    pub(super) fn stand(&mut self) {
+        let me = self.me().node_id;
+        let voters = self.membership.voters();
+        let in_reach = voters.iter().filter(|v| **v == me || self.membership.is_running(**v)).count();
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let quorum = Quorum::new(count(voters.len()), count(in_reach));
+        let clock = self.clocks.refused(self.standing.was_up);
+        let status = self.next_status(quorum, clock.is_some());
+        if (quorum, status, &clock) != (self.standing.quorum, self.standing.status, &self.standing.clock) {
+            self.dirty = true;
+        }
+        let changed = status != self.standing.status;
+        self.standing.quorum = quorum;
+        self.standing.clock = clock;
+        self.standing.status = status;
+        if changed {
+            if status == Status::Up {
+                self.standing.was_up = true;
+            }
+            self.work.push_back(Work::Membership(membership::Input::SetStatus(status)));
+        }
+        let told = (quorum.holds(), status);
+        if self.standing.told != Some(told) {
+            self.standing.told = Some(told);
+            let (quorum, status) = told;
+            self.work.push_back(Work::Autocluster(autocluster::Input::Standing { quorum, status }));
+        }
+    }
+
+    fn next_status(&self, quorum: Quorum, clock_refused: bool) -> Status {
+        let cluster = self.autocluster.cluster_id();
+        let entered = cluster.is_some() && self.membership.roster().cluster_id == cluster;
+        if self.standing.leaving {
+            Status::Leaving
+        } else if !entered {
+            Status::Joining
+        } else if self.standing.was_up || (quorum.holds() && !clock_refused) {
+            if self.standing.draining { Status::Draining } else { Status::Up }
+        } else {
+            Status::Joining
+        }
+    }
+
+    /// What this node waits for, in words; empty where it waits for nothing.
+    pub(super) fn waits(&self) -> String {
+        if self.standing.status != Status::Joining {
+            return String::new();
+        }
+        if let Some((refusal, _)) = &self.standing.refusal {
+            return format!("refused: {}", refusal.text);
+        }
+        let voters = self.membership.voters();
+        let returning = self.autocluster.cluster_id().is_some() && !voters.is_empty();
+        if !returning || self.standing.quorum.holds() {
+            return self.standing.waits.clone();
+        }
+        let missing: Vec<String> = voters
+            .iter()
+            .filter(|v| **v != self.me().node_id && !self.membership.is_running(**v))
+            .filter_map(|v| self.membership.record(*v))
+            .map(|record| record.name.to_string())
+            .collect();
+        let Quorum { voters, in_reach, .. } = self.standing.quorum;
+        format!(
+            "waits: {in_reach} of {voters} voters up; needs {}. If they are lost for good: ekka recover --plan",
+            missing.join(" or ")
+        )
+    }
+
+    /// Why this node is not ready for work that needs a majority; the first is the main one.
+    pub(super) fn reasons(&mut self, wall: Wall) -> Vec<Reason> {
+        let mut found: Vec<(&'static str, String)> = Vec::new();
+        if let Some(text) = self.standing.clock.clone() {
+            found.push(("clock", text));
+        }
+        match self.standing.status {
+            Status::Joining if self.autocluster.saved().left => {
+                let text = "this node left its cluster: `ekka join NODE` or `ekka form` brings it back";
+                found.push(("left", text.into()));
+            }
+            Status::Joining => {
+                let waits = self.waits();
+                found.push(("joining", if waits.is_empty() { "looks for its cluster".into() } else { waits }));
+            }
+            Status::Draining => found.push(("draining", "told to drain: `ekka undrain` ends it".into())),
+            Status::Leaving => found.push(("leaving", "leaves the cluster".into())),
+            Status::Stopped => found.push(("stopping", "is stopping".into())),
+            _ => {}
+        }
+        let Quorum { voters, in_reach, needed, .. } = self.standing.quorum;
+        if self.standing.was_up && !self.standing.quorum.holds() {
+            let text = format!("minority: {in_reach} of {voters} voters in reach, {needed} needed");
+            found.push(("minority", text));
+        }
+        let codes: Vec<&str> = found.iter().map(|(code, _)| *code).collect();
+        self.standing.keep_only(&codes);
+        found
+            .into_iter()
+            .map(|(code, text)| Reason { code: code.into(), text, since: self.standing.since(code, wall) })
+            .collect()
+    }
+
+    /// Which kind of split this node sees.
+    pub(super) fn split(&mut self, now: Now) -> Split {
+        if !self.standing.was_up {
+            return Split { majority: self.standing.quorum.holds(), ..Split::default() };
+        }
+        let unreachable = self.membership.unreachable(now);
+        let majority = self.standing.quorum.holds();
+        let suspected = unreachable.iter().any(|u| u.evidence != "refused");
+        let state = if !majority {
+            SplitState::Minority
+        } else if suspected {
+            SplitState::Suspected
+        } else if self.broken_link(now) {
+            SplitState::Partial
+        } else {
+            SplitState::None
+        };
+        let since = match (state, self.standing.split.since) {
+            (SplitState::None, _) => None,
+            (_, Some(since)) => Some(since),
+            (_, None) => Some(now.wall),
+        };
+        Split { state, since, majority, unreachable }
+    }
+
+    fn broken_link(&self, now: Now) -> bool {
+        self.membership.links(now).iter().any(|link| {
+            link.state != LinkState::Up
+                && self.membership.is_running(link.from)
+                && self.membership.is_running(link.to)
+        })
+    }
+
+    /// This node's cluster changed: formed, joined, merged into another.
+    pub(super) fn entered(
+        &mut self,
+        cluster_id: ClusterId,
+        roster: Roster,
+        how: &'static str,
+        lines: Vec<String>,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        let before = self.membership.roster().cluster_id;
+        let names: Vec<NodeName> = roster.records.values().map(|r| r.name.clone()).collect();
+        let expect = u32::try_from(roster.seats.len()).unwrap_or(u32::MAX);
+        let what = format!("{how} cluster {cluster_id}");
+        let rule = match how {
+            "formed" => "section 8, rule 4: forming is a vote",
+            "merged" => "section 8, rule 6: the younger cluster goes into the older one",
+            _ => "section 8, rule 3: join the cluster with the smallest id that can commit",
+        };
+        let id = self.decisions.record(now.wall, how, what, rule, lines);
+        self.standing.was_up = false;
+        self.standing.conflicts.remove(&cluster_id);
+        self.work.push_back(Work::Membership(membership::Input::Enter(roster)));
+        self.persist.wanted = true;
+        self.dirty = true;
+        match (how, before) {
+            ("formed", _) => self.event(Some(id), EventKind::ClusterFormed { id: cluster_id, nodes: names, expect }, out),
+            (_, Some(from)) if from != cluster_id => {
+                self.event(Some(id), EventKind::ClusterMerged { from, into: cluster_id }, out);
+            }
+            _ => {}
+        }
+        self.command_entered(cluster_id, id, out);
+    }
+
+    pub(super) fn conflict(
+        &mut self,
+        other: ClusterId,
+        met: Option<(NodeName, String)>,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        self.dirty = true;
+        let Some((met, why)) = met else {
+            self.standing.conflicts.remove(&other);
+            return;
+        };
+        let new = !self.standing.conflicts.contains_key(&other);
+        let since = self.standing.conflicts.get(&other).map_or(now.wall, |c| c.since);
+        let conflict = Conflict { other, met: met.clone(), why: why.clone(), since };
+        self.standing.conflicts.insert(other, conflict);
+        if new {
+            let rule = "section 8, rule 6: where two formed clusters meet and neither may move, an operator decides";
+            let lines = alloc::vec![format!("met {met}"), why.clone()];
+            let id = self.decisions.record(now.wall, "conflict", format!("cluster {other} is another one"), rule, lines);
+            self.event(Some(id), EventKind::ClusterConflict { other, met, why }, out);
+        }
+    }
+
+    pub(super) fn liveness_changed(
+        &mut self,
+        id: Incarnation,
+        up: bool,
+        evidence: &str,
+        mut lines: Vec<String>,
+        now: Now,
+    ) {
+        self.dirty = true;
+        let name = self.membership.record(id.node_id).map_or_else(|| id.node_id.to_string(), |r| r.name.to_string());
+        lines.insert(0, format!("evidence: {evidence}"));
+        let (kind, what) = if up {
+            ("up", format!("{name} (guid {}) is heard", id.guid))
+        } else {
+            ("down", format!("{name} (guid {}) is down", id.guid))
+        };
+        let rule = "section 9: down is each node's own hint, from direct and indirect evidence";
+        let decision = self.decisions.record(now.wall, kind, what, rule, lines);
+        self.evidence.insert(id.node_id, (decision, evidence.to_string()));
+    }
+
+    pub(super) fn clock_observed(&mut self, was: (bool, bool), node_id: NodeId, out: &mut Vec<Output>) {
+        let is = (self.clocks.warns(), self.clocks.refused(self.standing.was_up).is_some());
+        if is != was {
+            self.dirty = true;
+        }
+        if (is.0 && !was.0 || is.1 && !was.1)
+            && let (Some(ms), Some(record)) = (self.clocks.offsets().get(&node_id), self.membership.record(node_id))
+        {
+            let peer = record.name.clone();
+            self.event(None, EventKind::ClockOffset { peer, ms: *ms }, out);
+        }
+    }
+
+    pub(super) fn member_removed(&mut self, node_id: NodeId, cause: RemovalCause, now: Now, out: &mut Vec<Output>) {
+        let Some(record) = self.membership.record(node_id) else { return };
+        let name = record.name.clone();
+        let what = format!("{name} (node_id {node_id}) is no member any more: {}", cause.as_str());
+        let rule = "section 9: removal (a record of the gossip until the durable group holds it)";
+        let id: DecisionId = self.decisions.record(now.wall, "remove", what, rule, Vec::new());
+        let kind = match cause {
+            RemovalCause::Leave => EventKind::MemberLeft { name, node_id },
+            RemovalCause::Force | RemovalCause::Autoclean => {
+                EventKind::MemberRemoved { name, node_id, cause: cause.as_str().into() }
+            }
+        };
+        self.event(Some(id), kind, out);
+    }
+
+    /// Somebody removed this node while it was away or alive.
+    pub(super) fn self_removed(&mut self, cause: RemovalCause, by: NodeId, now: Now, out: &mut Vec<Output>) {
+        if self.standing.leaving {
+            return;
+        }
+        let by = self.membership.record(by).map_or_else(|| by.to_string(), |record| record.name.to_string());
+        let what = format!("this node was removed from the cluster ({}) by {by}", cause.as_str());
+        let rule = "section 9: who was cleaned joins as new; whom an operator removed waits for an operator";
+        let id = self.decisions.record(now.wall, "remove", what.clone(), rule, Vec::new());
+        self.event(Some(id), EventKind::NodeRefused { reason: "removed".into(), by }, out);
+        self.forget_cluster(cause != RemovalCause::Autoclean);
+    }
+
+    /// Back to a node without a cluster.
+    pub(super) fn forget_cluster(&mut self, stay_out: bool) {
+        self.standing.was_up = false;
+        self.standing.draining = false;
+        self.work.push_back(Work::Autocluster(autocluster::Input::Left { stay_out }));
+        self.work.push_back(Work::Membership(membership::Input::Reset));
+        self.persist.wanted = true;
+        self.dirty = true;
+    }
+}

@@ -1,0 +1,111 @@
+//! Offsets of the peers' wall clocks, and whether this node's own clock can be trusted.
+//!
+//! **Owns** the latest offset of each linked peer. **Invariant**: only peers that are linked are counted.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::id::NodeId;
+use crate::limits::{CLOCK_REFUSE, CLOCK_WARN};
+use crate::time::Wall;
+
+/// The offsets of the peers' clocks from this node's.
+#[derive(Clone, Debug, Default)]
+pub struct Clocks {
+    offsets_ms: BTreeMap<NodeId, i64>,
+}
+
+fn human(ms: u64) -> String {
+    let s = ms / 1000;
+    match s {
+        0..=119 => format!("{s} s"),
+        120..=7_199 => format!("{} min", s / 60),
+        7_200..=172_799 => format!("{} h", s / 3_600),
+        _ => format!("{} d", s / 86_400),
+    }
+}
+
+impl Clocks {
+    /// Takes a comparison: the peer's clock as it answered, and how long the round trip took.
+    pub fn observe(&mut self, node_id: NodeId, peer: Wall, here: Wall, rtt_us: u64) {
+        let half = i64::try_from(rtt_us / 2_000).unwrap_or(0);
+        self.offsets_ms.insert(node_id, peer.offset_from(here).saturating_add(half));
+    }
+
+    /// Forgets a peer that is not linked any more.
+    pub fn forget(&mut self, node_id: NodeId) {
+        self.offsets_ms.remove(&node_id);
+    }
+
+    /// Offset of each linked peer's clock from this node's, in milliseconds.
+    #[must_use]
+    pub fn offsets(&self) -> &BTreeMap<NodeId, i64> {
+        &self.offsets_ms
+    }
+
+    /// How far this node's clock is ahead of the median of its peers, in milliseconds.
+    #[must_use]
+    pub fn ahead_of_median_ms(&self) -> Option<i64> {
+        let mut offsets: Vec<i64> = self.offsets_ms.values().copied().collect();
+        offsets.sort_unstable();
+        let middle = offsets.len().checked_sub(1)? / 2;
+        Some(0i64.saturating_sub(offsets[middle]))
+    }
+
+    /// Whether the median is further away than what gives a warning.
+    #[must_use]
+    pub fn warns(&self) -> bool {
+        self.ahead_of_median_ms().is_some_and(|ms| u128::from(ms.unsigned_abs()) > CLOCK_WARN.as_millis())
+    }
+
+    /// Why this node's clock cannot be trusted, in words; `None` where it can.
+    ///
+    /// With one peer nobody can tell which of both is wrong: the one that is not yet `up` yields.
+    #[must_use]
+    pub fn refused(&self, is_up: bool) -> Option<String> {
+        let limit = i64::try_from(CLOCK_REFUSE.as_millis()).unwrap_or(i64::MAX);
+        let peers = self.offsets_ms.len();
+        let far: Vec<i64> = self.offsets_ms.values().copied().filter(|ms| ms.saturating_abs() > limit).collect();
+        let yields = if peers == 1 { far.len() == 1 && !is_up } else { far.len() * 2 > peers };
+        if !yields {
+            return None;
+        }
+        let ahead = self.ahead_of_median_ms().unwrap_or(0);
+        let direction = if ahead >= 0 { "ahead of" } else { "behind" };
+        Some(format!("your clock is {} {direction} {} of {peers} peers: set it", human(ahead.unsigned_abs()), far.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clocks(offsets: &[i64]) -> Clocks {
+        let numbered = offsets.iter().enumerate().map(|(i, ms)| (NodeId::from_u128(i as u128 + 1), *ms));
+        Clocks { offsets_ms: numbered.collect() }
+    }
+
+    #[test]
+    fn s2_6_the_one_whose_clock_is_wrong_is_told_and_not_the_others() {
+        let year = 365 * 86_400_000;
+        let wrong = clocks(&[-year, -year]);
+        assert_eq!(wrong.refused(false).as_deref(), Some("your clock is 365 d ahead of 2 of 2 peers: set it"));
+        assert_eq!(clocks(&[0, year]).refused(false), None);
+        assert_eq!(clocks(&[year, year]).refused(true).as_deref(), Some("your clock is 365 d behind 2 of 2 peers: set it"));
+    }
+
+    #[test]
+    fn with_one_peer_the_one_that_is_not_yet_up_yields() {
+        assert!(clocks(&[100_000]).refused(false).is_some());
+        assert!(clocks(&[100_000]).refused(true).is_none());
+    }
+
+    #[test]
+    fn half_a_second_warns() {
+        assert!(!clocks(&[400, 300]).warns());
+        assert!(clocks(&[600, 700]).warns());
+        assert_eq!(clocks(&[]).ahead_of_median_ms(), None);
+    }
+}

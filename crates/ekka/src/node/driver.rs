@@ -1,0 +1,218 @@
+//! The loop that carries `Control`: inputs in, outputs started in order, sleep until the next deadline.
+//!
+//! It runs on the node's own thread, so that a handler which blocks the application's runtime does not make the node
+//! look dead. It decides nothing about the cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ekka_core::control::{Command, CommandError, Control, Input, Output, Reply, RequestId, Saved, StopReason};
+use ekka_core::limits::DISCOVERY_TIMEOUT;
+use ekka_core::event::EventKind;
+use ekka_core::id::Host;
+use ekka_core::machine::Machine;
+use ekka_core::view::View;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, warn};
+
+use super::shared::Shared;
+use super::store;
+use crate::discovery::Discovery;
+use crate::env::Env;
+use crate::transport::Transport;
+
+/// Inputs worked off before the deadline is looked at again.
+const BATCH: usize = 64;
+
+/// A command on its way, with the place for its answer.
+pub(super) struct Request {
+    pub(super) command: Command,
+    pub(super) answer: oneshot::Sender<Result<Reply, CommandError>>,
+}
+
+/// What reaches the loop beside the transport's inputs.
+pub(super) struct Channels {
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) inputs: mpsc::Receiver<Input>,
+    /// For tasks of the loop (discovery, disc, reload) that give inputs.
+    pub(super) own: mpsc::Receiver<Input>,
+    pub(super) own_sender: mpsc::Sender<Input>,
+}
+
+/// Everything that the loop holds.
+pub(super) struct Driver {
+    pub(super) control: Control,
+    pub(super) env: Env,
+    pub(super) transport: Transport,
+    pub(super) strategies: Vec<Arc<dyn Discovery>>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) channels: Channels,
+    pub(super) answers: BTreeMap<RequestId, oneshot::Sender<Result<Reply, CommandError>>>,
+    pub(super) last_request: u64,
+    pub(super) to_disc: watch::Sender<Option<(u64, Arc<Saved>)>>,
+    pub(super) on_disc: watch::Receiver<u64>,
+}
+
+impl Driver {
+    /// Runs until the node ends; the reason.
+    pub(super) async fn run(mut self) -> StopReason {
+        let mut out = Vec::new();
+        self.control.handle(Input::Start, self.env.clock.now(), &mut out);
+        loop {
+            if let Some(reason) = self.start_outputs(&mut out) {
+                self.finish(&reason).await;
+                return reason;
+            }
+            self.shared.stepped(self.env.clock.now().mono);
+            let wait = self.until_deadline();
+            if wait.is_zero() {
+                self.control.tick(self.env.clock.now(), &mut out);
+                continue;
+            }
+            tokio::select! {
+                biased;
+                input = self.channels.own.recv() => self.take(input, &mut out),
+                request = self.channels.requests.recv() => self.ask(request, &mut out),
+                input = self.channels.inputs.recv() => self.take(input, &mut out),
+                () = tokio::time::sleep(wait) => self.control.tick(self.env.clock.now(), &mut out),
+            }
+            for _ in 0..BATCH {
+                match self.channels.inputs.try_recv() {
+                    Ok(input) => self.take(Some(input), &mut out),
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+
+    fn until_deadline(&self) -> Duration {
+        match self.control.deadline() {
+            Some(deadline) => deadline.since(self.env.clock.now().mono),
+            None => Duration::from_secs(1),
+        }
+    }
+
+    fn take(&mut self, input: Option<Input>, out: &mut Vec<Output>) {
+        if let Some(input) = input {
+            self.control.handle(input, self.env.clock.now(), out);
+        }
+    }
+
+    fn ask(&mut self, request: Option<Request>, out: &mut Vec<Output>) {
+        self.last_request += 1;
+        let id = RequestId(self.last_request);
+        // All handles are gone: the node stops without waiting for anybody.
+        let command = match request {
+            Some(request) => {
+                self.answers.insert(id, request.answer);
+                request.command
+            }
+            None => Command::Stop { by: "the last handle was dropped".into(), plan: false },
+        };
+        self.control.handle(Input::Command { id, command }, self.env.clock.now(), out);
+    }
+
+    /// Starts what `Control` gave out, in order; the reason where the node ends.
+    fn start_outputs(&mut self, out: &mut Vec<Output>) -> Option<StopReason> {
+        for output in out.drain(..) {
+            match output {
+                Output::Verdict { conn, verdict } => self.transport.verdict(conn, verdict),
+                Output::Send { conn, bytes } => self.transport.send(conn, bytes),
+                Output::Close { conn, cause } => self.transport.close(conn, cause),
+                Output::Dial { endpoint } => self.transport.dial(endpoint),
+                Output::Discover => self.strategies.iter().for_each(|strategy| {
+                    let task = discover(strategy.clone(), self.channels.own_sender.clone(), self.shared.clone());
+                    self.shared.tasks.spawn(task);
+                }),
+                Output::Persist { token, saved } => {
+                    self.to_disc.send_replace(Some((token, Arc::new(*saved))));
+                }
+                Output::Publish(view) => {
+                    self.transport.set_known(known_ips(&view));
+                    self.shared.publish(view);
+                }
+                Output::Event(event) => self.shared.event(event, self.env.clock.now()),
+                Output::Reply { id, result } => {
+                    if let Some(answer) = self.answers.remove(&id) {
+                        // Whoever asked may have gone.
+                        let _ = answer.send(result);
+                    }
+                }
+                Output::Stop(reason) => return Some(reason),
+            }
+        }
+        None
+    }
+
+    /// Brings what is under way to its end: the disc first, then the queues of the connections.
+    async fn finish(&mut self, reason: &StopReason) {
+        let wanted = self.to_disc.borrow().as_ref().map_or(0, |(token, _)| *token);
+        let written = self.on_disc.wait_for(|token| *token >= wanted);
+        if tokio::time::timeout(Duration::from_secs(5), written).await.is_err() {
+            error!(advice = "the next start may know less than this one did", "the last state is not on disc");
+        }
+        if *reason == StopReason::Asked {
+            for strategy in &self.strategies {
+                if let Err(err) = strategy.unregister().await {
+                    warn!(strategy = strategy.name(), err, "this node's entry could not be taken out");
+                }
+            }
+        }
+        self.transport.shutdown(Duration::from_secs(2)).await;
+    }
+}
+
+/// Addresses of the members, for which half-open places are kept.
+fn known_ips(view: &View) -> BTreeSet<IpAddr> {
+    view.members
+        .iter()
+        .filter_map(|member| match member.endpoint.host {
+            Host::Ip(ip) => Some(ip),
+            Host::Dns(_) => None,
+        })
+        .collect()
+}
+
+async fn discover(strategy: Arc<dyn Discovery>, to: mpsc::Sender<Input>, shared: Arc<Shared>) {
+    let result = match tokio::time::timeout(DISCOVERY_TIMEOUT, strategy.discover()).await {
+        Ok(result) => result,
+        Err(_) => Err(format!("no answer within {} s", DISCOVERY_TIMEOUT.as_secs())),
+    };
+    shared.discovered(strategy.name(), &result);
+    // Nobody listens any more only where the node has ended.
+    let _ = to.send(Input::Discovered { strategy: strategy.name().to_owned(), result }).await;
+}
+
+/// Writes the latest state to disc, again and again until it is there.
+pub(super) async fn keep_on_disc(
+    env: Env,
+    mut wanted: watch::Receiver<Option<(u64, Arc<Saved>)>>,
+    done: watch::Sender<u64>,
+    to: mpsc::Sender<Input>,
+) {
+    while wanted.changed().await.is_ok() {
+        let Some((token, saved)) = wanted.borrow_and_update().clone() else { continue };
+        loop {
+            let disk = env.disk.clone();
+            let state = saved.clone();
+            match env.blocking(move || store::save(disk.as_ref(), &state)).await {
+                Ok(()) => break,
+                Err(err) => {
+                    error!(%err, "the state of the cluster cannot be written; trying again in 1 s");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+        done.send_replace(token);
+        if to.send(Input::Persisted { token }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Turns refusals of strangers into events.
+pub(super) fn refusal_event(addr: String, reason: &str, count: u64) -> EventKind {
+    EventKind::HandshakeRefused { addr, reason: reason.into(), count }
+}

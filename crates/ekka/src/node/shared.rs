@@ -1,0 +1,151 @@
+//! What the loop and the handles share: the view, the events, the figures.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ekka_core::autocluster::Candidate;
+use ekka_core::event::{Event, EventKind, Severity};
+use ekka_core::id::NodeName;
+use ekka_core::limits::EVENTS_KEPT;
+use ekka_core::time::{Instant, Now};
+use ekka_core::view::View;
+use tokio::sync::{broadcast, watch};
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use super::StampedEvent;
+use crate::env::Clock;
+
+/// The part of a node that its handles read.
+pub(super) struct Shared {
+    pub(super) name: NodeName,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) tasks: TaskTracker,
+    views: watch::Sender<Arc<View>>,
+    events: broadcast::Sender<Arc<StampedEvent>>,
+    history: Mutex<VecDeque<Arc<StampedEvent>>>,
+    last_event: AtomicU64,
+    last_step: AtomicU64,
+    figures: Mutex<Figures>,
+}
+
+/// What is counted here (the transport counts the rest).
+#[derive(Clone, Debug, Default)]
+pub(super) struct Figures {
+    pub(super) rounds: BTreeMap<(String, &'static str), u64>,
+    pub(super) last_success: BTreeMap<String, Instant>,
+    pub(super) candidates: BTreeMap<String, Vec<Candidate>>,
+    pub(super) removed: BTreeMap<&'static str, u64>,
+    pub(super) leader_changes: u64,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that holds this lock can leave it half-changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(super) fn new(name: NodeName, clock: Arc<dyn Clock>, first: Arc<View>) -> Self {
+        Self {
+            name,
+            last_step: AtomicU64::new(clock.now().mono.as_nanos()),
+            clock,
+            tasks: TaskTracker::new(),
+            views: watch::Sender::new(first),
+            events: broadcast::Sender::new(EVENTS_KEPT),
+            history: Mutex::default(),
+            last_event: AtomicU64::new(0),
+            figures: Mutex::default(),
+        }
+    }
+
+    pub(super) fn view(&self) -> Arc<View> {
+        self.views.borrow().clone()
+    }
+
+    pub(super) fn view_changes(&self) -> watch::Receiver<Arc<View>> {
+        self.views.subscribe()
+    }
+
+    pub(super) fn publish(&self, view: Arc<View>) {
+        self.views.send_replace(view);
+    }
+
+    pub(super) fn events(&self) -> broadcast::Receiver<Arc<StampedEvent>> {
+        self.events.subscribe()
+    }
+
+    pub(super) fn recent_events(&self, last: usize) -> Vec<Arc<StampedEvent>> {
+        let history = locked(&self.history);
+        history.iter().skip(history.len().saturating_sub(last)).cloned().collect()
+    }
+
+    /// Stamps an event, keeps it, logs it, and gives it to those who listen.
+    pub(super) fn event(&self, event: Event, now: Now) {
+        self.count(&event.kind);
+        let id = self.last_event.fetch_add(1, Ordering::Relaxed) + 1;
+        let stamped = Arc::new(StampedEvent { time: now.wall, id, node: self.name.clone(), event });
+        log(&stamped);
+        let mut history = locked(&self.history);
+        if history.len() == EVENTS_KEPT {
+            history.pop_front();
+        }
+        history.push_back(stamped.clone());
+        drop(history);
+        // An error only says that nobody listens.
+        let _ = self.events.send(stamped);
+    }
+
+    fn count(&self, kind: &EventKind) {
+        match kind {
+            EventKind::MemberRemoved { cause, .. } => {
+                let cause = if cause == "autoclean" { "autoclean" } else { "force" };
+                *locked(&self.figures).removed.entry(cause).or_default() += 1;
+            }
+            EventKind::MemberLeft { .. } => *locked(&self.figures).removed.entry("leave").or_default() += 1,
+            EventKind::LeaderChanged { .. } => locked(&self.figures).leader_changes += 1,
+            _ => {}
+        }
+    }
+
+    pub(super) fn discovered(&self, strategy: &str, result: &Result<Vec<Candidate>, String>) {
+        let mut figures = locked(&self.figures);
+        let word = match result {
+            Ok(candidates) if candidates.is_empty() => "empty",
+            Ok(_) => "ok",
+            Err(_) => "error",
+        };
+        *figures.rounds.entry((strategy.to_owned(), word)).or_default() += 1;
+        if let Ok(candidates) = result {
+            figures.last_success.insert(strategy.to_owned(), self.clock.now().mono);
+            figures.candidates.insert(strategy.to_owned(), candidates.clone());
+        }
+    }
+
+    pub(super) fn figures(&self) -> Figures {
+        locked(&self.figures).clone()
+    }
+
+    pub(super) fn stepped(&self, at: Instant) {
+        self.last_step.store(at.as_nanos(), Ordering::Relaxed);
+    }
+
+    pub(super) fn last_step(&self) -> Instant {
+        Instant::from_nanos(self.last_step.load(Ordering::Relaxed))
+    }
+}
+
+/// One event is one line of the log, with its id.
+fn log(stamped: &StampedEvent) {
+    let kind = &stamped.event.kind;
+    let event = kind.type_name();
+    let id = stamped.event.decision.map(|id| id.to_string());
+    let id = id.as_deref();
+    let node = tracing::field::display(&stamped.node);
+    match kind.severity() {
+        Severity::Info => info!(target: "ekka::event", event, id, node, details = ?kind, "{event}"),
+        Severity::Warning => warn!(target: "ekka::event", event, id, node, details = ?kind, "{event}"),
+        Severity::Critical => error!(target: "ekka::event", event, id, node, details = ?kind, "{event}"),
+    }
+}

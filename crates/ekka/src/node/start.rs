@@ -1,0 +1,254 @@
+//! How a node starts: directory, credentials, socket, then the loop on its own thread.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use ekka_core::autocluster;
+use ekka_core::control::{self, Control, Setup, StopReason};
+use ekka_core::id::Endpoint;
+use ekka_core::wire::{Hello, Purpose};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::driver::{Channels, Driver, Request, keep_on_disc};
+use super::shared::Shared;
+use super::store::{self, StoreError};
+use super::{Inner, Node};
+use crate::config::{Config, formation_settings};
+use crate::discovery::{self, Discovery};
+use crate::env::{DiskGuard, Env};
+use crate::transport::{self, BindError, CookieError, CookieSet, Credentials, CredentialsError, Kdf, Transport};
+
+/// Inputs that may wait for the loop before the connections' readers wait.
+const INPUTS_MAX: usize = 1024;
+/// Commands that may wait for the loop.
+const REQUESTS_MAX: usize = 256;
+
+/// How a node is started, beside its configuration.
+#[derive(Default)]
+pub struct StartOptions {
+    /// The data directory is a restored or copied one: become a new node.
+    pub restored: bool,
+    /// Run as tasks of the present runtime rather than on an own thread (simulation).
+    pub inline: bool,
+    /// Credentials that were derived before (simulation; several nodes of one process).
+    pub credentials: Option<Credentials>,
+    /// How expensive guessing a cookie is made. Part of the protocol: all nodes of a cluster use the same.
+    pub kdf: Kdf,
+    /// Limits of the transport.
+    pub limits: transport::Limits,
+    /// Strategies of the embedding program, in place of those of the configuration.
+    pub discovery: Option<Vec<Arc<dyn Discovery>>>,
+    /// Planted faults, for proving the harness. All off in production.
+    pub faults: control::Faults,
+    /// Planted faults of the room autocluster. All off in production.
+    pub formation_faults: autocluster::Faults,
+}
+
+/// Why a node did not start. Nothing is left behind but the data directory.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Something in the configuration has no code yet.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The cookie cannot be read.
+    #[error(transparent)]
+    Cookie(#[from] CookieError),
+    /// The credentials cannot be made.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The port cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The thread of the node cannot be made.
+    #[error("the node's thread cannot be started: {0}")]
+    Thread(io::Error),
+    /// The node ended while it started.
+    #[error("the node ended while it started")]
+    Ended,
+}
+
+/// What goes to the node's own thread.
+struct Parts {
+    control: Control,
+    config: Config,
+    env: Env,
+    options: transport::Options,
+    credentials: Credentials,
+    strategies: Vec<Arc<dyn Discovery>>,
+    shared: Arc<Shared>,
+    identity: control::Identity,
+    requests: mpsc::Receiver<Request>,
+    own: (mpsc::Sender<control::Input>, mpsc::Receiver<control::Input>),
+    ended: watch::Sender<Option<StopReason>>,
+    guard: Box<dyn DiskGuard>,
+}
+
+/// Starts a node.
+///
+/// # Errors
+/// See [`StartError`]; it can be tried again.
+pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<Node, StartError> {
+    let strategies = match options.discovery {
+        Some(strategies) => strategies,
+        None => discovery::strategies(&config).map_err(StartError::Unsupported)?,
+    };
+    let (identity, saved, guard) = open_directory(&config, &env, options.restored).await?;
+    let credentials = match options.credentials {
+        Some(credentials) => credentials,
+        None => derive(&config, &env, options.kdf).await?,
+    };
+    let mut formation = formation_settings(&config);
+    formation.faults = options.formation_faults;
+    let setup = Setup {
+        identity: identity.clone(),
+        name: config.node.name.clone(),
+        endpoint: Endpoint { host: config.node.name.host().clone(), port: config.node.port },
+        role: config.node.role,
+        tags: config.node.tags.clone(),
+        cluster_name: config.cluster.name.clone(),
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+        formation,
+        saved,
+        seed: u64::try_from(env.entropy.bits() >> 64).unwrap_or(0),
+        faults: options.faults,
+    };
+    let control = Control::new(setup, env.clock.now());
+    let shared = Arc::new(Shared::new(config.node.name.clone(), env.clock.clone(), control.view()));
+    let (request_sender, requests) = mpsc::channel(REQUESTS_MAX);
+    let own = mpsc::channel(INPUTS_MAX);
+    let (ended_sender, ended) = watch::channel(None);
+    let (ready_sender, ready) = oneshot::channel();
+    let inner = Arc::new_cyclic(|_| Inner {
+        shared: shared.clone(),
+        requests: request_sender,
+        own: own.0.clone(),
+        ended,
+        transport: std::sync::OnceLock::new(),
+        identity: identity.clone(),
+        kdf: options.kdf,
+        config: std::sync::Mutex::new(config.clone()),
+        env: env.clone(),
+    });
+    let parts = Parts {
+        control,
+        options: transport::Options { listen: config.node.listen.clone(), limits: options.limits, ..Default::default() },
+        config,
+        env,
+        credentials,
+        strategies,
+        shared,
+        identity,
+        requests,
+        own,
+        ended: ended_sender,
+        guard,
+    };
+    if options.inline {
+        tokio::spawn(main(parts, ready_sender));
+    } else {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+        let thread = std::thread::Builder::new().name("ekka-node".into());
+        thread.spawn(move || runtime.block_on(main(parts, ready_sender))).map_err(StartError::Thread)?;
+    }
+    let transport = ready.await.map_err(|_| StartError::Ended)??;
+    // Set once, here.
+    let _ = inner.transport.set(transport);
+    Ok(Node { inner })
+}
+
+async fn open_directory(
+    config: &Config,
+    env: &Env,
+    fresh: bool,
+) -> Result<(control::Identity, control::Saved, Box<dyn DiskGuard>), StoreError> {
+    let (disk, clock, entropy) = (env.disk.clone(), env.clock.clone(), env.entropy.clone());
+    let name = config.node.name.clone();
+    env.blocking(move || {
+        let guard = disk.lock().map_err(StoreError::InUse)?;
+        let (identity, saved) = store::begin(disk.as_ref(), clock.as_ref(), entropy.as_ref(), &name, fresh)?;
+        Ok((identity, saved, guard))
+    })
+    .await
+}
+
+/// Reads the cookie and derives the credentials, off the runtime: it is slow on purpose.
+pub(super) async fn derive(config: &Config, env: &Env, kdf: Kdf) -> Result<Credentials, StartError> {
+    let source = config.node.cookie.clone();
+    let mode = transport::Mode::from(&config.cluster.tls);
+    let name = config.cluster.name.clone();
+    env.blocking(move || {
+        let cookies = CookieSet::read(&source)?;
+        Ok(Credentials::derive(&mode, &cookies, &name, kdf)?)
+    })
+    .await
+}
+
+/// This node's Hello of any moment, from the latest view.
+fn hello_source(parts: &Parts) -> transport::HelloSource {
+    let shared = parts.shared.clone();
+    let identity = parts.identity.clone();
+    let clock = parts.env.clock.clone();
+    let (role, port) = (parts.config.node.role, parts.config.node.port);
+    Arc::new(move |purpose: Purpose| {
+        let view = shared.view();
+        Hello {
+            versions: ekka_core::wire::VersionRange::OURS,
+            features: 0,
+            software: env!("CARGO_PKG_VERSION").to_owned(),
+            purpose,
+            name: view.name.clone(),
+            node_id: identity.node_id,
+            guid: identity.guid,
+            previous_guid: identity.previous_guid,
+            start_counter: identity.start_counter,
+            cluster_name: view.cluster_name.clone(),
+            cluster_id: view.cluster_id,
+            wall: clock.now().wall,
+            role,
+            status: view.status,
+            listen_port: port,
+        }
+    })
+}
+
+async fn main(parts: Parts, ready: oneshot::Sender<Result<Transport, StartError>>) {
+    let hello = hello_source(&parts);
+    let (events, inputs) = mpsc::channel(INPUTS_MAX);
+    let started = Transport::start(&parts.env, parts.options, parts.credentials, hello, events).await;
+    let transport = match started {
+        Ok(transport) => transport,
+        Err(error) => {
+            // The caller of `start` may have gone.
+            let _ = ready.send(Err(error.into()));
+            return;
+        }
+    };
+    let (to_disc, wanted) = watch::channel(None);
+    let (done, on_disc) = watch::channel(0);
+    let cancel = CancellationToken::new();
+    let disc = keep_on_disc(parts.env.clone(), wanted, done, parts.own.0.clone());
+    parts.shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(disc));
+    let _ = ready.send(Ok(transport.clone()));
+    let driver = Driver {
+        control: parts.control,
+        env: parts.env,
+        transport,
+        strategies: parts.strategies,
+        shared: parts.shared.clone(),
+        channels: Channels { requests: parts.requests, inputs, own: parts.own.1, own_sender: parts.own.0 },
+        answers: BTreeMap::new(),
+        last_request: 0,
+        to_disc,
+        on_disc,
+    };
+    let reason = driver.run().await;
+    cancel.cancel();
+    drop(parts.guard);
+    parts.ended.send_replace(Some(reason));
+}
