@@ -6,7 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{CloseCause, Command, CommandError, Control, Message, Output, Reply, RequestId, StopReason, Work};
+use super::{CloseCause, Command, CommandError, Control, Message, Output, Reply, RequestId, StopReason, Work, emit};
 use crate::autocluster;
 use crate::decision::DecisionId;
 use crate::event::EventKind;
@@ -48,6 +48,7 @@ impl Pending {
 
 type Answer = Result<Reply, CommandError>;
 
+#[expect(clippy::unnecessary_wraps, reason = "every caller answers with a result")]
 fn plan(lines: Vec<String>, refused: Option<String>) -> Answer {
     Ok(Reply::Plan { plan: lines, refused })
 }
@@ -124,9 +125,8 @@ impl Control {
         if let Some(error) = self.busy() {
             return Some(Err(error));
         }
-        let refused = |why: String| {
-            Some(if only_plan { plan(Vec::new(), Some(why)) } else { Err(CommandError::Refused(why)) })
-        };
+        let refused =
+            |why: String| Some(if only_plan { plan(Vec::new(), Some(why)) } else { Err(CommandError::Refused(why)) });
         let Some(endpoint) = name.endpoint(self.setup.base_port) else {
             return refused(format!("{name}: base port and digits of the name are above 65535 together"));
         };
@@ -137,7 +137,10 @@ impl Control {
             let others = self.others_up();
             let mut lines = vec![format!("{} goes into the cluster of {name} ({endpoint})", self.setup.name)];
             if let Some(cluster) = self.autocluster.cluster_id() {
-                lines.push(format!("it gives up its present cluster {cluster}, which keeps {} other members", others.len()));
+                lines.push(format!(
+                    "it gives up its present cluster {cluster}, which keeps {} other members",
+                    others.len()
+                ));
             }
             return Some(plan(lines, None));
         }
@@ -197,7 +200,11 @@ impl Control {
         };
         if only_plan {
             let lines = vec![
-                format!("{} leaves for good; {} members stay", self.setup.name, self.membership.size().saturating_sub(1)),
+                format!(
+                    "{} leaves for good; {} members stay",
+                    self.setup.name,
+                    self.membership.size().saturating_sub(1)
+                ),
                 String::from("no strategy brings it back until `ekka join` or `ekka form`"),
             ];
             return Some(plan(lines, refused));
@@ -206,7 +213,8 @@ impl Control {
             return Some(Err(CommandError::Refused(why)));
         }
         let rule = "section 6: leave takes a member out for good, and is remembered";
-        let decision = self.decisions.record(now.wall, "leave", format!("{} leaves", self.setup.name), rule, Vec::new());
+        let decision =
+            self.decisions.record(now.wall, "leave", format!("{} leaves", self.setup.name), rule, Vec::new());
         self.standing.leaving = true;
         let me = self.me().node_id;
         let mut given = Vec::new();
@@ -248,14 +256,7 @@ impl Control {
         }
     }
 
-    fn stop(
-        &mut self,
-        id: RequestId,
-        by: String,
-        only_plan: bool,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) -> Option<Answer> {
+    fn stop(&mut self, id: RequestId, by: String, only_plan: bool, now: Now, out: &mut Vec<Output>) -> Option<Answer> {
         if only_plan {
             let Quorum { needed, in_reach, .. } = self.standing.quorum;
             let left = in_reach.saturating_sub(1);
@@ -268,7 +269,7 @@ impl Control {
         let rule = "section 6: stop is not leave";
         let what = format!("{} stops, asked by {by}", self.setup.name);
         let decision = self.decisions.record(now.wall, "stop", what, rule, Vec::new());
-        self.event(Some(decision), EventKind::NodeStopping { by }, out);
+        emit(Some(decision), EventKind::NodeStopping { by }, out);
         self.say_goodbye(false, out);
         self.persist.wanted = true;
         self.persist_if_wanted(out);
@@ -284,7 +285,8 @@ impl Control {
             (Status::Up | Status::Draining, _) => None,
             (status, _) => Some(format!("this node is {}: only one that is up drains", status.as_str())),
         };
-        let text = if on { "new work goes elsewhere; the node stays a member" } else { "the node takes new work again" };
+        let text =
+            if on { "new work goes elsewhere; the node stays a member" } else { "the node takes new work again" };
         if only_plan {
             return plan(vec![text.into()], refused);
         }
@@ -315,7 +317,10 @@ impl Control {
             [] => {
                 let names: Vec<String> =
                     members().filter_map(|id| roster.records.get(&id)).map(|r| r.name.to_string()).collect();
-                let text = format!("no member is `{text}`: give a name, or at least 6 hex digits of a node id. Members: {}", names.join(", "));
+                let text = format!(
+                    "no member is `{text}`: give a name, or at least 6 hex digits of a node id. Members: {}",
+                    names.join(", ")
+                );
                 Err(CommandError::NotFound(text))
             }
             _ => Err(CommandError::Ambiguous {
@@ -334,7 +339,9 @@ impl Control {
             Some(format!("{name} is up: use `ekka leave` there; --alive to do it all the same"))
         } else if !self.standing.quorum.holds() {
             let Quorum { voters, in_reach, needed, .. } = self.standing.quorum;
-            Some(format!("{in_reach} of {voters} voters in reach, {needed} needed to remove a member: see `ekka recover --plan`"))
+            Some(format!(
+                "{in_reach} of {voters} voters in reach, {needed} needed to remove a member: see `ekka recover --plan`"
+            ))
         } else {
             None
         };
@@ -366,7 +373,9 @@ impl Control {
             ));
         }
         let roster = self.membership.roster();
-        for record in roster.records.values().filter(|r| roster.seats.get(&r.id.node_id).is_some_and(|s| s.removed.is_none())) {
+        for record in
+            roster.records.values().filter(|r| roster.seats.get(&r.id.node_id).is_some_and(|s| s.removed.is_none()))
+        {
             let moving = matches!(record.status, Status::Joining | Status::Syncing | Status::Healing);
             if moving && self.membership.is_running(record.id.node_id) {
                 reasons.push(format!("{} is {}", record.name, record.status.as_str()));
@@ -395,7 +404,7 @@ impl Control {
         if let Some((reason, text)) = words {
             let rule = "section 4: of two with one identity the newer stops; a restored directory joins as new";
             let id = self.decisions.record(now.wall, "stop", text.clone(), rule, Vec::new());
-            self.event(Some(id), EventKind::NodeRefused { reason, by: text }, out);
+            emit(Some(id), EventKind::NodeRefused { reason, by: text }, out);
         }
         self.fail_pending(out);
         self.standing.status = Status::Stopped;
@@ -404,7 +413,7 @@ impl Control {
         for conn in self.conns.all().collect::<Vec<_>>() {
             out.push(Output::Close { conn, cause: CloseCause::Stopping });
         }
-        self.event(None, EventKind::NodeStopped {}, out);
+        emit(None, EventKind::NodeStopped {}, out);
         self.stopped = true;
         out.push(Output::Stop(reason));
     }

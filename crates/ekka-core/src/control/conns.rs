@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use super::{CloseCause, ConnId, Control, DialError, Input, Output, Work};
 use crate::autocluster;
 use crate::id::{Endpoint, Incarnation, NodeId};
+use crate::limits::CANDIDATES_MAX;
 use crate::membership::{self, Lost};
 use crate::time::{Instant, Now};
 use crate::wire::RefusalReason;
@@ -28,17 +29,18 @@ pub(super) struct Conn {
 pub(super) struct Conns {
     table: BTreeMap<ConnId, Conn>,
     linked: BTreeMap<NodeId, (Incarnation, Vec<ConnId>)>,
+    /// Who answered at an endpoint that was dialled: a name of the list may not be the node's own.
+    answered: BTreeMap<Endpoint, NodeId>,
 }
 
 impl Conns {
     /// Takes a connection in; whether it is the first of its peer.
-    pub(super) fn insert(
-        &mut self,
-        conn: ConnId,
-        peer: Incarnation,
-        dialed: Option<Endpoint>,
-        addr: String,
-    ) -> bool {
+    pub(super) fn insert(&mut self, conn: ConnId, peer: Incarnation, dialed: Option<Endpoint>, addr: String) -> bool {
+        if let Some(endpoint) = &dialed
+            && (self.answered.len() < CANDIDATES_MAX || self.answered.contains_key(endpoint))
+        {
+            self.answered.insert(endpoint.clone(), peer.node_id);
+        }
         self.table.insert(conn, Conn { peer, dialed, addr, heard: None });
         let (_, list) = self.linked.entry(peer.node_id).or_insert_with(|| (peer, Vec::new()));
         list.push(conn);
@@ -74,9 +76,9 @@ impl Conns {
         self.linked.get(&node_id).map(|(id, _)| *id)
     }
 
-    /// Whether a connection that was dialled at this endpoint is there.
+    /// Whether the node that answered last at this endpoint is linked.
     pub(super) fn is_linked_at(&self, endpoint: &Endpoint) -> bool {
-        self.table.values().any(|conn| conn.dialed.as_ref() == Some(endpoint))
+        self.answered.get(endpoint).is_some_and(|node_id| self.is_linked(*node_id))
     }
 
     /// All connections of a node.
@@ -140,9 +142,9 @@ impl Control {
     }
 
     /// Ends a connection by this node's decision.
-    pub(super) fn close(&mut self, conn: ConnId, cause: CloseCause, now: Now, out: &mut Vec<Output>) {
+    pub(super) fn close(&mut self, conn: ConnId, cause: &CloseCause, now: Now, out: &mut Vec<Output>) {
         out.push(Output::Close { conn, cause: cause.clone() });
-        self.closed(conn, &cause, now, out);
+        self.closed(conn, cause, now, out);
     }
 
     /// Ends all connections of a node, which stays known.
@@ -175,10 +177,9 @@ impl Control {
             let lost = match cause {
                 CloseCause::Reset | CloseCause::Garbage(_) | CloseCause::Credentials => Lost::Reset,
                 CloseCause::Silent | CloseCause::Stuck => Lost::Silent,
-                CloseCause::Redundant
-                | CloseCause::Refused(_)
-                | CloseCause::Superseded
-                | CloseCause::Stopping => Lost::Replaced,
+                CloseCause::Redundant | CloseCause::Refused(_) | CloseCause::Superseded | CloseCause::Stopping => {
+                    Lost::Replaced
+                }
             };
             self.unlinked(entry.peer, lost);
             self.release_held_for(entry.peer, now, out);
@@ -195,8 +196,14 @@ impl Control {
                 self.dirty = true;
             }
         }
-        let members: Vec<NodeId> =
-            self.membership.roster().records.values().filter(|r| r.endpoint == *endpoint).map(|r| r.id.node_id).collect();
+        let members: Vec<NodeId> = self
+            .membership
+            .roster()
+            .records
+            .values()
+            .filter(|r| r.endpoint == *endpoint)
+            .map(|r| r.id.node_id)
+            .collect();
         for node_id in members {
             let input = match error {
                 DialError::Refused => membership::Input::Refused { node_id },
@@ -209,17 +216,17 @@ impl Control {
     }
 
     /// What still needs an answer after this node has ended.
-    pub(super) fn refuse_while_stopped(&mut self, input: Input, out: &mut Vec<Output>) {
+    pub(super) fn refuse_while_stopped(&mut self, input: &Input, out: &mut Vec<Output>) {
         match input {
             Input::Command { id, .. } => {
-                out.push(Output::Reply { id, result: Err(super::CommandError::Stopping) });
+                out.push(Output::Reply { id: *id, result: Err(super::CommandError::Stopping) });
             }
             Input::Hello { conn, .. } => {
                 let refusal = crate::wire::Refusal::new(
                     RefusalReason::Stopping,
                     alloc::format!("{} is stopping", self.setup.name),
                 );
-                out.push(Output::Verdict { conn, verdict: Err(refusal) });
+                out.push(Output::Verdict { conn: *conn, verdict: Err(refusal) });
             }
             _ => {}
         }

@@ -6,7 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{CloseCause, ConnId, Control, Message, Output, StopReason, Work};
+use super::{CloseCause, ConnId, Control, Message, Output, StopReason, Work, emit};
 use crate::autocluster;
 use crate::event::EventKind;
 use crate::id::{Endpoint, Incarnation};
@@ -110,7 +110,7 @@ impl Control {
             };
             let a = holder.map_or_else(String::new, |id| id.to_string());
             let conflict = EventKind::MemberConflict { name: hello.name.clone(), a, b: hello.node_id.to_string() };
-            self.event(Some(id), conflict, out);
+            emit(Some(id), conflict, out);
         }
         out.push(Output::Verdict { conn, verdict: Err(refusal) });
     }

@@ -113,10 +113,8 @@ impl Control {
         let options =
             membership::Options { no_recontact: setup.faults.no_recontact, stale_wins: setup.faults.stale_wins };
         let base_port = setup.formation.base_port;
-        let membership =
-            Membership::new(record.clone(), setup.saved.roster, rng.child("membership"), options);
-        let autocluster =
-            Autocluster::new(record, setup.formation, setup.saved.formation, rng.child("autocluster"));
+        let membership = Membership::new(record.clone(), setup.saved.roster, rng.child("membership"), options);
+        let autocluster = Autocluster::new(record, setup.formation, setup.saved.formation, rng.child("autocluster"));
         let fixed = Fixed {
             identity: setup.identity,
             name: setup.name,
@@ -348,7 +346,7 @@ impl Control {
             Ok(message) => message,
             Err(error) => {
                 let text = alloc::format!("a message that cannot be decoded: {error}");
-                self.close(conn, CloseCause::Garbage(text), now, out);
+                self.close(conn, &CloseCause::Garbage(text), now, out);
                 return;
             }
         };
@@ -365,10 +363,10 @@ impl Control {
             Message::Refused { .. } => {}
         }
     }
+}
 
-    fn event(&self, decision: Option<DecisionId>, kind: EventKind, out: &mut Vec<Output>) {
-        out.push(Output::Event(Event { decision, kind }));
-    }
+fn emit(decision: Option<DecisionId>, kind: EventKind, out: &mut Vec<Output>) {
+    out.push(Output::Event(Event { decision, kind }));
 }
 
 impl Machine for Control {
@@ -377,7 +375,7 @@ impl Machine for Control {
 
     fn handle(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
         if self.stopped {
-            self.refuse_while_stopped(input, out);
+            self.refuse_while_stopped(&input, out);
             return;
         }
         self.notice_pause(now, out);

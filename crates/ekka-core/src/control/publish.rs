@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Control, Fixed, Output};
+use super::{Control, Fixed, Output, emit};
 use crate::event::EventKind;
 use crate::id::{Incarnation, NodeId, NodeName};
 use crate::limits::FULL_MESH_MAX;
@@ -63,10 +63,10 @@ impl Control {
         let view = Arc::new(self.make_view(now));
         let before = core::mem::replace(&mut self.view, view.clone());
         self.standing.split = view.split.clone();
-        self.node_events(&before, &view, out);
+        node_events(&before, &view, out);
         self.member_events(&before, &view, out);
-        self.split_events(&before, &view, now, out);
-        self.hint_events(&before, &view, out);
+        split_events(&before, &view, now, out);
+        hint_events(&before, &view, out);
         out.push(Output::Publish(view));
     }
 
@@ -146,31 +146,14 @@ impl Control {
             _ => {}
         }
         if let Some(conflict) = conflicts.first() {
-            advice.push(format!("decide which cluster stays: ekka join {} --plan, or the other way round", conflict.met));
+            advice
+                .push(format!("decide which cluster stays: ekka join {} --plan, or the other way round", conflict.met));
         }
         let voters = self.standing.quorum.voters;
         if voters == 2 {
             advice.push("two voters: none can be lost. Add a third node or a witness".into());
         }
         advice
-    }
-
-    fn node_events(&self, before: &View, view: &View, out: &mut Vec<Output>) {
-        for (for_, was, is) in [
-            ("quorum", before.ready_quorum, view.ready_quorum),
-            ("available", before.ready_available, view.ready_available),
-        ] {
-            if is && !was {
-                self.event(None, EventKind::NodeReady { for_: for_.into() }, out);
-            } else if was && !is {
-                let reasons = view.reasons.iter().map(|r| r.text.clone()).collect();
-                self.event(None, EventKind::NodeNotReady { for_: for_.into(), reasons }, out);
-            }
-        }
-        if before.number > 0 && before.cluster_version != view.cluster_version {
-            let (from, to) = (before.cluster_version.clone(), view.cluster_version.clone());
-            self.event(None, EventKind::ClusterVersion { from, to }, out);
-        }
     }
 
     fn member_events(&mut self, before: &View, view: &View, out: &mut Vec<Output>) {
@@ -188,54 +171,71 @@ impl Control {
             };
             let kind = match member.status {
                 Status::Joining | Status::Syncing | Status::Healing => EventKind::MemberJoining { name, node_id },
-                Status::Up => EventKind::MemberUp { name, node_id },
                 Status::Draining if old.is_some_and(|old| old.status == Status::Up) => continue,
-                Status::Draining => EventKind::MemberUp { name, node_id },
+                Status::Up | Status::Draining => EventKind::MemberUp { name, node_id },
                 Status::Leaving => EventKind::MemberLeaving { name, node_id },
                 Status::Stopped => EventKind::MemberStopped { name, node_id },
                 // A member that was never heard by this incarnation is listed, not reported.
                 Status::Down | Status::Gone if old.is_none() => continue,
                 Status::Down | Status::Gone => EventKind::MemberDown { name, node_id, evidence },
             };
-            self.event(decision, kind, out);
+            emit(decision, kind, out);
         }
         self.evidence.retain(|id, _| view.members.iter().any(|m| m.id.node_id == *id));
     }
+}
 
-    fn split_events(&self, before: &View, view: &View, now: Now, out: &mut Vec<Output>) {
-        if before.split.state == view.split.state {
-            return;
+fn node_events(before: &View, view: &View, out: &mut Vec<Output>) {
+    for (for_, was, is) in [
+        ("quorum", before.ready_quorum, view.ready_quorum),
+        ("available", before.ready_available, view.ready_available),
+    ] {
+        if is && !was {
+            emit(None, EventKind::NodeReady { for_: for_.into() }, out);
+        } else if was && !is {
+            let reasons = view.reasons.iter().map(|r| r.text.clone()).collect();
+            emit(None, EventKind::NodeNotReady { for_: for_.into(), reasons }, out);
         }
-        let name = |id: &NodeId| view.member(*id).map(|m| m.name.clone());
-        let silent: Vec<NodeName> = view.split.unreachable.iter().filter_map(|u| name(&u.node_id)).collect();
-        let kind = match view.split.state {
-            SplitState::None | SplitState::Healing => {
-                let for_ms = before.split.since.map_or(0, |s| now.wall.offset_from(s).unsigned_abs());
-                EventKind::PartitionEnded { for_ms }
-            }
-            SplitState::Suspected => EventKind::PartitionSuspected { silent },
-            SplitState::Minority => {
-                let here = view.members.iter().map(|m| m.name.clone()).filter(|n| !silent.contains(n)).collect();
-                EventKind::PartitionOccurred { sides: alloc::vec![here, silent] }
-            }
-            SplitState::Partial => {
-                let broken = view.links.iter().filter(|l| l.state != crate::view::LinkState::Up);
-                let links = broken.filter_map(|l| Some((name(&l.from)?, name(&l.to)?))).collect();
-                EventKind::PartitionPartial { links }
-            }
-        };
-        self.event(None, kind, out);
     }
+    if before.number > 0 && before.cluster_version != view.cluster_version {
+        let (from, to) = (before.cluster_version.clone(), view.cluster_version.clone());
+        emit(None, EventKind::ClusterVersion { from, to }, out);
+    }
+}
 
-    fn hint_events(&self, before: &View, view: &View, out: &mut Vec<Output>) {
-        let name = |view: &View, id: Option<NodeId>| id.and_then(|id| view.member(id)).map(|m| m.name.clone());
-        if before.leader != view.leader {
-            let kind = EventKind::LeaderChanged { from: name(before, before.leader), to: name(view, view.leader) };
-            self.event(None, kind, out);
+fn split_events(before: &View, view: &View, now: Now, out: &mut Vec<Output>) {
+    if before.split.state == view.split.state {
+        return;
+    }
+    let name = |id: &NodeId| view.member(*id).map(|m| m.name.clone());
+    let silent: Vec<NodeName> = view.split.unreachable.iter().filter_map(|u| name(&u.node_id)).collect();
+    let kind = match view.split.state {
+        SplitState::None | SplitState::Healing => {
+            let for_ms = before.split.since.map_or(0, |s| now.wall.offset_from(s).unsigned_abs());
+            EventKind::PartitionEnded { for_ms }
         }
-        if before.coordinator != view.coordinator {
-            let (from, to) = (name(before, before.coordinator), name(view, view.coordinator));
-            self.event(None, EventKind::CoordinatorChanged { from, to }, out);
+        SplitState::Suspected => EventKind::PartitionSuspected { silent },
+        SplitState::Minority => {
+            let here = view.members.iter().map(|m| m.name.clone()).filter(|n| !silent.contains(n)).collect();
+            EventKind::PartitionOccurred { sides: alloc::vec![here, silent] }
         }
+        SplitState::Partial => {
+            let broken = view.links.iter().filter(|l| l.state != crate::view::LinkState::Up);
+            let links = broken.filter_map(|l| Some((name(&l.from)?, name(&l.to)?))).collect();
+            EventKind::PartitionPartial { links }
+        }
+    };
+    emit(None, kind, out);
+}
+
+fn hint_events(before: &View, view: &View, out: &mut Vec<Output>) {
+    let name = |view: &View, id: Option<NodeId>| id.and_then(|id| view.member(id)).map(|m| m.name.clone());
+    if before.leader != view.leader {
+        let kind = EventKind::LeaderChanged { from: name(before, before.leader), to: name(view, view.leader) };
+        emit(None, kind, out);
+    }
+    if before.coordinator != view.coordinator {
+        let (from, to) = (name(before, before.coordinator), name(view, view.coordinator));
+        emit(None, EventKind::CoordinatorChanged { from, to }, out);
     }
 }

@@ -6,7 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Control, Output, Work};
+use super::{Control, Output, Work, emit};
 use crate::autocluster;
 use crate::decision::DecisionId;
 use crate::event::EventKind;
@@ -83,7 +83,7 @@ impl Control {
             if late > PAUSE {
                 let for_ms = u64::try_from(late.as_millis()).unwrap_or(u64::MAX);
                 self.work.push_back(Work::Membership(membership::Input::Paused { for_ms }));
-                self.event(None, EventKind::NodePaused { for_ms }, out);
+                emit(None, EventKind::NodePaused { for_ms }, out);
             }
         }
         if self.standing.refusal.as_ref().is_some_and(|(_, at)| now.mono >= *at + REFUSAL_SHOWN) {
@@ -226,9 +226,7 @@ impl Control {
 
     fn broken_link(&self, now: Now) -> bool {
         self.membership.links(now).iter().any(|link| {
-            link.state != LinkState::Up
-                && self.membership.is_running(link.from)
-                && self.membership.is_running(link.to)
+            link.state != LinkState::Up && self.membership.is_running(link.from) && self.membership.is_running(link.to)
         })
     }
 
@@ -258,9 +256,9 @@ impl Control {
         self.persist.wanted = true;
         self.dirty = true;
         match (how, before) {
-            ("formed", _) => self.event(Some(id), EventKind::ClusterFormed { id: cluster_id, nodes: names, expect }, out),
+            ("formed", _) => emit(Some(id), EventKind::ClusterFormed { id: cluster_id, nodes: names, expect }, out),
             (_, Some(from)) if from != cluster_id => {
-                self.event(Some(id), EventKind::ClusterMerged { from, into: cluster_id }, out);
+                emit(Some(id), EventKind::ClusterMerged { from, into: cluster_id }, out);
             }
             _ => {}
         }
@@ -286,8 +284,9 @@ impl Control {
         if new {
             let rule = "section 8, rule 6: where two formed clusters meet and neither may move, an operator decides";
             let lines = alloc::vec![format!("met {met}"), why.clone()];
-            let id = self.decisions.record(now.wall, "conflict", format!("cluster {other} is another one"), rule, lines);
-            self.event(Some(id), EventKind::ClusterConflict { other, met, why }, out);
+            let id =
+                self.decisions.record(now.wall, "conflict", format!("cluster {other} is another one"), rule, lines);
+            emit(Some(id), EventKind::ClusterConflict { other, met, why }, out);
         }
     }
 
@@ -321,7 +320,7 @@ impl Control {
             && let (Some(ms), Some(record)) = (self.clocks.offsets().get(&node_id), self.membership.record(node_id))
         {
             let peer = record.name.clone();
-            self.event(None, EventKind::ClockOffset { peer, ms: *ms }, out);
+            emit(None, EventKind::ClockOffset { peer, ms: *ms }, out);
         }
     }
 
@@ -337,7 +336,7 @@ impl Control {
                 EventKind::MemberRemoved { name, node_id, cause: cause.as_str().into() }
             }
         };
-        self.event(Some(id), kind, out);
+        emit(Some(id), kind, out);
     }
 
     /// Somebody removed this node while it was away or alive.
@@ -349,7 +348,7 @@ impl Control {
         let what = format!("this node was removed from the cluster ({}) by {by}", cause.as_str());
         let rule = "section 9: who was cleaned joins as new; whom an operator removed waits for an operator";
         let id = self.decisions.record(now.wall, "remove", what.clone(), rule, Vec::new());
-        self.event(Some(id), EventKind::NodeRefused { reason: "removed".into(), by }, out);
+        emit(Some(id), EventKind::NodeRefused { reason: "removed".into(), by }, out);
         self.forget_cluster(cause != RemovalCause::Autoclean);
     }
 

@@ -74,7 +74,11 @@ impl Clocks {
         }
         let ahead = self.ahead_of_median_ms().unwrap_or(0);
         let direction = if ahead >= 0 { "ahead of" } else { "behind" };
-        Some(format!("your clock is {} {direction} {} of {peers} peers: set it", human(ahead.unsigned_abs()), far.len()))
+        Some(format!(
+            "your clock is {} {direction} {} of {peers} peers: set it",
+            human(ahead.unsigned_abs()),
+            far.len()
+        ))
     }
 }
 
@@ -93,7 +97,10 @@ mod tests {
         let wrong = clocks(&[-year, -year]);
         assert_eq!(wrong.refused(false).as_deref(), Some("your clock is 365 d ahead of 2 of 2 peers: set it"));
         assert_eq!(clocks(&[0, year]).refused(false), None);
-        assert_eq!(clocks(&[year, year]).refused(true).as_deref(), Some("your clock is 365 d behind 2 of 2 peers: set it"));
+        assert_eq!(
+            clocks(&[year, year]).refused(true).as_deref(),
+            Some("your clock is 365 d behind 2 of 2 peers: set it")
+        );
     }
 
     #[test]

@@ -10,4 +10,4 @@
 pub mod clock;
 mod judge;
 
-pub use judge::{Facts, Judgement, Known, judge};
+pub use judge::{Facts, Judgement, Known, duplicate, judge};

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ekka_core::control::{Command, CommandError, Control, Input, Output, Reply, RequestId, Saved, StopReason};
-use ekka_core::limits::DISCOVERY_TIMEOUT;
 use ekka_core::event::EventKind;
 use ekka_core::id::Host;
+use ekka_core::limits::DISCOVERY_TIMEOUT;
 use ekka_core::machine::Machine;
 use ekka_core::view::View;
 use tokio::sync::{mpsc, oneshot, watch};

@@ -226,10 +226,8 @@ impl Node {
             Input::Reconfigure { tags: config.node.tags.clone(), formation: Box::new(formation_settings(&config)) };
         self.inner.own.send(input).await.map_err(|_| String::from("the node is stopping"))?;
         *self.inner.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
-        let event = EventKind::ConfigReloaded {
-            changed: report.changed.clone(),
-            needs_restart: report.needs_restart.clone(),
-        };
+        let event =
+            EventKind::ConfigReloaded { changed: report.changed.clone(), needs_restart: report.needs_restart.clone() };
         self.inner.shared.event(event.into(), self.now());
         Ok(report)
     }

@@ -137,7 +137,11 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
     });
     let parts = Parts {
         control,
-        options: transport::Options { listen: config.node.listen.clone(), limits: options.limits, ..Default::default() },
+        options: transport::Options {
+            listen: config.node.listen.clone(),
+            limits: options.limits,
+            ..Default::default()
+        },
         config,
         env,
         credentials,

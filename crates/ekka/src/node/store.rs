@@ -29,7 +29,9 @@ pub enum StoreError {
         error: io::Error,
     },
     /// A file is there, but its content is none that this version reads.
-    #[error("{path} is damaged or of another version: {error}. Restore it, or start with an empty data directory: the node then joins as a new one")]
+    #[error(
+        "{path} is damaged or of another version: {error}. Restore it, or start with an empty data directory: the node then joins as a new one"
+    )]
     Damaged {
         /// Which file.
         path: String,
