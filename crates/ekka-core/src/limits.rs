@@ -24,8 +24,9 @@ pub const BULK_QUEUE_MAX: usize = 20 * 1024 * 1024;
 
 /// Time from accept to a verified Hello; then the connection is closed.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time for a dial, TCP connect and handshake together.
-pub const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for a dial, TCP connect and handshake together. Short, so that the next dial after a repair of the network
+/// does not wait for the one before it.
+pub const DIAL_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// Half-open connections in all.
 pub const HALF_OPEN_MAX: usize = 256;
 /// Of these, kept for addresses of known members.

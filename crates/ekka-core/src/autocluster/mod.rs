@@ -16,6 +16,16 @@
 //! **Sources**: Lamport, *Paxos Made Simple* (2001), section 2; rules of section 8 of the design; schedules S1-1,
 //! S1-5, S1-12.
 
+mod acceptor;
+mod candidates;
+mod join;
+mod meet;
+mod proposer;
+mod room;
+mod words;
+
+pub use room::Autocluster;
+
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -130,8 +140,10 @@ pub enum Message {
         electorate: Option<Vec<NodeName>>,
         /// Its merged clusters.
         merged: Vec<(ClusterId, ClusterId)>,
-        /// It left, or its strategy is manual and it waits for an operator: do not count it as a voter.
+        /// It left, or its role does not vote: do not count it.
         idle: bool,
+        /// What it does when two formed clusters meet.
+        merge: Merge,
     },
     /// Paxos 1a.
     Prepare {
@@ -270,6 +282,10 @@ pub enum Input {
         quorum: bool,
         /// The status.
         status: Status,
+        /// This node's clock is too far off for it to propose.
+        clock_refused: bool,
+        /// It is the only member of its cluster.
+        alone: bool,
     },
     /// An admission that this room asked for: the roster with the newcomer, or why not.
     Admitted {

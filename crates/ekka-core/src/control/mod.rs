@@ -248,6 +248,11 @@ impl Control {
                         out.push(Output::Dial { endpoint });
                     }
                 }
+                membership::Output::Redial { endpoint, .. } => {
+                    if !self.stopped {
+                        out.push(Output::Dial { endpoint });
+                    }
+                }
                 membership::Output::Drop { node_id } => self.drop_links(node_id, &CloseCause::Silent, out),
                 membership::Output::Persist => self.persist.wanted = true,
                 membership::Output::Changed => self.dirty = true,

@@ -39,7 +39,7 @@ pub(super) struct Standing {
     pub(super) split: Split,
     since: BTreeMap<String, Wall>,
     expected: Option<Instant>,
-    told: Option<(bool, Status)>,
+    told: Option<(bool, Status, bool, bool)>,
 }
 
 impl Standing {
@@ -118,11 +118,12 @@ impl Control {
             }
             self.work.push_back(Work::Membership(membership::Input::SetStatus(status)));
         }
-        let told = (quorum.holds(), status);
+        let told = (quorum.holds(), status, self.standing.clock.is_some(), self.membership.size() <= 1);
         if self.standing.told != Some(told) {
             self.standing.told = Some(told);
-            let (quorum, status) = told;
-            self.work.push_back(Work::Autocluster(autocluster::Input::Standing { quorum, status }));
+            let (quorum, status, clock_refused, alone) = told;
+            let standing = autocluster::Input::Standing { quorum, status, clock_refused, alone };
+            self.work.push_back(Work::Autocluster(standing));
         }
     }
 

@@ -15,6 +15,15 @@
 //! **Sources**: SWIM (Das, Gupta, Motivala 2002), Lifeguard (Dadgar et al. 2017), foca 2.0; rules of section 9 of
 //! the design.
 
+mod contact;
+mod evidence;
+mod gossip;
+mod matrix;
+mod room;
+mod roster;
+
+pub use room::{Membership, Options};
+
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -249,6 +258,13 @@ pub enum Output {
     },
     /// A connection to this member is wanted now.
     Dial {
+        /// Who.
+        node_id: NodeId,
+        /// Where.
+        endpoint: Endpoint,
+    },
+    /// The connection to this member is silent: a second one is wanted beside it.
+    Redial {
         /// Who.
         node_id: NodeId,
         /// Where.

@@ -1,0 +1,247 @@
+//! Joining a cluster that exists, by itself or by an operator's word; and answering those who join.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::room::{Autocluster, Known, Then};
+use super::{Message, Output};
+use crate::id::{ClusterId, Endpoint, Incarnation, NodeId, NodeName};
+use crate::membership::{Record, Roster};
+use crate::time::{Instant, Now};
+use crate::view::Status;
+
+/// How long one member may take to answer.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a node that was not let in waits before it asks again.
+const JOIN_AGAIN: Duration = Duration::from_millis(300);
+/// How long an operator's `join` looks for the node.
+const OPERATOR_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often the operator's node is dialled.
+const OPERATOR_DIAL: Duration = Duration::from_secs(1);
+
+/// A join under way.
+#[derive(Clone, Debug)]
+pub(super) struct Joining {
+    pub(super) cluster_id: ClusterId,
+    to: Option<NodeId>,
+    from: Option<ClusterId>,
+    pub(super) until: Instant,
+}
+
+/// An operator's `join`.
+#[derive(Clone, Debug)]
+pub(super) struct OperatorJoin {
+    name: NodeName,
+    endpoint: Endpoint,
+    until: Instant,
+    next_dial: Instant,
+    refused: Option<String>,
+}
+
+impl OperatorJoin {
+    pub(super) fn new(name: NodeName, endpoint: Endpoint, now: Instant) -> Self {
+        Self { name, endpoint, until: now + OPERATOR_TIMEOUT, next_dial: now, refused: None }
+    }
+
+    fn is(&self, known: &Known) -> bool {
+        known.peer.name == self.name || known.peer.endpoint == self.endpoint
+    }
+}
+
+impl Autocluster {
+    /// Rule 3: the cluster with the smallest id that can commit.
+    pub(super) fn look_for_cluster(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.operator.is_some() {
+            return;
+        }
+        if self.joining.as_ref().is_some_and(|joining| joining.until > now.mono) {
+            return;
+        }
+        self.joining = None;
+        let best = self
+            .peers
+            .values()
+            .filter_map(|known| known.said.as_ref().and_then(|said| said.cluster_id.filter(|_| said.quorum)))
+            .min();
+        if let Some(cluster_id) = best {
+            self.ask_to_join(cluster_id, None, now, out);
+        }
+    }
+
+    /// Asks one member of that cluster, chosen by chance so that a stuck one blocks nobody.
+    pub(super) fn ask_to_join(
+        &mut self,
+        cluster_id: ClusterId,
+        from: Option<ClusterId>,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        let members: Vec<NodeId> = self
+            .peers
+            .values()
+            .filter(|k| {
+                k.said
+                    .as_ref()
+                    .is_some_and(|said| said.cluster_id == Some(cluster_id) && said.quorum && said.status == Status::Up)
+            })
+            .map(|known| known.peer.id.node_id)
+            .collect();
+        let Some(pick) = usize::try_from(self.rng.below(members.len() as u64)).ok().and_then(|at| members.get(at))
+        else {
+            return;
+        };
+        self.send_join(*pick, cluster_id, from, now, out);
+    }
+
+    fn send_join(
+        &mut self,
+        to: NodeId,
+        cluster_id: ClusterId,
+        from: Option<ClusterId>,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        self.joining = Some(Joining { cluster_id, to: Some(to), from, until: now.mono + JOIN_TIMEOUT });
+        let record = self.own.clone();
+        out.push(Output::Send { to, message: Message::Join { record, cluster_id, from } });
+    }
+
+    /// The member that was asked is not connected any more.
+    pub(super) fn join_lost(&mut self, node_id: NodeId) {
+        if self.joining.as_ref().is_some_and(|joining| joining.to == Some(node_id)) {
+            self.joining = None;
+        }
+    }
+
+    /// Somebody wants in.
+    pub(super) fn on_join(
+        &mut self,
+        record: Record,
+        cluster_id: ClusterId,
+        from: Option<ClusterId>,
+        out: &mut Vec<Output>,
+    ) {
+        let to = record.id.node_id;
+        if self.saved.cluster_id != Some(cluster_id) || self.entering {
+            let why = format!("{} is not in cluster {cluster_id}", self.own.name);
+            out.push(Output::Send { to, message: Message::NotJoined { why, retry: true } });
+            return;
+        }
+        if let Some(from) = from.filter(|from| *from > cluster_id)
+            && self.saved.merged.insert(from, cluster_id) != Some(cluster_id)
+        {
+            // Late comers of the absorbed cluster are told by every member that knows.
+            self.persist_then(Vec::new(), out);
+        }
+        out.push(Output::Admit { record });
+    }
+
+    /// The newcomer was admitted, or not.
+    pub(super) fn on_admitted(
+        &mut self,
+        id: Incarnation,
+        result: Result<Roster, (String, bool)>,
+        out: &mut Vec<Output>,
+    ) {
+        let message = match result {
+            Ok(roster) => Message::Joined { roster, first_voters: self.saved.first_voters.clone() },
+            Err((why, retry)) => Message::NotJoined { why, retry },
+        };
+        out.push(Output::Send { to: id.node_id, message });
+    }
+
+    /// This node is in.
+    pub(super) fn on_joined(&mut self, from: NodeId, roster: Roster, first_voters: Vec<NodeId>, out: &mut Vec<Output>) {
+        let Some(joining) = self.joining.take_if(|joining| joining.to == Some(from)) else { return };
+        if roster.cluster_id != Some(joining.cluster_id) {
+            return;
+        }
+        let before = self.saved.cluster_id;
+        if let Some(old) = joining.from
+            && old != joining.cluster_id
+        {
+            self.saved.merged.insert(old, joining.cluster_id);
+        }
+        self.saved.cluster_id = Some(joining.cluster_id);
+        self.saved.first_voters = first_voters;
+        self.saved.left = false;
+        self.met.clear();
+        self.entering = true;
+        let how = if before.is_some() { "merged" } else { "joined" };
+        let name = self.peers.get(&from).map(|known| known.peer.name.to_string()).unwrap_or_default();
+        let mut lines = vec![format!("admitted by {name}")];
+        lines.extend(before.map(|before| format!("was in cluster {before}")));
+        self.persist_then(vec![Then::Entered { how, lines, roster }], out);
+        if self.operator.take().is_some() {
+            out.push(Output::JoinDone(Ok(joining.cluster_id)));
+        }
+    }
+
+    pub(super) fn on_not_joined(&mut self, from: NodeId, why: String, retry: bool, now: Now, out: &mut Vec<Output>) {
+        let Some(joining) = &mut self.joining else { return };
+        if joining.to != Some(from) {
+            return;
+        }
+        // Not at once: whoever refused needs time to change its mind.
+        joining.to = None;
+        joining.until = now.mono + JOIN_AGAIN;
+        if let Some(operator) = &mut self.operator {
+            if retry {
+                operator.refused = Some(why);
+            } else {
+                self.operator = None;
+                self.joining = None;
+                out.push(Output::JoinDone(Err(why)));
+            }
+        }
+    }
+
+    /// Brings an operator's `join` on.
+    pub(super) fn operator_step(&mut self, now: Now, out: &mut Vec<Output>) {
+        let Some(operator) = &mut self.operator else { return };
+        if self.joining.as_ref().is_some_and(|joining| joining.until > now.mono) {
+            return;
+        }
+        let known = self.peers.values().find(|known| operator.is(known));
+        let cluster = known.and_then(|k| k.said.as_ref()).and_then(|said| said.cluster_id);
+        if now.mono >= operator.until {
+            let name = &operator.name;
+            let why = match (known.is_some(), cluster, &operator.refused) {
+                (_, _, Some(refused)) => refused.clone(),
+                (true, None, _) => format!("{name} is in no cluster itself"),
+                (true, Some(_), _) => format!("{name} did not answer"),
+                (false, ..) => {
+                    let last = self.candidates.by_name(name).cloned().flatten();
+                    format!(
+                        "{name} was not reached within {} s{}",
+                        OPERATOR_TIMEOUT.as_secs(),
+                        last.map(|why| format!(": {why}")).unwrap_or_default()
+                    )
+                }
+            };
+            self.operator = None;
+            out.push(Output::JoinDone(Err(why)));
+            return;
+        }
+        match (known.map(|known| known.peer.id.node_id), cluster) {
+            (Some(_), Some(cluster)) if Some(cluster) == self.saved.cluster_id => {
+                self.operator = None;
+                out.push(Output::JoinDone(Ok(cluster)));
+            }
+            (Some(to), Some(cluster)) => {
+                let from = self.saved.cluster_id.filter(|_| self.alone);
+                self.send_join(to, cluster, from, now, out);
+            }
+            (Some(_), None) => {}
+            (None, _) => {
+                if now.mono >= operator.next_dial {
+                    operator.next_dial = now.mono + OPERATOR_DIAL;
+                    out.push(Output::Dial { endpoint: operator.endpoint.clone() });
+                }
+            }
+        }
+    }
+}

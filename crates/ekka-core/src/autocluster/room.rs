@@ -1,0 +1,358 @@
+//! The room itself: what is known of peers and candidates, and the order in which things are looked at.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::candidates::Candidates;
+use super::join::{Joining, OperatorJoin};
+use super::meet::Met;
+use super::proposer::Proposer;
+use super::{Input, Merge, Message, NackReason, Output, Peer, Saved, Settings};
+use crate::id::{ClusterId, Incarnation, NodeId, NodeName};
+use crate::limits::{REDISCOVER_INTERVAL, REDISCOVER_SLOW_INTERVAL};
+use crate::machine::Machine;
+use crate::membership::Record;
+use crate::rng::Rng;
+use crate::time::{Instant, Now};
+use crate::view::Status;
+
+/// How often this room looks while something is under way.
+const STEP_BUSY: Duration = Duration::from_millis(100);
+/// How often it looks once the node is in a cluster and nothing is under way.
+const STEP_CALM: Duration = Duration::from_secs(1);
+
+/// What a peer said of itself with `State`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Said {
+    pub(super) cluster_id: Option<ClusterId>,
+    pub(super) status: Status,
+    pub(super) quorum: bool,
+    pub(super) electorate: Option<Vec<NodeName>>,
+    pub(super) idle: bool,
+    pub(super) merge: Merge,
+}
+
+/// A connected peer.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) peer: Peer,
+    pub(super) said: Option<Said>,
+}
+
+/// What is done once the write that it depends on is on disc.
+#[derive(Clone, Debug)]
+pub(super) enum Then {
+    Send { to: NodeId, message: Message },
+    Prepare,
+    SelfAccepted,
+    Entered { how: &'static str, lines: Vec<String>, roster: crate::membership::Roster },
+}
+
+/// See the module's head.
+pub struct Autocluster {
+    pub(super) own: Record,
+    pub(super) settings: Settings,
+    pub(super) saved: Saved,
+    pub(super) rng: Rng,
+    pub(super) peers: BTreeMap<NodeId, Known>,
+    pub(super) candidates: Candidates,
+    pub(super) proposer: Proposer,
+    pub(super) joining: Option<Joining>,
+    pub(super) operator: Option<OperatorJoin>,
+    pub(super) met: BTreeMap<ClusterId, Met>,
+    pub(super) quorum: bool,
+    pub(super) status: Status,
+    pub(super) clock_refused: bool,
+    pub(super) alone: bool,
+    pub(super) entering: bool,
+    pub(super) started: Option<Instant>,
+    failing: BTreeMap<String, String>,
+    last_token: u64,
+    after: Vec<(u64, Then)>,
+    told: Option<Message>,
+    waits: String,
+    discover_at: Instant,
+    step_at: Instant,
+}
+
+impl Autocluster {
+    /// The room at the start of a node.
+    #[must_use]
+    pub fn new(own: Record, settings: Settings, saved: Saved, rng: Rng) -> Self {
+        Self {
+            candidates: Candidates::new(own.endpoint.clone()),
+            own,
+            settings,
+            saved,
+            rng,
+            peers: BTreeMap::new(),
+            proposer: Proposer::default(),
+            joining: None,
+            operator: None,
+            met: BTreeMap::new(),
+            quorum: false,
+            status: Status::Joining,
+            clock_refused: false,
+            alone: true,
+            entering: false,
+            started: None,
+            failing: BTreeMap::new(),
+            last_token: 0,
+            after: Vec::new(),
+            told: None,
+            waits: String::new(),
+            discover_at: Instant::ZERO,
+            step_at: Instant::ZERO,
+        }
+    }
+
+    /// What is to be on disc.
+    #[must_use]
+    pub fn saved(&self) -> &Saved {
+        &self.saved
+    }
+
+    /// The cluster that this node is in.
+    #[must_use]
+    pub fn cluster_id(&self) -> Option<ClusterId> {
+        self.saved.cluster_id
+    }
+
+    pub(super) fn me(&self) -> Incarnation {
+        self.own.id
+    }
+
+    /// Takes no part in votes: it left, or its role has no vote.
+    pub(super) fn is_idle(&self) -> bool {
+        self.saved.left || !self.settings.may_vote
+    }
+
+    /// Keeps what changed on disc, and does `then` once it is there.
+    pub(super) fn persist_then(&mut self, then: Vec<Then>, out: &mut Vec<Output>) {
+        self.last_token += 1;
+        let token = self.last_token;
+        self.after.extend(then.into_iter().map(|then| (token, then)));
+        out.push(Output::Persist { token });
+    }
+
+    fn persisted(&mut self, token: u64, now: Now, out: &mut Vec<Output>) {
+        let (done, later): (Vec<_>, Vec<_>) =
+            core::mem::take(&mut self.after).into_iter().partition(|(t, _)| *t <= token);
+        self.after = later;
+        for (_, then) in done {
+            match then {
+                Then::Send { to, message } => out.push(Output::Send { to, message }),
+                Then::Prepare => self.prepare(now, out),
+                Then::SelfAccepted => self.self_accepted(now, out),
+                Then::Entered { how, lines, roster } => {
+                    self.entering = false;
+                    if let Some(cluster_id) = self.saved.cluster_id {
+                        out.push(Output::Entered { cluster_id, roster, how, lines });
+                    }
+                }
+            }
+        }
+    }
+
+    /// What this node says of itself.
+    fn state(&self) -> Message {
+        Message::State {
+            cluster_id: self.saved.cluster_id.filter(|_| !self.entering),
+            status: self.status,
+            quorum: self.quorum,
+            electorate: self.settings.electorate.clone(),
+            merged: self.saved.merged.iter().map(|(from, into)| (*from, *into)).collect(),
+            idle: self.is_idle(),
+            merge: self.settings.merge,
+        }
+    }
+
+    /// Tells every peer where this node stands, when that changed.
+    fn tell(&mut self, out: &mut Vec<Output>) {
+        let state = self.state();
+        if self.told.as_ref() != Some(&state) {
+            for to in self.peers.keys() {
+                out.push(Output::Send { to: *to, message: state.clone() });
+            }
+            self.told = Some(state);
+        }
+    }
+
+    fn connected(&mut self, peer: Peer, out: &mut Vec<Output>) {
+        let to = peer.id.node_id;
+        self.candidates.answered(&peer.endpoint);
+        self.peers.insert(to, Known { peer, said: None });
+        let message = self.state();
+        out.push(Output::Send { to, message });
+    }
+
+    fn disconnected(&mut self, id: Incarnation) {
+        if self.peers.get(&id.node_id).is_some_and(|known| known.peer.id == id) {
+            self.peers.remove(&id.node_id);
+            self.join_lost(id.node_id);
+        }
+    }
+
+    fn discovered(
+        &mut self,
+        strategy: String,
+        result: Result<Vec<super::Candidate>, String>,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        match result {
+            Ok(found) => {
+                if self.failing.remove(&strategy).is_some() {
+                    out.push(Output::DiscoveryState { strategy, error: None });
+                }
+                self.candidates.listed(found, now.mono);
+            }
+            Err(error) => {
+                if self.failing.insert(strategy.clone(), error.clone()).as_ref() != Some(&error) {
+                    out.push(Output::DiscoveryState { strategy, error: Some(error) });
+                }
+            }
+        }
+    }
+
+    fn received(&mut self, from: Incarnation, message: Message, now: Now, out: &mut Vec<Output>) {
+        let Some(known) = self.peers.get_mut(&from.node_id) else { return };
+        if known.peer.id != from {
+            return;
+        }
+        match message {
+            Message::State { cluster_id, status, quorum, electorate, merged, idle, merge } => {
+                known.said = Some(Said { cluster_id, status, quorum, electorate, idle, merge });
+                self.learn_merged(merged, out);
+            }
+            Message::Prepare { ballot, electorate } => self.on_prepare(from.node_id, ballot, electorate, out),
+            Message::Accept { ballot, proposal, electorate } => {
+                self.on_accept(from.node_id, ballot, proposal, electorate, out);
+            }
+            Message::Promise { ballot, accepted } => self.on_promise(from.node_id, ballot, accepted, now, out),
+            Message::Accepted { ballot } => self.on_accepted(from.node_id, ballot, now, out),
+            Message::Nack { ballot, why } => self.on_nack(from.node_id, ballot, &why, now),
+            Message::Chosen { proposal, roster } => self.on_chosen(from.node_id, proposal, roster, out),
+            Message::Join { record, cluster_id, from } => self.on_join(record, cluster_id, from, out),
+            Message::Joined { roster, first_voters } => self.on_joined(from.node_id, roster, first_voters, out),
+            Message::NotJoined { why, retry } => self.on_not_joined(from.node_id, why, retry, now, out),
+        }
+    }
+
+    fn on_nack(&mut self, from: NodeId, ballot: super::Ballot, why: &NackReason, now: Now) {
+        if let (NackReason::InCluster(id), Some(known)) = (why, self.peers.get_mut(&from))
+            && let Some(said) = &mut known.said
+        {
+            said.cluster_id = Some(*id);
+        }
+        self.proposer_refused(ballot, why, now);
+    }
+
+    /// Looks at everything once more: after each input, and at least every [`STEP_BUSY`].
+    fn step(&mut self, now: Now, out: &mut Vec<Output>) {
+        let Some(started) = self.started else { return };
+        if now.mono >= self.discover_at {
+            let calm = self.saved.cluster_id.is_some() && self.quorum && self.status == Status::Up;
+            let interval = if calm { REDISCOVER_SLOW_INTERVAL } else { REDISCOVER_INTERVAL };
+            self.discover_at = now.mono + self.rng.jitter(interval);
+            out.push(Output::Discover);
+        }
+        self.operator_step(now, out);
+        if self.saved.cluster_id.is_some() {
+            self.proposer.abandon();
+            self.meet(now, out);
+        } else if !self.saved.left {
+            self.look_for_cluster(now, out);
+            self.vote_step(started, now, out);
+        }
+        self.dial_candidates(now, out);
+        self.tell(out);
+        let waits = self.words(started, now);
+        if waits != self.waits {
+            self.waits.clone_from(&waits);
+            out.push(Output::Waits(waits));
+        }
+        let busy = self.saved.cluster_id.is_none()
+            || self.joining.is_some()
+            || self.operator.is_some()
+            || !self.met.is_empty();
+        self.step_at = now.mono + if busy { STEP_BUSY } else { STEP_CALM };
+    }
+
+    fn dial_candidates(&mut self, now: Now, out: &mut Vec<Output>) {
+        let connected: BTreeSet<_> = self.peers.values().map(|known| known.peer.endpoint.clone()).collect();
+        let searching = self.saved.cluster_id.is_none();
+        for endpoint in self.candidates.due(&connected, searching, now.mono) {
+            out.push(Output::Dial { endpoint });
+        }
+    }
+}
+
+impl Machine for Autocluster {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
+        match input {
+            Input::Start => {
+                self.started = Some(now.mono);
+                self.discover_at = now.mono;
+            }
+            Input::Discovered { strategy, result } => self.discovered(strategy, result, now, out),
+            Input::Connected(peer) => self.connected(peer, out),
+            Input::Disconnected { id } => self.disconnected(id),
+            Input::DialFailed { endpoint, why } => self.candidates.failed(&endpoint, why),
+            Input::Received { from, message } => self.received(from, message, now, out),
+            Input::Persisted { token } => self.persisted(token, now, out),
+            Input::Standing { quorum, status, clock_refused, alone } => {
+                self.quorum = quorum;
+                self.status = status;
+                self.clock_refused = clock_refused;
+                self.alone = alone;
+            }
+            Input::Admitted { id, result } => self.on_admitted(id, result, out),
+            Input::Form => self.form(now, out),
+            Input::Join { name, endpoint } => self.operator = Some(OperatorJoin::new(name, endpoint, now.mono)),
+            Input::Left { stay_out } => {
+                self.saved.cluster_id = None;
+                self.saved.first_voters.clear();
+                // Promise and acceptance stay: the old decree is decided, and a second answer to it would be another
+                // one. Who left is idle and takes no part in votes, so the old value cannot be chosen again through it.
+                self.saved.left = stay_out;
+                self.joining = None;
+                self.met.clear();
+                self.persist_then(Vec::new(), out);
+            }
+            Input::Reconfigure(settings) => {
+                self.settings = Settings { faults: self.settings.faults, ..settings };
+                self.discover_at = now.mono;
+            }
+        }
+        self.step(now, out);
+    }
+
+    fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
+        if now.mono >= self.step_at {
+            self.step(now, out);
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.started.map(|_| self.step_at.min(self.discover_at))
+    }
+
+    fn check(&self) {
+        if let Some((accepted, _)) = &self.saved.accepted {
+            assert!(self.saved.promised.is_some_and(|promised| promised >= *accepted), "a promise never falls");
+        }
+        self.proposer.check(&self.saved, self.me().node_id);
+        if let (Some(joining), Some(mine)) = (&self.joining, self.saved.cluster_id) {
+            assert_ne!(joining.cluster_id, mine, "a node never joins its own cluster");
+        }
+        for (from, into) in &self.saved.merged {
+            assert_ne!(from, into, "a cluster is not merged into itself");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Roster entries merge by the larger number: commutative, associative, idempotent.
+
+use alloc::vec::Vec;
+
+use super::{Record, RemovalCause, Roster, Seat};
+use crate::id::NodeId;
+use crate::limits::{MEMBERS_MAX, VOTERS_MAX};
+use crate::view::Role;
+
+impl Seat {
+    /// Orders seats of one node: the larger wins. A removal beats an admission of the same number by the same node.
+    fn rank(&self) -> (u64, NodeId, u8) {
+        let cause = match self.removed {
+            None => 0,
+            Some(RemovalCause::Leave) => 1,
+            Some(RemovalCause::Force) => 2,
+            Some(RemovalCause::Autoclean) => 3,
+        };
+        (self.number, self.by, cause)
+    }
+}
+
+impl Record {
+    /// Whether this record is later than the other of the same node.
+    #[must_use]
+    pub fn is_later_than(&self, other: &Self) -> bool {
+        (self.id.guid, self.version) > (other.id.guid, other.version)
+    }
+}
+
+impl Roster {
+    /// Whether this node is a member.
+    #[must_use]
+    pub fn is_member(&self, node_id: NodeId) -> bool {
+        self.seats.get(&node_id).is_some_and(|seat| seat.removed.is_none())
+    }
+
+    /// All members, the oldest first.
+    #[must_use]
+    pub fn by_seniority(&self) -> Vec<NodeId> {
+        let mut members: Vec<(u64, NodeId)> =
+            self.seats.iter().filter(|(_, s)| s.removed.is_none()).map(|(id, s)| (s.number, *id)).collect();
+        members.sort_unstable();
+        members.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// How many members there are.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.seats.values().filter(|seat| seat.removed.is_none()).count()
+    }
+
+    /// One more than the largest number of a seat.
+    #[must_use]
+    pub fn next_number(&self) -> u64 {
+        self.seats.values().map(|seat| seat.number).max().unwrap_or(0).saturating_add(1)
+    }
+
+    /// Who votes: all cores up to 2; then the largest odd number not above the number of cores and 7, the oldest
+    /// first. (A hint of the gossip until the durable group commits its voters.)
+    #[must_use]
+    pub fn voters(&self) -> Vec<NodeId> {
+        let votes = |id: &NodeId| self.records.get(id).is_none_or(|r| r.role != Role::Replicant);
+        let mut cores: Vec<NodeId> = self.by_seniority().into_iter().filter(votes).collect();
+        let odd = if cores.len() > 2 { (cores.len() - 1) | 1 } else { cores.len() };
+        let odd = if odd > cores.len() { odd - 2 } else { odd };
+        cores.truncate(odd.min(VOTERS_MAX));
+        cores
+    }
+
+    /// Takes a seat; whether it changed something.
+    pub fn merge_seat(&mut self, node_id: NodeId, seat: Seat) -> bool {
+        match self.seats.get(&node_id) {
+            Some(old) if old.rank() >= seat.rank() => false,
+            None if self.seats.len() >= MEMBERS_MAX => false,
+            _ => {
+                self.seats.insert(node_id, seat);
+                true
+            }
+        }
+    }
+
+    /// Takes a record; whether it changed something.
+    pub fn merge_record(&mut self, record: &Record) -> bool {
+        match self.records.get(&record.id.node_id) {
+            Some(old) if !record.is_later_than(old) => false,
+            None if self.records.len() >= MEMBERS_MAX => false,
+            _ => {
+                self.records.insert(record.id.node_id, record.clone());
+                true
+            }
+        }
+    }
+
+    /// A digest of everything that is exchanged (FNV-1a over seats and versions of records).
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let mut hash = 0xcbf2_9ce4_8422_2325u64;
+        let mut eat = |value: u128| {
+            for byte in value.to_le_bytes() {
+                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        };
+        for (id, seat) in &self.seats {
+            let (number, by, cause) = seat.rank();
+            eat(id.as_u128());
+            eat(by.as_u128());
+            eat((u128::from(number) << 8) | u128::from(cause));
+        }
+        for (id, record) in self.records.iter().filter(|(id, _)| self.seats.contains_key(id)) {
+            eat(id.as_u128());
+            eat(record.id.guid.as_u128());
+            eat(u128::from(record.version));
+        }
+        hash
+    }
+
+    /// The part of this roster that says these nodes.
+    #[must_use]
+    pub fn part(&self, nodes: &[NodeId]) -> Self {
+        let pick = |id: &&NodeId| nodes.contains(id);
+        Self {
+            cluster_id: self.cluster_id,
+            seats: self.seats.iter().filter(|(id, _)| pick(id)).map(|(id, seat)| (*id, *seat)).collect(),
+            records: self.records.iter().filter(|(id, _)| pick(id)).map(|(id, r)| (*id, r.clone())).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn seats() -> impl Strategy<Value = Vec<(u128, Seat)>> {
+        let seat = (0u64..6, 0u128..4, 0u8..3).prop_map(|(number, by, removed)| Seat {
+            number,
+            by: NodeId::from_u128(by),
+            removed: match removed {
+                0 => None,
+                1 => Some(RemovalCause::Leave),
+                _ => Some(RemovalCause::Force),
+            },
+        });
+        prop::collection::vec((0u128..4, seat), 0..12)
+    }
+
+    fn merged<'a>(parts: impl Iterator<Item = &'a (u128, Seat)>) -> Roster {
+        let mut roster = Roster::default();
+        for (id, seat) in parts {
+            roster.merge_seat(NodeId::from_u128(*id), *seat);
+        }
+        roster
+    }
+
+    proptest! {
+        #[test]
+        fn seats_merge_the_same_in_any_order_and_any_number_of_times(parts in seats()) {
+            let once = merged(parts.iter());
+            let backwards = merged(parts.iter().rev());
+            let twice = merged(parts.iter().chain(parts.iter()));
+            prop_assert_eq!(&once, &backwards);
+            prop_assert_eq!(&once, &twice);
+            prop_assert_eq!(once.digest(), backwards.digest());
+        }
+    }
+
+    #[test]
+    fn voters_are_all_up_to_two_then_the_largest_odd_number_up_to_seven() {
+        for (members, voters) in [(1, 1), (2, 2), (3, 3), (4, 3), (5, 5), (6, 5), (7, 7), (8, 7), (40, 7)] {
+            let mut roster = Roster::default();
+            for i in 1..=members {
+                let seat = Seat { number: i, by: NodeId::MIN, removed: None };
+                roster.merge_seat(NodeId::from_u128(u128::from(i)), seat);
+            }
+            assert_eq!(roster.voters().len(), voters, "{members} members");
+        }
+    }
+}
