@@ -37,10 +37,10 @@ impl Autocluster {
         &mut self,
         from: NodeId,
         ballot: Ballot,
-        electorate: Option<Vec<NodeName>>,
+        electorate: Option<&Vec<NodeName>>,
         out: &mut Vec<Output>,
     ) {
-        let refusal = self.refuses_vote(electorate.as_ref()).or_else(|| {
+        let refusal = self.refuses_vote(electorate).or_else(|| {
             let promised = self.saved.promised.filter(|promised| *promised > ballot)?;
             Some(NackReason::Promised(promised))
         });
@@ -60,10 +60,10 @@ impl Autocluster {
         from: NodeId,
         ballot: Ballot,
         proposal: Proposal,
-        electorate: Option<Vec<NodeName>>,
+        electorate: Option<&Vec<NodeName>>,
         out: &mut Vec<Output>,
     ) {
-        let refusal = self.refuses_vote(electorate.as_ref()).or_else(|| {
+        let refusal = self.refuses_vote(electorate).or_else(|| {
             let promised = self.saved.promised.filter(|promised| *promised > ballot)?;
             Some(NackReason::Promised(promised))
         });
@@ -78,13 +78,13 @@ impl Autocluster {
     }
 
     /// The value was chosen: this node is in the cluster where it is one of its first voters; otherwise it joins.
-    pub(super) fn on_chosen(&mut self, from: NodeId, proposal: Proposal, roster: Roster, out: &mut Vec<Output>) {
+    pub(super) fn on_chosen(&mut self, from: NodeId, proposal: &Proposal, roster: Roster, out: &mut Vec<Output>) {
         if self.saved.cluster_id.is_some() || self.is_idle() || !proposal.voters.contains(&self.me().node_id) {
             return;
         }
         let name = self.peers.get(&from).map(|known| known.peer.name.clone());
         let lines = name.map(|name| alloc::format!("told by {name}")).into_iter().collect();
-        self.enter_chosen(&proposal, roster, lines, out);
+        self.enter_chosen(proposal, roster, lines, out);
     }
 
     /// Takes the chosen cluster as this node's own, on disc first.

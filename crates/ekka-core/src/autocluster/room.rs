@@ -227,14 +227,14 @@ impl Autocluster {
                 known.said = Some(Said { cluster_id, status, quorum, electorate, idle, merge });
                 self.learn_merged(merged, out);
             }
-            Message::Prepare { ballot, electorate } => self.on_prepare(from.node_id, ballot, electorate, out),
+            Message::Prepare { ballot, electorate } => self.on_prepare(from.node_id, ballot, electorate.as_ref(), out),
             Message::Accept { ballot, proposal, electorate } => {
-                self.on_accept(from.node_id, ballot, proposal, electorate, out);
+                self.on_accept(from.node_id, ballot, proposal, electorate.as_ref(), out);
             }
             Message::Promise { ballot, accepted } => self.on_promise(from.node_id, ballot, accepted, now, out),
             Message::Accepted { ballot } => self.on_accepted(from.node_id, ballot, now, out),
             Message::Nack { ballot, why } => self.on_nack(from.node_id, ballot, &why, now),
-            Message::Chosen { proposal, roster } => self.on_chosen(from.node_id, proposal, roster, out),
+            Message::Chosen { proposal, roster } => self.on_chosen(from.node_id, &proposal, roster, out),
             Message::Join { record, cluster_id, from } => self.on_join(record, cluster_id, from, out),
             Message::Joined { roster, first_voters } => self.on_joined(from.node_id, roster, first_voters, out),
             Message::NotJoined { why, retry } => self.on_not_joined(from.node_id, why, retry, now, out),
@@ -334,7 +334,7 @@ impl Machine for Autocluster {
     }
 
     fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
-        if now.mono >= self.step_at {
+        if now.mono >= self.step_at.min(self.discover_at) {
             self.step(now, out);
         }
     }

@@ -14,15 +14,23 @@ const SHOWN: usize = 5;
 fn joined(mut names: Vec<String>) -> String {
     let more = names.len().saturating_sub(SHOWN);
     names.truncate(SHOWN);
-    let mut text = names.join(", ");
     if more > 0 {
-        text += &format!(" and {more} more");
+        names.push(format!("and {more} more"));
     }
-    text
+    names.join(", ")
 }
 
 fn lacks(list: &[NodeName], other: &[NodeName]) -> Vec<String> {
     other.iter().filter(|name| !list.contains(name)).map(ToString::to_string).collect()
+}
+
+fn words_for_formed(known: &Known) -> String {
+    let quorum = known.said.as_ref().is_some_and(|said| said.quorum);
+    if quorum {
+        format!("joins the cluster of {}", known.peer.name)
+    } else {
+        format!("waits: {} is in a cluster that has no majority of its voters in reach", known.peer.name)
+    }
 }
 
 impl Autocluster {
@@ -32,7 +40,7 @@ impl Autocluster {
             return String::new();
         }
         if let Some(known) = self.peers.values().find(|k| k.said.as_ref().is_some_and(|s| s.cluster_id.is_some())) {
-            return self.words_for_formed(known);
+            return words_for_formed(known);
         }
         if !self.settings.may_vote {
             return String::from("waits: a node that does not vote joins a cluster, it forms none; none is in sight");
@@ -52,15 +60,6 @@ impl Autocluster {
             format!("needs one of {}", joined(missing))
         };
         format!("waits: {count} of {expect} nodes; {needs}")
-    }
-
-    fn words_for_formed(&self, known: &Known) -> String {
-        let quorum = known.said.as_ref().is_some_and(|said| said.quorum);
-        if quorum {
-            format!("joins the cluster of {}", known.peer.name)
-        } else {
-            format!("waits: {} is in a cluster that has no majority of its voters in reach", known.peer.name)
-        }
     }
 
     fn words_for_lists(&self) -> Option<String> {

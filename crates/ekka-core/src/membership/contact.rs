@@ -93,10 +93,8 @@ impl Contact {
 
     /// Takes time that this process did not run out of all ages.
     pub(super) fn shift(&mut self, by: Duration) {
-        for at in [&mut self.heard, &mut self.reset, &mut self.asked] {
-            if let Some(at) = at {
-                *at = *at + by;
-            }
+        for at in [&mut self.heard, &mut self.reset, &mut self.asked].into_iter().flatten() {
+            *at = *at + by;
         }
     }
 }

@@ -122,13 +122,6 @@ impl Gossip {
         });
     }
 
-    /// Says to all that this incarnation is over.
-    pub(super) fn leave(&mut self, now: Instant, wishes: &mut Vec<Wish>) {
-        self.with(now, wishes, |foca, runtime| {
-            let _ = foca.leave_cluster(runtime);
-        });
-    }
-
     /// Gives foca the timers that are due. `peers` are those in contact, to be announced to while nobody is known.
     pub(super) fn tick(&mut self, peers: &[Incarnation], now: Instant, wishes: &mut Vec<Wish>) {
         while let Some((&key, _)) = self.timers.first_key_value() {

@@ -1,0 +1,14 @@
+//! Many `Control` machines on one event heap: virtual time, a network that delays, cuts and stalls, discs that forget
+//! what was not yet written.
+//!
+//! Connections behave as TCP does: in order, resets on the end of a process, hangs on a cut (what was sent arrives
+//! late, or never where the connection is given up first).
+
+mod faults;
+mod net;
+mod node;
+mod world;
+
+pub use faults::{Plan, Schedule, Step, apply, converged, name, repair};
+pub use node::{NodeSpec, Process};
+pub use world::{Failure, Report, World};

@@ -1,0 +1,167 @@
+//! One simulated machine: its clocks, its disc, and the process that runs on it, if one does.
+
+use std::collections::BTreeMap;
+
+use ekka_core::autocluster::{Faults as FormationFaults, Merge, Settings};
+use ekka_core::control::{Control, Faults, Identity, Saved, Setup, StopReason};
+use ekka_core::id::{Endpoint, Guid, NodeId, NodeName};
+use ekka_core::limits::SETTLE_STATIC;
+use ekka_core::rng::Rng;
+use ekka_core::time::{Instant, Now, Wall};
+use ekka_core::view::Role;
+
+/// How a machine is set up.
+#[derive(Clone, Debug)]
+pub struct NodeSpec {
+    /// The node's name.
+    pub name: NodeName,
+    /// Its list of seeds, as discovery gives it; lies are allowed.
+    pub seeds: Vec<NodeName>,
+    /// Clock offset from true time in milliseconds.
+    pub clock_offset_ms: i64,
+    /// What happens when two formed clusters meet.
+    pub merge: Merge,
+    /// Planted faults.
+    pub faults: Faults,
+    /// Planted faults of formation.
+    pub formation_faults: FormationFaults,
+}
+
+impl NodeSpec {
+    /// A node with a right clock and these seeds.
+    #[must_use]
+    pub fn new(name: &NodeName, seeds: &[NodeName]) -> Self {
+        Self {
+            name: name.clone(),
+            seeds: seeds.to_vec(),
+            clock_offset_ms: 0,
+            merge: Merge::Empty,
+            faults: Faults::default(),
+            formation_faults: FormationFaults::default(),
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        let mut list = self.seeds.clone();
+        list.push(self.name.clone());
+        list.sort();
+        list.dedup();
+        let expect = u32::try_from(list.len() / 2 + 1).expect("a small list");
+        Settings {
+            strategies: vec!["static".into()],
+            electorate: Some(list),
+            expect: Some(expect),
+            settle: SETTLE_STATIC,
+            merge: self.merge,
+            base_port: 4370,
+            may_vote: true,
+            faults: self.formation_faults,
+        }
+    }
+}
+
+/// What survives the end of a process: identity and the last state that was written whole.
+#[derive(Clone, Debug, Default)]
+pub struct Disc {
+    node_id: Option<NodeId>,
+    last_guid: Option<Guid>,
+    start_counter: u64,
+    name: Option<NodeName>,
+    pub(super) saved: Saved,
+}
+
+/// A running process.
+pub struct Process {
+    /// The machine under test.
+    pub control: Control,
+    /// When it is to be ticked next.
+    pub(super) wake: Option<Instant>,
+    pub(super) stopped: Option<StopReason>,
+    pub(super) paused: bool,
+    pub(super) inbox: Vec<super::net::Delivery>,
+}
+
+/// One machine.
+pub struct Machine {
+    /// How it is set up.
+    pub spec: NodeSpec,
+    /// Where it is reached.
+    pub endpoint: Endpoint,
+    /// Its disc.
+    pub disc: Disc,
+    /// Its process.
+    pub process: Option<Process>,
+    /// Counts processes, so that what was meant for an old one does not reach a new one.
+    pub life: u64,
+    /// Guids of all its starts.
+    pub guids: Vec<Guid>,
+    rng: Rng,
+}
+
+impl Machine {
+    /// A machine that was never started.
+    #[must_use]
+    pub fn new(spec: NodeSpec, rng: Rng) -> Self {
+        let endpoint = spec.name.endpoint(4370).expect("a port below 65536");
+        Self { spec, endpoint, disc: Disc::default(), process: None, life: 0, guids: Vec::new(), rng }
+    }
+
+    /// Both clocks of the machine.
+    #[must_use]
+    pub fn now(&self, true_time: Instant) -> Now {
+        let millis = 1_800_000_000_000i64
+            .saturating_add(i64::try_from(true_time.as_nanos() / 1_000_000).unwrap_or(i64::MAX))
+            .saturating_add(self.spec.clock_offset_ms);
+        Now { mono: true_time, wall: Wall::from_millis(u64::try_from(millis).unwrap_or(0)) }
+    }
+
+    /// Starts a process on what is on the disc.
+    pub fn start(&mut self, true_time: Instant) {
+        let now = self.now(true_time);
+        self.life += 1;
+        let node_id = *self.disc.node_id.get_or_insert_with(|| NodeId::from_random(self.rng.next_u128()));
+        let previous_guid = self.disc.last_guid;
+        let guid = Guid::next(now.wall, self.rng.next_u128(), previous_guid);
+        self.disc.last_guid = Some(guid);
+        self.disc.start_counter += 1;
+        let renamed_from = self.disc.name.replace(self.spec.name.clone()).filter(|old| *old != self.spec.name);
+        self.guids.push(guid);
+        let setup = Setup {
+            identity: Identity {
+                node_id,
+                guid,
+                previous_guid,
+                start_counter: self.disc.start_counter,
+                renamed_from,
+            },
+            name: self.spec.name.clone(),
+            endpoint: self.endpoint.clone(),
+            role: Role::Core,
+            tags: BTreeMap::new(),
+            cluster_name: "ekka".into(),
+            software: "0.1.0".into(),
+            formation: self.spec.settings(),
+            saved: self.disc.saved.clone(),
+            seed: self.rng.next_u64(),
+            faults: self.spec.faults,
+        };
+        self.process = Some(Process {
+            control: Control::new(setup, now),
+            wake: None,
+            stopped: None,
+            paused: false,
+            inbox: Vec::new(),
+        });
+    }
+
+    /// Moves the machine to another name and address; takes effect at its next start.
+    pub fn rename(&mut self, name: &NodeName) {
+        self.spec.name = name.clone();
+        self.endpoint = name.endpoint(4370).expect("a port below 65536");
+    }
+
+    /// Makes it a new node, as `--restored` does.
+    pub fn forget_identity(&mut self) {
+        self.disc = Disc::default();
+    }
+}

@@ -1,0 +1,631 @@
+//! The event heap: what happens next, to which machine, and what must hold after it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ekka_core::autocluster::Candidate;
+use ekka_core::control::{
+    CloseCause, Command, CommandError, ConnId, DialError, Input, Output, Reply, RequestId, StopReason,
+};
+use ekka_core::event::Event;
+use ekka_core::id::{ClusterId, Endpoint};
+use ekka_core::limits::DIAL_TIMEOUT;
+use ekka_core::machine::Machine as _;
+use ekka_core::rng::Rng;
+use ekka_core::time::Instant;
+use ekka_core::wire::{Lane, Purpose};
+
+use super::net::{Connection, Delivery, End, Net};
+use super::node::{Machine, NodeSpec};
+use crate::invariant;
+
+/// What happens at a point in time.
+#[derive(Clone, Debug)]
+enum Happening {
+    Wake { machine: usize, life: u64 },
+    Deliver { machine: usize, life: u64, delivery: Delivery },
+    DialDeadline { conn: usize },
+}
+
+/// Why a run failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// What was broken, in words.
+    pub what: String,
+    /// The last lines of the trace.
+    pub trace: Vec<String>,
+}
+
+/// Figures of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Virtual time that passed, in milliseconds.
+    pub virtual_ms: u64,
+    /// Happenings worked off.
+    pub happenings: u64,
+    /// A hash over everything that happened.
+    pub trace_hash: u64,
+    /// Frames sent.
+    pub frames: u64,
+    /// Bytes sent.
+    pub bytes: u64,
+}
+
+/// All machines, the network, and the time.
+pub struct World {
+    /// The machines.
+    pub machines: Vec<Machine>,
+    /// The network.
+    pub net: Net,
+    /// The time.
+    pub now: Instant,
+    /// Whether section 2 of the design promises one id for this set of lists.
+    pub one_id_promised: bool,
+    /// Every cluster id that any node ever was in.
+    pub ids: BTreeSet<ClusterId>,
+    /// Events of each machine, latest life included.
+    pub events: Vec<Vec<Event>>,
+    /// Answers to commands by machine.
+    pub replies: BTreeMap<(usize, u64), Result<Reply, CommandError>>,
+    /// Whether `check` runs after every step (off for the largest worlds).
+    pub checked: bool,
+    rng: Rng,
+    heap: BTreeMap<(Instant, u64), Happening>,
+    last: u64,
+    last_request: u64,
+    dialing: BTreeMap<(usize, Endpoint), usize>,
+    written: BTreeMap<usize, (u64, u64)>,
+    report: Report,
+    trace: std::collections::VecDeque<String>,
+    failure: Option<String>,
+}
+
+const TRACE_KEPT: usize = 80;
+
+impl World {
+    /// A world in which no process runs yet.
+    #[must_use]
+    pub fn new(specs: Vec<NodeSpec>, seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let machines: Vec<Machine> = specs.into_iter().map(|spec| Machine::new(spec, rng.child("machine"))).collect();
+        Self {
+            events: vec![Vec::new(); machines.len()],
+            machines,
+            net: Net::new(),
+            now: Instant::from_nanos(1_000_000_000),
+            one_id_promised: true,
+            ids: BTreeSet::new(),
+            replies: BTreeMap::new(),
+            checked: true,
+            rng,
+            heap: BTreeMap::new(),
+            last: 0,
+            last_request: 0,
+            dialing: BTreeMap::new(),
+            written: BTreeMap::new(),
+            report: Report { trace_hash: 0xcbf2_9ce4_8422_2325, ..Report::default() },
+            trace: std::collections::VecDeque::new(),
+            failure: None,
+        }
+    }
+
+    fn at(&mut self, when: Instant, happening: Happening) {
+        self.last += 1;
+        self.heap.insert((when, self.last), happening);
+    }
+
+    fn note(&mut self, text: String) {
+        for byte in text.bytes() {
+            self.report.trace_hash = (self.report.trace_hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        if self.trace.len() == TRACE_KEPT {
+            self.trace.pop_front();
+        }
+        self.trace.push_back(format!("{:>9.3} {text}", Duration::from_nanos(self.now.as_nanos()).as_secs_f64()));
+    }
+
+    /// Figures so far.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        Report {
+            virtual_ms: self.now.as_nanos() / 1_000_000 - 1_000,
+            frames: self.net.frames,
+            bytes: self.net.bytes,
+            ..self.report
+        }
+    }
+
+    /// A failure with the trace.
+    #[must_use]
+    pub fn failed(&self, what: impl Into<String>) -> Failure {
+        Failure { what: what.into(), trace: self.trace.iter().cloned().collect() }
+    }
+
+    /// Starts the process of a machine, if none runs.
+    pub fn start(&mut self, machine: usize) {
+        if self.machines[machine].process.is_none() {
+            self.note(format!("start {machine}"));
+            self.machines[machine].start(self.now);
+            self.written.remove(&machine);
+            self.input(machine, Input::Start);
+        }
+    }
+
+    /// Ends a process at once, as `kill -9` does; its host answers with resets.
+    pub fn kill(&mut self, machine: usize) {
+        if self.machines[machine].process.take().is_some() {
+            self.note(format!("kill {machine}"));
+            self.end_connections(machine);
+        }
+    }
+
+    fn end_connections(&mut self, machine: usize) {
+        let life = self.machines[machine].life;
+        let mine: Vec<usize> = self
+            .net
+            .connections
+            .iter()
+            .filter(|(_, c)| c.ends.iter().any(|end| end.machine == machine && end.life == life))
+            .map(|(id, _)| *id)
+            .collect();
+        for conn in mine {
+            for side in 0..2 {
+                let end = self.net.connections.get(&conn).map(|c| &c.ends[side]);
+                if end.is_some_and(|end| end.machine == machine && end.life == life) {
+                    self.close_end(conn, side, CloseCause::Reset);
+                }
+            }
+        }
+        self.dialing.retain(|(dialer, _), _| *dialer != machine);
+    }
+
+    /// Stops a process from running, as SIGSTOP does.
+    pub fn pause(&mut self, machine: usize) {
+        if let Some(process) = &mut self.machines[machine].process {
+            process.paused = true;
+            self.note(format!("pause {machine}"));
+        }
+    }
+
+    /// Lets it run again: what came meanwhile arrives at once.
+    pub fn resume(&mut self, machine: usize) {
+        let Some(process) = &mut self.machines[machine].process else { return };
+        if std::mem::take(&mut process.paused) {
+            let inbox = std::mem::take(&mut process.inbox);
+            self.note(format!("resume {machine}"));
+            for delivery in inbox {
+                self.deliver(machine, delivery);
+            }
+            self.tick(machine);
+        }
+    }
+
+    /// Cuts one direction.
+    pub fn cut(&mut self, from: usize, to: usize) {
+        if self.net.cut.insert((from, to)) {
+            self.note(format!("cut {from}->{to}"));
+        }
+    }
+
+    /// Repairs one direction; what hung arrives now.
+    pub fn mend(&mut self, from: usize, to: usize) {
+        if !self.net.cut.remove(&(from, to)) {
+            return;
+        }
+        self.note(format!("mend {from}->{to}"));
+        let ids: Vec<usize> = self.net.connections.keys().copied().collect();
+        for conn in ids {
+            for side in 0..2 {
+                let Some(connection) = self.net.connections.get(&conn) else { continue };
+                if connection.ends[side].machine == to && connection.ends[1 - side].machine == from {
+                    let hanging = std::mem::take(
+                        &mut self.net.connections.get_mut(&conn).expect("it was listed").ends[side].hanging,
+                    );
+                    // TCP tries again after a while that grew with the length of the cut.
+                    let wait = self.rng.up_to(Duration::from_secs(1));
+                    for delivery in hanging {
+                        self.carry(conn, side, delivery, wait);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Repairs everything.
+    pub fn mend_all(&mut self) {
+        for (from, to) in self.net.cut.clone() {
+            self.mend(from, to);
+        }
+    }
+
+    /// Gives a command to a node; its number, for the reply.
+    pub fn command(&mut self, machine: usize, command: Command) -> u64 {
+        self.last_request += 1;
+        let id = self.last_request;
+        self.input(machine, Input::Command { id: RequestId(id), command });
+        id
+    }
+
+    /// Runs until a point in time.
+    ///
+    /// # Errors
+    /// Something that must hold did not.
+    pub fn run_until(&mut self, until: Instant) -> Result<(), Failure> {
+        while let Some((&key, _)) = self.heap.first_key_value() {
+            if key.0 > until {
+                break;
+            }
+            let Some(happening) = self.heap.remove(&key) else { break };
+            self.now = key.0;
+            self.report.happenings += 1;
+            self.happen(happening);
+            if let Some(what) = self.failure.take() {
+                return Err(self.failed(what));
+            }
+        }
+        self.now = until;
+        Ok(())
+    }
+
+    /// Runs for so long.
+    ///
+    /// # Errors
+    /// Something that must hold did not.
+    pub fn run_for(&mut self, time: Duration) -> Result<(), Failure> {
+        self.run_until(self.now + time)
+    }
+
+    /// Runs until a condition holds, looking every 50 ms of virtual time; how long it took.
+    ///
+    /// # Errors
+    /// It did not hold within the limit, or something else that must hold did not.
+    pub fn run_to(&mut self, what: &str, limit: Duration, mut holds: impl FnMut(&Self) -> bool) -> Result<Duration, Failure> {
+        let begin = self.now;
+        while !holds(self) {
+            if self.now.since(begin) >= limit {
+                return Err(self.failed(format!("{what}: not within {limit:?}; {}", self.words())));
+            }
+            self.run_for(Duration::from_millis(50))?;
+        }
+        Ok(self.now.since(begin))
+    }
+
+    /// Where everybody stands, in words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let one = |(i, machine): (usize, &Machine)| match &machine.process {
+            None => format!("{i}: off"),
+            Some(process) => {
+                let view = process.control.view();
+                let members: Vec<String> =
+                    view.members.iter().map(|m| format!("{}={}", m.name.name(), m.status.as_str())).collect();
+                let reasons: Vec<&str> = view.reasons.iter().map(|r| r.text.as_str()).collect();
+                format!(
+                    "{i}: {} {:?} [{}] {}",
+                    view.status.as_str(),
+                    view.cluster_id,
+                    members.join(" "),
+                    reasons.join("; ")
+                )
+            }
+        };
+        self.machines.iter().enumerate().map(one).collect::<Vec<_>>().join(" | ")
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Wake { machine, life } => {
+                let due = self.machines[machine].life == life
+                    && self.machines[machine]
+                        .process
+                        .as_ref()
+                        .is_some_and(|p| !p.paused && p.wake.is_some_and(|wake| wake <= self.now));
+                if due {
+                    self.tick(machine);
+                }
+            }
+            Happening::Deliver { machine, life, delivery } => {
+                if self.machines[machine].life == life && self.machines[machine].process.is_some() {
+                    self.deliver(machine, delivery);
+                } else if let Delivery::Frame { conn, .. } | Delivery::Greeting { conn, .. } = delivery {
+                    self.reset_sender(machine, conn);
+                }
+            }
+            Happening::DialDeadline { conn } => self.dial_deadline(conn),
+        }
+    }
+
+    /// A frame for a process that is over: its host answers with a reset.
+    fn reset_sender(&mut self, machine: usize, conn: usize) {
+        if let Some(connection) = self.net.connections.get(&conn) {
+            let side = usize::from(connection.ends[1].machine == machine);
+            self.close_end(conn, side, CloseCause::Reset);
+        }
+    }
+
+    fn dial_deadline(&mut self, conn: usize) {
+        let Some(connection) = self.net.connections.get(&conn) else { return };
+        if connection.ends[0].local.is_some() || connection.closed[0] {
+            return;
+        }
+        let (dialer, life, endpoint) =
+            (connection.ends[0].machine, connection.ends[0].life, connection.endpoint.clone());
+        if self.machines[dialer].life == life && self.dialing.remove(&(dialer, endpoint.clone())).is_some() {
+            self.close_end(conn, 0, CloseCause::Reset);
+            self.deliver(dialer, Delivery::DialFailed { endpoint, error: DialError::TimedOut });
+        }
+    }
+
+    fn tick(&mut self, machine: usize) {
+        let now = self.machines[machine].now(self.now);
+        let mut out = Vec::new();
+        if let Some(process) = &mut self.machines[machine].process {
+            process.control.tick(now, &mut out);
+        }
+        self.outputs(machine, out);
+    }
+
+    fn deliver(&mut self, machine: usize, delivery: Delivery) {
+        if let Some(process) = &mut self.machines[machine].process
+            && process.paused
+        {
+            process.inbox.push(delivery);
+            return;
+        }
+        match delivery {
+            Delivery::Greeting { conn, hello } => {
+                let id = ConnId((conn * 2 + 1) as u64);
+                let Some(connection) = self.net.connections.get_mut(&conn) else { return };
+                connection.ends[1].local = Some(id);
+                let addr = format!("machine-{}", connection.ends[0].machine);
+                self.input(machine, Input::Hello { conn: id, hello, addr, dialed: None });
+            }
+            Delivery::Answered { conn, answer } => {
+                let id = ConnId((conn * 2) as u64);
+                let Some(connection) = self.net.connections.get_mut(&conn) else { return };
+                let endpoint = connection.endpoint.clone();
+                if self.dialing.remove(&(machine, endpoint.clone())).is_none() {
+                    return;
+                }
+                match answer {
+                    Ok(hello) => {
+                        connection.ends[0].local = Some(id);
+                        let addr = endpoint.to_string();
+                        self.input(machine, Input::Hello { conn: id, hello, addr, dialed: Some(endpoint) });
+                    }
+                    Err(refusal) => {
+                        self.close_end(conn, 0, CloseCause::Reset);
+                        let error = DialError::Rejected(refusal);
+                        self.input(machine, Input::DialFailed { endpoint, error });
+                    }
+                }
+            }
+            Delivery::Frame { conn, bytes } => {
+                if let Some(id) = self.local(conn, machine) {
+                    self.input(machine, Input::Frame { conn: id, bytes });
+                }
+            }
+            Delivery::Closed { conn, cause } => {
+                let Some(id) = self.local(conn, machine) else { return };
+                let side = usize::from(id.0 % 2 == 1);
+                if let Some(connection) = self.net.connections.get_mut(&conn) {
+                    connection.closed[side] = true;
+                    if connection.closed == [true, true] {
+                        self.net.connections.remove(&conn);
+                    }
+                }
+                self.input(machine, Input::Closed { conn: id, cause });
+            }
+            Delivery::DialFailed { endpoint, error } => {
+                self.dialing.remove(&(machine, endpoint.clone()));
+                self.input(machine, Input::DialFailed { endpoint, error });
+            }
+            Delivery::Persisted { token, saved } => {
+                let life = self.machines[machine].life;
+                let newest = self.written.get(&machine).is_none_or(|(l, t)| *l != life || *t < token);
+                if newest {
+                    self.written.insert(machine, (life, token));
+                    self.machines[machine].disc.saved = *saved;
+                }
+                self.input(machine, Input::Persisted { token });
+            }
+            Delivery::Discovered => {
+                let spec = &self.machines[machine].spec;
+                let candidates = spec
+                    .seeds
+                    .iter()
+                    .map(|name| Candidate { name: name.clone(), endpoint: name.endpoint(4370).expect("a port") })
+                    .collect();
+                self.input(machine, Input::Discovered { strategy: "static".into(), result: Ok(candidates) });
+            }
+        }
+    }
+
+    fn local(&self, conn: usize, machine: usize) -> Option<ConnId> {
+        let connection = self.net.connections.get(&conn)?;
+        let life = self.machines[machine].life;
+        (0..2)
+            .filter(|side| !connection.closed[*side])
+            .map(|side| &connection.ends[side])
+            .find(|end| end.machine == machine && end.life == life)?
+            .local
+    }
+
+    fn input(&mut self, machine: usize, input: Input) {
+        let now = self.machines[machine].now(self.now);
+        let mut out = Vec::new();
+        if let Some(process) = &mut self.machines[machine].process {
+            process.control.handle(input, now, &mut out);
+        }
+        self.outputs(machine, out);
+    }
+
+    fn outputs(&mut self, machine: usize, out: Vec<Output>) {
+        for output in out {
+            self.output(machine, output);
+        }
+        let Some(process) = &mut self.machines[machine].process else { return };
+        if self.checked {
+            process.control.check();
+        }
+        let wake = process.control.deadline();
+        process.wake = wake;
+        let life = self.machines[machine].life;
+        if let Some(wake) = wake {
+            self.at(wake.max(self.now + Duration::from_micros(1)), Happening::Wake { machine, life });
+        }
+        if let Some(reason) = self.machines[machine].process.as_mut().and_then(|p| p.stopped.take()) {
+            self.stopped(machine, &reason);
+        }
+    }
+
+    /// A process that ended by its own decision; a restored one starts again as a new node.
+    fn stopped(&mut self, machine: usize, reason: &StopReason) {
+        self.note(format!("stopped {machine}: {reason:?}"));
+        self.machines[machine].process = None;
+        self.end_connections(machine);
+        if matches!(reason, StopReason::Restored(_)) {
+            self.machines[machine].forget_identity();
+            self.start(machine);
+        }
+    }
+
+    fn output(&mut self, machine: usize, output: Output) {
+        let life = self.machines[machine].life;
+        match output {
+            Output::Verdict { conn, verdict } => self.verdict(conn, verdict),
+            Output::Send { conn, bytes } => {
+                let (id, side) = (conn.0 as usize / 2, conn.0 as usize % 2);
+                self.net.frames += 1;
+                self.net.bytes += bytes.len() as u64;
+                self.carry(id, 1 - side, Delivery::Frame { conn: id, bytes }, Duration::ZERO);
+            }
+            Output::Close { conn, cause } => {
+                let (id, side) = (conn.0 as usize / 2, conn.0 as usize % 2);
+                let seen = match cause {
+                    CloseCause::Refused(refusal) => CloseCause::Refused(refusal),
+                    _ => CloseCause::Reset,
+                };
+                self.close_end(id, side, seen);
+            }
+            Output::Dial { endpoint } => self.dial(machine, endpoint),
+            Output::Discover => {
+                let when = self.now + self.rng.up_to(Duration::from_millis(2));
+                self.at(when, Happening::Deliver { machine, life, delivery: Delivery::Discovered });
+            }
+            Output::Persist { token, saved } => {
+                let when = self.now + Duration::from_micros(100) + self.rng.up_to(Duration::from_millis(10));
+                let delivery = Delivery::Persisted { token, saved };
+                self.at(when, Happening::Deliver { machine, life, delivery });
+            }
+            Output::Publish(view) => {
+                if let Some(id) = view.cluster_id
+                    && self.ids.insert(id)
+                {
+                    self.note(format!("{machine} is in a new cluster {id}"));
+                }
+                if let Err(what) = invariant::after_view(self, machine, &view) {
+                    self.failure.get_or_insert(what);
+                }
+            }
+            Output::Event(event) => {
+                self.note(format!("{machine}: {:?}", event.kind));
+                self.events[machine].push(event);
+            }
+            Output::Reply { id, result } => {
+                self.replies.insert((machine, id.0), result);
+            }
+            Output::Stop(reason) => {
+                if let Some(process) = &mut self.machines[machine].process {
+                    process.stopped = Some(reason);
+                }
+            }
+        }
+    }
+
+    fn verdict(&mut self, conn: ConnId, verdict: Result<Box<ekka_core::wire::Hello>, ekka_core::wire::Refusal>) {
+        let (id, side) = (conn.0 as usize / 2, conn.0 as usize % 2);
+        if side == 1 {
+            let refused = verdict.is_err();
+            self.carry(id, 0, Delivery::Answered { conn: id, answer: verdict }, Duration::ZERO);
+            if refused && let Some(connection) = self.net.connections.get_mut(&id) {
+                connection.closed[1] = true;
+            }
+        } else if let Err(refusal) = verdict {
+            self.close_end(id, 0, CloseCause::Refused(refusal));
+        }
+    }
+
+    fn dial(&mut self, machine: usize, endpoint: Endpoint) {
+        let key = (machine, endpoint.clone());
+        if self.dialing.contains_key(&key) {
+            return;
+        }
+        let life = self.machines[machine].life;
+        let latency = self.net.latency(&mut self.rng) * 2;
+        // Two machines at one address: whoever runs answers.
+        let at = |m: &&usize| self.machines[**m].endpoint == endpoint;
+        let all: Vec<usize> = (0..self.machines.len()).collect();
+        let target = all.iter().filter(at).find(|m| self.machines[**m].process.is_some()).or_else(|| all.iter().find(at));
+        let fail = |error| Delivery::DialFailed { endpoint: endpoint.clone(), error };
+        let conn = self.net.next;
+        self.net.next += 1;
+        self.dialing.insert(key, conn);
+        let Some(&target) = target.filter(|target| self.net.connects(machine, **target)) else {
+            let delivery = fail(DialError::TimedOut);
+            self.at(self.now + DIAL_TIMEOUT, Happening::Deliver { machine, life, delivery });
+            return;
+        };
+        let Some(process) = &self.machines[machine].process else { return };
+        if self.machines[target].process.is_none() {
+            let delivery = fail(DialError::Refused);
+            self.at(self.now + latency, Happening::Deliver { machine, life, delivery });
+            return;
+        }
+        let hello = process.control.hello(Purpose::Peer(Lane::Control), self.machines[machine].now(self.now).wall);
+        let end = |machine: usize, life: u64| End {
+            machine,
+            life,
+            local: None,
+            not_before: self.now,
+            hanging: Vec::new(),
+        };
+        let ends = [end(machine, life), end(target, self.machines[target].life)];
+        self.net.connections.insert(conn, Connection { ends, endpoint, closed: [false, false] });
+        self.carry(conn, 1, Delivery::Greeting { conn, hello: Box::new(hello) }, latency);
+        self.at(self.now + DIAL_TIMEOUT, Happening::DialDeadline { conn });
+    }
+
+    /// Brings something to one end of a connection, in order, or lets it hang on a cut.
+    fn carry(&mut self, conn: usize, side: usize, delivery: Delivery, extra: Duration) {
+        let latency = self.net.latency(&mut self.rng) + extra;
+        let Some(connection) = self.net.connections.get_mut(&conn) else { return };
+        let from = connection.ends[1 - side].machine;
+        let end = &mut connection.ends[side];
+        if connection.closed[side] {
+            return;
+        }
+        if !end.hanging.is_empty() || self.net.cut.contains(&(from, end.machine)) {
+            end.hanging.push(delivery);
+            return;
+        }
+        let when = (self.now + latency).max(end.not_before + Duration::from_nanos(1));
+        end.not_before = when;
+        let (machine, life) = (end.machine, end.life);
+        self.at(when, Happening::Deliver { machine, life, delivery });
+    }
+
+    /// One end goes; the other learns it when the network lets it.
+    fn close_end(&mut self, conn: usize, side: usize, cause: CloseCause) {
+        let Some(connection) = self.net.connections.get_mut(&conn) else { return };
+        if connection.closed[side] {
+            return;
+        }
+        connection.closed[side] = true;
+        if connection.closed == [true, true] {
+            self.net.connections.remove(&conn);
+            return;
+        }
+        self.carry(conn, 1 - side, Delivery::Closed { conn, cause }, Duration::ZERO);
+    }
+}
