@@ -120,6 +120,15 @@ impl Autocluster {
         self.saved.cluster_id
     }
 
+    /// The roster of the cluster that this node is entering: to be on disc together with its id.
+    #[must_use]
+    pub fn entering_roster(&self) -> Option<&crate::membership::Roster> {
+        self.after.iter().rev().find_map(|(_, then)| match then {
+            Then::Entered { roster, .. } => Some(roster),
+            _ => None,
+        })
+    }
+
     pub(super) fn me(&self) -> Incarnation {
         self.own.id
     }

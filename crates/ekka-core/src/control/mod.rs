@@ -164,9 +164,11 @@ impl Control {
     /// What is to be on disc now.
     #[must_use]
     pub fn saved(&self) -> Saved {
+        // Id and roster of a new cluster go to disc in one write: a crash between two would leave an id without members.
+        let roster = self.autocluster.entering_roster().unwrap_or_else(|| self.membership.roster());
         Saved {
             formation: self.autocluster.saved().clone(),
-            roster: self.membership.roster().clone(),
+            roster: roster.clone(),
             counters: self.counters.clone(),
         }
     }
@@ -401,7 +403,7 @@ impl Machine for Control {
             Input::Command { id, command } => self.command(id, command, now, out),
         }
         self.settle(now, out);
-        self.note_expected();
+        self.note_expected(now);
     }
 
     fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
@@ -421,7 +423,7 @@ impl Machine for Control {
             self.dirty = true;
         }
         self.settle(now, out);
-        self.note_expected();
+        self.note_expected(now);
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -176,7 +176,7 @@ impl Control {
                 Status::Leaving => EventKind::MemberLeaving { name, node_id },
                 Status::Stopped => EventKind::MemberStopped { name, node_id },
                 // A member that was never heard by this incarnation is listed, not reported.
-                Status::Down | Status::Gone if old.is_none() => continue,
+                Status::Down | Status::Gone if old.is_none_or(|old| old.status == Status::Down) => continue,
                 Status::Down | Status::Gone => EventKind::MemberDown { name, node_id, evidence },
             };
             emit(decision, kind, out);

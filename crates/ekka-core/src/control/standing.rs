@@ -11,6 +11,7 @@ use crate::autocluster;
 use crate::decision::DecisionId;
 use crate::event::EventKind;
 use crate::id::{ClusterId, Incarnation, NodeId, NodeName};
+use crate::limits::DETECTION_TIME;
 use crate::machine::Machine;
 use crate::membership::{self, RemovalCause, Roster};
 use crate::time::{Instant, Now, Wall};
@@ -37,6 +38,7 @@ pub(super) struct Standing {
     pub(super) refusal: Option<(Refusal, Instant)>,
     pub(super) clock: Option<String>,
     pub(super) split: Split,
+    broken_since: Option<Instant>,
     since: BTreeMap<String, Wall>,
     expected: Option<Instant>,
     told: Option<(bool, Status, bool, bool)>,
@@ -55,6 +57,7 @@ impl Standing {
             refusal: None,
             clock: None,
             split: Split::default(),
+            broken_since: None,
             since: BTreeMap::from([(String::from("joining"), now.wall)]),
             expected: None,
             told: None,
@@ -92,8 +95,8 @@ impl Control {
         }
     }
 
-    pub(super) fn note_expected(&mut self) {
-        self.standing.expected = self.deadline();
+    pub(super) fn note_expected(&mut self, now: Now) {
+        self.standing.expected = self.deadline().map(|deadline| deadline.max(now.mono));
     }
 
     /// Works out status and majority anew, and tells the rooms where they changed.
@@ -212,7 +215,7 @@ impl Control {
             SplitState::Minority
         } else if suspected {
             SplitState::Suspected
-        } else if self.broken_link(now) {
+        } else if self.broken_for_long(now) {
             SplitState::Partial
         } else {
             SplitState::None
@@ -223,6 +226,16 @@ impl Control {
             (_, None) => Some(now.wall),
         };
         Split { state, since, majority, unreachable }
+    }
+
+    /// Whether a link between two that run has been broken for longer than it takes to find out that one of them is
+    /// down: before that it may be just the first sign of it.
+    fn broken_for_long(&mut self, now: Now) -> bool {
+        if !self.broken_link(now) {
+            self.standing.broken_since = None;
+            return false;
+        }
+        now.mono.since(*self.standing.broken_since.get_or_insert(now.mono)) >= DETECTION_TIME
     }
 
     fn broken_link(&self, now: Now) -> bool {

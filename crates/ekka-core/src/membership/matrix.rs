@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::evidence::Cell;
 use super::room::Membership;
 use crate::id::NodeId;
-use crate::limits::{FULL_MESH_MAX, LINK_SILENCE};
+use crate::limits::{DETECTION_TIME, FULL_MESH_MAX, LINK_SILENCE};
 use crate::time::{Instant, Now, Wall};
 use crate::view::{Link, LinkState, Member, Role, Status, Unreachable};
 
@@ -77,11 +77,22 @@ impl Membership {
         self.roster.by_seniority().into_iter().find(|id| core(id) && self.status(*id) == Status::Up)
     }
 
+    /// Whether this node has had the time to meet that one: just after its own start it has heard nobody.
+    fn had_time(&self, node_id: NodeId, now: Instant) -> bool {
+        match self.contacts.get(&node_id) {
+            Some(contact) => {
+                contact.heard.is_some() || contact.down_since.is_some_and(|since| now.since(since) >= DETECTION_TIME)
+            }
+            None => self.suggested.get(&node_id) == Some(&false),
+        }
+    }
+
     /// Members that are down without a goodbye.
     #[must_use]
     pub fn unreachable(&self, now: Now) -> Vec<Unreachable> {
         let me = self.own.id.node_id;
-        let down = |id: &NodeId| *id != me && self.status(*id) == Status::Down;
+        let down =
+            |id: &NodeId| *id != me && self.status(*id) == Status::Down && self.had_time(*id, now.mono);
         self.roster
             .by_seniority()
             .into_iter()
