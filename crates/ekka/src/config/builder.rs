@@ -81,7 +81,7 @@ impl ConfigBuilder {
     /// `cluster.discovery = static` with these seeds.
     #[must_use]
     pub fn seeds<S: Into<String>>(self, seeds: impl IntoIterator<Item = S>) -> Self {
-        let seeds: Vec<String> = seeds.into_iter().map(|seed| seed.into()).collect();
+        let seeds: Vec<String> = seeds.into_iter().map(Into::into).collect();
         self.discovery("static").set("cluster.static.seeds", seeds.join(","))
     }
 

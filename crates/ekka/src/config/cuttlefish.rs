@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::error::{ConfigError, Place};
-use super::raw::Entry;
+use super::raw::{ERRORS_MAX, Entry};
 use super::value::{Value, clip};
 
 /// Reads a file; errors go to `errors`, and reading goes on with the next line.
@@ -11,6 +11,9 @@ pub(crate) fn parse(path: &Path, text: &str, errors: &mut Vec<ConfigError>) -> V
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut entries = Vec::new();
     for (line_no, line) in (1u32..).zip(text.split('\n')) {
+        if errors.len() >= ERRORS_MAX {
+            break;
+        }
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;

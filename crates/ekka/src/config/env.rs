@@ -25,8 +25,8 @@ pub(crate) fn parse(vars: &[(String, String)], errors: &mut Vec<ConfigError>, no
         }
         let Some(rest) = name.strip_prefix("EKKA_").filter(|rest| rest.contains("__")) else { continue };
         let key = rest.replace("__", ".").to_ascii_lowercase();
-        if let keys::Meaning::Unknown(nearest) = keys::meaning(&key) {
-            let text = raw::unknown(name, nearest.map(variable).as_deref());
+        if matches!(keys::meaning(&key), keys::Meaning::Unknown) {
+            let text = raw::unknown(name, keys::nearest(&key).map(variable).as_deref());
             errors.push(ConfigError { place, key: Some(key), text });
         } else {
             entries.push(Entry { key, value, place });

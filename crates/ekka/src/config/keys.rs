@@ -142,8 +142,8 @@ pub(crate) enum Meaning {
     Alias(&'static Key),
     /// Nothing any more, and why.
     NoEffect(&'static str),
-    /// Not known; the nearest known one, where one is near.
-    Unknown(Option<&'static str>),
+    /// Not known; [`nearest`] may find what was meant.
+    Unknown,
 }
 
 /// Looks a dotted key up.
@@ -156,7 +156,7 @@ pub(crate) fn meaning(written: &str) -> Meaning {
     }
     match NO_EFFECT.iter().find(|(name, _)| *name == written) {
         Some((_, why)) => Meaning::NoEffect(why),
-        None => Meaning::Unknown(nearest(written)),
+        None => Meaning::Unknown,
     }
 }
 
@@ -177,6 +177,11 @@ pub(crate) fn dotted(flat: &str) -> String {
 pub(crate) fn nearest(written: &str) -> Option<&'static str> {
     // Near enough to be meant: Jaro-Winkler puts typing errors and swapped words of these keys above 0.8.
     const NEAR: f64 = 0.8;
+    // No key is half as long; comparing takes time by the square.
+    const LEN_MAX: usize = 64;
+    if written.len() > LEN_MAX {
+        return None;
+    }
     let as_flat = written.replace('_', ".");
     KEYS.iter()
         .map(|key| key.name)

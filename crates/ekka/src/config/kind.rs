@@ -76,6 +76,11 @@ impl Kind {
         self == Self::Secret
     }
 
+    /// Whether this word is one of those accepted.
+    pub(crate) fn takes(self, word: &str) -> bool {
+        matches!(self, Self::OneOf(words) | Self::SomeOf(words) if words.contains(&word))
+    }
+
     /// Checks a value; the error says what is accepted.
     pub(crate) fn check(self, value: &Value) -> Result<(), String> {
         if self.is_list() { self.check_items(&value.items()?) } else { self.check_text(&value.text()?) }

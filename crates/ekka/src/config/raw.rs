@@ -7,6 +7,9 @@ use super::error::{ConfigError, Notice, Place};
 use super::keys::{self, Key, Meaning};
 use super::value::Value;
 
+/// After so many errors reading stops; nobody reads more, and looking for what was meant takes time.
+pub(crate) const ERRORS_MAX: usize = 100;
+
 /// A value that someone wrote, under the key as written.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Entry {
@@ -49,6 +52,9 @@ impl Raws {
         let layer = self.layers;
         self.layers += 1;
         for mut entry in entries {
+            if self.errors.len() >= ERRORS_MAX {
+                return;
+            }
             let Some(key) = self.known(&entry) else { continue };
             if let (keys::CORE_NODES, Value::Written(text)) = (key.name, &entry.value) {
                 let names = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|name| !name.is_empty());
@@ -88,8 +94,8 @@ impl Raws {
                 let text = format!("`{}` has no effect: {why}", entry.key);
                 self.notices.push(Notice { place, text });
             }
-            Meaning::Unknown(nearest) => {
-                let text = unknown(&entry.key, nearest);
+            Meaning::Unknown => {
+                let text = unknown(&entry.key, keys::nearest(&entry.key));
                 self.errors.push(ConfigError { place, key: Some(entry.key.clone()), text });
             }
         }
