@@ -44,6 +44,17 @@ pub const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Addresses and reasons that the refusal log remembers.
 pub const REFUSAL_LOG_ENTRIES: usize = 1024;
 
+/// Time for the verdict on a verified Hello; it may be held back while an older claimant of the identity is probed.
+pub const VERDICT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for what was queued to go out before a connection is closed.
+pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time in which a closed connection still swallows input, so that its last words are not lost to a reset.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Dials under way at once.
+pub const DIALS_MAX: usize = 1024;
+/// Source addresses whose rate of new connections is remembered.
+pub const SOURCES_MAX: usize = 8192;
+
 /// Time between two heartbeats on a link.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(300);
 /// Silence after which a link is down, redialled, and an indirect probe is asked for.
@@ -100,6 +111,8 @@ const _: () = {
     assert!(HELLO_FRAME_MAX < CONTROL_FRAME_MAX && CONTROL_FRAME_MAX < BULK_FRAME_MAX);
     assert!(CONTROL_FRAME_MAX <= CONTROL_QUEUE_MAX && BULK_FRAME_MAX <= BULK_QUEUE_MAX);
     assert!(HALF_OPEN_RESERVED < HALF_OPEN_MAX && HALF_OPEN_LOOPBACK < HALF_OPEN_MAX);
+    assert!(HANDSHAKE_TIMEOUT.as_millis() < VERDICT_TIMEOUT.as_millis());
+    assert!(MEMBER_SILENCE.as_millis() < VERDICT_TIMEOUT.as_millis());
     // A link must miss three heartbeats before it is down, and a member must be asked about in the rest.
     assert!(HEARTBEAT_INTERVAL.as_millis() * 3 < LINK_SILENCE.as_millis());
     assert!(LINK_SILENCE.as_millis() < MEMBER_SILENCE.as_millis());

@@ -2,3 +2,50 @@
 //!
 //! The transport carries bytes and counts. Whom it dials, whom it accepts and which of two connections is used is
 //! said by `Control`; see [`ekka_core::control::io`].
+//!
+//! A connection is accepted (`gate`, `accept`) or dialled (`dial`), secured (`secure`: TLS or `challenge`), greeted
+//! (`greeting`), judged by `Control` and carried (`link`) to its end; `shared` and `registry` hold what all of them
+//! share. Every end has a cause, and every refusal is counted (`refusals`).
+
+mod accept;
+mod bulk;
+mod challenge;
+mod cookie;
+mod credentials;
+mod dial;
+mod failure;
+pub mod fuzz;
+mod gate;
+mod greeting;
+mod handle;
+mod kdf;
+mod limits;
+mod link;
+mod outbox;
+mod refusals;
+mod registry;
+mod secure;
+mod shared;
+mod stats;
+mod tls;
+
+use std::sync::Arc;
+
+use ekka_core::id::NodeId;
+use ekka_core::wire::{Hello, Purpose};
+use tokio::sync::mpsc;
+
+pub use bulk::{BulkConnection, BulkError};
+pub use cookie::{CookieError, CookieSet};
+pub use credentials::{Credentials, CredentialsError, Mode};
+pub use handle::{BindError, Options, Transport, observe_once};
+pub use kdf::Kdf;
+pub use limits::Limits;
+pub use refusals::RefusalNotice;
+pub use stats::TransportStats;
+
+/// Gives this node's Hello of the moment.
+pub type HelloSource = Arc<dyn Fn(Purpose) -> Hello + Send + Sync>;
+
+/// Where frames of the bulk lane go, each with the node that sent it.
+pub type BulkSender = mpsc::Sender<(NodeId, Vec<u8>)>;

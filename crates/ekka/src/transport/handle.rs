@@ -1,0 +1,272 @@
+//! The handle that the shell of a node holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ekka_core::control::{CloseCause, ConnId, DialError, Input};
+use ekka_core::id::{Endpoint, Host};
+use ekka_core::wire::{Hello, Purpose, Refusal};
+use tokio::sync::{broadcast, mpsc};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::DropGuard;
+
+use super::bulk::{self, BulkConnection};
+use super::credentials::Credentials;
+use super::dial::Dialer;
+use super::limits::Limits;
+use super::refusals::RefusalNotice;
+use super::shared::Shared;
+use super::stats::{TransportStats, lane_name};
+use super::{BulkSender, HelloSource, accept, dial};
+use crate::env::Env;
+
+/// How a transport is set up.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// Where to listen; port 0 lets the system choose.
+    pub listen: Vec<SocketAddr>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Who takes frames of the bulk lane; without it bulk connections are refused.
+    pub bulk: Option<BulkSender>,
+}
+
+/// A running transport. Clones are handles to the same one; dropping the last ends it at once.
+#[derive(Clone)]
+pub struct Transport {
+    shared: Arc<Shared>,
+    local_addrs: Arc<[SocketAddr]>,
+    _kill: Arc<DropGuard>,
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {addr}: {problem}")]
+pub struct BindError {
+    /// Which one.
+    pub addr: SocketAddr,
+    /// Why, and by whom it is in use where that can be found out.
+    pub problem: String,
+    /// The error of the system.
+    pub source: io::Error,
+}
+
+impl Transport {
+    /// Listens and begins to accept. Inputs go to `events`, whose bound makes peers wait.
+    ///
+    /// # Errors
+    /// An address cannot be listened on; nothing was begun.
+    pub async fn start(
+        env: &Env,
+        options: Options,
+        credentials: Credentials,
+        hello: HelloSource,
+        events: mpsc::Sender<Input>,
+    ) -> Result<Self, BindError> {
+        let mut listeners = Vec::new();
+        let mut local_addrs = Vec::new();
+        for addr in &options.listen {
+            let bound = match env.net.bind(*addr).await {
+                Ok(listener) => listener.local_addr().map(|local| (listener, local)),
+                Err(error) => Err(error),
+            };
+            match bound {
+                Ok((listener, local)) => {
+                    listeners.push(listener);
+                    local_addrs.push(local);
+                }
+                Err(error) => return Err(explain(env, &credentials, &hello, *addr, error).await),
+            }
+        }
+        let shared = Shared::new(env, options.limits, credentials, hello, events, options.bulk);
+        let shared = Arc::new(shared);
+        for listener in listeners {
+            shared.tasks.spawn(accept::run(shared.clone(), listener));
+        }
+        shared.tasks.spawn(report(shared.clone()));
+        let kill = Arc::new(shared.kill.clone().drop_guard());
+        Ok(Self { shared, local_addrs: local_addrs.into(), _kill: kill })
+    }
+
+    /// Where it listens, in the order of the options.
+    #[must_use]
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.local_addrs.to_vec()
+    }
+
+    /// Dials once. The answer is [`Input::Hello`] or [`Input::DialFailed`]; a dial of the same endpoint that is under
+    /// way counts for both.
+    pub fn dial(&self, endpoint: Endpoint) {
+        let shared = &self.shared;
+        {
+            let mut registry = shared.registry();
+            if registry.dialing.contains(&endpoint) {
+                return;
+            }
+            if registry.dialing.len() < shared.limits.dials {
+                registry.dialing.insert(endpoint.clone());
+                shared.tasks.spawn(dial::run(shared.clone(), endpoint));
+                return;
+            }
+        }
+        let text = format!("{} dials are under way already", shared.limits.dials);
+        let failed = Input::DialFailed { endpoint, error: DialError::Network(text) };
+        let events = shared.events.clone();
+        if let Err(mpsc::error::TrySendError::Full(failed)) = events.try_send(failed) {
+            shared.tasks.spawn(async move {
+                let _ = events.send(failed).await;
+            });
+        }
+    }
+
+    /// Answers [`Input::Hello`]: lets the connection in, or refuses it in words and closes it.
+    pub fn verdict(&self, conn: ConnId, verdict: Result<Box<Hello>, Refusal>) {
+        self.shared.registry().decide(conn, verdict);
+        self.shared.links_changed.notify_waiters();
+    }
+
+    /// Queues a frame of the control lane. A queue that runs over closes the connection as [`CloseCause::Stuck`].
+    pub fn send(&self, conn: ConnId, bytes: Vec<u8>) {
+        self.shared.send(conn, &bytes);
+    }
+
+    /// Closes a connection after what was sent on it, within a bounded time; at once where the peer is
+    /// [`CloseCause::Silent`].
+    pub fn close(&self, conn: ConnId, cause: CloseCause) {
+        if let Some(connection) = self.shared.registry().connections.get(&conn) {
+            connection.outbox.close(cause);
+        }
+    }
+
+    /// Names the addresses of members, for which places in the handshake are kept.
+    pub fn set_known(&self, ips: BTreeSet<IpAddr>) {
+        self.shared.gate.set_known(ips);
+    }
+
+    /// Looks at a node without changing anything there.
+    ///
+    /// # Errors
+    /// It could not be reached, or it refused.
+    pub async fn observe(&self, endpoint: &Endpoint) -> Result<(Hello, Duration), DialError> {
+        let shared = &self.shared;
+        let credentials = shared.credentials();
+        let dialer = Dialer { env: &shared.env, credentials: &credentials, limits: &shared.limits };
+        dialer.observe(endpoint, &(shared.hello)(Purpose::Observer)).await
+    }
+
+    /// Opens a connection of the bulk lane to a node that has a control connection with this one.
+    ///
+    /// # Errors
+    /// It could not be reached, or it refused, or has no control connection. May be tried again.
+    pub async fn open_bulk(&self, endpoint: &Endpoint) -> Result<BulkConnection, DialError> {
+        bulk::open(&self.shared, endpoint).await
+    }
+
+    /// Replaces the credentials. Connections that stand on one that is no longer trusted are closed.
+    pub fn set_credentials(&self, credentials: Credentials) {
+        credentials.use_clock(&self.shared.env.clock);
+        let registry = self.shared.registry();
+        self.shared.replace_credentials(credentials.clone());
+        let lost = registry.connections.values().filter(|c| !c.trust.holds_under(&credentials));
+        lost.for_each(|connection| connection.outbox.close(CloseCause::Credentials));
+    }
+
+    /// A snapshot of the counters.
+    #[must_use]
+    pub fn stats(&self) -> TransportStats {
+        let mut stats = TransportStats {
+            refused: self.shared.refusals.counts(),
+            half_open: self.shared.gate.half_open(),
+            ..TransportStats::default()
+        };
+        self.shared.counters.snapshot(&mut stats);
+        let registry = self.shared.registry();
+        stats.connections = registry.connections.len();
+        let mut queued = BTreeMap::new();
+        for connection in registry.connections.values().filter(|c| c.open) {
+            let key = (connection.peer.to_string(), lane_name(connection.lane));
+            *queued.entry(key).or_insert(0) += connection.outbox.queued_bytes() as u64;
+        }
+        stats.lane_queue_bytes = queued;
+        stats
+    }
+
+    /// Refused handshakes from now on, once a minute for each address and reason, with their number.
+    #[must_use]
+    pub fn refusals(&self) -> broadcast::Receiver<RefusalNotice> {
+        self.shared.refusals.subscribe()
+    }
+
+    /// Closes everything after what was sent, within `limit`; what is left then ends at once.
+    pub async fn shutdown(&self, limit: Duration) {
+        let shared = &self.shared;
+        shared.stop.cancel();
+        {
+            let mut registry = shared.registry();
+            registry.stopping = true;
+            registry.connections.values().for_each(|c| c.outbox.close(CloseCause::Stopping));
+        }
+        shared.tasks.close();
+        let in_time = timeout(limit, shared.tasks.wait()).await.is_ok();
+        tracing::debug!(in_time, "transport stopped");
+        shared.kill.cancel();
+    }
+}
+
+/// Reports held-back refusals until the transport stops.
+async fn report(shared: Arc<Shared>) {
+    let pause = (shared.limits.refusal_interval / 4).max(Duration::from_millis(10));
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.stop.cancelled() => break,
+            () = shared.kill.cancelled() => break,
+            () = tokio::time::sleep(pause) => shared.refusals.flush(Instant::now()),
+        }
+    }
+}
+
+/// Looks at a node without a transport, for commands that run before any start.
+///
+/// # Errors
+/// It could not be reached, or it refused.
+pub async fn observe_once(
+    env: &Env,
+    credentials: &Credentials,
+    hello: Hello,
+    endpoint: &Endpoint,
+) -> Result<(Hello, Duration), DialError> {
+    let limits = Limits::default();
+    let hello = Hello { purpose: Purpose::Observer, ..hello };
+    Dialer { env, credentials, limits: &limits }.observe(endpoint, &hello).await
+}
+
+/// Says who holds an address, where it answers as a node of this cluster.
+async fn explain(
+    env: &Env,
+    credentials: &Credentials,
+    hello: &HelloSource,
+    addr: SocketAddr,
+    error: io::Error,
+) -> BindError {
+    let problem = if error.kind() == io::ErrorKind::AddrInUse {
+        let ip = match addr.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ip => ip,
+        };
+        let endpoint = Endpoint { host: Host::Ip(ip), port: addr.port() };
+        match observe_once(env, credentials, hello(Purpose::Observer), &endpoint).await {
+            Ok((holder, _)) => format!("port {} is in use by {}", addr.port(), holder.name),
+            Err(_) => {
+                format!("port {} is in use, and what holds it does not answer as a node of this cluster", addr.port())
+            }
+        }
+    } else {
+        error.to_string()
+    };
+    BindError { addr, problem, source: error }
+}

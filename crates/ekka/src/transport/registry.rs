@@ -1,0 +1,78 @@
+//! The connections of one transport: who is connected, what waits for them, and what they stand on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ekka_core::control::{CloseCause, ConnId};
+use ekka_core::id::{Endpoint, Incarnation, NodeName};
+use ekka_core::wire::{Hello, Lane, Refusal};
+use tokio::sync::oneshot;
+
+use super::outbox::Outbox;
+use super::secure::Trust;
+use super::stats::PeerCounters;
+
+/// The answer of `Control` to a Hello.
+pub(super) type Verdict = Result<Box<Hello>, Refusal>;
+
+/// One connection whose Hello was read.
+pub(super) struct Connection {
+    pub(super) peer: NodeName,
+    pub(super) incarnation: Incarnation,
+    pub(super) lane: Lane,
+    pub(super) trust: Trust,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) counters: Arc<PeerCounters>,
+    /// There until the verdict is given.
+    pub(super) verdict: Option<oneshot::Sender<Verdict>>,
+    /// Whether the verdict was to let it in.
+    pub(super) open: bool,
+}
+
+/// All connections and dials.
+#[derive(Default)]
+pub(super) struct Registry {
+    last_id: u64,
+    pub(super) connections: BTreeMap<ConnId, Connection>,
+    pub(super) dialing: BTreeSet<Endpoint>,
+    pub(super) stopping: bool,
+}
+
+impl Registry {
+    /// Numbers and keeps a connection.
+    pub(super) fn insert(&mut self, connection: Connection) -> ConnId {
+        self.last_id += 1;
+        let id = ConnId(self.last_id);
+        self.connections.insert(id, connection);
+        id
+    }
+
+    /// Gives the verdict; the connection counts as open from here on, so frames may be queued at once.
+    pub(super) fn decide(&mut self, id: ConnId, verdict: Verdict) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(waiting) = connection.verdict.take() else { return };
+        connection.open = verdict.is_ok();
+        if connection.open && connection.lane == Lane::Control {
+            connection.counters.opened();
+        }
+        // Where the task is gone it gives `Closed` itself.
+        let _ = waiting.send(verdict);
+    }
+
+    /// Whether an open control connection of this incarnation is there.
+    pub(super) fn has_link(&self, incarnation: Incarnation) -> bool {
+        self.connections.values().any(|c| c.open && c.lane == Lane::Control && c.incarnation == incarnation)
+    }
+
+    /// Takes a connection out. With the last link of an incarnation its bulk connections end too: whether a peer
+    /// lives is known by the control lane alone.
+    pub(super) fn remove(&mut self, id: ConnId, cause: &CloseCause) {
+        let Some(gone) = self.connections.remove(&id) else { return };
+        if gone.lane != Lane::Control || !gone.open || self.has_link(gone.incarnation) {
+            return;
+        }
+        gone.counters.ended(cause);
+        let bulk = self.connections.values().filter(|c| c.lane == Lane::Bulk && c.incarnation == gone.incarnation);
+        bulk.for_each(|c| c.outbox.close(cause.clone()));
+    }
+}

@@ -1,0 +1,274 @@
+//! What the tasks of one transport share, and the part of a connection's life that both sides have in common.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ekka_core::control::{CloseCause, ConnId, Input};
+use ekka_core::id::{Endpoint, NodeId};
+use ekka_core::wire::{FrameKind, Hello, HelloReply, Lane, Refusal, RefusalReason, encode_frame};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::credentials::Credentials;
+use super::failure::Failure;
+use super::gate::Gate;
+use super::greeting::Greeting;
+use super::limits::Limits;
+use super::link::{Carrier, Sink, linger, part};
+use super::outbox::Outbox;
+use super::refusals::Refusals;
+use super::registry::{Connection, Registry, Verdict};
+use super::secure::Trust;
+use super::stats::Counters;
+use super::{BulkSender, HelloSource};
+use crate::env::{BoxStream, Env};
+
+/// What the tasks share.
+pub(super) struct Shared {
+    pub(super) env: Env,
+    pub(super) limits: Limits,
+    pub(super) hello: HelloSource,
+    pub(super) events: mpsc::Sender<Input>,
+    pub(super) bulk: Option<BulkSender>,
+    pub(super) tasks: TaskTracker,
+    /// No new connections.
+    pub(super) stop: CancellationToken,
+    /// No connections at all.
+    pub(super) kill: CancellationToken,
+    pub(super) gate: Arc<Gate>,
+    pub(super) refusals: Refusals,
+    pub(super) counters: Counters,
+    pub(super) links_changed: Notify,
+    credentials: Mutex<Credentials>,
+    registry: Mutex<Registry>,
+}
+
+/// A greeted connection before its verdict.
+pub(super) struct Greeted {
+    pub(super) greeting: Greeting,
+    pub(super) hello: Hello,
+    pub(super) addr: String,
+    pub(super) dialed: Option<Endpoint>,
+}
+
+/// A connection in the registry.
+pub(super) struct Registered {
+    pub(super) conn: ConnId,
+    pub(super) outbox: Arc<Outbox>,
+    verdict: oneshot::Receiver<Verdict>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        env: &Env,
+        limits: Limits,
+        credentials: Credentials,
+        hello: HelloSource,
+        events: mpsc::Sender<Input>,
+        bulk: Option<BulkSender>,
+    ) -> Self {
+        credentials.use_clock(&env.clock);
+        let kill = CancellationToken::new();
+        Self {
+            env: env.clone(),
+            gate: Arc::new(Gate::new(&limits)),
+            refusals: Refusals::new(&limits),
+            limits,
+            hello,
+            events,
+            bulk,
+            tasks: TaskTracker::new(),
+            stop: kill.child_token(),
+            kill,
+            counters: Counters::default(),
+            links_changed: Notify::new(),
+            credentials: Mutex::new(credentials),
+            registry: Mutex::default(),
+        }
+    }
+
+    pub(super) fn credentials(&self) -> Credentials {
+        self.credentials.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces the credentials; the lock of the registry is held by the caller, so that no connection slips through.
+    pub(super) fn replace_credentials(&self, credentials: Credentials) {
+        *self.credentials.lock().unwrap_or_else(PoisonError::into_inner) = credentials;
+    }
+
+    pub(super) fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a greeted connection, unless this node stops or the credentials were replaced meanwhile.
+    pub(super) fn register(&self, hello: &Hello, trust: Trust, lane: Lane) -> Result<Registered, Failure> {
+        let mut registry = self.registry();
+        if registry.stopping {
+            return Err(Failure::Refuse(Refusal::new(RefusalReason::Stopping, "this node is stopping")));
+        }
+        if !trust.holds_under(&self.credentials()) {
+            return Err(Failure::Credentials("its credentials were taken out of trust just now".to_owned()));
+        }
+        let (verdict, receiver) = oneshot::channel();
+        // On the bulk lane senders wait for room; the bound is theirs.
+        let queue = if lane == Lane::Control { self.limits.control_queue } else { usize::MAX };
+        let outbox = Arc::new(Outbox::new(queue));
+        let conn = registry.insert(Connection {
+            peer: hello.name.clone(),
+            incarnation: hello.incarnation(),
+            lane,
+            trust,
+            outbox: outbox.clone(),
+            counters: self.counters.of(&hello.name),
+            verdict: Some(verdict),
+            open: false,
+        });
+        Ok(Registered { conn, outbox, verdict: receiver })
+    }
+
+    /// Asks `Control` and goes on as it says, to the end of the connection.
+    pub(super) async fn ask_and_carry(&self, greeted: Greeted) {
+        let registered = match self.register(&greeted.hello, greeted.greeting.trust(), Lane::Control) {
+            Ok(registered) => registered,
+            Err(failure) => return self.turn_away(greeted, failure).await,
+        };
+        let Registered { conn, outbox, verdict } = registered;
+        let Greeted { mut greeting, hello, addr, dialed } = greeted;
+        let accepted = dialed.is_none();
+        let input = Input::Hello { conn, hello: Box::new(hello.clone()), addr, dialed: dialed.clone() };
+        let given = self.events.send(input).await;
+        if let Some(endpoint) = &dialed {
+            self.registry().dialing.remove(endpoint);
+        }
+        if given.is_err() {
+            return self.registry().remove(conn, &CloseCause::Stopping);
+        }
+        let decided = tokio::select! {
+            biased;
+            () = self.kill.cancelled() => Err(CloseCause::Stopping),
+            verdict = timeout(self.limits.verdict, verdict) => Ok(match verdict {
+                Ok(Ok(verdict)) => verdict,
+                _ => Err(Refusal::new(RefusalReason::Timeout, "the node is too busy to answer")),
+            }),
+            cause = outbox.closing() => Err(cause),
+        };
+        let stream = match decided {
+            Err(cause) => {
+                self.finish(conn, cause).await;
+                return part(greeting.into_stream(), self.limits.linger).await;
+            }
+            Ok(Err(refusal)) => {
+                self.count_refusal(&hello, &refusal);
+                let told = timeout(self.limits.flush, greeting.send_reply(&HelloReply::Refused(refusal.clone()))).await;
+                tracing::debug!(peer = %hello.name, reason = refusal.reason.as_str(), told = matches!(told, Ok(Ok(()))), "refused");
+                self.finish(conn, CloseCause::Refused(refusal)).await;
+                return part(greeting.into_stream(), self.limits.linger).await;
+            }
+            Ok(Ok(answer)) if accepted => {
+                let sent = timeout(self.limits.verdict, greeting.send_reply(&HelloReply::Welcome(*answer))).await;
+                if !matches!(sent, Ok(Ok(()))) {
+                    return self.finish(conn, CloseCause::Reset).await;
+                }
+                greeting.into_stream()
+            }
+            Ok(Ok(_)) => greeting.into_stream(),
+        };
+        self.links_changed.notify_waiters();
+        let sink = Sink::Control(conn, self.events.clone());
+        self.carry(conn, &hello, stream, &outbox, &sink).await;
+    }
+
+    /// Carries frames to the end of an open connection, says `Closed`, and parts.
+    pub(super) async fn carry(&self, conn: ConnId, hello: &Hello, stream: BoxStream, outbox: &Outbox, sink: &Sink) {
+        let counters = self.counters.of(&hello.name);
+        let carrier = Carrier {
+            outbox,
+            counters: &counters,
+            sink,
+            flush: self.limits.flush,
+            kill: &self.kill,
+            unchecked: self.limits.unchecked_frame_limit,
+        };
+        let (cause, reader) = carrier.run(stream).await;
+        tracing::debug!(peer = %hello.name, lane = ?sink.lane(), reason = ?cause, "connection ended");
+        let hard = matches!(cause, CloseCause::Silent | CloseCause::Stuck | CloseCause::Reset);
+        match sink.lane() {
+            Lane::Control => self.finish(conn, cause).await,
+            Lane::Bulk => self.registry().remove(conn, &cause),
+        }
+        if !hard && !self.kill.is_cancelled() {
+            linger(reader, self.limits.linger).await;
+        }
+    }
+
+    /// Takes a control connection out and says so, once.
+    async fn finish(&self, conn: ConnId, cause: CloseCause) {
+        self.registry().remove(conn, &cause);
+        self.links_changed.notify_waiters();
+        // An error means that nobody listens any more: the node has ended.
+        let _ = self.events.send(Input::Closed { conn, cause }).await;
+    }
+
+    fn count_refusal(&self, hello: &Hello, refusal: &Refusal) {
+        let addr = match hello.name.host() {
+            ekka_core::id::Host::Ip(ip) => *ip,
+            ekka_core::id::Host::Dns(_) => std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        };
+        self.refusals.add(addr, refusal.reason, refusal.text.clone(), tokio::time::Instant::now());
+    }
+
+    /// A verified peer that cannot be taken: told in words.
+    pub(super) async fn turn_away(&self, greeted: Greeted, failure: Failure) {
+        let Greeted { mut greeting, hello, dialed, .. } = greeted;
+        if let Failure::Refuse(refusal) = &failure {
+            let told = timeout(self.limits.flush, greeting.send_reply(&HelloReply::Refused(refusal.clone()))).await;
+            tracing::debug!(peer = %hello.name, reason = refusal.reason.as_str(), told = matches!(told, Ok(Ok(()))), "turned away");
+        }
+        if let Some(endpoint) = dialed {
+            self.dial_failed(endpoint, failure).await;
+        }
+        part(greeting.into_stream(), self.limits.linger).await;
+    }
+
+    /// Says that a dial came to nothing.
+    pub(super) async fn dial_failed(&self, endpoint: Endpoint, failure: Failure) {
+        let ours = self.credentials().describe();
+        let error = failure.into_dial_error(&endpoint.to_string(), &ours);
+        self.dial_came_to(endpoint, error).await;
+    }
+
+    /// The same, with the error at hand.
+    pub(super) async fn dial_came_to(&self, endpoint: Endpoint, error: ekka_core::control::DialError) {
+        self.registry().dialing.remove(&endpoint);
+        let _ = self.events.send(Input::DialFailed { endpoint, error }).await;
+    }
+
+    /// Queues a frame of the control lane.
+    pub(super) fn send(&self, conn: ConnId, bytes: &[u8]) {
+        let (outbox, counters, peer) = {
+            let registry = self.registry();
+            let Some(connection) = registry.connections.get(&conn).filter(|c| c.open) else { return };
+            (connection.outbox.clone(), connection.counters.clone(), connection.peer.clone())
+        };
+        let mut frame = Vec::new();
+        if let Err(error) = encode_frame(FrameKind::Control, bytes, &mut frame) {
+            counters.dropped(Lane::Control, "too_large", 1);
+            tracing::error!(%peer, err = %error, "own frame dropped");
+            return;
+        }
+        match outbox.push(frame) {
+            super::outbox::Pushed::Queued => {}
+            super::outbox::Pushed::Closing => counters.dropped(Lane::Control, "closing", 1),
+            super::outbox::Pushed::Stuck { lost } => {
+                counters.dropped(Lane::Control, "stuck", lost);
+                tracing::warn!(%peer, "the peer does not read: connection dropped");
+            }
+        }
+    }
+
+    /// The node behind a bulk connection, for its receiver.
+    pub(super) fn bulk_sink(&self, node: NodeId) -> Option<Sink> {
+        self.bulk.clone().map(|frames| Sink::Bulk(node, frames))
+    }
+}
