@@ -166,11 +166,7 @@ impl Control {
     pub fn saved(&self) -> Saved {
         // Id and roster of a new cluster go to disc in one write: a crash between two would leave an id without members.
         let roster = self.autocluster.entering_roster().unwrap_or_else(|| self.membership.roster());
-        Saved {
-            formation: self.autocluster.saved().clone(),
-            roster: roster.clone(),
-            counters: self.counters.clone(),
-        }
+        Saved { formation: self.autocluster.saved().clone(), roster: roster.clone(), counters: self.counters.clone() }
     }
 
     fn me(&self) -> Incarnation {

@@ -91,8 +91,7 @@ impl Membership {
     #[must_use]
     pub fn unreachable(&self, now: Now) -> Vec<Unreachable> {
         let me = self.own.id.node_id;
-        let down =
-            |id: &NodeId| *id != me && self.status(*id) == Status::Down && self.had_time(*id, now.mono);
+        let down = |id: &NodeId| *id != me && self.status(*id) == Status::Down && self.had_time(*id, now.mono);
         self.roster
             .by_seniority()
             .into_iter()

@@ -35,7 +35,7 @@ pub(super) fn gather(shared: &Shared, transport: Option<&Transport>, now: Instan
     }
     if let Some(transport) = transport {
         let stats = transport.stats();
-        counters.handshake_refused = stats.handshake_refused;
+        counters.handshake_refused = stats.refused;
         counters.link_reconnects = stats.link_reconnects;
         counters.net_bytes = stats.net_bytes;
         counters.lane_queue_bytes = stats.lane_queue_bytes;

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ekka_core::control::{Command, CommandError, Control, Input, Output, Reply, RequestId, Saved, StopReason};
-use ekka_core::event::EventKind;
 use ekka_core::id::Host;
 use ekka_core::limits::DISCOVERY_TIMEOUT;
 use ekka_core::machine::Machine;
@@ -210,9 +209,4 @@ pub(super) async fn keep_on_disc(
             return;
         }
     }
-}
-
-/// Turns refusals of strangers into events.
-pub(super) fn refusal_event(addr: String, reason: &str, count: u64) -> EventKind {
-    EventKind::HandshakeRefused { addr, reason: reason.into(), count }
 }

@@ -220,7 +220,11 @@ impl Node {
         let credentials =
             start::derive(&config, &self.inner.env, self.inner.kdf).await.map_err(|error| error.to_string())?;
         let Some(transport) = self.inner.transport.get() else { return Err("the node is starting".into()) };
-        let report = reload::compare(&self.config(), &config, transport.credentials_differ(&credentials));
+        let report = reload::compare(
+            &self.config(),
+            &config,
+            transport.credentials().fingerprints() != credentials.fingerprints(),
+        );
         transport.set_credentials(credentials);
         let input =
             Input::Reconfigure { tags: config.node.tags.clone(), formation: Box::new(formation_settings(&config)) };
@@ -241,7 +245,8 @@ impl Node {
     /// Fingerprints of the cookie that signs and of those that are trusted, first the one that signs.
     #[must_use]
     pub fn cookie_ids(&self) -> Vec<String> {
-        self.inner.transport.get().map(Transport::cookie_ids).unwrap_or_default()
+        let transport = self.inner.transport.get();
+        transport.map(|t| t.credentials().fingerprints().to_vec()).unwrap_or_default()
     }
 
     /// Resolves when the node has ended, with the reason.

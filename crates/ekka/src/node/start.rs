@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use ekka_core::autocluster;
 use ekka_core::control::{self, Control, Setup, StopReason};
+use ekka_core::event::EventKind;
 use ekka_core::id::Endpoint;
 use ekka_core::wire::{Hello, Purpose};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::driver::{Channels, Driver, Request, keep_on_disc};
@@ -18,7 +19,9 @@ use super::{Inner, Node};
 use crate::config::{Config, formation_settings};
 use crate::discovery::{self, Discovery};
 use crate::env::{DiskGuard, Env};
-use crate::transport::{self, BindError, CookieError, CookieSet, Credentials, CredentialsError, Kdf, Transport};
+use crate::transport::{
+    self, BindError, CookieError, CookieSet, Credentials, CredentialsError, Kdf, RefusalNotice, Transport,
+};
 
 /// Inputs that may wait for the loop before the connections' readers wait.
 const INPUTS_MAX: usize = 1024;
@@ -184,7 +187,7 @@ async fn open_directory(
 /// Reads the cookie and derives the credentials, off the runtime: it is slow on purpose.
 pub(super) async fn derive(config: &Config, env: &Env, kdf: Kdf) -> Result<Credentials, StartError> {
     let source = config.node.cookie.clone();
-    let mode = transport::Mode::from(&config.cluster.tls);
+    let mode = config.cluster.tls.clone();
     let name = config.cluster.name.clone();
     env.blocking(move || {
         let cookies = CookieSet::read(&source)?;
@@ -221,6 +224,21 @@ fn hello_source(parts: &Parts) -> transport::HelloSource {
     })
 }
 
+/// Turns refusals of strangers into events; the transport has limited their rate.
+async fn tell_refusals(mut refusals: broadcast::Receiver<RefusalNotice>, shared: Arc<Shared>) {
+    loop {
+        match refusals.recv().await {
+            Ok(notice) => {
+                let reason = format!("{}: {}", notice.reason.as_str(), notice.text);
+                let kind = EventKind::HandshakeRefused { addr: notice.addr.to_string(), reason, count: notice.count };
+                shared.event(kind.into(), shared.clock.now());
+            }
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
 async fn main(parts: Parts, ready: oneshot::Sender<Result<Transport, StartError>>) {
     let hello = hello_source(&parts);
     let (events, inputs) = mpsc::channel(INPUTS_MAX);
@@ -238,6 +256,8 @@ async fn main(parts: Parts, ready: oneshot::Sender<Result<Transport, StartError>
     let cancel = CancellationToken::new();
     let disc = keep_on_disc(parts.env.clone(), wanted, done, parts.own.0.clone());
     parts.shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(disc));
+    let refusals = tell_refusals(transport.refusals(), parts.shared.clone());
+    parts.shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(refusals));
     let _ = ready.send(Ok(transport.clone()));
     let driver = Driver {
         control: parts.control,

@@ -85,7 +85,7 @@ fn write<T: Serialize>(disk: &dyn Disk, file: &str, value: &T) -> Result<(), Sto
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn begin(
+pub(super) fn begin(
     disk: &dyn Disk,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
@@ -124,6 +124,6 @@ pub fn begin(
 ///
 /// # Errors
 /// It could not be written; the old content is there.
-pub fn save(disk: &dyn Disk, saved: &Saved) -> Result<(), StoreError> {
+pub(super) fn save(disk: &dyn Disk, saved: &Saved) -> Result<(), StoreError> {
     write(disk, CLUSTER_FILE, &ClusterFile { format: FORMAT, saved: saved.clone() })
 }

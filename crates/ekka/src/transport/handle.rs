@@ -165,6 +165,12 @@ impl Transport {
         bulk::open(&self.shared, endpoint).await
     }
 
+    /// The credentials in use.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        self.shared.credentials()
+    }
+
     /// Replaces the credentials. Connections that stand on one that is no longer trusted are closed.
     pub fn set_credentials(&self, credentials: Credentials) {
         credentials.use_clock(&self.shared.env.clock);

@@ -33,9 +33,9 @@ pub fn config(name: &str, seeds: &[String], data_dir: &Path) -> Config {
         .set("node.cookie", COOKIE)
         .set("node.data_dir", data_dir.to_str().expect("a path in UTF-8"))
         .set("cluster.discovery", "static")
-        .set("cluster.static.seeds", &seeds.join(","));
+        .set("cluster.static.seeds", seeds.join(","));
     match builder.build() {
-        Ok(loaded) => loaded.config,
+        Ok(config) => config,
         Err(errors) => panic!("{errors}"),
     }
 }
