@@ -259,9 +259,11 @@ async fn explain(
             ip => ip,
         };
         let endpoint = Endpoint { host: Host::Ip(ip), port: addr.port() };
-        match observe_once(env, credentials, hello(Purpose::Observer), &endpoint).await {
-            Ok((holder, _)) => format!("port {} is in use by {}", addr.port(), holder.name),
-            Err(_) => {
+        let looked =
+            timeout(EXPLAIN_TIMEOUT, observe_once(env, credentials, hello(Purpose::Observer), &endpoint)).await;
+        match looked {
+            Ok(Ok((holder, _))) => format!("port {} is in use by {}", addr.port(), holder.name),
+            _ => {
                 format!("port {} is in use, and what holds it does not answer as a node of this cluster", addr.port())
             }
         }
@@ -270,3 +272,6 @@ async fn explain(
     };
     BindError { addr, problem, source: error }
 }
+
+/// Time for finding out who holds a port; the start fails in any case.
+const EXPLAIN_TIMEOUT: Duration = Duration::from_secs(2);

@@ -219,3 +219,34 @@ impl Sink {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn end_after(bytes: &[u8]) -> CloseCause {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let (events, _inputs) = mpsc::channel(16);
+        let (outbox, counters) = (Outbox::new(1024), PeerCounters::default());
+        let (sink, kill) = (Sink::Control(ConnId(1), events), CancellationToken::new());
+        let flush = Duration::from_secs(1);
+        let (outbox, counters, sink, kill) = (&outbox, &counters, &sink, &kill);
+        let carrier = Carrier { outbox, counters, sink, flush, kill, unchecked: false };
+        far.write_all(bytes).await.unwrap();
+        carrier.run(Box::new(near)).await.0
+    }
+
+    #[tokio::test]
+    async fn what_is_no_frame_ends_the_link_in_words() {
+        for (bytes, words) in [
+            (&u32::MAX.to_be_bytes()[..], "a frame of 4294967295 bytes is announced"),
+            (&[0, 0, 0, 0], "an empty frame"),
+            (&[0, 0, 0, 2, 99, 0], "unknown frame kind 99"),
+            (&[0, 0, 0, 2, 1, 0], "has no place here"),
+            (&[0, 0, 0, 2, 2, 0], "does not speak"),
+        ] {
+            let CloseCause::Garbage(text) = end_after(bytes).await else { panic!("{words}: not garbage") };
+            assert!(text.contains(words), "{text}");
+        }
+    }
+}

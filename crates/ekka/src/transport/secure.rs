@@ -38,6 +38,12 @@ pub(super) struct Trust {
 }
 
 impl Trust {
+    /// For tests of what comes after the securing.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self { ours: None, theirs: AuthorityId([0; 32]) }
+    }
+
     /// Whether both are still trusted.
     pub(super) fn holds_under(&self, credentials: &Credentials) -> bool {
         credentials.trusts(&self.theirs) && self.ours.is_none_or(|ours| credentials.trusts(&ours))

@@ -1,5 +1,6 @@
 //! What the tasks of one transport share, and the part of a connection's life that both sides have in common.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ekka_core::control::{CloseCause, ConnId, Input};
@@ -136,7 +137,7 @@ impl Shared {
         let Registered { conn, outbox, verdict } = registered;
         let Greeted { mut greeting, hello, addr, dialed } = greeted;
         let accepted = dialed.is_none();
-        let input = Input::Hello { conn, hello: Box::new(hello.clone()), addr, dialed: dialed.clone() };
+        let input = Input::Hello { conn, hello: Box::new(hello.clone()), addr: addr.clone(), dialed: dialed.clone() };
         let given = self.events.send(input).await;
         if let Some(endpoint) = &dialed {
             self.registry().dialing.remove(endpoint);
@@ -159,7 +160,7 @@ impl Shared {
                 return part(greeting.into_stream(), self.limits.linger).await;
             }
             Ok(Err(refusal)) => {
-                self.count_refusal(&hello, &refusal);
+                self.count_refusal(&addr, &refusal);
                 let told = timeout(self.limits.flush, greeting.send_reply(&HelloReply::Refused(refusal.clone()))).await;
                 tracing::debug!(peer = %hello.name, reason = refusal.reason.as_str(), told = matches!(told, Ok(Ok(()))), "refused");
                 self.finish(conn, CloseCause::Refused(refusal)).await;
@@ -210,12 +211,10 @@ impl Shared {
         let _ = self.events.send(Input::Closed { conn, cause }).await;
     }
 
-    fn count_refusal(&self, hello: &Hello, refusal: &Refusal) {
-        let addr = match hello.name.host() {
-            ekka_core::id::Host::Ip(ip) => *ip,
-            ekka_core::id::Host::Dns(_) => std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
-        };
-        self.refusals.add(addr, refusal.reason, refusal.text.clone(), tokio::time::Instant::now());
+    fn count_refusal(&self, addr: &str, refusal: &Refusal) {
+        if let Ok(addr) = addr.parse::<SocketAddr>() {
+            self.refusals.add(addr.ip(), refusal.reason, refusal.text.clone(), tokio::time::Instant::now());
+        }
     }
 
     /// A verified peer that cannot be taken: told in words.
