@@ -1,4 +1,5 @@
 //! The bulk lane beside the control lane.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod transport_common;
 

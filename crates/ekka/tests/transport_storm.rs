@@ -1,4 +1,5 @@
 //! Thousands of bad connections leave nothing behind. A file of its own: descriptors are counted for the process.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod transport_common;
 
@@ -53,7 +54,7 @@ async fn storm(node: &Node, count: usize) {
 
 #[tokio::test]
 async fn bad_connections_leave_descriptors_and_memory_where_they_were() {
-    let count = std::env::var("EKKA_STORM").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000);
+    let count = std::env::var("EKKA_STORM").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000usize);
     let limits = Limits { accept_rate_loopback: 1_000_000, ..Limits::default() };
     let (mut a, mut b) = (Setup { limits, ..setup(1) }.start().await, setup(2).start().await);
     let (at_a, at_b) = link(&mut a, &mut b).await;

@@ -1,4 +1,5 @@
 //! Who is trusted: cookies, cluster names, modes, the operator's certificates, and changes of them while links carry.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod transport_common;
 
@@ -106,9 +107,9 @@ async fn a_cookie_is_rotated_without_losing_a_trusted_link() {
         for cookies in ["old\nnew", "new\nold", "new\nold\nthird"] {
             for step in [1, 2] {
                 if step == 1 {
-                    a.transport.set_credentials(with(cookies))
+                    a.transport.set_credentials(with(cookies));
                 } else {
-                    b.transport.set_credentials(with(cookies))
+                    b.transport.set_credentials(with(cookies));
                 }
                 let (at_a, at_b) = link(&mut a, &mut b).await;
                 exchange((&mut a, at_a), (&mut b, at_b), b"new link").await;

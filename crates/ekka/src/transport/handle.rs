@@ -129,6 +129,7 @@ impl Transport {
     }
 
     /// Queues a frame of the control lane. A queue that runs over closes the connection as [`CloseCause::Stuck`].
+    #[expect(clippy::needless_pass_by_value, reason = "the frame is given away, as in `Output::Send`")]
     pub fn send(&self, conn: ConnId, bytes: Vec<u8>) {
         self.shared.send(conn, &bytes);
     }
@@ -169,9 +170,9 @@ impl Transport {
     pub fn set_credentials(&self, credentials: Credentials) {
         credentials.use_clock(&self.shared.env.clock);
         let registry = self.shared.registry();
-        self.shared.replace_credentials(credentials.clone());
         let lost = registry.connections.values().filter(|c| !c.trust.holds_under(&credentials));
         lost.for_each(|connection| connection.outbox.close(CloseCause::Credentials));
+        self.shared.replace_credentials(credentials);
     }
 
     /// A snapshot of the counters.

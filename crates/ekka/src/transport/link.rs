@@ -28,6 +28,13 @@ pub(super) enum Sink {
 }
 
 impl Sink {
+    pub(super) fn lane(&self) -> Lane {
+        match self {
+            Self::Control(..) => Lane::Control,
+            Self::Bulk(..) | Self::Nowhere => Lane::Bulk,
+        }
+    }
+
     fn allowed(&self) -> &'static [FrameKind] {
         match self {
             // The dialling side may still refuse after it was welcomed.
@@ -142,13 +149,11 @@ const READ_BYTES: usize = 16 * 1024;
 const LINGER_BYTES: usize = 1024 * 1024;
 
 fn broken(error: &io::Error) -> CloseCause {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(tls) => CloseCause::Garbage(tls.to_string()),
-        None => {
-            tracing::debug!(err = %error, "connection broke");
-            CloseCause::Reset
-        }
+    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return CloseCause::Garbage(tls.to_string());
     }
+    tracing::debug!(err = %error, "connection broke");
+    CloseCause::Reset
 }
 
 /// Swallows input until the peer closes too: a socket closed with input unread is reset, and the peer may then lose
@@ -206,16 +211,6 @@ impl Frames {
                 buffer.drain(..4 + length);
                 Ok(Some((kind, body)))
             }
-        }
-    }
-}
-
-/// The lane that a sink belongs to.
-impl Sink {
-    pub(super) fn lane(&self) -> Lane {
-        match self {
-            Self::Control(..) => Lane::Control,
-            Self::Bulk(..) | Self::Nowhere => Lane::Bulk,
         }
     }
 }
