@@ -234,3 +234,21 @@ fn mutated_frames_and_hellos_never_panic() {
     }
     assert!(rounds > 100, "only {rounds} rounds with seed {seed}");
 }
+
+#[tokio::test]
+async fn shutdown_waits_neither_for_strangers_nor_for_a_deaf_control() {
+    let (a, mut b) = (setup(1).start_with_inputs(1).await, setup(2).start().await);
+    let _silent = connect(&a).await;
+    // The one place for inputs of `a` is taken by the first hello, and nobody takes it.
+    for _ in 0..2 {
+        b.transport.dial(a.endpoint.clone());
+    }
+    while a.transport.stats().connections == 0 || a.transport.stats().half_open == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let begun = Instant::now();
+    a.transport.shutdown(Duration::from_millis(1500)).await;
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    let error = b.dial_failed().await;
+    assert!(!matches!(error, DialError::TimedOut), "the peer learns of it at once: {error:?}");
+}

@@ -42,10 +42,10 @@ fn admit(shared: &Arc<Shared>, stream: BoxStream, addr: SocketAddr) {
         Ok(place) => {
             let task = shared.clone();
             shared.tasks.spawn(async move {
-                let kill = task.kill.clone();
+                let stop = task.stop.clone();
                 let greeted = tokio::select! {
                     biased;
-                    () = kill.cancelled() => None,
+                    () = stop.cancelled() => None,
                     greeted = greet(&task, stream, addr) => greeted,
                 };
                 drop(place);

@@ -138,11 +138,11 @@ impl Shared {
         let Greeted { mut greeting, hello, addr, dialed } = greeted;
         let accepted = dialed.is_none();
         let input = Input::Hello { conn, hello: Box::new(hello.clone()), addr: addr.clone(), dialed: dialed.clone() };
-        let given = self.events.send(input).await;
+        let given = self.tell(input).await;
         if let Some(endpoint) = &dialed {
             self.registry().dialing.remove(endpoint);
         }
-        if given.is_err() {
+        if !given {
             return self.registry().remove(conn, &CloseCause::Stopping);
         }
         let decided = tokio::select! {
@@ -207,8 +207,16 @@ impl Shared {
     async fn finish(&self, conn: ConnId, cause: CloseCause) {
         self.registry().remove(conn, &cause);
         self.links_changed.notify_waiters();
-        // An error means that nobody listens any more: the node has ended.
-        let _ = self.events.send(Input::Closed { conn, cause }).await;
+        self.tell(Input::Closed { conn, cause }).await;
+    }
+
+    /// Gives an input to `Control`; waits while it is busy. False: nobody listens any more, the node has ended.
+    async fn tell(&self, input: Input) -> bool {
+        tokio::select! {
+            biased;
+            sent = self.events.send(input) => sent.is_ok(),
+            () = self.kill.cancelled() => false,
+        }
     }
 
     fn count_refusal(&self, addr: &str, refusal: &Refusal) {
@@ -240,7 +248,7 @@ impl Shared {
     /// The same, with the error at hand.
     pub(super) async fn dial_came_to(&self, endpoint: Endpoint, error: ekka_core::control::DialError) {
         self.registry().dialing.remove(&endpoint);
-        let _ = self.events.send(Input::DialFailed { endpoint, error }).await;
+        self.tell(Input::DialFailed { endpoint, error }).await;
     }
 
     /// Queues a frame of the control lane.
