@@ -1,4 +1,5 @@
 //! Links between nodes that trust each other.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod transport_common;
 

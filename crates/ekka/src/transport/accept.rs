@@ -42,10 +42,10 @@ fn admit(shared: &Arc<Shared>, stream: BoxStream, addr: SocketAddr) {
         Ok(place) => {
             let task = shared.clone();
             shared.tasks.spawn(async move {
-                let kill = task.kill.clone();
+                let stop = task.stop.clone();
                 let greeted = tokio::select! {
                     biased;
-                    () = kill.cancelled() => None,
+                    () = stop.cancelled() => None,
                     greeted = greet(&task, stream, addr) => greeted,
                 };
                 drop(place);
@@ -98,9 +98,10 @@ async fn greet(shared: &Shared, stream: BoxStream, addr: SocketAddr) -> Option<G
 
 fn refused(shared: &Shared, addr: IpAddr, failure: &Failure) {
     let text = failure.text(&addr.to_string(), &shared.credentials().describe());
-    match failure.reason() {
-        Some(reason) => shared.refusals.add(addr, reason, text, Instant::now()),
-        None => tracing::debug!(peer_addr = %addr, reason = text, "handshake ended"),
+    if let Some(reason) = failure.reason() {
+        shared.refusals.add(addr, reason, text, Instant::now());
+    } else {
+        tracing::debug!(peer_addr = %addr, reason = text, "handshake ended");
     }
 }
 

@@ -81,7 +81,7 @@ impl Challenge {
         stream.flush().await?;
         let mut head = [0u8; 5];
         stream.read_exact(&mut head).await?;
-        judge_head(&head)?;
+        judge_head(head)?;
         let mut rest = [0u8; NONCE_LEN + MAC_LEN];
         stream.read_exact(&mut rest).await?;
         let (their_nonce, their_mac) = split(&rest);
@@ -150,7 +150,7 @@ fn refused() -> Failure {
     Failure::Credentials("it refused our answer to its challenge".to_owned())
 }
 
-fn judge_head(head: &[u8; 5]) -> Result<(), Failure> {
+fn judge_head(head: [u8; 5]) -> Result<(), Failure> {
     if head[0] == TLS_ALERT || head[0] == super::secure::TLS_HANDSHAKE {
         return Err(Failure::Credentials("it speaks TLS, we do not".to_owned()));
     }

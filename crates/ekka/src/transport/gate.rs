@@ -159,7 +159,7 @@ mod tests {
     async fn twenty_new_connections_a_second() {
         let gate = gate(&Limits::default());
         let mut now = Instant::now();
-        let mut taken = |now| (0..100).filter(|_| gate.enter(ip("::ffff:10.0.0.9"), now).is_ok()).count();
+        let taken = |now| (0..100).filter(|_| gate.enter(ip("::ffff:10.0.0.9"), now).is_ok()).count();
         assert_eq!(taken(now), 20);
         now += Duration::from_millis(500);
         assert_eq!(taken(now), 10);

@@ -42,7 +42,7 @@ impl Greeting {
     /// Reads the Hello of the dialling side and judges what needs no knowledge of the cluster.
     pub(super) async fn receive_hello(&mut self, ours: &Hello) -> Result<Hello, Failure> {
         let body = self.receive(&[FrameKind::Hello]).await?;
-        let hello = decode(&body, Hello::decode)?;
+        let hello = decode(&body, ours, Hello::decode)?;
         self.judge(ours, &hello)?;
         Ok(hello)
     }
@@ -50,7 +50,7 @@ impl Greeting {
     /// Reads the answer of the accepting side and judges it the same way.
     pub(super) async fn receive_reply(&mut self, ours: &Hello) -> Result<Hello, Failure> {
         let body = self.receive(&[FrameKind::HelloReply]).await?;
-        match decode(&body, HelloReply::decode)? {
+        match decode(&body, ours, HelloReply::decode)? {
             HelloReply::Refused(refusal) => Err(Failure::RefusedByPeer(refusal)),
             HelloReply::Welcome(hello) => {
                 self.judge(ours, &hello)?;
@@ -60,7 +60,7 @@ impl Greeting {
     }
 
     fn judge(&self, ours: &Hello, theirs: &Hello) -> Result<(), Failure> {
-        judge_versions(theirs.versions)?;
+        judge_versions(ours, theirs.versions)?;
         if let Some(certificate) = &self.secured.certificate
             && let Err(problem) = certifies(certificate, &theirs.name)
         {
@@ -100,10 +100,14 @@ impl Greeting {
 }
 
 /// A text that cannot be read may be of a version that this code does not know: that is said first.
-fn decode<T>(body: &[u8], decode: impl FnOnce(&[u8]) -> Result<T, ekka_core::wire::HelloError>) -> Result<T, Failure> {
+fn decode<T>(
+    body: &[u8],
+    ours: &Hello,
+    decode: impl FnOnce(&[u8]) -> Result<T, ekka_core::wire::HelloError>,
+) -> Result<T, Failure> {
     decode(body).or_else(|error| {
         if let Ok(theirs) = Hello::decode_versions(body) {
-            judge_versions(theirs)?;
+            judge_versions(ours, theirs)?;
         }
         Err(error.into())
     })
@@ -113,13 +117,14 @@ fn refuse<T>(reason: RefusalReason, text: String) -> Result<T, Failure> {
     Err(Failure::Refuse(Refusal::new(reason, text)))
 }
 
-fn judge_versions(theirs: VersionRange) -> Result<(), Failure> {
-    let ours = VersionRange::OURS;
+fn judge_versions(ours: &Hello, theirs: VersionRange) -> Result<(), Failure> {
+    let (name, ours) = (&ours.name, ours.versions);
     if ours.common(theirs).is_some() {
         return Ok(());
     }
     let text = format!(
-        "no common protocol version: one side speaks {} to {}, the other {} to {}; upgrade the older one step by step",
+        "no common protocol version: {name} speaks {} to {}, the other side {} to {}; \
+         upgrade the older one step by step",
         ours.min, ours.max, theirs.min, theirs.max
     );
     refuse(RefusalReason::Version, text)
@@ -146,4 +151,52 @@ fn judge_names(ours: &Hello, theirs: &Hello) -> Result<(), Failure> {
         return refuse(RefusalReason::Loopback, text);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use ekka_core::limits::HELLO_FRAME_MAX;
+    use tokio::io::DuplexStream;
+
+    use super::super::challenge::Seal;
+    use super::*;
+
+    fn greeting(unchecked: bool) -> (Greeting, DuplexStream) {
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let secured = Secured { stream: Box::new(near), seal: Seal::Plain, trust: Trust::none(), certificate: None };
+        (Greeting::new(secured, unchecked), far)
+    }
+
+    async fn answer_to(bytes: &[u8], unchecked: bool) -> Failure {
+        let (mut greeting, mut far) = greeting(unchecked);
+        far.write_all(bytes).await.unwrap();
+        far.shutdown().await.unwrap();
+        greeting.receive(&[FrameKind::Hello]).await.expect_err("it is no hello")
+    }
+
+    #[tokio::test]
+    async fn a_huge_length_is_refused_before_its_body_is_read() {
+        let (mut greeting, mut far) = greeting(false);
+        far.write_all(&u32::MAX.to_be_bytes()).await.unwrap();
+        // The body never comes and the stream stays open: only the length can have been judged.
+        assert!(matches!(greeting.receive(&[FrameKind::Hello]).await, Err(Failure::TooLarge(_))));
+    }
+
+    #[tokio::test]
+    async fn garbage_after_the_securing_is_told_from_a_broken_connection() {
+        assert!(matches!(answer_to(&[0, 0, 0, 0], false).await, Failure::Garbage(_)));
+        assert!(matches!(answer_to(&[0, 0, 0, 2, 99, 0], false).await, Failure::Garbage(_)));
+        assert!(matches!(answer_to(&[0, 0, 0, 2, FrameKind::Control as u8, 0], false).await, Failure::Garbage(_)));
+        assert!(matches!(answer_to(&[0, 0, 0, 9, 1], false).await, Failure::Broken(_)));
+        assert!(matches!(answer_to(b"", false).await, Failure::Broken(_)));
+    }
+
+    #[tokio::test]
+    async fn the_planted_fault_reads_what_the_limit_forbids() {
+        let length = u32::try_from(HELLO_FRAME_MAX + 1).unwrap();
+        let mut bytes = length.to_be_bytes().to_vec();
+        bytes.resize(4 + HELLO_FRAME_MAX, 1);
+        let Failure::Broken(_) = answer_to(&bytes, true).await else { panic!("the body was not read") };
+        let Failure::TooLarge(_) = answer_to(&bytes, false).await else { panic!("the limit was not checked") };
+    }
 }

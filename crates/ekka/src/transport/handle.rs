@@ -129,6 +129,7 @@ impl Transport {
     }
 
     /// Queues a frame of the control lane. A queue that runs over closes the connection as [`CloseCause::Stuck`].
+    #[expect(clippy::needless_pass_by_value, reason = "the frame is given away, as in `Output::Send`")]
     pub fn send(&self, conn: ConnId, bytes: Vec<u8>) {
         self.shared.send(conn, &bytes);
     }
@@ -175,9 +176,9 @@ impl Transport {
     pub fn set_credentials(&self, credentials: Credentials) {
         credentials.use_clock(&self.shared.env.clock);
         let registry = self.shared.registry();
-        self.shared.replace_credentials(credentials.clone());
         let lost = registry.connections.values().filter(|c| !c.trust.holds_under(&credentials));
         lost.for_each(|connection| connection.outbox.close(CloseCause::Credentials));
+        self.shared.replace_credentials(credentials);
     }
 
     /// A snapshot of the counters.
@@ -265,9 +266,11 @@ async fn explain(
             ip => ip,
         };
         let endpoint = Endpoint { host: Host::Ip(ip), port: addr.port() };
-        match observe_once(env, credentials, hello(Purpose::Observer), &endpoint).await {
-            Ok((holder, _)) => format!("port {} is in use by {}", addr.port(), holder.name),
-            Err(_) => {
+        let looked =
+            timeout(EXPLAIN_TIMEOUT, observe_once(env, credentials, hello(Purpose::Observer), &endpoint)).await;
+        match looked {
+            Ok(Ok((holder, _))) => format!("port {} is in use by {}", addr.port(), holder.name),
+            _ => {
                 format!("port {} is in use, and what holds it does not answer as a node of this cluster", addr.port())
             }
         }
@@ -276,3 +279,6 @@ async fn explain(
     };
     BindError { addr, problem, source: error }
 }
+
+/// Time for finding out who holds a port; the start fails in any case.
+const EXPLAIN_TIMEOUT: Duration = Duration::from_secs(2);

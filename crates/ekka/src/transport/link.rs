@@ -28,6 +28,13 @@ pub(super) enum Sink {
 }
 
 impl Sink {
+    pub(super) fn lane(&self) -> Lane {
+        match self {
+            Self::Control(..) => Lane::Control,
+            Self::Bulk(..) | Self::Nowhere => Lane::Bulk,
+        }
+    }
+
     fn allowed(&self) -> &'static [FrameKind] {
         match self {
             // The dialling side may still refuse after it was welcomed.
@@ -142,13 +149,11 @@ const READ_BYTES: usize = 16 * 1024;
 const LINGER_BYTES: usize = 1024 * 1024;
 
 fn broken(error: &io::Error) -> CloseCause {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(tls) => CloseCause::Garbage(tls.to_string()),
-        None => {
-            tracing::debug!(err = %error, "connection broke");
-            CloseCause::Reset
-        }
+    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return CloseCause::Garbage(tls.to_string());
     }
+    tracing::debug!(err = %error, "connection broke");
+    CloseCause::Reset
 }
 
 /// Swallows input until the peer closes too: a socket closed with input unread is reset, and the peer may then lose
@@ -210,12 +215,33 @@ impl Frames {
     }
 }
 
-/// The lane that a sink belongs to.
-impl Sink {
-    pub(super) fn lane(&self) -> Lane {
-        match self {
-            Self::Control(..) => Lane::Control,
-            Self::Bulk(..) | Self::Nowhere => Lane::Bulk,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn end_after(bytes: &[u8]) -> CloseCause {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let (events, _inputs) = mpsc::channel(16);
+        let (outbox, counters) = (Outbox::new(1024), PeerCounters::default());
+        let (sink, kill) = (Sink::Control(ConnId(1), events), CancellationToken::new());
+        let flush = Duration::from_secs(1);
+        let (outbox, counters, sink, kill) = (&outbox, &counters, &sink, &kill);
+        let carrier = Carrier { outbox, counters, sink, flush, kill, unchecked: false };
+        far.write_all(bytes).await.unwrap();
+        carrier.run(Box::new(near)).await.0
+    }
+
+    #[tokio::test]
+    async fn what_is_no_frame_ends_the_link_in_words() {
+        for (bytes, words) in [
+            (&u32::MAX.to_be_bytes()[..], "a frame of 4294967295 bytes is announced"),
+            (&[0, 0, 0, 0], "an empty frame"),
+            (&[0, 0, 0, 2, 99, 0], "unknown frame kind 99"),
+            (&[0, 0, 0, 2, 1, 0], "has no place here"),
+            (&[0, 0, 0, 2, 2, 0], "does not speak"),
+        ] {
+            let CloseCause::Garbage(text) = end_after(bytes).await else { panic!("{words}: not garbage") };
+            assert!(text.contains(words), "{text}");
         }
     }
 }

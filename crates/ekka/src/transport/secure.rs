@@ -38,6 +38,12 @@ pub(super) struct Trust {
 }
 
 impl Trust {
+    /// For tests of what comes after the securing.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self { ours: None, theirs: AuthorityId([0; 32]) }
+    }
+
     /// Whether both are still trusted.
     pub(super) fn holds_under(&self, credentials: &Credentials) -> bool {
         credentials.trusts(&self.theirs) && self.ours.is_none_or(|ours| credentials.trusts(&ours))
@@ -103,16 +109,7 @@ async fn dial_tls(tls: &Tls, stream: BoxStream, credentials: &Credentials) -> Re
             let chain = owned(stream.get_ref().1.peer_certificates());
             secured_by_tls(tls, Side::Dial, chain, Box::new(stream), credentials)
         }
-        Err((error, stream)) => {
-            let failure = match Failure::from(error) {
-                // A node without TLS that met us as a stranger says `ekka`, which is no TLS record.
-                Failure::Garbage(text) if text.contains("InvalidContentType") => {
-                    Failure::Garbage(format!("what answers there does not speak TLS: {text}"))
-                }
-                other => other,
-            };
-            Err(Unsecured { failure, stream: Some(stream) })
-        }
+        Err((error, stream)) => Err(Unsecured { failure: error.into(), stream: Some(stream) }),
     }
 }
 

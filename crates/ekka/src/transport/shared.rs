@@ -1,5 +1,6 @@
 //! What the tasks of one transport share, and the part of a connection's life that both sides have in common.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ekka_core::control::{CloseCause, ConnId, Input};
@@ -136,12 +137,12 @@ impl Shared {
         let Registered { conn, outbox, verdict } = registered;
         let Greeted { mut greeting, hello, addr, dialed } = greeted;
         let accepted = dialed.is_none();
-        let input = Input::Hello { conn, hello: Box::new(hello.clone()), addr, dialed: dialed.clone() };
-        let given = self.events.send(input).await;
+        let input = Input::Hello { conn, hello: Box::new(hello.clone()), addr: addr.clone(), dialed: dialed.clone() };
+        let given = self.tell(input).await;
         if let Some(endpoint) = &dialed {
             self.registry().dialing.remove(endpoint);
         }
-        if given.is_err() {
+        if !given {
             return self.registry().remove(conn, &CloseCause::Stopping);
         }
         let decided = tokio::select! {
@@ -159,7 +160,7 @@ impl Shared {
                 return part(greeting.into_stream(), self.limits.linger).await;
             }
             Ok(Err(refusal)) => {
-                self.count_refusal(&hello, &refusal);
+                self.count_refusal(&addr, &refusal);
                 let told = timeout(self.limits.flush, greeting.send_reply(&HelloReply::Refused(refusal.clone()))).await;
                 tracing::debug!(peer = %hello.name, reason = refusal.reason.as_str(), told = matches!(told, Ok(Ok(()))), "refused");
                 self.finish(conn, CloseCause::Refused(refusal)).await;
@@ -206,16 +207,22 @@ impl Shared {
     async fn finish(&self, conn: ConnId, cause: CloseCause) {
         self.registry().remove(conn, &cause);
         self.links_changed.notify_waiters();
-        // An error means that nobody listens any more: the node has ended.
-        let _ = self.events.send(Input::Closed { conn, cause }).await;
+        self.tell(Input::Closed { conn, cause }).await;
     }
 
-    fn count_refusal(&self, hello: &Hello, refusal: &Refusal) {
-        let addr = match hello.name.host() {
-            ekka_core::id::Host::Ip(ip) => *ip,
-            ekka_core::id::Host::Dns(_) => std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
-        };
-        self.refusals.add(addr, refusal.reason, refusal.text.clone(), tokio::time::Instant::now());
+    /// Gives an input to `Control`; waits while it is busy. False: nobody listens any more, the node has ended.
+    async fn tell(&self, input: Input) -> bool {
+        tokio::select! {
+            biased;
+            sent = self.events.send(input) => sent.is_ok(),
+            () = self.kill.cancelled() => false,
+        }
+    }
+
+    fn count_refusal(&self, addr: &str, refusal: &Refusal) {
+        if let Ok(addr) = addr.parse::<SocketAddr>() {
+            self.refusals.add(addr.ip(), refusal.reason, refusal.text.clone(), tokio::time::Instant::now());
+        }
     }
 
     /// A verified peer that cannot be taken: told in words.
@@ -241,7 +248,7 @@ impl Shared {
     /// The same, with the error at hand.
     pub(super) async fn dial_came_to(&self, endpoint: Endpoint, error: ekka_core::control::DialError) {
         self.registry().dialing.remove(&endpoint);
-        let _ = self.events.send(Input::DialFailed { endpoint, error }).await;
+        self.tell(Input::DialFailed { endpoint, error }).await;
     }
 
     /// Queues a frame of the control lane.

@@ -75,10 +75,11 @@ impl Tls {
         let mut authorities = Vec::new();
         let mut leaf = None;
         for root in roots {
-            let (issuer, certificate) = authority(&root.key("authority", cluster_name)).map_err(made)?;
+            let (issuer, certificate) =
+                authority(&root.key("authority", cluster_name)).map_err(|error| made(&error))?;
             authorities.push(certificate);
             if leaf.is_none() {
-                leaf = Some(sign_leaf(&issuer).map_err(made)?);
+                leaf = Some(sign_leaf(&issuer).map_err(|error| made(&error))?);
             }
         }
         let (chain, key) = leaf.ok_or_else(|| CredentialsError::Derivation("there is no cookie".to_owned()))?;
@@ -166,7 +167,7 @@ impl Tls {
     }
 }
 
-fn made(error: rcgen::Error) -> CredentialsError {
+fn made(error: &rcgen::Error) -> CredentialsError {
     CredentialsError::Tls(error.to_string())
 }
 

@@ -1,5 +1,5 @@
 //! Nodes for the tests of the transport: real sockets on loopback, a cheap key derivation, no control machine.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses its part")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -150,9 +150,8 @@ impl Node {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        if timeout(PATIENCE, reached).await.is_err() {
-            panic!("{count} x {reason} expected, counted: {:?}", self.transport.stats().refused);
-        }
+        let in_time = timeout(PATIENCE, reached).await.is_ok();
+        assert!(in_time, "{count} x {reason} expected, counted: {:?}", self.transport.stats().refused);
     }
 }
 
