@@ -254,7 +254,7 @@ const ROWS: &[Row] = &[
     Row(At::Default, "", Some("node.cookie_file"), &["HOME", "node.cookie_file = /path"]),
     // The grammar and the shapes of `.config`.
     Row(At::Erl(2), "[{ekka, [\n  {cluster_name, Ekka}]}].", None, &["variable", "'ekka@H'"]),
-    Row(At::Erl(1), "[{ekka, [\n  {cluster_name, ekka}}].", None, &["`,` or `]`", "line 1"]),
+    Row(At::Erl(2), "[{ekka, [\n  {cluster_name, ekka}}].", None, &["`,` or `]`", "line 1"]),
     Row(At::Erl(2), "{cluster_name,\n \"ekka}.", None, &["closing `\"`"]),
     Row(At::Erl(1), "{cluster_name, ekka} {cluster_autoheal, true}", None, &["comma or the final dot"]),
     Row(At::Erl(1), "cluster_name.", None, &["{key, value}"]),
@@ -279,7 +279,6 @@ fn each_bad_configuration_is_refused_with_place_key_and_what_is_accepted() {
         let name = if matches!(at, At::Erl(_)) { "ekka.config" } else { "ekka.conf" };
         let in_file = !matches!(at, At::Env | At::Set | At::Name);
         let (_dir, path) = file(name, if in_file { text } else { "" });
-        // The line of the fault is that of the closing mark where a list ends in the wrong way.
         let line_of = |line: u32| Place::File { path: path.clone(), line: Some(line) };
         let mut sources = Sources { files: vec![path.clone()], env: vars(&[]), ..Sources::default() };
         let place = match at {

@@ -105,9 +105,8 @@ fn run(name: &str, corpus: &[&str], target: fn(&[u8])) {
         let seed = rounds.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let data = mutated(&mut Rng(seed), corpus);
         let started = Instant::now();
-        if std::panic::catch_unwind(|| target(&data)).is_err() {
-            panic!("{name}: round {rounds} panics on {:?}", String::from_utf8_lossy(&data));
-        }
+        let survived = std::panic::catch_unwind(|| target(&data)).is_ok();
+        assert!(survived, "{name}: round {rounds} panics on {:?}", String::from_utf8_lossy(&data));
         assert!(started.elapsed() < Duration::from_secs(1), "{name}: round {rounds} takes {:?}", started.elapsed());
     }
     assert!(rounds > 100, "{name}: only {rounds} rounds");

@@ -154,6 +154,8 @@ fn aliases_are_read_under_their_new_name_with_one_notice_each() {
     assert_eq!(shown(&loaded, "cluster.static.seeds").as_deref(), Some("a@127.0.0.1,b@127.0.0.1"));
     assert_eq!(shown(&loaded, "cluster.discovery").as_deref(), Some("static"));
     assert_eq!(source(&loaded, "cluster.static.seeds"), &Place::Env("CORE_NODES".to_owned()));
+    let both = env(&[("NODE_ROLE", "worker"), ("EKKA_NODE__ROLE", "witness")]);
+    assert_eq!(shown(&both, "node.role").as_deref(), Some("witness"), "the generic name yields");
     assert!(notices(&loaded).contains("cluster.static.seeds") && notices(&loaded).contains("`NODE_ROLE`"));
 }
 
@@ -369,6 +371,8 @@ fn check_ends_with_ports_peers_and_when_it_forms() {
     assert!(
         manual.contains("ekka join NODE") && manual.contains("cluster.autoheal is accepted, but not yet in effect")
     );
+    let waiting = explain(&conf("cluster.expect = 3"), None).join("\n");
+    assert!(waiting.contains("waits for an operator"), "{waiting}");
     let dns = explain(&conf("cluster.discovery = dns\ncluster.dns.name = localhost"), None).join("\n");
     assert!(dns.contains("cluster.discovery = dns is not in this version yet"), "{dns}");
 }
