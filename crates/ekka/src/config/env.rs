@@ -18,7 +18,11 @@ pub(crate) fn parse(vars: &[(String, String)], errors: &mut Vec<ConfigError>, no
     for (name, text) in vars {
         let place = Place::Env(name.clone());
         let value = Value::Written(text.trim().to_owned());
-        if let Some((_, key)) = ALIASES.iter().find(|(alias, _)| alias == name).filter(|_| !text.trim().is_empty()) {
+        if let Some((_, key)) = ALIASES.iter().find(|(alias, _)| alias == name) {
+            // These names are anybody's, so what is written for ekka alone goes before them.
+            if text.trim().is_empty() || lookup(vars, &variable(key)).is_some() {
+                continue;
+            }
             notices.push(Notice { place: place.clone(), text: format!("`{name}` is read as {key}") });
             entries.push(Entry { key: (*key).to_owned(), value, place });
             continue;

@@ -83,6 +83,9 @@ fn forms(config: &Config, settings: &Settings) -> String {
     {
         return "forms a new cluster by one key in etcd, which one node alone can make".to_owned();
     }
+    if config.cluster.discovery == [Strategy::Manual] && settings.expect != Some(1) {
+        return "waits for an operator: `ekka form`, or `ekka join NODE`".to_owned();
+    }
     match (&settings.electorate, settings.expect) {
         (Some(list), Some(_)) if list.len() == 1 => "forms a new cluster alone: it is its only seed".to_owned(),
         (Some(list), Some(expect)) => format!("forms a new cluster when {expect} of {} seeds have met", list.len()),

@@ -210,6 +210,17 @@ mod tests {
     }
 
     #[test]
+    fn every_key_and_alias_is_documented() {
+        let docs = include_str!("../../../../docs/configuration.md");
+        for key in KEYS {
+            assert!(docs.contains(&format!("`{}", key.name)), "{} is missing in docs/configuration.md", key.name);
+        }
+        for (name, _) in NO_EFFECT {
+            assert!(docs.contains(name.rsplit('.').next().unwrap_or(name)), "{name}");
+        }
+    }
+
+    #[test]
     fn every_alias_leads_to_a_key() {
         for (alias, name) in ALIASES {
             assert!(by_name(name).is_some(), "{alias} -> {name}");

@@ -1,5 +1,6 @@
 //! Reads all sources, in order, and checks what they give together.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -111,8 +112,10 @@ fn check(mut raws: Raws, vars: &[(String, String)], around: &dyn Surroundings) -
     }
     let mut reader = Reader { raws: &raws, vars, around, errors: Vec::new(), notices: Vec::new() };
     let config = checked::config(&mut reader);
-    errors.append(&mut reader.errors);
     notices.append(&mut reader.notices);
+    // A value that could not even be taken over is not missing as well.
+    let told: BTreeSet<String> = errors.iter().filter_map(|e| e.key.clone()).collect();
+    errors.extend(reader.errors.into_iter().filter(|e| !e.key.as_ref().is_some_and(|key| told.contains(key))));
     match ConfigErrors::new(errors) {
         Some(errors) => Err(errors),
         None => Ok(Loaded { values: effective::values(&config, &raws), config, notices }),

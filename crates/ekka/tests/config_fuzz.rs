@@ -1,0 +1,137 @@
+//! The parsers take anything: seeded mutations of real configurations, for a bounded time.
+
+use std::time::{Duration, Instant};
+
+use ekka::config::{fuzz_conf, fuzz_erlang};
+
+const CONFS: &[&str] = &[
+    include_str!("../../../etc/ekka-static.conf"),
+    include_str!("../../../etc/ekka-mcast.conf"),
+    include_str!("../../../etc/ekka-etcd.conf"),
+    include_str!("../../../etc/ekka-k8s.conf"),
+    include_str!("fixtures/original-readme.txt"),
+];
+const CONFIGS: &[&str] = &[
+    include_str!("../../../etc/ekka-static.config"),
+    include_str!("../../../etc/ekka-mcast.config"),
+    include_str!("../../../etc/ekka-etcd.config"),
+    include_str!("../../../etc/ekka-k8s.config"),
+    "[{kernel, [{x, #{a => <<1,\"b\"/utf8>>}}]}, {mria, [{cluster_autoclean, 16#FF}]}, {ekka, [{a, -1.5e3, $\\n}]}].",
+];
+/// Pieces that parsers trip over.
+const PIECES: &[&str] = &[
+    "\"",
+    "'",
+    "\\",
+    "\\x{",
+    "#",
+    "#{",
+    "<<",
+    ">>",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ".",
+    "=",
+    "\n",
+    "\r",
+    "%",
+    "$",
+    "16#",
+    "1_0",
+    "1e999",
+    "-",
+    "é",
+    "\u{feff}",
+    "99999999999999999999",
+    "ekka@auto",
+    "0",
+    "{dns, [{prefix, 1}]}",
+    "undefined",
+    "[::",
+    "cluster.discovery = static,dns,etcd,k8s,mcast\n",
+    "node.base_port = 65535\n",
+    "node.name = n59999@h\n",
+    "\0",
+];
+
+/// xorshift64*: the same run for the same seed.
+struct Rng(u64);
+
+impl Rng {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let high = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
+        usize::try_from(high).expect("31 bits") % bound.max(1)
+    }
+}
+
+fn mutated(rng: &mut Rng, corpus: &[&str]) -> Vec<u8> {
+    let mut data = corpus[rng.below(corpus.len())].as_bytes().to_vec();
+    for _ in 0..=rng.below(8) {
+        let at = rng.below(data.len() + 1);
+        match rng.below(5) {
+            0 => data.truncate(at),
+            1 => drop(data.splice(at..at, PIECES[rng.below(PIECES.len())].bytes())),
+            2 => {
+                let end = (at + rng.below(40)).min(data.len());
+                data.drain(at..end);
+            }
+            3 => {
+                let end = (at + rng.below(200)).min(data.len());
+                let copy = data[at..end].to_vec();
+                let to = rng.below(data.len() + 1);
+                drop(data.splice(to..to, copy));
+            }
+            _ => {
+                if let Some(byte) = data.get_mut(at) {
+                    *byte = u8::try_from(rng.below(256)).expect("below 256");
+                }
+            }
+        }
+    }
+    data
+}
+
+fn run(name: &str, corpus: &[&str], target: fn(&[u8])) {
+    let until = Instant::now() + Duration::from_secs(2);
+    let mut rounds = 0u64;
+    while Instant::now() < until {
+        rounds += 1;
+        let seed = rounds.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let data = mutated(&mut Rng(seed), corpus);
+        let started = Instant::now();
+        let survived = std::panic::catch_unwind(|| target(&data)).is_ok();
+        assert!(survived, "{name}: round {rounds} panics on {:?}", String::from_utf8_lossy(&data));
+        assert!(started.elapsed() < Duration::from_secs(1), "{name}: round {rounds} takes {:?}", started.elapsed());
+    }
+    assert!(rounds > 100, "{name}: only {rounds} rounds");
+}
+
+#[test]
+fn conf_parser_survives_mutated_files() {
+    run("conf", CONFS, fuzz_conf);
+}
+
+#[test]
+fn erlang_parser_survives_mutated_files() {
+    run("erlang", CONFIGS, fuzz_erlang);
+}
+
+#[test]
+fn files_made_to_be_slow_are_read_in_bounded_time() {
+    let started = Instant::now();
+    let big = 500_000;
+    fuzz_erlang("[".repeat(big).as_bytes());
+    fuzz_erlang("{a,1},".repeat(big / 6).as_bytes());
+    fuzz_erlang(format!("{{cluster_discovery, {{static, [{{seeds, [{}]}}]}}}}", "'a@h',".repeat(big / 6)).as_bytes());
+    fuzz_conf("a.b = c\n".repeat(big / 8).as_bytes());
+    fuzz_conf(format!("{} = 1\n", "x".repeat(big)).as_bytes());
+    fuzz_conf(format!("cluster.static.seeds = {}\n", "a@h,".repeat(big / 4)).as_bytes());
+    fuzz_conf(format!("node.stop_timeout = {}\n", "1s".repeat(big / 2)).as_bytes());
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+}
