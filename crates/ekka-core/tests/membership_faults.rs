@@ -78,10 +78,12 @@ fn a_cut_is_seen_from_both_sides_and_ends_with_the_same_guids() {
             let side: Vec<usize> = (0..n / 2).collect();
             world.isolate(&side);
             let split = |w: &World| {
-                (0..n).all(|by| (0..n).all(|of| {
-                    let same = side.contains(&by) == side.contains(&of);
-                    w.status(by, of) == Some(if same { Status::Up } else { Status::Down })
-                }))
+                (0..n).all(|by| {
+                    (0..n).all(|of| {
+                        let same = side.contains(&by) == side.contains(&of);
+                        w.status(by, of) == Some(if same { Status::Up } else { Status::Down })
+                    })
+                })
             };
             assert!(world.until(ms(3_000), split).is_some(), "{n} nodes, seed {seed}");
             world.run(Duration::from_secs(60 + seed));

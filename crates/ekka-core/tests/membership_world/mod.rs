@@ -23,7 +23,7 @@ const WALL: u64 = 1_700_000_000_000;
 
 /// What happens at a moment.
 #[derive(Debug)]
-pub enum Event {
+pub(crate) enum Event {
     Tick(usize),
     Arrive { conn: u64, to: usize, message: Message },
     Retry { conn: u64, to: usize },
@@ -55,56 +55,56 @@ impl Ord for Entry {
 }
 
 /// One process and the disc under it.
-pub struct Node {
-    pub id: Incarnation,
-    pub room: Option<Membership>,
-    pub saved: Roster,
-    pub frozen: Option<Instant>,
+pub(crate) struct Node {
+    pub(crate) id: Incarnation,
+    pub(crate) room: Option<Membership>,
+    pub(crate) saved: Roster,
+    pub(crate) frozen: Option<Instant>,
     inbox: Vec<Input>,
     tick_at: Option<Instant>,
-    pub endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
 }
 
 /// A change of liveness that a node reported.
 #[derive(Clone, Debug)]
-pub struct Report {
-    pub at: Instant,
-    pub by: usize,
-    pub id: Incarnation,
-    pub up: bool,
-    pub evidence: String,
+pub(crate) struct Report {
+    pub(crate) at: Instant,
+    pub(crate) by: usize,
+    pub(crate) id: Incarnation,
+    pub(crate) up: bool,
+    pub(crate) evidence: String,
 }
 
-pub struct World {
-    pub now: Instant,
-    pub nodes: Vec<Node>,
-    pub net: Net,
-    pub rng: Rng,
-    pub reports: Vec<Report>,
-    pub options: Options,
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) net: Net,
+    pub(crate) rng: Rng,
+    pub(crate) reports: Vec<Report>,
+    pub(crate) options: Options,
     /// Messages sent, and cells and records in them.
-    pub sent: u64,
-    pub sent_by: Vec<u64>,
-    pub records_sent: u64,
+    pub(crate) sent: u64,
+    pub(crate) sent_by: Vec<u64>,
+    pub(crate) records_sent: u64,
     /// Invariants are asserted after each step; off only for the largest worlds.
-    pub checked: bool,
-    pub removed_self: BTreeSet<usize>,
+    pub(crate) checked: bool,
+    pub(crate) removed_self: BTreeSet<usize>,
     by_id: BTreeMap<NodeId, usize>,
     queue: BinaryHeap<Reverse<Entry>>,
     order: u64,
 }
 
-pub fn ms(millis: u64) -> Duration {
+pub(crate) fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-pub fn endpoint(i: usize) -> Endpoint {
+pub(crate) fn endpoint(i: usize) -> Endpoint {
     format!("n{i}@h{i}").parse::<ekka_core::id::NodeName>().unwrap().endpoint(4370).unwrap()
 }
 
 impl World {
     /// `n` processes that are not members of anything yet.
-    pub fn new(seed: u64, n: usize, options: Options) -> Self {
+    pub(crate) fn new(seed: u64, n: usize, options: Options) -> Self {
         let mut world = Self {
             now: Instant::from_nanos(1_000_000_000),
             nodes: Vec::new(),
@@ -140,7 +140,7 @@ impl World {
     }
 
     /// `n` members of one cluster, which have met.
-    pub fn formed(seed: u64, n: usize, options: Options) -> Self {
+    pub(crate) fn formed(seed: u64, n: usize, options: Options) -> Self {
         let mut world = Self::new(seed, n, options);
         world.form(n);
         world.run(ms(3_000));
@@ -149,7 +149,7 @@ impl World {
     }
 
     /// The first `n` become members of one cluster at the same time.
-    pub fn form(&mut self, n: usize) {
+    pub(crate) fn form(&mut self, n: usize) {
         let mut roster = Roster { cluster_id: Some(ClusterId::from_u128(7)), ..Roster::default() };
         for (number, node) in (1..).zip(&self.nodes[..n]) {
             let seat = Seat { number, by: self.nodes[0].id.node_id, removed: None };
@@ -162,11 +162,11 @@ impl World {
         }
     }
 
-    pub fn wall(&self) -> Wall {
+    pub(crate) fn wall(&self) -> Wall {
         Wall::from_millis(WALL + self.now.as_nanos() / 1_000_000)
     }
 
-    pub fn clock(&self) -> Now {
+    pub(crate) fn clock(&self) -> Now {
         Now { mono: self.now, wall: self.wall() }
     }
 
@@ -191,7 +191,7 @@ impl World {
     }
 
     /// Starts the process again: same disc, new guid.
-    pub fn restart(&mut self, i: usize) {
+    pub(crate) fn restart(&mut self, i: usize) {
         assert!(self.nodes[i].room.is_none(), "kill it first");
         let last = self.nodes[i].id.guid;
         let guid = Guid::next(self.wall(), self.rng.next_u128(), Some(last));
@@ -201,18 +201,18 @@ impl World {
     }
 
     /// The process ends without a word.
-    pub fn kill(&mut self, i: usize) {
+    pub(crate) fn kill(&mut self, i: usize) {
         self.nodes[i].room = None;
         self.nodes[i].frozen = None;
         self.nodes[i].inbox.clear();
         self.close_all(i);
     }
 
-    pub fn freeze(&mut self, i: usize) {
+    pub(crate) fn freeze(&mut self, i: usize) {
         self.nodes[i].frozen = Some(self.now);
     }
 
-    pub fn thaw(&mut self, i: usize) {
+    pub(crate) fn thaw(&mut self, i: usize) {
         let Some(since) = self.nodes[i].frozen.take() else { return };
         let for_ms = u64::try_from(self.now.since(since).as_millis()).unwrap();
         self.give(i, Input::Paused { for_ms });
@@ -222,40 +222,40 @@ impl World {
         self.arm(i);
     }
 
-    pub fn room(&self, i: usize) -> &Membership {
+    pub(crate) fn room(&self, i: usize) -> &Membership {
         self.nodes[i].room.as_ref().expect("it runs")
     }
 
-    pub fn node_id(&self, i: usize) -> NodeId {
+    pub(crate) fn node_id(&self, i: usize) -> NodeId {
         self.nodes[i].id.node_id
     }
 
-    pub fn index(&self, node_id: NodeId) -> usize {
+    pub(crate) fn index(&self, node_id: NodeId) -> usize {
         self.by_id[&node_id]
     }
 
     /// What node `by` says of node `of`.
-    pub fn status(&self, by: usize, of: usize) -> Option<Status> {
+    pub(crate) fn status(&self, by: usize, of: usize) -> Option<Status> {
         let members = self.room(by).members(self.clock());
         members.iter().find(|m| m.id.node_id == self.node_id(of)).map(|m| m.status)
     }
 
-    pub fn running(&self) -> Vec<usize> {
+    pub(crate) fn running(&self) -> Vec<usize> {
         (0..self.nodes.len()).filter(|i| self.nodes[*i].room.is_some() && self.nodes[*i].frozen.is_none()).collect()
     }
 
     /// Whether all that run say so of `of`.
-    pub fn all_say(&self, of: usize, status: Status) -> bool {
+    pub(crate) fn all_say(&self, of: usize, status: Status) -> bool {
         self.running().into_iter().filter(|by| *by != of).all(|by| self.status(by, of) == Some(status))
     }
 
-    pub fn all_see_all_up(&self) -> bool {
+    pub(crate) fn all_see_all_up(&self) -> bool {
         let running = self.running();
         running.iter().all(|by| running.iter().all(|of| self.status(*by, *of) == Some(Status::Up)))
     }
 
     /// Runs until `done` holds; how long it took, or `None` where it did not within `limit`.
-    pub fn until(&mut self, limit: Duration, mut done: impl FnMut(&Self) -> bool) -> Option<Duration> {
+    pub(crate) fn until(&mut self, limit: Duration, mut done: impl FnMut(&Self) -> bool) -> Option<Duration> {
         let from = self.now;
         while self.now.since(from) <= limit {
             if done(self) {
@@ -266,7 +266,7 @@ impl World {
         None
     }
 
-    pub fn run(&mut self, time: Duration) {
+    pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(Reverse(entry)) = self.queue.peek() {
             if entry.at > end {
@@ -309,7 +309,7 @@ impl World {
     }
 
     /// Gives an input to a node; one that is frozen gets it when it thaws.
-    pub fn give(&mut self, i: usize, input: Input) {
+    pub(crate) fn give(&mut self, i: usize, input: Input) {
         let now = self.clock();
         let node = &mut self.nodes[i];
         if node.frozen.is_some() {

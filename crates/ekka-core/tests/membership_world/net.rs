@@ -13,7 +13,7 @@ use super::{Event, World, ms};
 const RETRY: Duration = Duration::from_millis(200);
 
 /// One TCP connection.
-pub struct Conn {
+pub(crate) struct Conn {
     ends: [(usize, Incarnation); 2],
     /// Per end: when the last message to it arrives, and what a cut holds back.
     to: [(Instant, VecDeque<Message>); 2],
@@ -22,19 +22,19 @@ pub struct Conn {
 
 /// All connections, and what is wrong with the network.
 #[derive(Default)]
-pub struct Net {
+pub(crate) struct Net {
     conns: BTreeMap<u64, Conn>,
     pairs: BTreeMap<(usize, usize), Vec<u64>>,
     dialling: BTreeSet<(usize, usize)>,
     last: u64,
     /// Directions in which nothing passes.
-    pub cut: BTreeSet<(usize, usize)>,
+    pub(crate) cut: BTreeSet<(usize, usize)>,
     /// Pairs between which a firewall answers with a reset.
-    pub reject: BTreeSet<(usize, usize)>,
+    pub(crate) reject: BTreeSet<(usize, usize)>,
     /// Packets lost, in percent.
-    pub loss: u64,
+    pub(crate) loss: u64,
     /// One way, at most.
-    pub delay: Duration,
+    pub(crate) delay: Duration,
 }
 
 fn pair(a: usize, b: usize) -> (usize, usize) {
@@ -42,17 +42,17 @@ fn pair(a: usize, b: usize) -> (usize, usize) {
 }
 
 impl World {
-    pub fn cut(&mut self, a: usize, b: usize) {
+    pub(crate) fn cut(&mut self, a: usize, b: usize) {
         self.net.cut.extend([(a, b), (b, a)]);
     }
 
-    pub fn repair(&mut self) {
+    pub(crate) fn repair(&mut self) {
         self.net.cut.clear();
         self.net.reject.clear();
     }
 
     /// Cuts everything between these and the others.
-    pub fn isolate(&mut self, group: &[usize]) {
+    pub(crate) fn isolate(&mut self, group: &[usize]) {
         for a in 0..self.nodes.len() {
             for b in group {
                 if !group.contains(&a) {
@@ -63,14 +63,14 @@ impl World {
     }
 
     /// A firewall resets all connections between two nodes and refuses new ones.
-    pub fn reject(&mut self, a: usize, b: usize) {
+    pub(crate) fn reject(&mut self, a: usize, b: usize) {
         self.net.reject.insert(pair(a, b));
         for conn in self.net.pairs.get(&pair(a, b)).cloned().unwrap_or_default() {
             self.close(conn, None);
         }
     }
 
-    pub fn is_linked(&self, a: usize, b: usize) -> bool {
+    pub(crate) fn is_linked(&self, a: usize, b: usize) -> bool {
         self.net.pairs.get(&pair(a, b)).is_some_and(|list| !list.is_empty())
     }
 
@@ -90,7 +90,7 @@ impl World {
         time
     }
 
-    pub(super) fn send(&mut self, from: usize, to: usize, message: Message) {
+    pub(crate) fn send(&mut self, from: usize, to: usize, message: Message) {
         let list = self.net.pairs.get(&pair(from, to)).cloned().unwrap_or_default();
         let side = |conn: &Conn, node: usize| usize::from(conn.ends[1].0 == node);
         let best = list.into_iter().max_by_key(|id| self.net.conns[id].heard[side(&self.net.conns[id], from)]);
@@ -103,7 +103,7 @@ impl World {
         self.later(at, Event::Arrive { conn: id, to, message });
     }
 
-    pub(super) fn arrive(&mut self, id: u64, to: usize, message: Message) {
+    pub(crate) fn arrive(&mut self, id: u64, to: usize, message: Message) {
         let now = self.now;
         let Some(conn) = self.net.conns.get_mut(&id) else { return };
         let side = usize::from(conn.ends[1].0 == to);
@@ -122,7 +122,7 @@ impl World {
         }
     }
 
-    pub(super) fn retry(&mut self, id: u64, to: usize) {
+    pub(crate) fn retry(&mut self, id: u64, to: usize) {
         let Some(conn) = self.net.conns.get_mut(&id) else { return };
         let side = usize::from(conn.ends[1].0 == to);
         let from = conn.ends[1 - side].0;
@@ -135,7 +135,7 @@ impl World {
         }
     }
 
-    pub fn dial(&mut self, from: usize, to: usize) {
+    pub(crate) fn dial(&mut self, from: usize, to: usize) {
         if self.net.dialling.insert((from, to)) {
             let at = self.now + self.transit() + self.transit();
             self.later(at, Event::Dialled { from, to, attempt: 0 });
@@ -143,7 +143,7 @@ impl World {
     }
 
     /// The end of a dial, or of one SYN of it: they are sent at 0, 1 and (too late) 3 seconds.
-    pub(super) fn dialled(&mut self, from: usize, to: usize, attempt: u32) {
+    pub(crate) fn dialled(&mut self, from: usize, to: usize, attempt: u32) {
         let failed = |world: &mut Self, input: Input| {
             world.net.dialling.remove(&(from, to));
             world.give(from, input);
@@ -216,7 +216,7 @@ impl World {
         }
     }
 
-    pub(super) fn close_all(&mut self, node: usize) {
+    pub(crate) fn close_all(&mut self, node: usize) {
         let ids: Vec<u64> =
             self.net.conns.iter().filter(|(_, c)| c.ends.iter().any(|(n, _)| *n == node)).map(|(id, _)| *id).collect();
         for id in ids {
@@ -224,7 +224,7 @@ impl World {
         }
     }
 
-    pub(super) fn drop_links(&mut self, by: usize, peer: usize) {
+    pub(crate) fn drop_links(&mut self, by: usize, peer: usize) {
         let ids = self.net.pairs.get(&pair(by, peer)).cloned().unwrap_or_default();
         let Some(last) = ids.last() else { return };
         let ends = self.net.conns[last].ends;
