@@ -70,27 +70,41 @@ impl Membership {
     }
 
     pub(super) fn merge(&mut self, from: NodeId, theirs: &Roster, reply: bool, now: Now, out: &mut Vec<Output>) {
-        let mut changed: Vec<NodeId> = Vec::new();
+        let mut changed: BTreeSet<NodeId> = BTreeSet::new();
+        let mut seats_changed = false;
+        let sum = |room: &Self| {
+            let ids: BTreeSet<&NodeId> = theirs.seats.keys().chain(theirs.records.keys()).collect();
+            ids.into_iter().fold(0, |sum: u64, id| sum.wrapping_add(room.roster.entry_digest(*id)))
+        };
+        let before = sum(self);
         if self.concerns(theirs) {
             for (node_id, seat) in &theirs.seats {
                 let was = self.roster.is_member(*node_id);
                 if self.roster.merge_seat(*node_id, *seat) {
-                    changed.push(*node_id);
+                    changed.insert(*node_id);
+                    seats_changed = true;
                     self.seated(*node_id, was, *seat, out);
                 }
             }
         }
         for record in theirs.records.values() {
+            let role = self.record(record.id.node_id).map(|known| known.role);
             if self.take_record(record, now, out) {
-                changed.push(record.id.node_id);
+                changed.insert(record.id.node_id);
+                seats_changed |= role != Some(record.role);
             }
         }
-        for node_id in &changed {
-            self.fresh.insert(*node_id, Some(from));
-        }
         if !changed.is_empty() {
-            self.roster_changed();
+            // Only what came can have changed the digest; counting all anew would cost more than the merge.
+            let digest = self.digest.map(|all| all.wrapping_sub(before).wrapping_add(sum(self)));
+            if seats_changed {
+                self.choose_neighbours();
+            }
+            self.digest = digest;
             out.push(Output::Changed);
+        }
+        for node_id in changed {
+            self.fresh.insert(node_id, Some(from));
         }
         let lacks = |id: &&NodeId| {
             let seat = self.roster.seats.get(id) != theirs.seats.get(id);

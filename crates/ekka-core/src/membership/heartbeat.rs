@@ -86,14 +86,7 @@ impl Membership {
 
     /// Dials every neighbour that is not connected, and down members again and again.
     pub(super) fn dial_wanted(&mut self, now: Now, out: &mut Vec<Output>) {
-        let me = self.me();
-        let members: Vec<NodeId> = self
-            .roster
-            .seats
-            .iter()
-            .filter(|(id, seat)| seat.removed.is_none() && **id != me && self.neighbours.contains(id))
-            .map(|(id, _)| *id)
-            .collect();
+        let members = self.neighbours.clone();
         for node_id in members {
             let Some(record) = self.roster.records.get(&node_id).cloned() else { continue };
             let no_recontact = self.options.no_recontact;

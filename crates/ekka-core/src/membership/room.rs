@@ -53,7 +53,7 @@ pub struct Membership {
     /// Whom foca holds for down, and from when on that counts.
     pub(super) doubted: BTreeMap<NodeId, (Incarnation, Instant)>,
     /// Digest of the roster, until something in it changes.
-    digest: Option<u64>,
+    pub(super) digest: Option<u64>,
     pub(super) beats: u64,
 }
 
