@@ -13,7 +13,7 @@ use core::time::Duration;
 use super::room::Membership;
 use super::{Heard, Message, Output};
 use crate::id::{Incarnation, NodeId};
-use crate::limits::{HEARTBEAT_INTERVAL, LINK_SILENCE, MEMBER_SILENCE, RECONTACT_INTERVAL};
+use crate::limits::{HEARTBEAT_INTERVAL, LINK_SILENCE, MEMBER_SILENCE, MEMBERS_MAX, RECONTACT_INTERVAL};
 use crate::time::{Instant, Now};
 use crate::view::Status;
 
@@ -31,9 +31,16 @@ pub(super) struct Row {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cell {
+    /// Which start was heard.
+    pub(super) start: u32,
     /// When the row's node heard the cell's node, on this node's clock.
     pub(super) heard: Option<Instant>,
     pub(super) rtt_us: u32,
+}
+
+/// What tells one start of a node from another in a row.
+pub(super) fn start(id: Incarnation) -> u32 {
+    (id.guid.as_u128() & u128::from(u32::MAX)) as u32
 }
 
 fn at(ago_ms: Option<u32>, now: Instant) -> Option<Instant> {
@@ -44,14 +51,21 @@ impl Row {
     pub(super) fn new(heard: &[Heard], now: Instant) -> Self {
         let cells = heard
             .iter()
-            .map(|cell| (cell.node_id, Cell { heard: at(cell.ago_ms, now), rtt_us: cell.rtt_us }))
+            .take(MEMBERS_MAX)
+            .map(|cell| {
+                let Heard { node_id, start, ago_ms, rtt_us } = *cell;
+                (node_id, Cell { start, heard: at(ago_ms, now), rtt_us })
+            })
             .collect();
         Self { at: now, cells }
     }
 
-    pub(super) fn set(&mut self, node_id: NodeId, ago_ms: Option<u32>, now: Instant) {
-        let cell = self.cells.entry(node_id).or_insert(Cell { heard: None, rtt_us: 0 });
-        cell.heard = at(ago_ms, now).max(cell.heard);
+    /// Takes the answer to an indirect probe, if the row has that node at all.
+    pub(super) fn set(&mut self, node_id: NodeId, start: u32, ago_ms: Option<u32>, now: Instant) {
+        if let Some(cell) = self.cells.get_mut(&node_id) {
+            let before = cell.heard.filter(|_| cell.start == start);
+            *cell = Cell { start, heard: at(ago_ms, now).max(before), rtt_us: cell.rtt_us };
+        }
     }
 
     pub(super) fn cell(&self, node_id: NodeId) -> Option<Cell> {
@@ -102,8 +116,10 @@ impl Membership {
 
     /// Who else hears this node: the members whose rows say so, with when.
     pub(super) fn witnesses(&self, node_id: NodeId) -> impl Iterator<Item = (NodeId, Instant)> + '_ {
+        let known = self.contacts.get(&node_id).map(|c| c.id).or_else(|| self.record(node_id).map(|r| r.id));
         self.rows.iter().filter(move |(by, _)| **by != node_id).filter_map(move |(by, row)| {
-            let heard = row.cell(node_id)?.heard?;
+            let cell = row.cell(node_id).filter(|cell| known.is_some_and(|id| start(id) == cell.start))?;
+            let heard = cell.heard?;
             self.is_running(*by).then_some((*by, heard))
         })
     }
@@ -118,10 +134,14 @@ impl Membership {
         let watched: Vec<NodeId> = self.contacts.keys().copied().collect();
         for node_id in watched {
             let Some(contact) = self.contacts.get(&node_id) else { continue };
-            if contact.goodbye.is_some() || !contact.alive {
+            let id = contact.id;
+            if contact.goodbye.is_some() {
                 continue;
             }
-            let id = contact.id;
+            if !contact.alive {
+                self.look_for_witness(id, now, out);
+                continue;
+            }
             let silent_for = contact.heard.map_or(Duration::MAX, |heard| now.mono.since(heard));
             if contact.connected && silent_for > LINK_SILENCE + self.late {
                 self.probe_anew(node_id, silent_for, now, out);
@@ -136,6 +156,24 @@ impl Membership {
                 out.push(Output::Drop { node_id });
             }
             self.judge_refusal(node_id, now, out);
+        }
+    }
+
+    /// A member that this node does not hear is up all the same if somebody in contact has heard it since it fell.
+    fn look_for_witness(&mut self, id: Incarnation, now: Now, out: &mut Vec<Output>) {
+        let node_id = id.node_id;
+        if !self.is_neighbour(node_id) {
+            return;
+        }
+        let fell = self.contacts.get(&node_id).and_then(|contact| contact.down_since).unwrap_or(now.mono);
+        let late = self.late;
+        let witness = self
+            .witnesses(node_id)
+            .find(|(_, heard)| *heard > fell && now.mono.since(*heard) < LINK_SILENCE + late)
+            .map(|(by, _)| by);
+        if let Some(by) = witness {
+            let by = self.record(by).map_or_else(|| by.to_string(), |record| record.name.to_string());
+            self.rise(id, &format!("heard by {by}"), now, out);
         }
     }
 
@@ -181,14 +219,18 @@ impl Membership {
         if !contact.alive || contact.connected || contact.evidence != "refused" {
             return;
         }
-        // Rows that were sent before the others could notice say nothing: one interval is left to them.
-        let settled = now.mono.since(reset) > HEARTBEAT_INTERVAL + HEARTBEAT_INTERVAL / 2;
+        // What others heard until half an interval after the reset may have been under way. From there on a process
+        // that runs is heard within one interval by each, so a row that is younger than both together says for certain.
+        let doubtful = HEARTBEAT_INTERVAL / 2;
+        let settled = doubtful + HEARTBEAT_INTERVAL;
         let heard_since = self.witnesses(node_id).any(|(by, heard)| {
             let fresh = self.rows.get(&by).is_some_and(|row| now.mono.since(row.at) < ROW_FRESH);
-            fresh && heard > reset + HEARTBEAT_INTERVAL / 2
+            fresh && heard > reset + doubtful
         });
-        let alone = self.rows.keys().all(|by| *by == node_id || !self.is_running(*by));
-        if !heard_since && (settled || alone) {
+        let reports = |by: &NodeId| self.contacts.get(by).is_some_and(|c| c.connected && c.alive);
+        let all_said =
+            self.rows.iter().filter(|(by, _)| **by != node_id && reports(by)).all(|(_, row)| row.at > reset + settled);
+        if !heard_since && (all_said || now.mono.since(reset) > settled + HEARTBEAT_INTERVAL) {
             let lines = self.lines(node_id, now.mono);
             self.fall(id, "refused", lines, now, out);
         }
@@ -237,23 +279,9 @@ impl Membership {
         contact.evidence = evidence.into();
         contact.next_dial = now.mono;
         self.rows.remove(&id.node_id);
+        self.spread_down(id, now, out);
         out.push(Output::Liveness { id, up: false, evidence: evidence.into(), lines });
         out.push(Output::Changed);
-    }
-
-    /// foca's word, which counts only for nodes that this one does not watch itself.
-    pub(super) fn suggest(&mut self, id: Incarnation, up: bool, now: Now, out: &mut Vec<Output>) {
-        let node_id = id.node_id;
-        if self.record(node_id).is_some_and(|record| record.id.guid > id.guid) {
-            return;
-        }
-        let before = self.suggested.insert(node_id, up);
-        let watched = self.is_neighbour(node_id) || self.contacts.get(&node_id).is_some_and(|c| c.connected);
-        if before != Some(up) && !watched && self.roster.is_member(node_id) {
-            let _ = now;
-            out.push(Output::Liveness { id, up, evidence: "gossip".into(), lines: Vec::new() });
-            out.push(Output::Changed);
-        }
     }
 }
 

@@ -51,7 +51,10 @@ pub(super) struct Gossip {
     timers: BTreeMap<(Instant, u64), Timer<Swimmer>>,
     last_timer: u64,
     announce_at: Option<Instant>,
+    /// How many members were known at the last announcement.
+    known: usize,
     size: usize,
+    rng: Rng,
 }
 
 /// How often an announcement is repeated while nobody answers: it may be lost.
@@ -82,9 +85,10 @@ fn config(size: usize) -> foca::Config {
 }
 
 impl Gossip {
-    pub(super) fn new(me: Incarnation, rng: Rng) -> Self {
+    pub(super) fn new(me: Incarnation, mut rng: Rng) -> Self {
+        let own = rng.child("announce");
         let foca = Foca::new(Swimmer { id: me, renewal: 0 }, config(1), rng, Postcard);
-        Self { foca, timers: BTreeMap::new(), last_timer: 0, announce_at: None, size: 1 }
+        Self { foca, timers: BTreeMap::new(), last_timer: 0, announce_at: None, known: 0, size: 1, rng: own }
     }
 
     fn with(
@@ -122,6 +126,21 @@ impl Gossip {
         });
     }
 
+    /// For whom a packet is.
+    pub(super) fn addressee(packet: &[u8]) -> Option<NodeId> {
+        decode::<foca::Header<Swimmer>>(packet).ok().map(|header| header.dst.id.node_id)
+    }
+
+    /// Tells all others that this node's heartbeats found a member down. One that lives renews itself.
+    pub(super) fn found_down(&mut self, id: Incarnation, now: Instant, wishes: &mut Vec<Wish>) {
+        let known = self.foca.iter_members().find(|m| m.id().id == id).map(|m| *m.id());
+        if let Some(swimmer) = known {
+            self.with(now, wishes, |foca, runtime| {
+                let _ = foca.apply_many(core::iter::once(foca::Member::down(swimmer)), true, runtime);
+            });
+        }
+    }
+
     /// Gives foca the timers that are due. `peers` are those in contact, to be announced to while nobody is known.
     pub(super) fn tick(&mut self, peers: &[Incarnation], now: Instant, wishes: &mut Vec<Wish>) {
         while let Some((&key, _)) = self.timers.first_key_value() {
@@ -134,16 +153,21 @@ impl Gossip {
                 });
             }
         }
-        if self.announce_at.is_none_or(|at| at <= now) && self.foca.num_members() == 0 {
+        let known = self.foca.num_members();
+        if self.announce_at.is_none_or(|at| at <= now) {
             self.announce_at = Some(now + ANNOUNCE_INTERVAL);
-            for peer in peers.iter().take(3) {
-                self.announce(*peer, now, wishes);
+            // An answer holds some hundred members; while each teaches new ones, more are asked for.
+            if known + 1 < self.size && (known == 0 || known > self.known) && !peers.is_empty() {
+                let at = usize::try_from(self.rng.below(peers.len() as u64)).unwrap_or(0);
+                self.announce(peers[at], now, wishes);
             }
+            self.known = known;
         }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.timers.first_key_value().map(|((at, _), _)| *at)
+        let timer = self.timers.first_key_value().map(|((at, _), _)| *at);
+        timer.into_iter().chain(self.announce_at).min()
     }
 }
 

@@ -120,7 +120,7 @@ impl Membership {
                 continue;
             }
             let hears = contact.connected && contact.is_heard_within(LINK_SILENCE + self.late, now.mono);
-            let cell = Cell { heard: contact.heard.filter(|_| hears), rtt_us: 0 };
+            let cell = Cell { start: 0, heard: contact.heard.filter(|_| hears), rtt_us: 0 };
             let mut link = self.link(me, to, cell, now);
             link.rtt_us = contact.rtt_us();
             link.last_ok = contact.heard_wall;

@@ -9,15 +9,25 @@
 //!
 //! **Outputs** [`Output`]: messages, dials that are wanted, connections to drop, what must be kept on disc, events.
 //!
-//! **Invariants** (checked by `check`): a record's (guid, version) never falls; no member is both up and down; the
-//! roster holds no node twice; a removed node is not a member; this node is never down in its own view.
+//! **Invariants** (checked by `check`): a record's (guid, version) never falls, nor does the start that is in contact;
+//! the roster holds no node twice; a removed node is no neighbour; this node's own record is its own.
+//!
+//! **How a member is found down.** Neighbours (everybody up to 32 members, beyond it 16 on the ring of node ids and the
+//! voters) exchange heartbeats with rows of the link matrix. A link that is silent for `LINK_SILENCE` is dialled anew
+//! and others are asked; a member is down once nobody whom this node hears has heard that start of it for
+//! `MEMBER_SILENCE`. A refused dial after a reset is enough, once the others' rows are younger than the reset and none
+//! has heard it since. It is up again when it is heard, or when somebody in contact hears it. Own lateness stretches
+//! every window (Lifeguard). Beyond the full mesh neighbours tell foca what they found, and foca tells everybody else.
 //!
 //! **Sources**: SWIM (Das, Gupta, Motivala 2002), Lifeguard (Dadgar et al. 2017), foca 2.0; rules of section 9 of
 //! the design.
 
+mod advice;
 mod contact;
 mod evidence;
+mod exchange;
 mod gossip;
+mod heartbeat;
 mod matrix;
 mod room;
 mod roster;
@@ -118,6 +128,7 @@ pub enum Message {
         /// The sender's wall clock as it was sent, in milliseconds.
         wall: Wall,
         /// The sender's row of the link matrix: whom it heard how many milliseconds ago (`None`: not in contact).
+        /// Empty where this heartbeat carries no row: beyond the full mesh only every third does.
         heard: Vec<Heard>,
         /// Digest of the sender's roster; where it differs from the receiver's, they exchange rosters.
         digest: u64,
@@ -138,10 +149,12 @@ pub enum Message {
     IndirectAck {
         /// Who was asked for.
         target: NodeId,
+        /// Which start of it, as in [`Heard::start`].
+        start: u32,
         /// How many milliseconds ago the answering node heard it.
         ago_ms: Option<u32>,
     },
-    /// A packet of foca.
+    /// A packet of foca. One for another node is passed on once, on a link to that node.
     Gossip(Vec<u8>),
     /// Roster entries that the receiver may lack.
     Roster {
@@ -155,6 +168,15 @@ pub enum Message {
         /// Whether it left for good.
         left: bool,
     },
+    /// What the sender holds, in digests: the receiver sends the entries that differ. For rosters too large to send.
+    Summary {
+        /// The sender's cluster.
+        cluster_id: Option<ClusterId>,
+        /// Each node with a seat, and the digest of its entry.
+        entries: Vec<(NodeId, u64)>,
+        /// Whether the receiver should answer with its own summary where entries differ.
+        reply: bool,
+    },
 }
 
 /// One cell of the link matrix, as the observing node sends it.
@@ -162,6 +184,8 @@ pub enum Message {
 pub struct Heard {
     /// Whom.
     pub node_id: NodeId,
+    /// Which start of it: the last 32 bits of its guid.
+    pub start: u32,
     /// How many milliseconds ago; `None` where there is no contact.
     pub ago_ms: Option<u32>,
     /// Smoothed round-trip time in microseconds; 0 where it is not known.

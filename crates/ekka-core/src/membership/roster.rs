@@ -92,23 +92,27 @@ impl Roster {
         }
     }
 
-    /// A digest of everything that is exchanged (FNV-1a over seats and versions of records).
+    /// A digest of everything that is exchanged: the sum of the digests of all entries.
     #[must_use]
     pub fn digest(&self) -> u64 {
+        self.seats.keys().fold(0, |sum: u64, id| sum.wrapping_add(self.entry_digest(*id)))
+    }
+
+    /// A digest of one node's seat and the version of its record; 0 where it has no seat.
+    #[must_use]
+    pub fn entry_digest(&self, node_id: NodeId) -> u64 {
+        let Some(seat) = self.seats.get(&node_id) else { return 0 };
         let mut hash = 0xcbf2_9ce4_8422_2325u64;
         let mut eat = |value: u128| {
-            for byte in value.to_le_bytes() {
-                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            for half in [value as u64, (value >> 64) as u64] {
+                hash = (hash ^ half).wrapping_mul(0x0100_0000_01b3).rotate_left(29);
             }
         };
-        for (id, seat) in &self.seats {
-            let (number, by, cause) = seat.rank();
-            eat(id.as_u128());
-            eat(by.as_u128());
-            eat((u128::from(number) << 8) | u128::from(cause));
-        }
-        for (id, record) in self.records.iter().filter(|(id, _)| self.seats.contains_key(id)) {
-            eat(id.as_u128());
+        let (number, by, cause) = seat.rank();
+        eat(node_id.as_u128());
+        eat(by.as_u128());
+        eat((u128::from(number) << 8) | u128::from(cause));
+        if let Some(record) = self.records.get(&node_id) {
             eat(record.id.guid.as_u128());
             eat(u128::from(record.version));
         }
@@ -118,11 +122,10 @@ impl Roster {
     /// The part of this roster that says these nodes.
     #[must_use]
     pub fn part(&self, nodes: &[NodeId]) -> Self {
-        let pick = |id: &&NodeId| nodes.contains(id);
         Self {
             cluster_id: self.cluster_id,
-            seats: self.seats.iter().filter(|(id, _)| pick(id)).map(|(id, seat)| (*id, *seat)).collect(),
-            records: self.records.iter().filter(|(id, _)| pick(id)).map(|(id, r)| (*id, r.clone())).collect(),
+            seats: nodes.iter().filter_map(|id| Some((*id, *self.seats.get(id)?))).collect(),
+            records: nodes.iter().filter_map(|id| Some((*id, self.records.get(id)?.clone()))).collect(),
         }
     }
 }
