@@ -55,15 +55,21 @@ fn accepted(expression: &str) -> bool {
     let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     let tokens: Vec<&str> = spaced.split_whitespace().collect();
     let mut parser = Parser { tokens: &tokens };
-    let value = parser.any();
-    value && parser.tokens.is_empty()
+    parser.any() == Some(true) && parser.tokens.is_empty()
 }
 
+/// Each step gives `None` where the expression is malformed.
 struct Parser<'a> {
     tokens: &'a [&'a str],
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
+    fn next(&mut self) -> Option<&'a str> {
+        let (first, rest) = self.tokens.split_first()?;
+        self.tokens = rest;
+        Some(first)
+    }
+
     fn take(&mut self, word: &str) -> bool {
         let found = self.tokens.first() == Some(&word);
         if found {
@@ -72,36 +78,32 @@ impl Parser<'_> {
         found
     }
 
-    fn any(&mut self) -> bool {
-        let mut value = self.all();
+    fn any(&mut self) -> Option<bool> {
+        let mut value = self.all()?;
         while self.take("OR") {
-            value |= self.all();
+            value |= self.all()?;
         }
-        value
+        Some(value)
     }
 
-    fn all(&mut self) -> bool {
-        let mut value = self.one();
+    fn all(&mut self) -> Option<bool> {
+        let mut value = self.one()?;
         while self.take("AND") {
-            value &= self.one();
+            value &= self.one()?;
         }
-        value
+        Some(value)
     }
 
-    fn one(&mut self) -> bool {
+    fn one(&mut self) -> Option<bool> {
         if self.take("(") {
-            let value = self.any();
-            return self.take(")") && value;
+            let value = self.any()?;
+            return self.take(")").then_some(value);
         }
-        let Some((first, rest)) = self.tokens.split_first() else { return false };
-        self.tokens = rest;
-        let mut name = (*first).to_owned();
+        let mut name = self.next()?.to_owned();
         if self.take("WITH") {
-            let Some((exception, rest)) = self.tokens.split_first() else { return false };
-            self.tokens = rest;
-            name = format!("{name} WITH {exception}");
+            name = format!("{name} WITH {}", self.next()?);
         }
-        ACCEPTED.contains(&name.as_str())
+        Some(ACCEPTED.contains(&name.as_str()))
     }
 }
 

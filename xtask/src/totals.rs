@@ -12,8 +12,8 @@ pub(crate) struct Totals {
 
 /// Whether a line of output is a summary that [`Totals::add`] understands.
 pub(crate) fn is_summary(line: &str) -> bool {
-    let line = line.trim_start();
-    line.starts_with("test result:") || (line.starts_with("Summary [") && line.contains(" run: "))
+    // Indented, `test result:` is what nextest repeats of a single test, which its own summary counts.
+    line.starts_with("test result:") || (line.trim_start().starts_with("Summary [") && line.contains(" run: "))
 }
 
 impl Totals {
@@ -73,6 +73,7 @@ mod tests {
     #[test]
     fn other_lines_are_no_summaries() {
         assert!(!is_summary("test foo ... ok"));
+        assert!(!is_summary("    test result: ok. 1 passed; 0 failed"));
         assert!(!is_summary("Summary of the day"));
     }
 }

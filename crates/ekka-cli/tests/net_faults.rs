@@ -32,7 +32,7 @@ fn a_killed_node_is_seen_by_all_and_comes_back_as_one_row_with_a_new_guid() {
 
         let start = Instant::now();
         cluster.agents[victim].start();
-        let again = cluster.wait("it is up again", back.limit(), |cluster| cluster.whole());
+        let again = cluster.wait("it is up again", back.limit(), Cluster::whole);
         back.add(start.elapsed());
         assert_eq!(again, id, "the same cluster");
         assert_eq!(row_text(&cluster, victim, "node_id"), node_id, "the same node");
@@ -57,7 +57,7 @@ fn a_frozen_node_is_seen_by_all_and_heals_back_in() {
 
         let start = Instant::now();
         cluster.agents[victim].thaw();
-        let again = cluster.wait("it is up again", back.limit(), |cluster| cluster.whole());
+        let again = cluster.wait("it is up again", back.limit(), Cluster::whole);
         back.add(start.elapsed());
         assert_eq!(again, id, "the same cluster");
     }
@@ -78,7 +78,7 @@ fn a_rolling_restart_by_sigterm_keeps_every_member() {
                 .wait("it is stopped, not down", Duration::from_secs(5), |cluster| cluster.all_see(index, "stopped"));
             let start = Instant::now();
             cluster.agents[index].start();
-            let again = cluster.wait("it is up again", back.limit(), |cluster| cluster.whole());
+            let again = cluster.wait("it is up again", back.limit(), Cluster::whole);
             back.add(start.elapsed());
             assert_eq!(again, id, "the same cluster");
         }

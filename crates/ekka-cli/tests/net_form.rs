@@ -63,7 +63,7 @@ fn one_of_three_seeds_says_what_it_waits_for_and_forms_with_the_second() {
         cluster.agents.pop();
         let start = std::time::Instant::now();
         cluster.agents[1].start();
-        cluster.wait("two of three", figures.limit(), |cluster| cluster.whole());
+        cluster.wait("two of three", figures.limit(), Cluster::whole);
         figures.add(start.elapsed());
     }
     figures.assert_median();

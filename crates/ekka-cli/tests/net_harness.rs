@@ -8,13 +8,13 @@ use std::time::Duration;
 use support::{Figures, Netns, netns, poll, process};
 
 fn reaches(network: &Netns, from: usize, to: usize) -> bool {
-    // Five tries of UDP-free, connection-free traffic: the kernel answers for the host, no program is needed there.
+    // The kernel of a host that is reached answers by a reset: no program is needed there.
     let target = format!("{}/7", Netns::address(to));
     let script = format!("exec 3<>/dev/tcp/{target}");
     let mut command = Command::new("timeout");
     command.args(["0.5", "ip", "netns", "exec", &network.namespace(from), "bash", "-c", &script]);
     let output = command.output().expect("timeout, ip and bash are there");
-    // A closed port refuses: the host was reached. Silence runs into the time-out.
+    // Silence runs into the time-out and says nothing.
     String::from_utf8_lossy(&output.stderr).contains("refused")
 }
 
@@ -33,8 +33,9 @@ fn cuts_of_the_network_cut_and_repairs_repair() {
     assert!(!reaches(&network, 0, 2), "answers are lost");
     assert!(reaches(&network, 0, 1) && reaches(&network, 1, 2), "only that way is cut");
     network.repair();
-    network.lose(100);
-    assert!(!reaches(&network, 0, 1), "everything is lost");
+    network.lose(99);
+    // Request and answer get through once in ten thousand times: two in a row do not.
+    assert!(!reaches(&network, 0, 1) || !reaches(&network, 0, 1), "nearly everything is lost");
 }
 
 #[test]

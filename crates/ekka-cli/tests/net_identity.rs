@@ -51,7 +51,7 @@ fn a_copied_data_folder_is_refused_in_words_and_the_healthy_node_goes_on() {
     thief.start();
     says(&cluster, &thief, &["duplicate identity", &cluster.agents[0].name]);
     assert_ne!(thief.wait_for_end(LIMIT).code(), Some(0), "a refusal is a failure");
-    let again = cluster.wait("all as before", LIMIT, |cluster| cluster.whole());
+    let again = cluster.wait("all as before", LIMIT, Cluster::whole);
     assert_eq!(again, id);
     assert_eq!(row(&cluster, 0)["guid"], before["guid"], "the healthy one was not superseded");
 }
@@ -71,7 +71,7 @@ fn two_hosts_with_one_name_are_told_apart_and_the_first_goes_on() {
         let row = cluster.agents[1].row(&cluster.agents[0].name)?;
         if row["node_id"] == holder.as_str() { Ok(()) } else { Err(row.to_string()) }
     });
-    let again = cluster.wait("all as before", LIMIT, |cluster| cluster.whole());
+    let again = cluster.wait("all as before", LIMIT, Cluster::whole);
     assert_eq!(again, id);
     assert_eq!(row(&cluster, 0)["guid"], before["guid"]);
 }
@@ -97,7 +97,7 @@ fn a_folder_restored_from_an_old_copy_is_told_so_and_joins_as_new() {
     copy(&cluster.agents[2].data(), backup.path());
     for _ in 0..2 {
         cluster.agents[2].start();
-        cluster.wait("up again", LIMIT, |cluster| cluster.whole());
+        cluster.wait("up again", LIMIT, Cluster::whole);
         cluster.agents[2].stop(STOP_LIMIT);
     }
     fs::remove_dir_all(cluster.agents[2].data()).expect("the folder can be removed");

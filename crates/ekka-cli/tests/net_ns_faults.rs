@@ -53,7 +53,7 @@ fn a_node_that_is_cut_off_is_seen_by_all_says_so_and_heals_back_in() {
 
         let start = Instant::now();
         network.repair();
-        let again = cluster.wait("it is up again", back.limit(), |cluster| cluster.whole());
+        let again = cluster.wait("it is up again", back.limit(), Cluster::whole);
         back.add(start.elapsed());
         assert_eq!(again, id, "the same cluster");
     }
@@ -81,7 +81,7 @@ fn a_link_that_works_one_way_only_downs_nobody_where_a_third_node_sees_both() {
         },
     );
     network.repair();
-    cluster.wait("all up", FORM_LIMIT, |cluster| cluster.whole());
+    cluster.wait("all up", FORM_LIMIT, Cluster::whole);
 }
 
 #[test]
@@ -155,5 +155,5 @@ fn two_silent_hosts_are_named_and_the_cluster_forms_when_one_of_them_speaks() {
     }
     network.repair();
     // Rediscovery may have backed off to its longest interval.
-    cluster.wait("two of three", Duration::from_secs(60), |cluster| cluster.whole());
+    cluster.wait("two of three", Duration::from_secs(60), Cluster::whole);
 }

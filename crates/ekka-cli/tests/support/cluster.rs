@@ -88,7 +88,7 @@ impl Cluster {
     pub(crate) fn form(&mut self, limit: Duration) -> (String, Duration) {
         let start = Instant::now();
         self.start();
-        let id = self.wait("one cluster that all see whole", limit, |cluster| cluster.whole());
+        let id = self.wait("one cluster that all see whole", limit, Self::whole);
         (id, start.elapsed())
     }
 

@@ -53,7 +53,7 @@ impl Netns {
         ip(&["-n", &bridge, "link", "set", &port, "master", "br0", "up"]);
         ip(&["-n", &namespace, "link", "set", "lo", "up"]);
         ip(&["-n", &namespace, "link", "set", INTERFACE, "up"]);
-        self.set_address(host, &Self::address(host));
+        self.assign(host, &Self::address(host));
     }
 
     /// The address that a host begins with.
@@ -77,13 +77,16 @@ impl Netns {
 
     /// Gives a host another address in place of all that it has.
     pub(crate) fn set_address(&self, host: usize, address: &str) {
-        let namespace = self.namespace(host);
-        ip(&["-n", &namespace, "addr", "flush", "dev", INTERFACE]);
-        ip(&["-n", &namespace, "addr", "add", &format!("{address}/24"), "dev", INTERFACE]);
+        ip(&["-n", &self.namespace(host), "addr", "flush", "dev", INTERFACE]);
+        self.assign(host, address);
         // The others may remember who had that address.
         for other in 0..self.hosts {
             ip(&["-n", &self.namespace(other), "neigh", "flush", "all"]);
         }
+    }
+
+    fn assign(&self, host: usize, address: &str) {
+        ip(&["-n", &self.namespace(host), "addr", "add", &format!("{address}/24"), "dev", INTERFACE]);
     }
 
     /// Nothing comes from or to a host any more.
