@@ -103,7 +103,7 @@ fn a_folder_restored_from_an_old_copy_is_told_so_and_joins_as_new() {
     fs::remove_dir_all(cluster.agents[2].data()).expect("the folder can be removed");
     copy(backup.path(), &cluster.agents[2].data());
     cluster.agents[2].start();
-    says(&cluster, &cluster.agents[2], &["older copy"]);
+    says(&cluster, &cluster.agents[2], &["restored from an old copy"]);
     let again = cluster.wait("up as a new member", LIMIT, |cluster| {
         let status = cluster.agents[2].json(&["status"])?;
         if status["node_id"] == old_id.as_str() || status["status"] != "up" {

@@ -106,7 +106,11 @@ impl Plan {
         let limit = Duration::from_secs(60);
         let what = format!("seed {:#x}: all in one cluster after the repair", self.seed);
         let one_list = self.one_list;
-        world.run_to(&what, limit, |world| if one_list { converged(world) } else { converged(world) || explained(world) })?;
+        world.run_to(
+            &what,
+            limit,
+            |world| if one_list { converged(world) } else { converged(world) || explained(world) },
+        )?;
         Ok(world.report())
     }
 }

@@ -279,7 +279,12 @@ impl World {
     ///
     /// # Errors
     /// It did not hold within the limit, or something else that must hold did not.
-    pub fn run_to(&mut self, what: &str, limit: Duration, mut holds: impl FnMut(&Self) -> bool) -> Result<Duration, Failure> {
+    pub fn run_to(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        mut holds: impl FnMut(&Self) -> bool,
+    ) -> Result<Duration, Failure> {
         let begin = self.now;
         while !holds(self) {
             if self.now.since(begin) >= limit {
@@ -566,7 +571,8 @@ impl World {
         // Two machines at one address: whoever runs answers.
         let at = |m: &&usize| self.machines[**m].endpoint == endpoint;
         let all: Vec<usize> = (0..self.machines.len()).collect();
-        let target = all.iter().filter(at).find(|m| self.machines[**m].process.is_some()).or_else(|| all.iter().find(at));
+        let target =
+            all.iter().filter(at).find(|m| self.machines[**m].process.is_some()).or_else(|| all.iter().find(at));
         let fail = |error| Delivery::DialFailed { endpoint: endpoint.clone(), error };
         let conn = self.net.next;
         self.net.next += 1;
@@ -583,13 +589,8 @@ impl World {
             return;
         }
         let hello = process.control.hello(Purpose::Peer(Lane::Control), self.machines[machine].now(self.now).wall);
-        let end = |machine: usize, life: u64| End {
-            machine,
-            life,
-            local: None,
-            not_before: self.now,
-            hanging: Vec::new(),
-        };
+        let end =
+            |machine: usize, life: u64| End { machine, life, local: None, not_before: self.now, hanging: Vec::new() };
         let ends = [end(machine, life), end(target, self.machines[target].life)];
         self.net.connections.insert(conn, Connection { ends, endpoint, closed: [false, false] });
         self.carry(conn, 1, Delivery::Greeting { conn, hello: Box::new(hello) }, latency);

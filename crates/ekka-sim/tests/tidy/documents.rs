@@ -7,8 +7,8 @@ pub(crate) fn examples(tree: &Tree) -> Vec<String> {
     let examples: Vec<&str> = tree.all().filter_map(|(path, _)| path.strip_prefix("etc/")).collect();
     let mut complaints = Vec::new();
     for strategy in ["manual", "static"] {
-        if !examples.contains(&format!("{strategy}.conf").as_str()) {
-            complaints.push(format!("etc/{strategy}.conf: the strategy `{strategy}` has no example"));
+        if !examples.contains(&format!("ekka-{strategy}.conf").as_str()) {
+            complaints.push(format!("etc/ekka-{strategy}.conf: the strategy `{strategy}` has no example"));
         }
     }
     for example in &examples {
@@ -56,7 +56,12 @@ fn rows(document: &str) -> Vec<&str> {
 
 #[test]
 fn an_example_in_one_style_is_seen() {
-    let both = [("etc/manual.conf", ""), ("etc/manual.config", ""), ("etc/static.conf", ""), ("etc/static.config", "")];
+    let both = [
+        ("etc/ekka-manual.conf", ""),
+        ("etc/ekka-manual.config", ""),
+        ("etc/ekka-static.conf", ""),
+        ("etc/ekka-static.config", ""),
+    ];
     assert!(examples(&Tree::of(&both)).is_empty());
     assert_eq!(examples(&Tree::of(&both[..3])).len(), 1);
     assert_eq!(examples(&Tree::of(&both[..2])).len(), 1);

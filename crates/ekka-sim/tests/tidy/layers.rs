@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 5] = [
 const OPEN_LAYERS: [usize; 2] = [0, 1];
 
 /// What one room may take from another: plain records, never state.
-const SHARED: [(&str, &str, &[&str]); 1] = [("autocluster", "membership", &["Record", "Roster"])];
+const SHARED: [(&str, &str, &[&str]); 1] = [("autocluster", "membership", &["Record", "Roster", "Seat"])];
 
 /// Complaints about imports that point upwards or sideways.
 pub(crate) fn direction(tree: &Tree) -> Vec<String> {
