@@ -1,0 +1,66 @@
+//! Identity is not an address: every node comes back somewhere else, and it is the same cluster.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use support::{Cluster, Figures, Netns, netns, rounds};
+
+const FORM_LIMIT: Duration = Duration::from_secs(20);
+const NODES: usize = 3;
+
+fn node_ids(cluster: &Cluster) -> BTreeSet<String> {
+    (0..NODES).map(|index| cluster.status(index, "node_id")).collect()
+}
+
+/// Kills all nodes, gives each the address of its turn, and expects the cluster to resume.
+fn resumes_elsewhere(what: &'static str, address: impl Fn(u32, usize) -> String, count: u32) {
+    let network = Netns::new(NODES);
+    let mut cluster = Cluster::on_hosts(network.addresses());
+    for (host, agent) in cluster.agents.iter_mut().enumerate() {
+        agent.enter(&network.namespace(host));
+    }
+    let mut figures = Figures::new(what, Duration::from_secs(10));
+    let (id, _) = cluster.form(FORM_LIMIT);
+    let identities = node_ids(&cluster);
+    for round in 1..=count {
+        for agent in &mut cluster.agents {
+            agent.kill();
+        }
+        for index in 0..NODES {
+            let host = address(round, index);
+            network.set_address(index, &host);
+            cluster.agents[index].rename(&format!("n{}@{host}", index + 1));
+        }
+        let names: Vec<String> = cluster.agents.iter().map(|agent| agent.name.clone()).collect();
+        cluster.seeds(&names);
+        let (again, took) = cluster.form(figures.limit());
+        figures.add(took);
+        assert_eq!(again, id, "the same cluster");
+        assert_eq!(node_ids(&cluster), identities, "the same nodes");
+        for agent in &cluster.agents {
+            let members = agent.json(&["members"]).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(members.as_array().map(Vec::len), Some(NODES), "one row for each node: {members}");
+        }
+    }
+    figures.assert_each();
+}
+
+#[test]
+fn all_nodes_restarted_with_new_addresses_resume_the_same_cluster() {
+    if !netns::wanted() {
+        return;
+    }
+    let fresh = |round: u32, index: usize| format!("10.77.0.{}", 10 + round as usize % 20 * 10 + index);
+    resumes_elsewhere("all nodes back with new addresses", fresh, rounds(1, 20));
+}
+
+#[test]
+fn all_nodes_restarted_with_permuted_addresses_resume_the_same_cluster() {
+    if !netns::wanted() {
+        return;
+    }
+    let permuted = |round: u32, index: usize| Netns::address((index + round as usize) % NODES);
+    resumes_elsewhere("all nodes back with permuted addresses", permuted, rounds(1, 20));
+}

@@ -1,0 +1,17 @@
+//! Real `ekka agent` processes for tests: started, asked, stopped, frozen, killed, cut off.
+//!
+//! Everything is asked through the binary's own `--json`, which is a contract; nothing here knows the inside of a node.
+//! Nodes live on addresses of 127.0.0.0/8 that belong to this test process, or in network namespaces ([`netns`]).
+#![allow(dead_code, unused_imports, reason = "every test binary compiles this folder and uses its part of it")]
+
+pub(crate) mod agent;
+pub(crate) mod cluster;
+pub(crate) mod figures;
+pub(crate) mod netns;
+pub(crate) mod poll;
+pub(crate) mod process;
+
+pub(crate) use agent::Agent;
+pub(crate) use cluster::Cluster;
+pub(crate) use figures::{Figures, duration, rounds};
+pub(crate) use netns::Netns;

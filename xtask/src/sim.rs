@@ -1,0 +1,20 @@
+//! Deterministic simulation: hands its arguments to the binary that knows the worlds.
+
+use anyhow::Result;
+
+use crate::command::{self, cargo};
+
+/// Options of `cargo xtask sim`.
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Args {
+    /// `--seed N`, `--seeds N`, `--minutes M`, `--mutants`; `--help` shows all.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
+/// `cargo xtask sim`.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let before = ["run", "--quiet", "--profile", "ci", "--locked", "-p", "ekka-sim", "--bin", "ekka-sim", "--"];
+    command::run(cargo(before).args(&args.rest))
+}
