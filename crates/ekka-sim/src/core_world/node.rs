@@ -127,13 +127,7 @@ impl Machine {
         let renamed_from = self.disc.name.replace(self.spec.name.clone()).filter(|old| *old != self.spec.name);
         self.guids.push(guid);
         let setup = Setup {
-            identity: Identity {
-                node_id,
-                guid,
-                previous_guid,
-                start_counter: self.disc.start_counter,
-                renamed_from,
-            },
+            identity: Identity { node_id, guid, previous_guid, start_counter: self.disc.start_counter, renamed_from },
             name: self.spec.name.clone(),
             endpoint: self.endpoint.clone(),
             role: Role::Core,
