@@ -2,4 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod core_world;
+pub mod failure;
 pub mod invariant;
+pub mod mutants;
+pub mod stack;
+pub mod trace;

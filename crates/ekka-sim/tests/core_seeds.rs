@@ -13,9 +13,7 @@ fn every_seed_ends_in_one_cluster_or_in_words() {
     for seed in 0..seeds() {
         match Plan::from_seed(seed).run() {
             Ok(report) => virtual_ms += report.virtual_ms,
-            Err(failure) => {
-                panic!("{}\n{}\nrepeat with: cargo xtask sim --seed {seed:#x}", failure.trace.join("\n"), failure.what)
-            }
+            Err(failure) => panic!("{}", failure.tell("core", seed)),
         }
     }
     println!("{} seeds, {} virtual seconds", seeds(), virtual_ms / 1000);

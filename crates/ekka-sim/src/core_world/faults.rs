@@ -9,7 +9,8 @@ use ekka_core::rng::Rng;
 use ekka_core::view::Status;
 
 use super::node::NodeSpec;
-use super::world::{Failure, Report, World};
+use super::world::{Report, World};
+use crate::failure::{Failure, words_of};
 
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +48,10 @@ pub struct Plan {
     pub one_list: bool,
     /// What happens, and how long after the step before it.
     pub schedule: Schedule,
+    /// Longest time that a write to disc takes.
+    pub disc_delay: Duration,
+    /// Discovery goes down for good once the faults are over, where a cluster of all has formed: it must not matter.
+    pub discovery_dies: bool,
 }
 
 /// Steps with the waits before them.
@@ -77,7 +82,35 @@ impl Plan {
         for _ in 0..rng.below(30) {
             schedule.push((rng.up_to(pace), random_step(n, &mut rng)));
         }
-        Self { seed, specs, one_list, schedule }
+        let disc_delay = Duration::from_millis([2, 10, 100, 600][usize::try_from(rng.below(4)).unwrap_or(0)]);
+        let discovery_dies = rng.below(3) == 0;
+        Self { seed, specs, one_list, schedule, disc_delay, discovery_dies }
+    }
+
+    /// Like [`Plan::from_seed`], but aimed at the vote: one list, slow discs, and crashes with quick restarts and
+    /// short cuts while the first ballots are under way.
+    #[must_use]
+    pub fn crashes_in_the_vote(seed: u64) -> Self {
+        let mut rng = Rng::new(seed ^ 0x0076_6f74_6573);
+        let n = 3 + 2 * usize::try_from(rng.below(2)).unwrap_or(0);
+        let names: Vec<NodeName> = (0..n).map(name).collect();
+        let specs = names.iter().map(|own| NodeSpec::new(own, &names)).collect();
+        let mut schedule: Schedule = Vec::new();
+        for i in 0..n {
+            schedule.push((rng.up_to(Duration::from_millis(50)), Step::Start(i)));
+        }
+        for _ in 0..40 {
+            let (a, b) = (rng.below(n as u64), rng.below(n as u64));
+            let (a, b) = (usize::try_from(a).unwrap_or(0), usize::try_from(b).unwrap_or(0));
+            let pause = Duration::from_millis(5 + rng.below(120));
+            match rng.below(8) {
+                0 | 1 => schedule.extend([(pause, Step::Kill(a)), (Duration::from_millis(1), Step::Start(a))]),
+                2..=4 => schedule.extend([(pause, Step::Isolate(a)), (pause, Step::Kill(b)), (pause, Step::Start(b))]),
+                5 | 6 => schedule.push((pause * 4, Step::MendAll)),
+                _ => schedule.push((pause * 10, Step::MendAll)),
+            }
+        }
+        Self { seed, specs, one_list: true, schedule, disc_delay: Duration::from_millis(600), discovery_dies: false }
     }
 
     /// The same plan with faults put in on purpose.
@@ -96,23 +129,45 @@ impl Plan {
     /// Something that must hold did not, in either phase.
     pub fn run(&self) -> Result<Report, Failure> {
         let mut world = World::new(self.specs.clone(), self.seed);
-        world.one_id_promised = self.one_list;
+        world.watch.one_id_promised = self.one_list;
+        world.disc_delay = self.disc_delay;
+        // A broken invariant of a machine is a panic; its trace is wanted too.
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.go(&mut world))) {
+            Ok(Ok(())) => Ok(world.report()),
+            Ok(Err(failure)) => Err(failure),
+            Err(panic) => Err(world.failed(words_of(panic.as_ref()))),
+        }
+    }
+
+    fn go(&self, world: &mut World) -> Result<(), Failure> {
         for (wait, step) in &self.schedule {
             world.run_for(*wait)?;
-            apply(&mut world, step);
+            apply(world, step);
         }
         world.run_for(Duration::from_secs(2))?;
-        repair(&mut world);
-        let limit = Duration::from_secs(60);
-        let what = format!("seed {:#x}: all in one cluster after the repair", self.seed);
+        world.discovery_works = !(self.discovery_dies && all_admitted(world));
+        repair(world);
         let one_list = self.one_list;
-        world.run_to(
-            &what,
-            limit,
-            |world| if one_list { converged(world) } else { converged(world) || explained(world) },
-        )?;
-        Ok(world.report())
+        let done = |world: &World| converged(world) || !one_list && explained(world);
+        world.run_to("all in one cluster after the repair", CONVERGE, done)?;
+        // What has come together stays together.
+        world.run_for(Duration::from_secs(5))?;
+        if done(world) { Ok(()) } else { Err(world.failed(format!("fell apart without a fault: {}", world.words()))) }
     }
+}
+
+/// How long everything may take to come together once all is repaired.
+const CONVERGE: Duration = Duration::from_secs(60);
+
+/// Whether everybody has it on disc that all are members of one cluster.
+fn all_admitted(world: &World) -> bool {
+    let n = world.machines.len();
+    let first = world.machines[0].disc.saved.roster.cluster_id;
+    first.is_some()
+        && world.machines.iter().all(|machine| {
+            let roster = &machine.disc.saved.roster;
+            roster.cluster_id == first && roster.seats.values().filter(|seat| seat.removed.is_none()).count() == n
+        })
 }
 
 /// Lists: all the same, or overlapping and different ones; sometimes without the node itself.

@@ -11,4 +11,4 @@ mod world;
 
 pub use faults::{Plan, Schedule, Step, apply, converged, name, repair};
 pub use node::{NodeSpec, Process};
-pub use world::{Failure, Report, World};
+pub use world::{Report, World};

@@ -1,6 +1,6 @@
 //! The event heap: what happens next, to which machine, and what must hold after it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ekka_core::autocluster::Candidate;
@@ -8,7 +8,7 @@ use ekka_core::control::{
     CloseCause, Command, CommandError, ConnId, DialError, Input, Output, Reply, RequestId, StopReason,
 };
 use ekka_core::event::Event;
-use ekka_core::id::{ClusterId, Endpoint};
+use ekka_core::id::Endpoint;
 use ekka_core::limits::DIAL_TIMEOUT;
 use ekka_core::machine::Machine as _;
 use ekka_core::rng::Rng;
@@ -17,7 +17,9 @@ use ekka_core::wire::{Lane, Purpose};
 
 use super::net::{Connection, Delivery, End, Net};
 use super::node::{Machine, NodeSpec};
-use crate::invariant;
+use crate::failure::Failure;
+use crate::invariant::Watch;
+use crate::trace::Trace;
 
 /// What happens at a point in time.
 #[derive(Clone, Debug)]
@@ -27,13 +29,15 @@ enum Happening {
     DialDeadline { conn: usize },
 }
 
-/// Why a run failed.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// What was broken, in words.
-    pub what: String,
-    /// The last lines of the trace.
-    pub trace: Vec<String>,
+impl Happening {
+    /// A number for the hash of the trace.
+    fn mark(&self) -> u64 {
+        match self {
+            Self::Wake { machine, life } => (*machine as u64) << 40 | life << 2,
+            Self::Deliver { machine, life, .. } => (*machine as u64) << 40 | life << 2 | 1,
+            Self::DialDeadline { conn } => (*conn as u64) << 2 | 2,
+        }
+    }
 }
 
 /// Figures of a run.
@@ -59,14 +63,16 @@ pub struct World {
     pub net: Net,
     /// The time.
     pub now: Instant,
-    /// Whether section 2 of the design promises one id for this set of lists.
-    pub one_id_promised: bool,
-    /// Every cluster id that any node ever was in.
-    pub ids: BTreeSet<ClusterId>,
+    /// What must always hold.
+    pub watch: Watch,
     /// Events of each machine, latest life included.
     pub events: Vec<Vec<Event>>,
     /// Answers to commands by machine.
     pub replies: BTreeMap<(usize, u64), Result<Reply, CommandError>>,
+    /// Longest time that a write to disc takes.
+    pub disc_delay: Duration,
+    /// Whether discovery answers, or fails.
+    pub discovery_works: bool,
     /// Whether `check` runs after every step (off for the largest worlds).
     pub checked: bool,
     rng: Rng,
@@ -76,11 +82,9 @@ pub struct World {
     dialing: BTreeMap<(usize, Endpoint), usize>,
     written: BTreeMap<usize, (u64, u64)>,
     report: Report,
-    trace: std::collections::VecDeque<String>,
+    trace: Trace,
     failure: Option<String>,
 }
-
-const TRACE_KEPT: usize = 80;
 
 impl World {
     /// A world in which no process runs yet.
@@ -88,14 +92,17 @@ impl World {
     pub fn new(specs: Vec<NodeSpec>, seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let machines: Vec<Machine> = specs.into_iter().map(|spec| Machine::new(spec, rng.child("machine"))).collect();
+        let mut watch = Watch::new();
+        machines.iter().enumerate().for_each(|(i, machine)| watch.seeds(i, machine.spec.seeds.len()));
         Self {
             events: vec![Vec::new(); machines.len()],
             machines,
             net: Net::new(),
             now: Instant::from_nanos(1_000_000_000),
-            one_id_promised: true,
-            ids: BTreeSet::new(),
+            watch,
             replies: BTreeMap::new(),
+            disc_delay: Duration::from_millis(10),
+            discovery_works: true,
             checked: true,
             rng,
             heap: BTreeMap::new(),
@@ -103,8 +110,8 @@ impl World {
             last_request: 0,
             dialing: BTreeMap::new(),
             written: BTreeMap::new(),
-            report: Report { trace_hash: 0xcbf2_9ce4_8422_2325, ..Report::default() },
-            trace: std::collections::VecDeque::new(),
+            report: Report::default(),
+            trace: Trace::new(),
             failure: None,
         }
     }
@@ -114,14 +121,8 @@ impl World {
         self.heap.insert((when, self.last), happening);
     }
 
-    fn note(&mut self, text: String) {
-        for byte in text.bytes() {
-            self.report.trace_hash = (self.report.trace_hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        if self.trace.len() == TRACE_KEPT {
-            self.trace.pop_front();
-        }
-        self.trace.push_back(format!("{:>9.3} {text}", Duration::from_nanos(self.now.as_nanos()).as_secs_f64()));
+    fn note(&mut self, text: &str) {
+        self.trace.note(Duration::from_nanos(self.now.as_nanos()), text);
     }
 
     /// Figures so far.
@@ -131,6 +132,7 @@ impl World {
             virtual_ms: self.now.as_nanos() / 1_000_000 - 1_000,
             frames: self.net.frames,
             bytes: self.net.bytes,
+            trace_hash: self.trace.hash(),
             ..self.report
         }
     }
@@ -138,13 +140,13 @@ impl World {
     /// A failure with the trace.
     #[must_use]
     pub fn failed(&self, what: impl Into<String>) -> Failure {
-        Failure { what: what.into(), trace: self.trace.iter().cloned().collect() }
+        Failure { what: what.into(), trace: self.trace.lines() }
     }
 
     /// Starts the process of a machine, if none runs.
     pub fn start(&mut self, machine: usize) {
         if self.machines[machine].process.is_none() {
-            self.note(format!("start {machine}"));
+            self.note(&format!("start {machine}"));
             self.machines[machine].start(self.now);
             self.written.remove(&machine);
             self.input(machine, Input::Start);
@@ -154,7 +156,7 @@ impl World {
     /// Ends a process at once, as `kill -9` does; its host answers with resets.
     pub fn kill(&mut self, machine: usize) {
         if self.machines[machine].process.take().is_some() {
-            self.note(format!("kill {machine}"));
+            self.note(&format!("kill {machine}"));
             self.end_connections(machine);
         }
     }
@@ -183,7 +185,7 @@ impl World {
     pub fn pause(&mut self, machine: usize) {
         if let Some(process) = &mut self.machines[machine].process {
             process.paused = true;
-            self.note(format!("pause {machine}"));
+            self.note(&format!("pause {machine}"));
         }
     }
 
@@ -192,7 +194,7 @@ impl World {
         let Some(process) = &mut self.machines[machine].process else { return };
         if std::mem::take(&mut process.paused) {
             let inbox = std::mem::take(&mut process.inbox);
-            self.note(format!("resume {machine}"));
+            self.note(&format!("resume {machine}"));
             for delivery in inbox {
                 self.deliver(machine, delivery);
             }
@@ -203,7 +205,7 @@ impl World {
     /// Cuts one direction.
     pub fn cut(&mut self, from: usize, to: usize) {
         if self.net.cut.insert((from, to)) {
-            self.note(format!("cut {from}->{to}"));
+            self.note(&format!("cut {from}->{to}"));
         }
     }
 
@@ -212,7 +214,7 @@ impl World {
         if !self.net.cut.remove(&(from, to)) {
             return;
         }
-        self.note(format!("mend {from}->{to}"));
+        self.note(&format!("mend {from}->{to}"));
         let ids: Vec<usize> = self.net.connections.keys().copied().collect();
         for conn in ids {
             for side in 0..2 {
@@ -258,6 +260,7 @@ impl World {
             let Some(happening) = self.heap.remove(&key) else { break };
             self.now = key.0;
             self.report.happenings += 1;
+            self.trace.mix(key.0.as_nanos() ^ happening.mark());
             self.happen(happening);
             if let Some(what) = self.failure.take() {
                 return Err(self.failed(what));
@@ -434,6 +437,10 @@ impl World {
                 }
                 self.input(machine, Input::Persisted { token });
             }
+            Delivery::Discovered if !self.discovery_works => {
+                let result = Err("the backend is down".into());
+                self.input(machine, Input::Discovered { strategy: "static".into(), result });
+            }
             Delivery::Discovered => {
                 let spec = &self.machines[machine].spec;
                 let candidates = spec
@@ -486,7 +493,7 @@ impl World {
 
     /// A process that ended by its own decision; a restored one starts again as a new node.
     fn stopped(&mut self, machine: usize, reason: &StopReason) {
-        self.note(format!("stopped {machine}: {reason:?}"));
+        self.note(&format!("stopped {machine}: {reason:?}"));
         self.machines[machine].process = None;
         self.end_connections(machine);
         if matches!(reason, StopReason::Restored(_)) {
@@ -519,22 +526,19 @@ impl World {
                 self.at(when, Happening::Deliver { machine, life, delivery: Delivery::Discovered });
             }
             Output::Persist { token, saved } => {
-                let when = self.now + Duration::from_micros(100) + self.rng.up_to(Duration::from_millis(10));
+                let when = self.now + Duration::from_micros(100) + self.rng.up_to(self.disc_delay);
                 let delivery = Delivery::Persisted { token, saved };
                 self.at(when, Happening::Deliver { machine, life, delivery });
             }
-            Output::Publish(view) => {
-                if let Some(id) = view.cluster_id
-                    && self.ids.insert(id)
-                {
-                    self.note(format!("{machine} is in a new cluster {id}"));
-                }
-                if let Err(what) = invariant::after_view(self, machine, &view) {
+            Output::Publish(view) => match self.watch.see(machine, &view) {
+                Ok(true) => self.note(&format!("{machine} is in a new cluster {:?}", view.cluster_id)),
+                Ok(false) => {}
+                Err(what) => {
                     self.failure.get_or_insert(what);
                 }
-            }
+            },
             Output::Event(event) => {
-                self.note(format!("{machine}: {:?}", event.kind));
+                self.note(&format!("{machine}: {:?}", event.kind));
                 self.events[machine].push(event);
             }
             Output::Reply { id, result } => {

@@ -2,16 +2,16 @@
 
 use ekka_core::view::{Status, View};
 
-use crate::core_world::World;
-
-/// A node that has just become ready for quorum work reaches a majority.
-pub(super) fn check(world: &World, machine: usize, view: &View) -> Result<(), String> {
-    let seeds = world.machines[machine].spec.seeds.len();
-    if view.status == Status::Up && seeds > 1 && world.one_id_promised && view.members.len() < 2 {
-        return Err(format!("machine {machine} is up alone with {seeds} seeds"));
+/// A node with several seeds is never the only member, and is ready for quorum work only with a majority in reach.
+pub(super) fn check(promised: bool, seeds: usize, view: &View) -> Result<(), String> {
+    if view.status == Status::Up && seeds > 1 && promised && view.members.len() < 2 {
+        return Err(format!("up alone with {seeds} seeds"));
+    }
+    if view.status == Status::Up && view.cluster_id.is_none() {
+        return Err("up without a cluster".into());
     }
     if view.ready_quorum && !view.quorum.holds() {
-        return Err(format!("machine {machine} is ready for quorum work without a majority"));
+        return Err("ready for quorum work without a majority".into());
     }
     Ok(())
 }

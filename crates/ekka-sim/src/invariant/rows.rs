@@ -1,25 +1,22 @@
-//! Sections 4 and 9: one row for each node, with a guid that never falls.
+//! Sections 4 and 9: one row for each node, with a guid that never falls while the observer lives.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
+use ekka_core::id::{Guid, NodeId};
 use ekka_core::view::View;
 
-use crate::core_world::World;
-
-/// No node stands twice in the view, and no start is older than one that was over before this view's node began.
-pub(super) fn check(world: &World, machine: usize, view: &View) -> Result<(), String> {
-    let mut seen = BTreeSet::new();
+/// No node stands twice in the view, and no row goes back to an earlier start of its node.
+pub(super) fn check(before: Option<&View>, view: &View) -> Result<(), String> {
+    let mut guids: BTreeMap<NodeId, Guid> = BTreeMap::new();
     for member in &view.members {
-        if !seen.insert(member.id.node_id) {
-            return Err(format!("machine {machine} lists {} twice", member.name));
+        if guids.insert(member.id.node_id, member.id.guid).is_some() {
+            return Err(format!("lists {} twice", member.name));
         }
     }
-    if let Some(process) = &world.machines[machine].process {
-        let before = process.control.view();
-        for member in &view.members {
-            if before.member(member.id.node_id).is_some_and(|old| old.id.guid > member.id.guid) {
-                return Err(format!("machine {machine}: the guid of {} fell", member.name));
-            }
+    let Some(before) = before else { return Ok(()) };
+    for old in &before.members {
+        if guids.get(&old.id.node_id).is_some_and(|guid| *guid < old.id.guid) {
+            return Err(format!("the guid of {} fell: a stale start won", old.name));
         }
     }
     Ok(())

@@ -1,0 +1,48 @@
+//! `cargo xtask sim`: runs seeds of the simulated worlds and says what to type when one fails.
+#![forbid(unsafe_code)]
+
+mod formation;
+mod options;
+mod seeds;
+
+use std::process::ExitCode;
+
+use ekka_sim::mutants::Mutant;
+use options::{Kind, Options};
+
+fn main() -> ExitCode {
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            print!("{}", options::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("ekka-sim: {error}\n\n{}", options::HELP);
+            return ExitCode::from(2);
+        }
+    };
+    let passed = match (options.mutants, options.kind) {
+        (true, _) => mutants(options.seeds.unwrap_or(2_000)),
+        (false, Kind::Formation1000) => formation::run(options.nodes, options.seed.unwrap_or(1)),
+        (false, Kind::Core | Kind::Stack) => seeds::run(&options),
+    };
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Hunts every planted fault; whether all were caught.
+fn mutants(seeds: u64) -> bool {
+    // A caught fault is often a panic of `check`; its words come with the failure.
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut all = true;
+    for mutant in Mutant::ALL {
+        match mutant.hunt(seeds) {
+            Some((seed, failure)) => println!("caught with seed {seed:#x}: {mutant}\n    {}", failure.what),
+            None => {
+                all = false;
+                println!("NOT CAUGHT within {seeds} seeds: {mutant}. The harness is blind to it");
+            }
+        }
+    }
+    all
+}

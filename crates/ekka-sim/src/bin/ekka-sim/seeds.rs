@@ -1,0 +1,91 @@
+//! Many seeds on several threads, until their number, the time, or a failure ends it.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use ekka_sim::failure::Failure;
+use ekka_sim::{core_world, stack};
+
+use crate::options::{Kind, Options};
+
+/// Runs one seed; virtual milliseconds and the hash of its trace.
+fn one(kind: Kind, seed: u64) -> Result<(u64, u64), Failure> {
+    match kind {
+        Kind::Stack => stack::Plan::from_seed(seed).run().map(|report| (report.virtual_ms, report.trace_hash)),
+        Kind::Core | Kind::Formation1000 => {
+            core_world::Plan::from_seed(seed).run().map(|report| (report.virtual_ms, report.trace_hash))
+        }
+    }
+}
+
+/// Runs what the options ask for and prints how much that was; whether nothing failed.
+pub(crate) fn run(options: &Options) -> bool {
+    let kind = options.kind;
+    if let Some(seed) = options.seed {
+        return match one(kind, seed) {
+            Ok((virtual_ms, hash)) => {
+                println!("seed {seed:#x}: ok, {virtual_ms} virtual ms, trace hash {hash:016x}");
+                true
+            }
+            Err(failure) => {
+                println!("{}", failure.tell(kind.name(), seed));
+                false
+            }
+        };
+    }
+    many(options)
+}
+
+#[expect(clippy::disallowed_methods, clippy::allow_attributes, reason = "real time bounds the run, nothing inside it")]
+fn begin() -> Instant {
+    Instant::now()
+}
+
+fn many(options: &Options) -> bool {
+    let default = if options.kind == Kind::Stack { 20 } else { 200 };
+    let count = options.seeds.unwrap_or(if options.limit.is_some() { u64::MAX } else { default });
+    let end = options.from.saturating_add(count);
+    let begin = begin();
+    let next = AtomicU64::new(options.from);
+    let done = AtomicU64::new(0);
+    let virtual_ms = AtomicU64::new(0);
+    let stop = AtomicBool::new(false);
+    let failed: Mutex<Option<(u64, Failure)>> = Mutex::new(None);
+    let work = || {
+        while !stop.load(Ordering::Relaxed) && options.limit.is_none_or(|limit| begin.elapsed() < limit) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= end {
+                return;
+            }
+            match one(options.kind, seed) {
+                Ok((ms, _)) => {
+                    virtual_ms.fetch_add(ms, Ordering::Relaxed);
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(failure) => {
+                    stop.store(true, Ordering::Relaxed);
+                    let mut failed = failed.lock().expect("no thread panics with the lock held");
+                    if failed.as_ref().is_none_or(|(other, _)| seed < *other) {
+                        *failed = Some((seed, failure));
+                    }
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| (0..options.jobs).for_each(|_| drop(scope.spawn(work))));
+    println!(
+        "{} seeds of {} passed: {} virtual seconds in {:.1} s",
+        done.into_inner(),
+        options.kind.name(),
+        virtual_ms.into_inner() / 1_000,
+        begin.elapsed().as_secs_f64()
+    );
+    match failed.into_inner().expect("no thread panics with the lock held") {
+        None => true,
+        Some((seed, failure)) => {
+            println!("{}", failure.tell(options.kind.name(), seed));
+            false
+        }
+    }
+}

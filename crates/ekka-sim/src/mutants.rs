@@ -1,0 +1,68 @@
+//! Faults put in on purpose: each must be caught by the random schedules, or the harness is blind.
+
+use std::fmt;
+
+use ekka_core::autocluster::Faults as FormationFaults;
+use ekka_core::control::Faults;
+
+use crate::core_world::Plan;
+use crate::failure::Failure;
+
+/// One planted fault. (That frame lengths are not checked is planted and caught in the tests of the transport.)
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mutant {
+    /// A node forms a cluster by its own decision.
+    FormAlone,
+    /// A promise of the vote is answered before it is on disc.
+    PromiseUnsaved,
+    /// A down member is never contacted again.
+    NoRecontact,
+    /// A stale incarnation wins over a newer one.
+    StaleWins,
+}
+
+impl Mutant {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::FormAlone, Self::PromiseUnsaved, Self::NoRecontact, Self::StaleWins];
+
+    /// The switches that plant it.
+    #[must_use]
+    pub fn faults(self) -> (Faults, FormationFaults) {
+        let (mut faults, mut formation) = (Faults::default(), FormationFaults::default());
+        match self {
+            Self::FormAlone => formation.form_alone = true,
+            Self::PromiseUnsaved => formation.promise_unsaved = true,
+            Self::NoRecontact => faults.no_recontact = true,
+            Self::StaleWins => faults.stale_wins = true,
+        }
+        (faults, formation)
+    }
+
+    /// The plan of a seed with this fault planted; for the vote, with as many crashes as its window wants.
+    #[must_use]
+    pub fn plan(self, seed: u64) -> Plan {
+        let plan = match self {
+            Self::PromiseUnsaved => Plan::crashes_in_the_vote(seed),
+            Self::FormAlone | Self::NoRecontact | Self::StaleWins => Plan::from_seed(seed),
+        };
+        let (faults, formation) = self.faults();
+        plan.with_faults(faults, formation)
+    }
+
+    /// Runs up to so many seeds; the first that catches the fault, and how.
+    #[must_use]
+    pub fn hunt(self, seeds: u64) -> Option<(u64, Failure)> {
+        (0..seeds).find_map(|seed| self.plan(seed).run().err().map(|failure| (seed, failure)))
+    }
+}
+
+impl fmt::Display for Mutant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FormAlone => "a node forms by its own decision",
+            Self::PromiseUnsaved => "promises of the vote are not on disc",
+            Self::NoRecontact => "a down member is never contacted again",
+            Self::StaleWins => "a stale incarnation wins",
+        })
+    }
+}

@@ -1,0 +1,107 @@
+//! A data directory in memory: survives the crash of its host, may refuse to write.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use ekka::env::{Disk, DiskGuard};
+
+/// The files of one directory. Clones are the same directory.
+#[derive(Clone, Debug, Default)]
+pub struct SimDisk {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    files: Mutex<BTreeMap<String, Vec<u8>>>,
+    locked: AtomicBool,
+    failing: AtomicBool,
+    writes: Mutex<u64>,
+}
+
+struct Guard(Arc<Inner>);
+
+impl DiskGuard for Guard {}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.locked.store(false, Ordering::Relaxed);
+    }
+}
+
+impl SimDisk {
+    /// Another directory with the same content, as `cp -r` makes it.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let copy = Self::default();
+        copy.inner.files.lock().expect(ONE_THREAD).clone_from(&self.inner.files.lock().expect(ONE_THREAD));
+        copy
+    }
+
+    /// Makes every write fail from now on, or lets them pass again.
+    pub fn set_failing(&self, failing: bool) {
+        self.inner.failing.store(failing, Ordering::Relaxed);
+    }
+
+    /// How many files were written.
+    #[must_use]
+    pub fn writes(&self) -> u64 {
+        *self.inner.writes.lock().expect(ONE_THREAD)
+    }
+}
+
+impl Disk for SimDisk {
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.inner.files.lock().expect(ONE_THREAD).get(name).cloned())
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        if self.inner.failing.load(Ordering::Relaxed) {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "the simulated disc is full"));
+        }
+        *self.inner.writes.lock().expect(ONE_THREAD) += 1;
+        self.inner.files.lock().expect(ONE_THREAD).insert(name.to_owned(), bytes.to_vec());
+        Ok(())
+    }
+
+    fn lock(&self) -> io::Result<Box<dyn DiskGuard>> {
+        if self.inner.locked.swap(true, Ordering::Relaxed) {
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, "the simulated directory is in use"));
+        }
+        Ok(Box::new(Guard(self.inner.clone())))
+    }
+
+    fn path(&self) -> String {
+        "simulated".into()
+    }
+}
+
+const ONE_THREAD: &str = "one thread runs the simulation";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_locked_once_and_free_after_the_end_of_its_process() {
+        let disk = SimDisk::default();
+        let guard = disk.lock().unwrap();
+        assert_eq!(disk.clone().lock().err().map(|e| e.kind()), Some(io::ErrorKind::WouldBlock));
+        drop(guard);
+        assert!(disk.lock().is_ok());
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_content_and_a_copy_goes_its_own_way() {
+        let disk = SimDisk::default();
+        disk.write("a", b"1").unwrap();
+        let copy = disk.copy();
+        disk.set_failing(true);
+        assert!(disk.write("a", b"2").is_err());
+        copy.write("a", b"3").unwrap();
+        assert_eq!(disk.read("a").unwrap().as_deref(), Some(&b"1"[..]));
+        assert_eq!(copy.read("a").unwrap().as_deref(), Some(&b"3"[..]));
+    }
+}

@@ -1,0 +1,16 @@
+//! Whole nodes in `turmoil`: the real shell, transport and TLS over a simulated network, clock, disc and randomness.
+//!
+//! Each host runs [`ekka::node::start`] as tasks of its own simulated runtime. A crash drops the host's tasks; what
+//! its disc had synced stays. The invariants read the same views that a program embedding the node would read.
+
+mod disk;
+mod env;
+mod net;
+mod plan;
+mod world;
+
+pub use disk::SimDisk;
+pub use env::{SimClock, SimEntropy};
+pub use net::SimNet;
+pub use plan::{Plan, Step};
+pub use world::{Report, World};

@@ -1,0 +1,331 @@
+//! One simulation of whole nodes: hosts, their discs, what their views show, and the hash of it all.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use ekka::config::{Config, ConfigBuilder, CookieSource, Secret};
+use ekka::env::Env;
+use ekka::node::{Node, StartOptions};
+use ekka::transport::{CookieSet, Credentials, Kdf, Mode};
+use ekka_core::autocluster::Faults as FormationFaults;
+use ekka_core::control::{Faults, StopReason};
+use ekka_core::view::{Status, View};
+use tokio::sync::watch;
+
+use super::{SimClock, SimDisk, SimEntropy, SimNet};
+use crate::invariant::Watch;
+use crate::trace::Trace;
+
+/// Figures of a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Report {
+    /// Virtual time that passed, in milliseconds.
+    pub virtual_ms: u64,
+    /// A hash over every change of every view.
+    pub trace_hash: u64,
+}
+
+/// What a host's process shows to the simulation.
+#[derive(Default)]
+struct Window {
+    views: Option<watch::Receiver<Arc<View>>>,
+    over: Option<Result<StopReason, String>>,
+}
+
+/// One host.
+struct Seat {
+    addr: IpAddr,
+    window: Arc<Mutex<Window>>,
+    disk: SimDisk,
+    clock: Arc<SimClock>,
+    shown: Option<Arc<View>>,
+    runs: bool,
+}
+
+/// Hosts that run whole nodes.
+pub struct World {
+    sim: turmoil::Sim<'static>,
+    seats: Vec<Seat>,
+    watch: Watch,
+    trace: Trace,
+    elapsed: Duration,
+}
+
+/// A cookie of simulations; it protects nothing.
+const COOKIE: &str = "a-cookie-that-only-simulated-nodes-know";
+/// One step of `turmoil`.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Derived once for all simulated nodes of this process: the derivation is slow on purpose.
+fn credentials() -> Credentials {
+    static DERIVED: OnceLock<Credentials> = OnceLock::new();
+    let derive = || {
+        let cookies = CookieSet::read(&CookieSource::Literal(Secret::new(COOKIE))).expect("the cookie is long enough");
+        Credentials::derive(&Mode::Cookie, &cookies, "ekka", Kdf::cheap()).expect("a cookie gives credentials")
+    };
+    DERIVED.get_or_init(derive).clone()
+}
+
+fn addr(i: usize) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(192, 168, 0, u8::try_from(i + 1).expect("fewer than 255 hosts")))
+}
+
+fn config(i: usize, n: usize) -> Config {
+    let seeds = (0..n).map(|i| format!("ekka@{}", addr(i)));
+    ConfigBuilder::new()
+        .name(format!("ekka@{}", addr(i)))
+        .cookie(COOKIE)
+        .data_dir("/nonexistent/simulated")
+        .discovery("static")
+        .seeds(seeds)
+        .build()
+        .expect("the simulation's own configuration is valid")
+}
+
+async fn host(
+    config: Config,
+    env: Env,
+    faults: (Faults, FormationFaults),
+    window: Arc<Mutex<Window>>,
+) -> turmoil::Result {
+    let options = StartOptions {
+        inline: true,
+        credentials: Some(credentials()),
+        kdf: Kdf::cheap(),
+        faults: faults.0,
+        formation_faults: faults.1,
+        ..StartOptions::default()
+    };
+    let node: Node = match ekka::node::start(config, env, options).await {
+        Ok(node) => node,
+        Err(error) => {
+            window.lock().expect(ONE_THREAD).over = Some(Err(error.to_string()));
+            return std::future::pending().await;
+        }
+    };
+    window.lock().expect(ONE_THREAD).views = Some(node.view_changes());
+    let reason = node.ended().await;
+    window.lock().expect(ONE_THREAD).over = Some(Ok(reason));
+    std::future::pending().await
+}
+
+const ONE_THREAD: &str = "one thread runs the simulation";
+
+impl World {
+    /// `n` hosts with `static` seeds of all; nothing runs until [`World::start`].
+    #[must_use]
+    pub fn new(n: usize, seed: u64, latency: Duration, faults: (Faults, FormationFaults)) -> Self {
+        let mut sim = turmoil::Builder::new()
+            .rng_seed(seed)
+            .enable_random_order()
+            .tick_duration(TICK)
+            .simulation_duration(Duration::from_secs(3600))
+            .min_message_latency(Duration::from_micros(200))
+            .max_message_latency(latency)
+            .tcp_capacity(4096)
+            .build();
+        let mut watch = Watch::new();
+        let seats: Vec<Seat> = (0..n)
+            .map(|i| {
+                watch.seeds(i, n);
+                Self::seat(&mut sim, (i, n), seed, faults)
+            })
+            .collect();
+        let mut world = Self { sim, seats, watch, trace: Trace::new(), elapsed: Duration::ZERO };
+        // `turmoil` starts a host as it is made; the schedule says when each process really starts.
+        for i in 0..n {
+            world.sim.crash(addr(i));
+        }
+        world
+    }
+
+    fn seat(
+        sim: &mut turmoil::Sim<'static>,
+        (i, n): (usize, usize),
+        seed: u64,
+        faults: (Faults, FormationFaults),
+    ) -> Seat {
+        let window: Arc<Mutex<Window>> = Arc::default();
+        let disk = SimDisk::default();
+        let clock = Arc::new(SimClock::default());
+        let env = Env {
+            net: Arc::new(SimNet),
+            clock: clock.clone(),
+            entropy: Arc::new(SimEntropy::new(seed ^ (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))),
+            disk: Arc::new(disk.clone()),
+            threads: false,
+        };
+        let config = config(i, n);
+        let seen = window.clone();
+        sim.host(addr(i), move || host(config.clone(), env.clone(), faults, seen.clone()));
+        Seat { addr: addr(i), window, disk, clock, shown: None, runs: false }
+    }
+
+    /// How many hosts there are.
+    #[must_use]
+    pub fn hosts(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// Starts the process of a host, if none runs.
+    pub fn start(&mut self, i: usize) {
+        if !std::mem::replace(&mut self.seats[i].runs, true) {
+            self.note(&format!("start {i}"));
+            *self.seats[i].window.lock().expect(ONE_THREAD) = Window::default();
+            self.sim.bounce(self.seats[i].addr);
+        }
+    }
+
+    /// Ends the process of a host at once.
+    pub fn crash(&mut self, i: usize) {
+        if std::mem::take(&mut self.seats[i].runs) {
+            self.note(&format!("crash {i}"));
+            self.sim.crash(self.seats[i].addr);
+            self.seats[i].shown = None;
+            *self.seats[i].window.lock().expect(ONE_THREAD) = Window::default();
+        }
+    }
+
+    /// Whether the process of a host ended by itself, or could not start.
+    #[must_use]
+    pub fn is_over(&self, i: usize) -> bool {
+        self.seats[i].window.lock().expect(ONE_THREAD).over.is_some()
+    }
+
+    /// Drops everything from one host to another from now on.
+    pub fn cut(&mut self, from: usize, to: usize) {
+        self.note(&format!("cut {from}->{to}"));
+        self.sim.partition_oneway(self.seats[from].addr, self.seats[to].addr);
+    }
+
+    /// Lets everything pass again.
+    pub fn mend_all(&mut self) {
+        self.note("mend all");
+        for a in 0..self.seats.len() {
+            for b in 0..a {
+                self.sim.release(self.seats[a].addr, self.seats[b].addr);
+                self.sim.repair(self.seats[a].addr, self.seats[b].addr);
+            }
+        }
+    }
+
+    /// Keeps everything between two hosts back until [`World::mend_all`]: a stall, not a loss.
+    pub fn hold(&mut self, a: usize, b: usize) {
+        self.note(&format!("hold {a}-{b}"));
+        self.sim.hold(self.seats[a].addr, self.seats[b].addr);
+    }
+
+    /// Makes the disc of a host refuse to write, or take writes again.
+    pub fn fail_disk(&mut self, i: usize, failing: bool) {
+        self.note(&format!("disc {i} {}", if failing { "fails" } else { "works" }));
+        self.seats[i].disk.set_failing(failing);
+    }
+
+    /// Sets the wall clock of a host off by so many milliseconds.
+    pub fn set_clock(&mut self, i: usize, offset_ms: i64) {
+        self.note(&format!("clock {i} {offset_ms}"));
+        self.seats[i].clock.set_offset_ms(offset_ms);
+    }
+
+    /// Runs for so long.
+    ///
+    /// # Errors
+    /// Something that must hold did not.
+    pub fn run_for(&mut self, time: Duration) -> Result<(), String> {
+        let until = self.elapsed + time;
+        while self.elapsed < until {
+            self.sim.step().map_err(|error| format!("a host failed: {error}"))?;
+            self.elapsed += TICK;
+            self.look()?;
+        }
+        Ok(())
+    }
+
+    /// Runs until a condition holds; how long it took.
+    ///
+    /// # Errors
+    /// It did not hold within the limit, or something that must always hold did not.
+    pub fn run_to(&mut self, what: &str, limit: Duration, holds: impl Fn(&Self) -> bool) -> Result<Duration, String> {
+        let begin = self.elapsed;
+        while !holds(self) {
+            if self.elapsed - begin >= limit {
+                return Err(format!("{what}: not within {limit:?}; {}", self.words()));
+            }
+            self.run_for(Duration::from_millis(50))?;
+        }
+        Ok(self.elapsed - begin)
+    }
+
+    /// Whether every node is up, in one cluster, and shows all others up.
+    #[must_use]
+    pub fn converged(&self) -> bool {
+        let mut id = None;
+        self.seats.iter().all(|seat| {
+            let Some(view) = &seat.shown else { return false };
+            let up = view.members.iter().filter(|m| m.status == Status::Up).count();
+            let same = view.cluster_id.is_some() && *id.get_or_insert(view.cluster_id) == view.cluster_id;
+            same && view.status == Status::Up && up == self.seats.len() && view.members.len() == up
+        })
+    }
+
+    /// What a host shows now.
+    #[must_use]
+    pub fn view(&self, i: usize) -> Option<&Arc<View>> {
+        self.seats[i].shown.as_ref()
+    }
+
+    /// Figures so far.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let virtual_ms = u64::try_from(self.elapsed.as_millis()).unwrap_or(u64::MAX);
+        Report { virtual_ms, trace_hash: self.trace.hash() }
+    }
+
+    /// The last lines of the trace.
+    #[must_use]
+    pub fn trace(&self) -> Vec<String> {
+        self.trace.lines()
+    }
+
+    /// Where everybody stands, in words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let one = |(i, seat): (usize, &Seat)| match (&seat.shown, &seat.window.lock().expect(ONE_THREAD).over) {
+            (_, Some(over)) => format!("{i}: over, {over:?}"),
+            (None, None) => format!("{i}: off"),
+            (Some(view), None) => format!("{i}: {}", summary(view)),
+        };
+        self.seats.iter().enumerate().map(one).collect::<Vec<_>>().join(" | ")
+    }
+
+    fn note(&mut self, text: &str) {
+        self.trace.note(self.elapsed, text);
+    }
+
+    /// Takes in what changed in this step.
+    fn look(&mut self) -> Result<(), String> {
+        for i in 0..self.seats.len() {
+            let mut window = self.seats[i].window.lock().expect(ONE_THREAD);
+            let Some(views) = &mut window.views else { continue };
+            let first = self.seats[i].shown.is_none();
+            if !first && !views.has_changed().unwrap_or(false) {
+                continue;
+            }
+            let view = views.borrow_and_update().clone();
+            drop(window);
+            self.seats[i].shown = Some(view.clone());
+            self.trace.note(self.elapsed, &format!("{i}: {}", summary(&view)));
+            self.watch.see(i, &view)?;
+        }
+        Ok(())
+    }
+}
+
+/// The part of a view that people and the trace hash look at.
+fn summary(view: &View) -> String {
+    let member = |m: &ekka_core::view::Member| format!("{}={}", m.name.host(), m.status.as_str());
+    let members: Vec<String> = view.members.iter().map(member).collect();
+    let reasons: Vec<&str> = view.reasons.iter().map(|r| r.text.as_str()).collect();
+    format!("{} {:?} [{}] {}", view.status.as_str(), view.cluster_id, members.join(" "), reasons.join("; "))
+}

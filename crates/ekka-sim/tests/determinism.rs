@@ -1,0 +1,25 @@
+//! One seed, one run: two runs of a seed give one trace hash, in every world.
+
+use ekka_sim::{core_world, stack};
+
+#[test]
+fn two_runs_of_one_seed_of_the_cores_have_one_hash() {
+    for seed in 0..10 {
+        let run = || core_world::Plan::from_seed(seed).run().unwrap_or_else(|f| panic!("{}", f.tell("core", seed)));
+        assert_eq!(run(), run(), "seed {seed:#x}");
+    }
+}
+
+#[test]
+fn two_runs_of_one_seed_of_whole_nodes_have_one_hash() {
+    for seed in 0..3 {
+        let run = || stack::Plan::from_seed(seed).run().unwrap_or_else(|f| panic!("{}", f.tell("stack", seed)));
+        assert_eq!(run(), run(), "seed {seed:#x}");
+    }
+}
+
+#[test]
+fn another_seed_has_another_hash() {
+    let hash = |seed| core_world::Plan::from_seed(seed).run().map(|report| report.trace_hash).ok();
+    assert_ne!(hash(1), hash(2));
+}

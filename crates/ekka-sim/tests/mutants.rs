@@ -1,0 +1,23 @@
+//! The harness is proven: every fault put in on purpose is caught.
+
+use ekka_sim::mutants::Mutant;
+
+#[test]
+fn every_planted_fault_is_caught() {
+    for mutant in Mutant::ALL {
+        let caught = mutant.hunt(400);
+        assert!(caught.is_some(), "400 seeds do not see that {mutant}");
+    }
+}
+
+#[test]
+fn the_plans_that_catch_them_pass_without_the_fault() {
+    for seed in 0..20 {
+        for plan in [ekka_sim::core_world::Plan::crashes_in_the_vote(seed), ekka_sim::core_world::Plan::from_seed(seed)]
+        {
+            if let Err(failure) = plan.run() {
+                panic!("{}", failure.tell("core", seed));
+            }
+        }
+    }
+}
