@@ -3,6 +3,29 @@
 //! `cuttlefish` (`.conf`), `erlang` (`.config`), `env` and `--set` give raw values with their places; `checked` turns
 //! them into a [`Config`], whose fields are valid by construction. Later sources win in that order.
 
+mod auto;
+mod builder;
+mod checked;
+mod cuttlefish;
+mod effective;
+mod env;
+mod erlang;
+mod error;
+mod explain;
+mod formation;
+mod fuzz;
+mod keys;
+mod kind;
+mod load;
 mod model;
+mod raw;
+mod value;
 
+pub use auto::{Machine, Surroundings};
+pub use builder::ConfigBuilder;
+pub use error::{ConfigError, ConfigErrors, Notice, Place};
+pub use explain::explain;
+pub use formation::formation_settings;
+pub use fuzz::{fuzz_conf, fuzz_erlang};
+pub use load::{Effective, Loaded, Sources, load, load_in};
 pub use model::*;

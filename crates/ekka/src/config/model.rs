@@ -1,6 +1,6 @@
 //! The checked model: every value valid, every default in place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,6 +26,42 @@ pub struct Config {
     pub storage: Storage,
     /// `log.*`
     pub log: Log,
+    /// The keys that someone wrote, in any source; the rest are defaults.
+    pub written: BTreeSet<&'static str>,
+}
+
+impl Config {
+    /// What this version has no code for, in words: discovery strategies and roles. `agent` refuses to start with them.
+    #[must_use]
+    pub fn unsupported(&self) -> Vec<String> {
+        let strategies = self.cluster.discovery.iter().filter_map(|strategy| match strategy {
+            Strategy::Manual | Strategy::Static { .. } => None,
+            Strategy::Mcast(_) | Strategy::Dns(_) | Strategy::Etcd(_) | Strategy::K8s(_) => Some(format!(
+                "cluster.discovery = {} is not in this version yet; manual and static are",
+                strategy.name()
+            )),
+        });
+        let role = match self.node.role {
+            Role::Core => None,
+            Role::Replicant => Some("replicant"),
+            Role::Witness => Some("witness"),
+        };
+        let role = role.map(|role| format!("node.role = {role} is not in this version yet; core is"));
+        strategies.chain(role).collect()
+    }
+
+    /// Keys that were written and do nothing yet in this version, in words, to be logged once at start.
+    #[must_use]
+    pub fn not_yet_in_effect(&self) -> Vec<String> {
+        let text = |(key, what): (&'static str, &str)| {
+            self.written.contains(key).then(|| format!("{key} is accepted, but not yet in effect: {what}"))
+        };
+        let keys = [
+            ("cluster.autoheal", "this version heals nothing by itself yet"),
+            ("cluster.autoclean", "this version removes no member by itself yet"),
+        ];
+        keys.into_iter().filter_map(text).collect()
+    }
 }
 
 /// `node.*`

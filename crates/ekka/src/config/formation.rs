@@ -1,0 +1,55 @@
+//! How this node forms a cluster, derived from the configuration.
+
+use ekka_core::autocluster::{Faults, Settings};
+use ekka_core::id::NodeName;
+use ekka_core::limits::{SETTLE_OTHER, SETTLE_STATIC};
+use ekka_core::view::Role;
+
+use super::model::{Config, Node, Strategy};
+
+/// The settings of the vote.
+///
+/// With `static` the electorate is the seeds and this node, sorted, each once (a replicant, which never votes, does not
+/// count itself); the default of `cluster.expect` is their majority. `manual`, and `dns` or `mcast` with a name on
+/// loopback, form alone. Everything else decides by the candidates that are found.
+#[must_use]
+pub fn formation_settings(config: &Config) -> Settings {
+    let discovery = &config.cluster.discovery;
+    let electorate = electorate(&config.node, discovery);
+    let has_static = electorate.is_some();
+    Settings {
+        strategies: discovery.iter().map(|strategy| strategy.name().to_owned()).collect(),
+        expect: config.cluster.expect.or_else(|| default_expect(config, electorate.as_deref())),
+        electorate,
+        settle: if has_static { SETTLE_STATIC } else { SETTLE_OTHER },
+        merge: config.cluster.merge,
+        base_port: config.node.base_port,
+        may_vote: config.node.role != Role::Replicant,
+        faults: Faults::default(),
+    }
+}
+
+/// With `static`: who votes.
+pub(super) fn electorate(node: &Node, discovery: &[Strategy]) -> Option<Vec<NodeName>> {
+    let seeds = discovery.iter().find_map(|strategy| match strategy {
+        Strategy::Static { seeds } => Some(seeds),
+        Strategy::Manual | Strategy::Mcast(_) | Strategy::Dns(_) | Strategy::Etcd(_) | Strategy::K8s(_) => None,
+    })?;
+    let own = (node.role != Role::Replicant).then_some(&node.name);
+    let mut list: Vec<NodeName> = seeds.iter().chain(own).cloned().collect();
+    list.sort();
+    list.dedup();
+    Some(list)
+}
+
+fn default_expect(config: &Config, electorate: Option<&[NodeName]>) -> Option<u32> {
+    if let Some(list) = electorate {
+        return u32::try_from(list.len() / 2 + 1).ok();
+    }
+    let alone = config.cluster.discovery.iter().all(|strategy| match strategy {
+        Strategy::Manual => true,
+        Strategy::Mcast(_) | Strategy::Dns(_) => config.node.name.host().is_loopback(),
+        Strategy::Static { .. } | Strategy::Etcd(_) | Strategy::K8s(_) => false,
+    });
+    alone.then_some(1)
+}
