@@ -204,10 +204,7 @@ pub(crate) struct AgentArgs {
     /// The data directory was restored from a copy: take a new node id
     #[arg(long)]
     pub(crate) restored: bool,
-    /// File that says which peers are cut off; for demos on loopback
-    #[arg(long, hide = true, value_name = "FILE")]
-    pub(crate) gate: Option<PathBuf>,
-    /// End when standard input is closed; for demos and tests
+    /// Stop when standard input is closed; for demos and tests
     #[arg(long, hide = true)]
     pub(crate) with_parent: bool,
 }
@@ -364,7 +361,9 @@ mod tests {
     fn wrong_words_are_usage_errors_and_name_the_nearest() {
         let error = parse(["ekka", "membrs"]).expect_err("there is no such command");
         assert!(error.to_string().contains("'members'"), "{error}");
-        for line in ["ekka", "ekka join", "ekka health", "ekka drain --timeout soon", "ekka drain --no-wait --timeout 1s"] {
+        for line in
+            ["ekka", "ekka join", "ekka health", "ekka drain --timeout soon", "ekka drain --no-wait --timeout 1s"]
+        {
             assert!(parse(line.split(' ')).is_err(), "{line}");
         }
     }

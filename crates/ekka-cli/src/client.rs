@@ -65,7 +65,7 @@ impl Client {
     ) -> Result<(), Failure> {
         let response = self.send(Method::GET, path, None).await?;
         if response.status() != StatusCode::OK {
-            whole(response).await?.success()?;
+            return whole(response).await?.success().map(|_| ());
         }
         let mut body = response.into_body();
         let mut pending: Vec<u8> = Vec::new();
@@ -113,16 +113,13 @@ impl Client {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
         let request = request.body(Full::new(body)).map_err(|error| Failure::usage(format!("`{path}`: {error}")))?;
-        exchange(stream, request).await.map_err(|error| {
-            Failure::failed(format!("the agent at {} ended the connection: {error}", self.target))
-        })
+        exchange(stream, request)
+            .await
+            .map_err(|error| Failure::failed(format!("the agent at {} ended the connection: {error}", self.target)))
     }
 }
 
-async fn exchange(
-    stream: Box<dyn Duplex>,
-    request: Request<Full<Bytes>>,
-) -> Result<Response<Incoming>, hyper::Error> {
+async fn exchange(stream: Box<dyn Duplex>, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, hyper::Error> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // The connection lives as long as its answer is read; its errors come out there.
     tokio::spawn(connection);

@@ -25,7 +25,8 @@ pub fn run() -> ExitCode {
     let cli = match args::parse(std::env::args_os()) {
         Ok(Ok(cli)) => cli,
         Ok(Err(later)) => {
-            let text = format!("`ekka {later}` is not there yet: version {} does not have it", env!("CARGO_PKG_VERSION"));
+            let text =
+                format!("`ekka {later}` is not there yet: version {} does not have it", env!("CARGO_PKG_VERSION"));
             Failure::new(Code::Usage, "not_there_yet", text).print(std::env::args_os().any(|arg| arg == "--json"));
             return Code::Usage.into();
         }

@@ -2,9 +2,6 @@
 
 use std::io::{ErrorKind, IsTerminal, Write};
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Row, Table};
-
 use crate::exit::Failure;
 
 /// Prints a text as it is. A reader that has gone away wanted no more: that is no failure.
@@ -33,16 +30,37 @@ pub(crate) fn note(text: &str) {
 
 /// Aligned columns under their names.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled).force_no_tty();
-    table.set_header(Row::from(header.to_vec()));
-    for row in rows {
-        table.add_row(row);
+    let header: Vec<String> = header.iter().map(ToString::to_string).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let wide = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| width(cell)).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(wide).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (cell, wide) in row.iter().zip(&widths) {
+            line += cell;
+            line.extend(std::iter::repeat_n(' ', wide + 2 - width(cell)));
+        }
+        text += line.trim_end();
+        text.push('\n');
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+    text
+}
+
+/// How many columns of a terminal a text takes, without what colours it.
+fn width(text: &str) -> usize {
+    let mut count = 0;
+    let mut in_escape = false;
+    for c in text.chars() {
+        match c {
+            '\u{1b}' => in_escape = true,
+            'm' if in_escape => in_escape = false,
+            _ if !in_escape => count += 1,
+            _ => {}
+        }
     }
-    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    count
 }
 
 /// How a word is to be seen.
@@ -119,7 +137,11 @@ mod tests {
 
     #[test]
     fn tables_are_aligned_and_have_no_trailing_blanks() {
-        let text = table(&["NAME", "STATUS"], [vec!["ekka1@127.0.0.1".into(), "up".into()], vec!["b".into(), "down".into()]]);
+        let text =
+            table(&["NAME", "STATUS"], [vec!["ekka1@127.0.0.1".into(), "up".into()], vec!["b".into(), "down".into()]]);
+        let up = "\u{1b}[32mup\u{1b}[0m".to_owned();
+        let coloured = table(&["NAME", "STATUS", "X"], [vec!["a".into(), up.clone(), "1".into()]]);
+        assert_eq!(coloured, format!("NAME  STATUS  X\na     {up}      1\n"));
         assert_eq!(text, "NAME             STATUS\nekka1@127.0.0.1  up\nb                down\n");
     }
 

@@ -40,9 +40,7 @@ impl Target {
         if let Some(path) = url.strip_prefix("unix:") {
             return Ok(Self::Unix(PathBuf::from(path.strip_prefix("//").unwrap_or(path))));
         }
-        let bad = || {
-            Failure::usage(format!("--url {url}: takes http://HOST:PORT, https://HOST:PORT or unix:PATH"))
-        };
+        let bad = || Failure::usage(format!("--url {url}: takes http://HOST:PORT, https://HOST:PORT or unix:PATH"));
         let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
         let authority = rest.trim_end_matches('/').to_owned();
         let (host, port) = authority.rsplit_once(':').ok_or_else(bad)?;

@@ -1,0 +1,3 @@
+pub(crate) fn run(_json: bool) -> Result<(), crate::exit::Failure> {
+    Ok(())
+}
