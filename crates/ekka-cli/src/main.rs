@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! The binary `ekka`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ekka_cli::run()
+}

@@ -1,0 +1,174 @@
+//! `discover`: asks each strategy once and looks at each candidate as an observer, which changes nothing there.
+
+use std::sync::Arc;
+
+use ekka::config::Config;
+use ekka::core::autocluster::Candidate;
+use ekka::core::id::{Guid, NodeId};
+use ekka::core::limits::CANDIDATES_MAX;
+use ekka::core::view::{Role, Status};
+use ekka::core::wire::{Hello, Purpose, VersionRange};
+use ekka::env::Env;
+use ekka::transport::{CookieSet, Credentials, Kdf, observe_once};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::args::ConfigArgs;
+use crate::exit::{Code, Failure};
+use crate::{out, settings};
+
+/// What came of one candidate.
+struct Seen {
+    strategy: &'static str,
+    name: String,
+    address: String,
+    /// `usable`, `self`, `other_cluster`, `other_name`, `credentials`, `refused` or `unreachable`.
+    result: &'static str,
+    text: String,
+}
+
+pub(super) async fn run(args: &ConfigArgs, json: bool) -> Result<(), Failure> {
+    let loaded = settings::load(args)?;
+    // The node's own directory stays as it is: this one goes at the end.
+    let scratch = Scratch::make()?;
+    let observer = Arc::new(Observer::new(&loaded.config, &scratch)?);
+    let strategies =
+        ekka::discovery::strategies(&loaded.config).map_err(|text| Failure::new(Code::Usage, "not_there_yet", text))?;
+    let mut seen = Vec::new();
+    let mut failed = Vec::new();
+    for strategy in strategies {
+        match strategy.discover().await {
+            Ok(candidates) => seen.extend(look(&observer, strategy.name(), candidates).await),
+            Err(error) => failed.push((strategy.name(), error)),
+        }
+    }
+    say(&seen, &failed, json)?;
+    // An answer in which nobody is found is an answer; a strategy that fails is none.
+    if failed.is_empty() { Ok(()) } else { Err(Failure::silent(Code::Failed)) }
+}
+
+async fn look(observer: &Arc<Observer>, strategy: &'static str, candidates: Vec<Candidate>) -> Vec<Seen> {
+    let mut looks = JoinSet::new();
+    for (place, candidate) in candidates.into_iter().take(CANDIDATES_MAX).enumerate() {
+        let observer = observer.clone();
+        looks.spawn(async move { (place, observer.look(strategy, candidate).await) });
+    }
+    let mut seen = looks.join_all().await;
+    seen.sort_by_key(|(place, _)| *place);
+    seen.into_iter().map(|(_, seen)| seen).collect()
+}
+
+/// This program, as a stranger that only looks.
+struct Observer {
+    env: Env,
+    credentials: Credentials,
+    hello: Hello,
+}
+
+impl Observer {
+    fn new(config: &Config, scratch: &Scratch) -> Result<Self, Failure> {
+        let env = Env::real(&scratch.0)?;
+        let wrong = |error: &dyn std::fmt::Display| Failure::new(Code::Usage, "configuration", error);
+        let cookies = CookieSet::read(&config.node.cookie).map_err(|error| wrong(&error))?;
+        let credentials = Credentials::derive(&config.cluster.tls, &cookies, &config.cluster.name, Kdf::default())
+            .map_err(|error| wrong(&error))?;
+        let now = env.clock.now();
+        let hello = Hello {
+            versions: VersionRange::OURS,
+            features: 0,
+            software: env!("CARGO_PKG_VERSION").to_owned(),
+            purpose: Purpose::Observer,
+            name: config.node.name.clone(),
+            node_id: NodeId::from_random(env.entropy.bits()),
+            guid: Guid::next(now.wall, env.entropy.bits(), None),
+            previous_guid: None,
+            start_counter: 0,
+            cluster_name: config.cluster.name.clone(),
+            cluster_id: None,
+            wall: now.wall,
+            role: Role::default(),
+            status: Status::Joining,
+            listen_port: config.node.port,
+        };
+        Ok(Self { env, credentials, hello })
+    }
+
+    async fn look(&self, strategy: &'static str, candidate: Candidate) -> Seen {
+        let (result, text) = if candidate.name == self.hello.name {
+            ("self", "this node itself (good)".to_owned())
+        } else {
+            self.dial(&candidate).await
+        };
+        Seen { strategy, name: candidate.name.to_string(), address: candidate.endpoint.to_string(), result, text }
+    }
+
+    async fn dial(&self, candidate: &Candidate) -> (&'static str, String) {
+        use ekka::core::control::DialError;
+        let hello = Hello { wall: self.env.clock.now().wall, ..self.hello.clone() };
+        match observe_once(&self.env, &self.credentials, hello, &candidate.endpoint).await {
+            Ok((there, took)) => {
+                let cluster = match there.cluster_id {
+                    Some(id) => format!("in cluster {id}"),
+                    None => "in no cluster yet".into(),
+                };
+                let words = format!("{}, {cluster}, answered in {} ms", there.status.as_str(), took.as_millis());
+                if there.cluster_name != self.hello.cluster_name {
+                    ("other_cluster", format!("is of the cluster named \"{}\"", there.cluster_name))
+                } else if there.name == candidate.name {
+                    ("usable", words)
+                } else {
+                    ("other_name", format!("answers as {}: {words}", there.name))
+                }
+            }
+            Err(error) => {
+                let result = match &error {
+                    DialError::Credentials(_) => "credentials",
+                    DialError::Rejected(_) => "refused",
+                    _ => "unreachable",
+                };
+                (result, error.to_string())
+            }
+        }
+    }
+}
+
+fn say(seen: &[Seen], failed: &[(&str, String)], json: bool) -> Result<(), Failure> {
+    if json {
+        let candidates: Vec<_> = seen
+            .iter()
+            .map(|s| {
+                json!({"strategy": s.strategy, "name": s.name, "address": s.address, "result": s.result, "text": s.text})
+            })
+            .collect();
+        let failed: Vec<_> = failed.iter().map(|(name, error)| json!({"strategy": name, "error": error})).collect();
+        return out::print(&format!("{}\n", json!({"candidates": candidates, "failed": failed})));
+    }
+    let rows = seen
+        .iter()
+        .map(|s| vec![s.strategy.into(), s.name.clone(), s.address.clone(), s.result.into(), s.text.clone()]);
+    let mut text = out::table(&["STRATEGY", "NAME", "ADDRESS", "RESULT", "WHAT"], rows);
+    if seen.is_empty() && failed.is_empty() {
+        text = "no strategy named anybody: with `manual`, an operator types `ekka join NODE`\n".into();
+    }
+    for (name, error) in failed {
+        text += &format!("{name} failed: {error}\n");
+    }
+    out::print(&text)
+}
+
+/// A directory that goes when this is dropped.
+struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    fn make() -> Result<Self, Failure> {
+        let dir = std::env::temp_dir().join(format!("ekka-discover-{}", std::process::id()));
+        std::fs::create_dir(&dir).map_err(|error| Failure::failed(format!("{}: {error}", dir.display())))?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0); // it holds nothing
+    }
+}

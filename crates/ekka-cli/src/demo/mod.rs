@@ -1,0 +1,86 @@
+//! `demo`: three real nodes on loopback form a cluster, lose one to `kill -9`, and take it back.
+//!
+//! Every claim that is printed was read from the nodes themselves; what does not come true in time ends the demo with
+//! exit 1. The nodes are processes of this same program. They end with the demo: each is killed when its handle is
+//! dropped, and stops by itself when its standard input closes, should the demo itself be killed.
+
+mod node;
+mod story;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+
+use self::story::{Figures, Story};
+use crate::commands::block_on;
+use crate::exit::{Code, Failure};
+use crate::out;
+
+/// The demo ends by itself within this time, whatever happens.
+const WHOLE: Duration = Duration::from_secs(28);
+
+/// Runs the demo.
+pub(crate) fn run(json: bool) -> Result<(), Failure> {
+    let scratch = Scratch::make()?;
+    let figures = block_on(async {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let interrupted = || Err(Failure::new(Code::Failed, "interrupted", "interrupted: the nodes were ended"));
+        tokio::select! {
+            told = tokio::time::timeout(WHOLE, Story::new(&scratch.0, json).tell()) => told.unwrap_or_else(|_| {
+                let text = format!("the demo did not end within {} s", WHOLE.as_secs());
+                Err(Failure::new(Code::TimedOut, "timed_out", text))
+            }),
+            _ = tokio::signal::ctrl_c() => interrupted(),
+            _ = terminate.recv() => interrupted(),
+        }
+    })?;
+    if json { out::print(&format!("{}\n", as_json(&figures))) } else { out::print(&summary(&figures)) }
+}
+
+fn as_json(figures: &Figures) -> serde_json::Value {
+    json!({
+        "ok": true,
+        "nodes": figures.nodes,
+        "cluster_id": figures.cluster_id,
+        "form_s": seconds(figures.form),
+        "notice_kill_s": seconds(figures.notice),
+        "back_s": seconds(figures.back),
+        "total_s": seconds(figures.total),
+    })
+}
+
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+fn summary(figures: &Figures) -> String {
+    format!(
+        "\nAll of it happened: {} nodes formed one cluster in {:.2} s, the others noticed kill -9 after {:.2} s,\n\
+         and the killed node was back with its name and a new guid {:.2} s after its start.\n\
+         Next: `ekka keygen`, and docs/install.md for three machines.\n",
+        figures.nodes,
+        figures.form.as_secs_f64(),
+        figures.notice.as_secs_f64(),
+        figures.back.as_secs_f64()
+    )
+}
+
+/// The directory of the demo, removed at its end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make() -> Result<Self, Failure> {
+        use std::os::unix::fs::DirBuilderExt;
+        let dir = std::env::temp_dir().join(format!("ekka-demo-{}", std::process::id()));
+        let made = std::fs::DirBuilder::new().mode(0o700).create(&dir);
+        made.map_err(|error| Failure::failed(format!("{}: {error}", dir.display())))?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0); // in the directory for what may be thrown away
+    }
+}

@@ -1,0 +1,95 @@
+//! One node of the demo: a process of this same program.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use ekka::admin::dto::{MemberAnswer, StatusAnswer};
+use tokio::process::{Child, Command};
+
+use crate::client::{Client, Target};
+use crate::exit::Failure;
+
+/// A node with its own directory, which outlives its processes.
+pub(super) struct DemoNode {
+    /// `ekka1@127.0.0.1:PORT`
+    pub(super) name: String,
+    dir: PathBuf,
+    seeds: String,
+    process: Option<Child>,
+    client: Client,
+}
+
+impl DemoNode {
+    pub(super) fn new(scratch: &Path, name: &str, seeds: &str) -> Self {
+        let short = name.split('@').next().unwrap_or(name);
+        let dir = scratch.join(short);
+        let client = Client::new(Target::Unix(dir.join("ekka.sock")));
+        Self { name: name.into(), dir, seeds: seeds.into(), process: None, client }
+    }
+
+    /// Starts its process, under a clean environment: the user's own configuration is no part of the demo.
+    pub(super) fn start(&mut self, scratch: &Path) -> Result<u32, Failure> {
+        let program = std::env::current_exe()?;
+        let log = std::fs::File::options().create(true).append(true).open(scratch.join("nodes.log"))?;
+        let mut command = Command::new(program);
+        command
+            .args(["agent", "--with-parent", "--name", &self.name])
+            .args(["--set", &format!("node.data_dir={}", self.dir.display())])
+            .args(["--set", &format!("node.cookie_file={}", scratch.join("cookie").display())])
+            .args(["--set", "cluster.name=demo", "--set", "cluster.discovery=static"])
+            .args(["--set", &format!("cluster.static.seeds={}", self.seeds)])
+            .env_clear()
+            .env("XDG_RUNTIME_DIR", scratch)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log)
+            // A Ctrl-C is the demo's own: it ends its nodes itself.
+            .process_group(0)
+            .kill_on_drop(true);
+        let child = command.spawn()?;
+        let pid = child.id().unwrap_or_default();
+        self.process = Some(child);
+        Ok(pid)
+    }
+
+    /// `kill -9`, and waits until the process is no more.
+    pub(super) async fn kill(&mut self) -> Result<(), Failure> {
+        if let Some(mut process) = self.process.take() {
+            process.kill().await?;
+        }
+        Ok(())
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(super) async fn stop(&mut self) -> Result<bool, Failure> {
+        let Some(mut process) = self.process.take() else { return Ok(true) };
+        let asked = self.client.post("/v1/stop", &serde_json::json!({"by": "demo"})).await;
+        asked?.success()?;
+        Ok(process.wait().await?.success())
+    }
+
+    /// Whether its process has ended although nobody asked it to.
+    pub(super) fn has_ended(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| !matches!(process.try_wait(), Ok(None)))
+    }
+
+    pub(super) async fn status(&self) -> Option<StatusAnswer> {
+        self.client.get("/v1/status").await.ok()?.success().ok()?.read().ok()
+    }
+
+    pub(super) async fn members(&self) -> Option<Vec<MemberAnswer>> {
+        self.client.get("/v1/members").await.ok()?.success().ok()?.read().ok()
+    }
+}
+
+/// Names on ports of 127.0.0.1 that are free now.
+pub(super) fn names(count: usize) -> Result<Vec<String>, Failure> {
+    // All are held until all are known, so that they differ.
+    let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    let named = held
+        .iter()
+        .enumerate()
+        .map(|(n, socket)| Ok(format!("ekka{}@127.0.0.1:{}", n + 1, socket.local_addr()?.port())));
+    named.collect()
+}

@@ -1,0 +1,73 @@
+//! What the admin interface needs of a node: the part of [`Node`] that it calls.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ekka_core::control::{Command, CommandError, Reply};
+use ekka_core::time::Now;
+use ekka_core::view::View;
+use tokio::sync::broadcast;
+
+use crate::env::BoxFuture;
+use crate::node::{Counters, Node, StampedEvent};
+
+/// A node, as the admin interface sees it. Every [`Node`] is one; a test gives views of its own.
+pub trait NodeApi: Send + Sync + 'static {
+    /// What the node believes now.
+    fn view(&self) -> Arc<View>;
+
+    /// Events from now on.
+    fn events(&self) -> broadcast::Receiver<Arc<StampedEvent>>;
+
+    /// The latest events, oldest first.
+    fn recent_events(&self, last: usize) -> Vec<Arc<StampedEvent>>;
+
+    /// Both clocks of the node.
+    fn now(&self) -> Now;
+
+    /// Gives a command and waits for its end. Dropping the future does not undo it.
+    fn command(&self, command: Command) -> BoxFuture<'_, Result<Reply, CommandError>>;
+
+    /// How long ago the control thread made its last step.
+    fn last_step(&self) -> Duration;
+
+    /// Figures that the shell counts.
+    fn counters(&self) -> Counters;
+
+    /// Fingerprints of the cookies, first the one that signs.
+    fn cookie_ids(&self) -> Vec<String>;
+}
+
+impl NodeApi for Node {
+    fn view(&self) -> Arc<View> {
+        Node::view(self)
+    }
+
+    fn events(&self) -> broadcast::Receiver<Arc<StampedEvent>> {
+        Node::events(self)
+    }
+
+    fn recent_events(&self, last: usize) -> Vec<Arc<StampedEvent>> {
+        Node::recent_events(self, last)
+    }
+
+    fn now(&self) -> Now {
+        Node::now(self)
+    }
+
+    fn command(&self, command: Command) -> BoxFuture<'_, Result<Reply, CommandError>> {
+        Box::pin(Node::command(self, command))
+    }
+
+    fn last_step(&self) -> Duration {
+        Node::last_step(self)
+    }
+
+    fn counters(&self) -> Counters {
+        Node::counters(self)
+    }
+
+    fn cookie_ids(&self) -> Vec<String> {
+        Node::cookie_ids(self)
+    }
+}

@@ -1,0 +1,33 @@
+//! The JSON of the contract: field names never change, more may come. Times are RFC 3339 in UTC.
+//!
+//! Servers make these from a view, clients in Rust read them back.
+
+mod command;
+mod error;
+mod event;
+mod health;
+mod link;
+mod member;
+mod status;
+
+pub use command::{
+    CommandAnswer, DecisionAnswer, ForceLeaveRequest, JoinRequest, PlanRequest, ReloadAnswer, StopRequest,
+};
+pub use error::{ErrorAnswer, ErrorBody};
+pub use event::{event_id, event_line, lagged_line, parse_event_id};
+pub use health::{LiveAnswer, ReadyAnswer, ReasonAnswer, SafeAnswer};
+pub use link::LinkAnswer;
+pub(super) use member::role_word;
+pub use member::{MemberAnswer, SyncAnswer};
+pub use status::{
+    AlarmAnswer, ConflictAnswer, CookieAnswer, QuorumAnswer, ReadyForAnswer, SplitAnswer, StatusAnswer,
+    UnreachableAnswer, VersionAnswer,
+};
+
+use ekka_core::id::NodeId;
+use ekka_core::view::View;
+
+/// The name of a member, or its id where it is none any more.
+fn name_of(view: &View, node_id: NodeId) -> String {
+    view.member(node_id).map_or_else(|| node_id.to_string(), |member| member.name.to_string())
+}

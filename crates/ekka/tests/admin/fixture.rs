@@ -1,0 +1,222 @@
+//! A node whose view is given: three members, one of them silent.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ekka::admin::NodeApi;
+use ekka::core::control::{Command, CommandError, Reply};
+use ekka::core::decision::{Decision, DecisionId};
+use ekka::core::event::{Event, EventKind};
+use ekka::core::id::{ClusterId, Guid, Incarnation, NodeId, NodeName};
+use ekka::core::time::{Instant, Now, Wall};
+use ekka::core::view::{Link, LinkState, Member, Quorum, Reason, Role, Split, SplitState, Status, Unreachable, View};
+use ekka::env::BoxFuture;
+use ekka::node::{Counters, StampedEvent};
+use tokio::sync::broadcast;
+
+/// 2026-11-23T02:13:07.120Z
+pub const THEN: Wall = Wall::from_millis(1_795_399_987_120);
+
+/// The name of the n-th node.
+pub fn name(n: u128) -> NodeName {
+    format!("ekka@10.0.0.{n}").parse().expect("a name")
+}
+
+/// The n-th node.
+pub fn who(n: u128) -> Incarnation {
+    Incarnation { node_id: NodeId::from_u128(0xa000 + n), guid: Guid::from_u128(0xb000 + n) }
+}
+
+/// A member as seen by the first.
+pub fn member(n: u128, status: Status) -> Member {
+    Member {
+        name: name(n),
+        id: who(n),
+        status,
+        role: Role::Core,
+        voter: true,
+        endpoint: name(n).endpoint(4370).expect("a port"),
+        version: "0.1.0".into(),
+        since: THEN,
+        last_heard: Some(Instant::from_nanos(1)),
+        last_heard_wall: (n != 1).then_some(THEN),
+        tags: BTreeMap::from([("zone".to_owned(), "a".to_owned())]),
+        seniority: u64::try_from(n).expect("small"),
+    }
+}
+
+/// The first of three nodes sees the third silent.
+pub fn view() -> View {
+    let link = |from: u128, to: u128, state| Link {
+        from: who(from).node_id,
+        to: who(to).node_id,
+        state,
+        rtt_us: (state == LinkState::Up).then_some(420),
+        last_ok: Some(THEN),
+        via: None,
+    };
+    View {
+        number: 7,
+        me: who(1),
+        name: name(1),
+        status: Status::Up,
+        cluster_name: "ekka".into(),
+        cluster_id: Some(ClusterId::from_u128(0xc1)),
+        cluster_version: "0.1.0".into(),
+        ready_quorum: true,
+        ready_available: true,
+        reasons: Vec::new(),
+        leader: Some(who(1).node_id),
+        coordinator: Some(who(1).node_id),
+        quorum: Quorum::new(3, 2),
+        split: Split {
+            state: SplitState::Suspected,
+            since: Some(THEN),
+            majority: true,
+            unreachable: vec![Unreachable {
+                node_id: who(3).node_id,
+                since: THEN,
+                evidence: "silent".into(),
+                seen_by: vec![],
+            }],
+        },
+        conflicts: Vec::new(),
+        alarms: vec![Reason { code: "clock".into(), text: "your clock is ahead".into(), since: THEN }],
+        advice: vec!["check the machine of 10.0.0.3".into()],
+        members: vec![member(1, Status::Up), member(2, Status::Up), member(3, Status::Down)],
+        links: vec![link(1, 2, LinkState::Up), link(2, 1, LinkState::Up), link(1, 3, LinkState::Down)],
+        clock_offset_ms: Some(-3),
+        peer_clock_offset_ms: BTreeMap::from([(who(2).node_id, 4)]),
+        started: THEN,
+    }
+}
+
+/// The same node cut off from both others.
+pub fn minority() -> View {
+    let reason = Reason { code: "minority".into(), text: "1 of 3 voters in reach".into(), since: THEN };
+    let mut view = view();
+    view.ready_quorum = false;
+    view.reasons = vec![reason];
+    view.quorum = Quorum::new(3, 1);
+    view.split.state = SplitState::Minority;
+    view.split.majority = false;
+    view
+}
+
+/// A node that is given all its answers.
+#[derive(Clone)]
+pub struct GivenNode {
+    view: Arc<Mutex<View>>,
+    events: broadcast::Sender<Arc<StampedEvent>>,
+    past: Arc<Mutex<Vec<Arc<StampedEvent>>>>,
+    /// Commands that were given to it.
+    pub commands: Arc<Mutex<Vec<Command>>>,
+    last_step: Duration,
+}
+
+impl GivenNode {
+    pub fn new(view: View) -> Self {
+        let past = vec![
+            stamped(1, EventKind::MemberUp { name: name(3), node_id: who(3).node_id }, None),
+            stamped(
+                2,
+                EventKind::MemberDown { name: name(3), node_id: who(3).node_id, evidence: "silent".into() },
+                Some(DecisionId(0x1f)),
+            ),
+        ];
+        Self {
+            view: Arc::new(Mutex::new(view)),
+            events: broadcast::Sender::new(16),
+            past: Arc::new(Mutex::new(past)),
+            commands: Arc::default(),
+            last_step: Duration::from_millis(5),
+        }
+    }
+
+    /// A node whose thread made its last step so long ago.
+    pub fn stuck_for(mut self, last_step: Duration) -> Self {
+        self.last_step = last_step;
+        self
+    }
+
+    /// Lets something happen.
+    pub fn happen(&self, id: u64, kind: EventKind) {
+        let event = stamped(id, kind, None);
+        self.past.lock().expect("no panic elsewhere").push(event.clone());
+        let _ = self.events.send(event); // nobody may be reading
+    }
+
+    fn answer(&self, command: &Command) -> Result<Reply, CommandError> {
+        let decision = |id| Decision {
+            id,
+            time: THEN,
+            kind: "down".into(),
+            what: "ekka@10.0.0.3 is down".into(),
+            rule: "silence (section 9)".into(),
+            evidence: vec!["nothing heard for 2.4 s".into()],
+        };
+        match command {
+            Command::Why { id: DecisionId(0x1f) } => Ok(Reply::Decision(decision(DecisionId(0x1f)))),
+            Command::Why { id } => Err(CommandError::NotFound(format!("no record {id}"))),
+            Command::Decisions { .. } => Ok(Reply::Decisions(vec![decision(DecisionId(0x1f))])),
+            Command::SafeToStop => {
+                Ok(Reply::Answer { yes: false, reasons: vec!["the rest would have no majority".into()] })
+            }
+            Command::Leave { plan: true } => Ok(Reply::Plan { plan: vec!["leave cluster ekka".into()], refused: None }),
+            Command::ForceLeave { node, .. } if node == "abcdef" => Err(CommandError::Ambiguous {
+                text: node.clone(),
+                candidates: vec![name(2).to_string(), name(3).to_string()],
+            }),
+            Command::Form { .. } => Err(CommandError::Refused("this node is in a cluster".into())),
+            _ => Ok(Reply::Done { text: "done".into(), decision: DecisionId(0x20), cluster_id: None }),
+        }
+    }
+}
+
+fn stamped(id: u64, kind: EventKind, decision: Option<DecisionId>) -> Arc<StampedEvent> {
+    Arc::new(StampedEvent { time: THEN, id, node: name(1), event: Event { decision, kind } })
+}
+
+impl NodeApi for GivenNode {
+    fn view(&self) -> Arc<View> {
+        Arc::new(self.view.lock().expect("no panic elsewhere").clone())
+    }
+
+    fn events(&self) -> broadcast::Receiver<Arc<StampedEvent>> {
+        self.events.subscribe()
+    }
+
+    fn recent_events(&self, last: usize) -> Vec<Arc<StampedEvent>> {
+        let past = self.past.lock().expect("no panic elsewhere");
+        past[past.len().saturating_sub(last)..].to_vec()
+    }
+
+    fn now(&self) -> Now {
+        Now { mono: Instant::from_nanos(1), wall: Wall::from_millis(THEN.as_millis() + 2_500) }
+    }
+
+    fn command(&self, command: Command) -> BoxFuture<'_, Result<Reply, CommandError>> {
+        let answer = self.answer(&command);
+        self.commands.lock().expect("no panic elsewhere").push(command.clone());
+        Box::pin(async move {
+            // Going into a cluster takes its time.
+            if matches!(command, Command::Join { plan: false, .. }) {
+                std::future::pending::<()>().await;
+            }
+            answer
+        })
+    }
+
+    fn last_step(&self) -> Duration {
+        self.last_step
+    }
+
+    fn counters(&self) -> Counters {
+        Counters { leader_changes: 2, ..Counters::default() }
+    }
+
+    fn cookie_ids(&self) -> Vec<String> {
+        vec!["3f9a-02c1-77de".into(), "0000-0000-0000".into()]
+    }
+}
