@@ -14,7 +14,6 @@ mod state;
 mod time;
 mod words;
 
-
 pub use api::NodeApi;
 pub use routes::{health_router, openapi, router};
 pub use serve::{

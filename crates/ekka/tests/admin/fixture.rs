@@ -16,20 +16,20 @@ use ekka::node::{Counters, StampedEvent};
 use tokio::sync::broadcast;
 
 /// 2026-11-23T02:13:07.120Z
-pub const THEN: Wall = Wall::from_millis(1_795_399_987_120);
+pub(crate) const THEN: Wall = Wall::from_millis(1_795_399_987_120);
 
 /// The name of the n-th node.
-pub fn name(n: u128) -> NodeName {
+pub(crate) fn name(n: u128) -> NodeName {
     format!("ekka@10.0.0.{n}").parse().expect("a name")
 }
 
 /// The n-th node.
-pub fn who(n: u128) -> Incarnation {
+pub(crate) fn who(n: u128) -> Incarnation {
     Incarnation { node_id: NodeId::from_u128(0xa000 + n), guid: Guid::from_u128(0xb000 + n) }
 }
 
 /// A member as seen by the first.
-pub fn member(n: u128, status: Status) -> Member {
+pub(crate) fn member(n: u128, status: Status) -> Member {
     Member {
         name: name(n),
         id: who(n),
@@ -47,7 +47,7 @@ pub fn member(n: u128, status: Status) -> Member {
 }
 
 /// The first of three nodes sees the third silent.
-pub fn view() -> View {
+pub(crate) fn view() -> View {
     let link = |from: u128, to: u128, state| Link {
         from: who(from).node_id,
         to: who(to).node_id,
@@ -93,7 +93,7 @@ pub fn view() -> View {
 }
 
 /// The same node cut off from both others.
-pub fn minority() -> View {
+pub(crate) fn minority() -> View {
     let reason = Reason { code: "minority".into(), text: "1 of 3 voters in reach".into(), since: THEN };
     let mut view = view();
     view.ready_quorum = false;
@@ -106,7 +106,7 @@ pub fn minority() -> View {
 
 /// A node that is given all its answers.
 #[derive(Clone)]
-pub struct GivenNode {
+pub(crate) struct GivenNode {
     view: Arc<Mutex<View>>,
     events: broadcast::Sender<Arc<StampedEvent>>,
     past: Arc<Mutex<Vec<Arc<StampedEvent>>>>,
@@ -116,7 +116,7 @@ pub struct GivenNode {
 }
 
 impl GivenNode {
-    pub fn new(view: View) -> Self {
+    pub(crate) fn new(view: View) -> Self {
         let past = vec![
             stamped(1, EventKind::MemberUp { name: name(3), node_id: who(3).node_id }, None),
             stamped(
@@ -135,13 +135,13 @@ impl GivenNode {
     }
 
     /// A node whose thread made its last step so long ago.
-    pub fn stuck_for(mut self, last_step: Duration) -> Self {
+    pub(crate) fn stuck_for(mut self, last_step: Duration) -> Self {
         self.last_step = last_step;
         self
     }
 
     /// Lets something happen.
-    pub fn happen(&self, id: u64, kind: EventKind) {
+    pub(crate) fn happen(&self, id: u64, kind: EventKind) {
         let event = stamped(id, kind, None);
         self.past.lock().expect("no panic elsewhere").push(event.clone());
         let _ = self.events.send(event); // nobody may be reading

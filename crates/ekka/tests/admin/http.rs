@@ -6,20 +6,20 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// An answer.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub head: String,
     pub body: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 }
 
 /// Sends one request and reads the answer to the end of the connection.
-pub async fn ask<S>(mut stream: S, line: &str, headers: &str, body: &str) -> Answer
+pub(crate) async fn ask<S>(mut stream: S, line: &str, headers: &str, body: &str) -> Answer
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -36,7 +36,7 @@ where
 }
 
 /// Sends one request.
-pub async fn send<S: AsyncWrite + Unpin>(stream: &mut S, line: &str, headers: &str, body: &str) {
+pub(crate) async fn send<S: AsyncWrite + Unpin>(stream: &mut S, line: &str, headers: &str, body: &str) {
     let length = body.len();
     let request =
         format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}");

@@ -13,13 +13,13 @@ use ekka::node::{Node, StartError, StartOptions};
 use ekka::transport::Kdf;
 
 /// Longest wait for a condition: ten times the largest target of the design.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// A cookie for tests.
-pub const COOKIE: &str = "tests-only-0123456789-0123456789-abcdef";
+pub(crate) const COOKIE: &str = "tests-only-0123456789-0123456789-abcdef";
 
 /// Names `ekka1@127.0.0.1:port` on free ports.
-pub fn names(count: usize) -> Vec<String> {
+pub(crate) fn names(count: usize) -> Vec<String> {
     let listeners: Vec<TcpListener> =
         (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port")).collect();
     let port = |listener: &TcpListener| listener.local_addr().expect("a bound socket").port();
@@ -27,7 +27,7 @@ pub fn names(count: usize) -> Vec<String> {
 }
 
 /// A configuration with static seeds.
-pub fn config(name: &str, seeds: &[String], data_dir: &Path) -> Config {
+pub(crate) fn config(name: &str, seeds: &[String], data_dir: &Path) -> Config {
     let builder = ConfigBuilder::new()
         .set("node.name", name)
         .set("node.cookie", COOKIE)
@@ -41,14 +41,14 @@ pub fn config(name: &str, seeds: &[String], data_dir: &Path) -> Config {
 }
 
 /// Starts a node with a cheap key derivation.
-pub async fn start(config: Config) -> Result<Node, StartError> {
+pub(crate) async fn start(config: Config) -> Result<Node, StartError> {
     let env = Env::real(&config.node.data_dir).expect("a data directory");
     let options = StartOptions { kdf: Kdf::cheap(), ..StartOptions::default() };
     ekka::node::start(config, env, options).await
 }
 
 /// Waits until the view of a node satisfies a condition; how long it took.
-pub async fn until(node: &Node, what: &str, condition: impl Fn(&View) -> bool) -> Duration {
+pub(crate) async fn until(node: &Node, what: &str, condition: impl Fn(&View) -> bool) -> Duration {
     let begin = Instant::now();
     let mut views = node.view_changes();
     let done = views.wait_for(|view| condition(view));
@@ -66,6 +66,6 @@ pub async fn until(node: &Node, what: &str, condition: impl Fn(&View) -> bool) -
 }
 
 /// The loopback address with this port.
-pub fn loopback(port: u16) -> SocketAddr {
+pub(crate) fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
