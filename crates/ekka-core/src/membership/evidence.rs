@@ -40,7 +40,8 @@ pub(super) struct Cell {
 
 /// What tells one start of a node from another in a row.
 pub(super) fn start(id: Incarnation) -> u32 {
-    (id.guid.as_u128() & u128::from(u32::MAX)) as u32
+    let [.., a, b, c, d] = id.guid.as_u128().to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
 }
 
 fn at(ago_ms: Option<u32>, now: Instant) -> Option<Instant> {
