@@ -214,6 +214,18 @@ impl Membership {
         self.judge_refusal(node_id, now, out);
     }
 
+    /// A dial just after a reset failed otherwise than by a refusal: the listening socket of a process that ends goes
+    /// a moment after its connections, so the next dial is not left to wait its usual time.
+    pub(super) fn unreachable_after_reset(&mut self, node_id: NodeId, now: Now) {
+        if let Some(contact) = self.contacts.get_mut(&node_id)
+            && contact.alive
+            && !contact.connected
+            && contact.reset.is_some_and(|reset| now.mono.since(reset) < RECONTACT_INTERVAL)
+        {
+            contact.next_dial = now.mono;
+        }
+    }
+
     fn judge_refusal(&mut self, node_id: NodeId, now: Now, out: &mut Vec<Output>) {
         let Some(contact) = self.contacts.get(&node_id) else { return };
         let (id, Some(reset)) = (contact.id, contact.reset) else { return };
