@@ -506,6 +506,7 @@ impl World {
     fn stopped(&mut self, machine: usize, reason: &StopReason) {
         self.note(&format!("stopped {machine}: {reason:?}"));
         self.machines[machine].process = None;
+        self.machines[machine].ended = Some(reason.clone());
         self.end_connections(machine);
         if matches!(reason, StopReason::Restored(_)) {
             self.machines[machine].forget_identity();
