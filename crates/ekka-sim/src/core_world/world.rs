@@ -16,7 +16,7 @@ use ekka_core::time::Instant;
 use ekka_core::wire::{Lane, Purpose};
 
 use super::net::{Connection, Delivery, End, Net};
-use super::node::{Machine, NodeSpec};
+use super::node::{Disc, Machine, NodeSpec};
 use crate::failure::Failure;
 use crate::invariant::Watch;
 use crate::trace::Trace;
@@ -141,6 +141,17 @@ impl World {
     #[must_use]
     pub fn failed(&self, what: impl Into<String>) -> Failure {
         Failure { what: what.into(), trace: self.trace.lines() }
+    }
+
+    /// Adds a machine with a copy of another one's directory; its number.
+    pub fn add(&mut self, spec: NodeSpec, disc: Disc) -> usize {
+        let mut machine = Machine::new(spec, self.rng.child("copy"));
+        machine.disc = disc;
+        machine.copy = true;
+        self.watch.seeds(self.machines.len(), machine.spec.seeds.len());
+        self.machines.push(machine);
+        self.events.push(Vec::new());
+        self.machines.len() - 1
     }
 
     /// Starts the process of a machine, if none runs.
@@ -306,7 +317,7 @@ impl World {
             Some(process) => {
                 let view = process.control.view();
                 let members: Vec<String> =
-                    view.members.iter().map(|m| format!("{}={}", m.name.name(), m.status.as_str())).collect();
+                    view.members.iter().map(|m| format!("{}={}", m.name.host(), m.status.as_str())).collect();
                 let reasons: Vec<&str> = view.reasons.iter().map(|r| r.text.as_str()).collect();
                 format!(
                     "{i}: {} {:?} [{}] {}",
@@ -495,6 +506,7 @@ impl World {
     fn stopped(&mut self, machine: usize, reason: &StopReason) {
         self.note(&format!("stopped {machine}: {reason:?}"));
         self.machines[machine].process = None;
+        self.machines[machine].ended = Some(reason.clone());
         self.end_connections(machine);
         if matches!(reason, StopReason::Restored(_)) {
             self.machines[machine].forget_identity();
