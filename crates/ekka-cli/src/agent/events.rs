@@ -61,6 +61,7 @@ impl Repeats {
     }
 
     /// Whether to write the line now: `Some` with the count that it stands for, where that is not one.
+    #[expect(clippy::option_option, reason = "not now; now; now and for so many")]
     fn count(&mut self, line: &Value, now: Instant) -> Option<Option<u64>> {
         let own = line.get("count").and_then(Value::as_u64);
         let text = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or_default();

@@ -65,8 +65,7 @@ async fn life(
 ) -> Result<End, Failure> {
     let env = Env::real(&config.node.data_dir)
         .map_err(|error| Failure::failed(format!("node.data_dir = {}: {error}", config.node.data_dir.display())))?;
-    let mut options = StartOptions::default();
-    options.restored = restored;
+    let options = StartOptions { restored, ..StartOptions::default() };
     let node = ekka::node::start(config.clone(), env, options).await.map_err(|error| not_started(&error))?;
     log::identify(&node.view());
     introduce(&node, config, &notices);

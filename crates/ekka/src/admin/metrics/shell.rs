@@ -30,7 +30,8 @@ pub(super) fn transport(sheet: &mut Sheet, counters: &Counters, view: &View) {
     let rows = refused.into_iter().map(|(reason, n)| (vec![("reason", reason.to_owned())], n));
     sheet.counter("ekka_handshake_refused", "Connections refused before they were verified, or by their Hello", rows);
 
-    let rows = counters.link_reconnects.iter().map(|((peer, reason), n)| (two(peer, "reason", reason), *n));
+    let rows = with_zeros(&counters.link_reconnects, view, ["reset", "silent"]);
+    let rows = rows.into_iter().map(|((peer, reason), n)| (two(&peer, "reason", reason), n));
     sheet.counter("ekka_link_reconnects", "Connections to a peer that were made anew", rows);
     let rows = with_zeros(&counters.net_bytes, view, DIRECTIONS);
     let rows = rows.into_iter().map(|((peer, direction), n)| (two(&peer, "direction", direction), n));
