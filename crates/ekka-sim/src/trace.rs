@@ -65,7 +65,9 @@ mod tests {
     fn the_hash_sees_text_order_and_time() {
         let run = |lines: &[(u64, &str)]| {
             let mut trace = Trace::new();
-            lines.iter().for_each(|(at, text)| trace.note(Duration::from_millis(*at), text));
+            for (at, text) in lines {
+                trace.note(Duration::from_millis(*at), text);
+            }
             trace.hash()
         };
         assert_eq!(run(&[(1, "a"), (2, "b")]), run(&[(1, "a"), (2, "b")]));

@@ -231,10 +231,10 @@ impl Autocluster {
         let expect = self.expect(self.started.unwrap_or(now.mono), now.mono);
         match core::mem::take(&mut self.proposer.phase) {
             Phase::Preparing { ballot, since, promises } => {
-                let asked = self.eligible().count() + 1;
+                let all = self.eligible().all(|known| promises.contains_key(&known.peer.id.node_id));
                 let enough = promises.len() >= expect;
                 let waited = now.mono.since(since);
-                if enough && (promises.len() >= asked || waited >= LATE_PROMISES) {
+                if enough && (all || waited >= LATE_PROMISES) {
                     self.ask_to_accept(ballot, &promises, now, out);
                 } else if waited < BALLOT_TIMEOUT {
                     self.proposer.phase = Phase::Preparing { ballot, since, promises };
@@ -263,11 +263,17 @@ impl Autocluster {
         now: Now,
         out: &mut Vec<Output>,
     ) {
+        let expect = self.expect(self.started.unwrap_or(now.mono), now.mono);
         let taken = promises.values().flatten().max_by_key(|(ballot, _)| *ballot).map(|(_, proposal)| proposal.clone());
         let proposal = taken.unwrap_or_else(|| {
             let guid = |id: &NodeId| self.peers.get(id).map_or(self.me().guid, |known| known.peer.id.guid);
             let mut voters: Vec<(Guid, NodeId)> = promises.keys().map(|id| (guid(id), *id)).collect();
             voters.sort_unstable();
+            // Who promised and is gone already would be a founder that the others wait for.
+            let here = |id: NodeId| id == self.me().node_id || self.peers.contains_key(&id);
+            if voters.iter().filter(|(_, id)| here(*id)).count() >= expect {
+                voters.retain(|(_, id)| here(*id));
+            }
             let cluster_id = ClusterId::mint(now.wall, self.rng.next_u128());
             Proposal { cluster_id, voters: voters.into_iter().map(|(_, id)| id).collect() }
         });

@@ -36,12 +36,11 @@ fn mutants(seeds: u64) -> bool {
     std::panic::set_hook(Box::new(|_| {}));
     let mut all = true;
     for mutant in Mutant::ALL {
-        match mutant.hunt(seeds) {
-            Some((seed, failure)) => println!("caught with seed {seed:#x}: {mutant}\n    {}", failure.what),
-            None => {
-                all = false;
-                println!("NOT CAUGHT within {seeds} seeds: {mutant}. The harness is blind to it");
-            }
+        if let Some((seed, failure)) = mutant.hunt(seeds) {
+            println!("caught with seed {seed:#x}: {mutant}\n    {}", failure.what);
+        } else {
+            all = false;
+            println!("NOT CAUGHT within {seeds} seeds: {mutant}. The harness is blind to it");
         }
     }
     all
