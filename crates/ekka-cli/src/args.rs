@@ -204,6 +204,9 @@ pub(crate) struct AgentArgs {
     /// The data directory was restored from a copy: take a new node id
     #[arg(long)]
     pub(crate) restored: bool,
+    /// File that says which peers are cut off; only for nodes on loopback
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub(crate) gate: Option<PathBuf>,
     /// Stop when standard input is closed; for demos and tests
     #[arg(long, hide = true)]
     pub(crate) with_parent: bool,

@@ -117,14 +117,12 @@ async fn run(state: AdminState, command: Command, wait: bool) -> Result<Response
     if wait {
         return answered(state.node.command(command).await?);
     }
-    match tokio::time::timeout(NO_WAIT, state.node.command(command)).await {
-        Ok(reply) => answered(reply?),
-        // Dropping the future does not undo the command.
-        Err(_) => {
-            let text = "it goes on: see `ekka status`".into();
-            Ok((StatusCode::ACCEPTED, Json(CommandAnswer::Accepted { accepted: true, text })).into_response())
-        }
+    if let Ok(reply) = tokio::time::timeout(NO_WAIT, state.node.command(command)).await {
+        return answered(reply?);
     }
+    // Dropping the future does not undo the command.
+    let text = "it goes on: see `ekka status`".into();
+    Ok((StatusCode::ACCEPTED, Json(CommandAnswer::Accepted { accepted: true, text })).into_response())
 }
 
 fn answered(reply: Reply) -> Result<Response, ApiError> {

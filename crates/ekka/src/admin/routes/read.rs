@@ -104,7 +104,7 @@ pub(super) async fn decisions(
 }
 
 /// The document itself.
-pub(super) async fn openapi(document: String) -> impl IntoResponse {
+pub(super) fn openapi(document: String) -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/json")], document)
 }
 
