@@ -167,8 +167,11 @@ impl Control {
     /// A connection ended by the other side or by the network.
     pub(super) fn closed(&mut self, conn: ConnId, cause: &CloseCause, now: Now, out: &mut Vec<Output>) {
         self.held.remove(&conn);
+        // Only a connection that this node had let in can be refused by the other side; for one that this node itself
+        // turned away the cause is its own refusal.
         if let CloseCause::Refused(refusal) = cause
-            && self.refused_by_peer(conn, refusal, now, out)
+            && self.conns.get(conn).is_some()
+            && self.told_to_stop(refusal, now, out)
         {
             return;
         }

@@ -203,17 +203,6 @@ impl Control {
         }
     }
 
-    /// A peer that this node had dialled or accepted refused it after all; whether this node ends by it.
-    pub(super) fn refused_by_peer(
-        &mut self,
-        _conn: ConnId,
-        refusal: &Refusal,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) -> bool {
-        self.told_to_stop(refusal, now, out)
-    }
-
     /// Ends this node where the refusal says that it must not go on; whether it did.
     pub(super) fn told_to_stop(&mut self, refusal: &Refusal, now: Now, out: &mut Vec<Output>) -> bool {
         match refusal.reason {

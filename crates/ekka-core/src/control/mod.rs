@@ -279,7 +279,8 @@ impl Control {
             match output {
                 autocluster::Output::Discover => out.push(Output::Discover),
                 autocluster::Output::Dial { endpoint } => {
-                    let own = endpoint == self.setup.endpoint;
+                    let never = self.setup.faults.no_recontact && self.standing.was_up;
+                    let own = endpoint == self.setup.endpoint || never;
                     if !own && !self.conns.is_linked_at(&endpoint) && !self.stopped {
                         out.push(Output::Dial { endpoint });
                     }

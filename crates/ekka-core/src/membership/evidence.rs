@@ -40,7 +40,8 @@ pub(super) struct Cell {
 
 /// What tells one start of a node from another in a row.
 pub(super) fn start(id: Incarnation) -> u32 {
-    (id.guid.as_u128() & u128::from(u32::MAX)) as u32
+    let [.., a, b, c, d] = id.guid.as_u128().to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
 }
 
 fn at(ago_ms: Option<u32>, now: Instant) -> Option<Instant> {
@@ -211,6 +212,18 @@ impl Membership {
             contact.next_dial = now.mono + HEARTBEAT_INTERVAL;
         }
         self.judge_refusal(node_id, now, out);
+    }
+
+    /// A dial just after a reset failed otherwise than by a refusal: the listening socket of a process that ends goes
+    /// a moment after its connections, so the next dial is not left to wait its usual time.
+    pub(super) fn unreachable_after_reset(&mut self, node_id: NodeId, now: Now) {
+        if let Some(contact) = self.contacts.get_mut(&node_id)
+            && contact.alive
+            && !contact.connected
+            && contact.reset.is_some_and(|reset| now.mono.since(reset) < RECONTACT_INTERVAL)
+        {
+            contact.next_dial = now.mono;
+        }
     }
 
     fn judge_refusal(&mut self, node_id: NodeId, now: Now, out: &mut Vec<Output>) {

@@ -336,7 +336,7 @@ impl Machine for Membership {
             Input::Connected { id, name, endpoint } => self.connected(id, &name, &endpoint, now, out),
             Input::Disconnected { id, lost } => self.disconnected(id, lost, now, out),
             Input::Refused { node_id } => self.refused(node_id, now, out),
-            Input::Unreachable { .. } => {}
+            Input::Unreachable { node_id } => self.unreachable_after_reset(node_id, now),
             Input::Received { from, message } => self.received(from, message, now, out),
             Input::HeardFrom { id } => self.heard(id, now, out),
             Input::Enter(roster) => self.enter(roster, now, out),

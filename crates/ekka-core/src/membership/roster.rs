@@ -104,8 +104,8 @@ impl Roster {
         let Some(seat) = self.seats.get(&node_id) else { return 0 };
         let mut hash = 0xcbf2_9ce4_8422_2325u64;
         let mut eat = |value: u128| {
-            for half in [value as u64, (value >> 64) as u64] {
-                hash = (hash ^ half).wrapping_mul(0x0100_0000_01b3).rotate_left(29);
+            for half in value.to_le_bytes().as_chunks::<8>().0 {
+                hash = (hash ^ u64::from_le_bytes(*half)).wrapping_mul(0x0100_0000_01b3).rotate_left(29);
             }
         };
         let (number, by, cause) = seat.rank();

@@ -99,7 +99,11 @@ pub(crate) fn ms(millis: u64) -> Duration {
 }
 
 pub(crate) fn endpoint(i: usize) -> Endpoint {
-    format!("n{i}@h{i}").parse::<ekka_core::id::NodeName>().unwrap().endpoint(4370).unwrap()
+    format!("n{i}@h{i}")
+        .parse::<ekka_core::id::NodeName>()
+        .expect("valid in this world")
+        .endpoint(4370)
+        .expect("valid in this world")
 }
 
 impl World {
@@ -154,7 +158,7 @@ impl World {
         for (number, node) in (1..).zip(&self.nodes[..n]) {
             let seat = Seat { number, by: self.nodes[0].id.node_id, removed: None };
             roster.seats.insert(node.id.node_id, seat);
-            roster.records.insert(node.id.node_id, node.room.as_ref().unwrap().own().clone());
+            roster.records.insert(node.id.node_id, node.room.as_ref().expect("valid in this world").own().clone());
         }
         for i in 0..n {
             self.give(i, Input::Enter(roster.clone()));
@@ -175,7 +179,7 @@ impl World {
         let record = Record {
             id: node.id,
             version: 1,
-            name: format!("n{i}@h{i}").parse().unwrap(),
+            name: format!("n{i}@h{i}").parse().expect("valid in this world"),
             endpoint: node.endpoint.clone(),
             role: Role::Core,
             status: Status::Joining,
@@ -214,7 +218,7 @@ impl World {
 
     pub(crate) fn thaw(&mut self, i: usize) {
         let Some(since) = self.nodes[i].frozen.take() else { return };
-        let for_ms = u64::try_from(self.now.since(since).as_millis()).unwrap();
+        let for_ms = u64::try_from(self.now.since(since).as_millis()).expect("valid in this world");
         self.give(i, Input::Paused { for_ms });
         for input in std::mem::take(&mut self.nodes[i].inbox) {
             self.give(i, input);

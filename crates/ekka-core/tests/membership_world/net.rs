@@ -156,7 +156,7 @@ impl World {
         } else if attempt > 1 {
             failed(self, Input::Unreachable { node_id });
         } else if self.blocked(from, to) || self.blocked(to, from) || self.nodes[to].frozen.is_some() {
-            let next = if attempt == 0 { ms(1_000) } else { DIAL_TIMEOUT - ms(1_000) };
+            let next = if attempt == 0 { ms(1_000) } else { DIAL_TIMEOUT.saturating_sub(ms(1_000)) };
             self.later(self.now + next, Event::Dialled { from, to, attempt: attempt + 1 });
         } else if self.nodes[to].room.is_none() {
             failed(self, Input::Refused { node_id });

@@ -10,5 +10,5 @@ mod node;
 mod world;
 
 pub use faults::{Plan, Schedule, Step, apply, converged, name, repair};
-pub use node::{NodeSpec, Process};
+pub use node::{Disc, Machine, NodeSpec, Process};
 pub use world::{Report, World};

@@ -93,6 +93,10 @@ pub struct Machine {
     pub process: Option<Process>,
     /// Counts processes, so that what was meant for an old one does not reach a new one.
     pub life: u64,
+    /// Its directory was copied from another machine.
+    pub copy: bool,
+    /// Why its last process ended, where that was by its own decision.
+    pub ended: Option<StopReason>,
     /// Guids of all its starts.
     pub guids: Vec<Guid>,
     rng: Rng,
@@ -103,7 +107,17 @@ impl Machine {
     #[must_use]
     pub fn new(spec: NodeSpec, rng: Rng) -> Self {
         let endpoint = spec.name.endpoint(4370).expect("a port below 65536");
-        Self { spec, endpoint, disc: Disc::default(), process: None, life: 0, guids: Vec::new(), rng }
+        Self {
+            spec,
+            endpoint,
+            disc: Disc::default(),
+            process: None,
+            life: 0,
+            copy: false,
+            ended: None,
+            guids: Vec::new(),
+            rng,
+        }
     }
 
     /// Both clocks of the machine.

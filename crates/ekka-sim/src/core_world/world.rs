@@ -13,10 +13,10 @@ use ekka_core::limits::DIAL_TIMEOUT;
 use ekka_core::machine::Machine as _;
 use ekka_core::rng::Rng;
 use ekka_core::time::Instant;
-use ekka_core::wire::{Lane, Purpose};
+use ekka_core::wire::{Hello, Lane, Purpose, Refusal};
 
 use super::net::{Connection, Delivery, End, Net};
-use super::node::{Machine, NodeSpec};
+use super::node::{Disc, Machine, NodeSpec};
 use crate::failure::Failure;
 use crate::invariant::Watch;
 use crate::trace::Trace;
@@ -86,6 +86,12 @@ pub struct World {
     failure: Option<String>,
 }
 
+/// The connection of the world and the end of it that a process knows by this number.
+fn end_of(conn: ConnId) -> (usize, usize) {
+    let number = usize::try_from(conn.0).expect("the world numbers connections by usize");
+    (number / 2, number % 2)
+}
+
 impl World {
     /// A world in which no process runs yet.
     #[must_use]
@@ -141,6 +147,17 @@ impl World {
     #[must_use]
     pub fn failed(&self, what: impl Into<String>) -> Failure {
         Failure { what: what.into(), trace: self.trace.lines() }
+    }
+
+    /// Adds a machine with a copy of another one's directory; its number.
+    pub fn add(&mut self, spec: NodeSpec, disc: Disc) -> usize {
+        let mut machine = Machine::new(spec, self.rng.child("copy"));
+        machine.disc = disc;
+        machine.copy = true;
+        self.watch.seeds(self.machines.len(), machine.spec.seeds.len());
+        self.machines.push(machine);
+        self.events.push(Vec::new());
+        self.machines.len() - 1
     }
 
     /// Starts the process of a machine, if none runs.
@@ -306,7 +323,7 @@ impl World {
             Some(process) => {
                 let view = process.control.view();
                 let members: Vec<String> =
-                    view.members.iter().map(|m| format!("{}={}", m.name.name(), m.status.as_str())).collect();
+                    view.members.iter().map(|m| format!("{}={}", m.name.host(), m.status.as_str())).collect();
                 let reasons: Vec<&str> = view.reasons.iter().map(|r| r.text.as_str()).collect();
                 format!(
                     "{i}: {} {:?} [{}] {}",
@@ -388,26 +405,7 @@ impl World {
                 let addr = format!("machine-{}", connection.ends[0].machine);
                 self.input(machine, Input::Hello { conn: id, hello, addr, dialed: None });
             }
-            Delivery::Answered { conn, answer } => {
-                let id = ConnId((conn * 2) as u64);
-                let Some(connection) = self.net.connections.get_mut(&conn) else { return };
-                let endpoint = connection.endpoint.clone();
-                if self.dialing.remove(&(machine, endpoint.clone())).is_none() {
-                    return;
-                }
-                match answer {
-                    Ok(hello) => {
-                        connection.ends[0].local = Some(id);
-                        let addr = endpoint.to_string();
-                        self.input(machine, Input::Hello { conn: id, hello, addr, dialed: Some(endpoint) });
-                    }
-                    Err(refusal) => {
-                        self.close_end(conn, 0, CloseCause::Reset);
-                        let error = DialError::Rejected(refusal);
-                        self.input(machine, Input::DialFailed { endpoint, error });
-                    }
-                }
-            }
+            Delivery::Answered { conn, answer } => self.answered(machine, conn, answer),
             Delivery::Frame { conn, bytes } => {
                 if let Some(id) = self.local(conn, machine) {
                     self.input(machine, Input::Frame { conn: id, bytes });
@@ -449,6 +447,28 @@ impl World {
                     .map(|name| Candidate { name: name.clone(), endpoint: name.endpoint(4370).expect("a port") })
                     .collect();
                 self.input(machine, Input::Discovered { strategy: "static".into(), result: Ok(candidates) });
+            }
+        }
+    }
+
+    /// The dialled side answered.
+    fn answered(&mut self, machine: usize, conn: usize, answer: Result<Box<Hello>, Refusal>) {
+        let id = ConnId((conn * 2) as u64);
+        let Some(connection) = self.net.connections.get_mut(&conn) else { return };
+        let endpoint = connection.endpoint.clone();
+        if self.dialing.remove(&(machine, endpoint.clone())).is_none() {
+            return;
+        }
+        match answer {
+            Ok(hello) => {
+                connection.ends[0].local = Some(id);
+                let addr = endpoint.to_string();
+                self.input(machine, Input::Hello { conn: id, hello, addr, dialed: Some(endpoint) });
+            }
+            Err(refusal) => {
+                self.close_end(conn, 0, CloseCause::Reset);
+                let error = DialError::Rejected(refusal);
+                self.input(machine, Input::DialFailed { endpoint, error });
             }
         }
     }
@@ -495,6 +515,7 @@ impl World {
     fn stopped(&mut self, machine: usize, reason: &StopReason) {
         self.note(&format!("stopped {machine}: {reason:?}"));
         self.machines[machine].process = None;
+        self.machines[machine].ended = Some(reason.clone());
         self.end_connections(machine);
         if matches!(reason, StopReason::Restored(_)) {
             self.machines[machine].forget_identity();
@@ -507,13 +528,13 @@ impl World {
         match output {
             Output::Verdict { conn, verdict } => self.verdict(conn, verdict),
             Output::Send { conn, bytes } => {
-                let (id, side) = (conn.0 as usize / 2, conn.0 as usize % 2);
+                let (id, side) = end_of(conn);
                 self.net.frames += 1;
                 self.net.bytes += bytes.len() as u64;
                 self.carry(id, 1 - side, Delivery::Frame { conn: id, bytes }, Duration::ZERO);
             }
             Output::Close { conn, cause } => {
-                let (id, side) = (conn.0 as usize / 2, conn.0 as usize % 2);
+                let (id, side) = end_of(conn);
                 let seen = match cause {
                     CloseCause::Refused(refusal) => CloseCause::Refused(refusal),
                     _ => CloseCause::Reset,
@@ -552,8 +573,8 @@ impl World {
         }
     }
 
-    fn verdict(&mut self, conn: ConnId, verdict: Result<Box<ekka_core::wire::Hello>, ekka_core::wire::Refusal>) {
-        let (id, side) = (conn.0 as usize / 2, conn.0 as usize % 2);
+    fn verdict(&mut self, conn: ConnId, verdict: Result<Box<Hello>, Refusal>) {
+        let (id, side) = end_of(conn);
         if side == 1 {
             let refused = verdict.is_err();
             self.carry(id, 0, Delivery::Answered { conn: id, answer: verdict }, Duration::ZERO);

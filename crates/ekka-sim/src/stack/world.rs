@@ -249,12 +249,12 @@ impl World {
     pub fn run_to(&mut self, what: &str, limit: Duration, holds: impl Fn(&Self) -> bool) -> Result<Duration, String> {
         let begin = self.elapsed;
         while !holds(self) {
-            if self.elapsed - begin >= limit {
+            if self.elapsed.saturating_sub(begin) >= limit {
                 return Err(format!("{what}: not within {limit:?}; {}", self.words()));
             }
             self.run_for(Duration::from_millis(50))?;
         }
-        Ok(self.elapsed - begin)
+        Ok(self.elapsed.saturating_sub(begin))
     }
 
     /// Whether every node is up, in one cluster, and shows all others up.

@@ -53,7 +53,7 @@ impl Tree {
 
     /// Path and text of all Rust files.
     pub(crate) fn rust(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.all().filter(|(path, _)| path.ends_with(".rs"))
+        self.all().filter(|(path, _)| std::path::Path::new(path).extension().is_some_and(|end| end == "rs"))
     }
 
     /// One file.
@@ -179,7 +179,7 @@ pub(crate) fn words<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = us
 
 /// The line, from 1, on which a byte of a text stands.
 pub(crate) fn line_of(text: &str, at: usize) -> usize {
-    text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1
+    text[..at].matches('\n').count() + 1
 }
 
 /// The end of the block that opens at `open` (a `{`), just behind its closing brace.

@@ -110,9 +110,9 @@ impl Net for GatedNet {
     fn connect(&self, addr: SocketAddr) -> BoxFuture<'_, io::Result<BoxStream>> {
         Box::pin(async move {
             let gate = self.gate.clone();
-            std::future::poll_fn(|cx| match gate.passes(addr, |dead| dead.to_peer || dead.from_peer, cx) {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
+            std::future::poll_fn(|cx| {
+                let open = gate.passes(addr, |dead| dead.to_peer || dead.from_peer, cx);
+                if open { Poll::Ready(()) } else { Poll::Pending }
             })
             .await;
             let stream = self.inner.connect(addr).await?;

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ekka_core::autocluster::Candidate;
-use ekka_core::event::{Event, EventKind, Severity};
+use ekka_core::event::{Event, EventKind};
 use ekka_core::id::NodeName;
 use ekka_core::limits::EVENTS_KEPT;
 use ekka_core::time::{Instant, Now};
 use ekka_core::view::View;
 use tokio::sync::{broadcast, watch};
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::debug;
 
 use super::StampedEvent;
 use crate::env::Clock;
@@ -136,16 +136,9 @@ impl Shared {
     }
 }
 
-/// One event is one line of the log, with its id.
+/// For programs that embed a node; the agent writes each event as a line of its own, in words.
 fn log(stamped: &StampedEvent) {
-    let kind = &stamped.event.kind;
-    let event = kind.type_name();
-    let id = stamped.event.decision.map(|id| id.to_string());
-    let id = id.as_deref();
-    let node = tracing::field::display(&stamped.node);
-    match kind.severity() {
-        Severity::Info => info!(target: "ekka::event", event, id, node, details = ?kind, "{event}"),
-        Severity::Warning => warn!(target: "ekka::event", event, id, node, details = ?kind, "{event}"),
-        Severity::Critical => error!(target: "ekka::event", event, id, node, details = ?kind, "{event}"),
-    }
+    let decision = stamped.event.decision.map(|id| id.to_string());
+    let event = stamped.event.kind.type_name();
+    debug!(target: "ekka::event", event, id = decision, node = %stamped.node, details = ?stamped.event.kind, "event");
 }

@@ -108,26 +108,14 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
     };
     let mut formation = formation_settings(&config);
     formation.faults = options.formation_faults;
-    let setup = Setup {
-        identity: identity.clone(),
-        name: config.node.name.clone(),
-        endpoint: Endpoint { host: config.node.name.host().clone(), port: config.node.port },
-        role: config.node.role,
-        tags: config.node.tags.clone(),
-        cluster_name: config.cluster.name.clone(),
-        software: env!("CARGO_PKG_VERSION").to_owned(),
-        formation,
-        saved,
-        seed: u64::try_from(env.entropy.bits() >> 64).unwrap_or(0),
-        faults: options.faults,
-    };
+    let setup = setup(&config, &env, identity.clone(), saved, formation, options.faults);
     let control = Control::new(setup, env.clock.now());
     let shared = Arc::new(Shared::new(config.node.name.clone(), env.clock.clone(), control.view()));
     let (request_sender, requests) = mpsc::channel(REQUESTS_MAX);
     let own = mpsc::channel(INPUTS_MAX);
     let (ended_sender, ended) = watch::channel(None);
     let (ready_sender, ready) = oneshot::channel();
-    let inner = Arc::new_cyclic(|_| Inner {
+    let inner = Arc::new(Inner {
         shared: shared.clone(),
         requests: request_sender,
         own: own.0.clone(),
@@ -167,6 +155,30 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
     // Set once, here.
     let _ = inner.transport.set(transport);
     Ok(Node { inner })
+}
+
+/// What `Control` starts with.
+fn setup(
+    config: &Config,
+    env: &Env,
+    identity: control::Identity,
+    saved: control::Saved,
+    formation: autocluster::Settings,
+    faults: control::Faults,
+) -> Setup {
+    Setup {
+        identity,
+        name: config.node.name.clone(),
+        endpoint: Endpoint { host: config.node.name.host().clone(), port: config.node.port },
+        role: config.node.role,
+        tags: config.node.tags.clone(),
+        cluster_name: config.cluster.name.clone(),
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+        formation,
+        saved,
+        seed: u64::try_from(env.entropy.bits() >> 64).unwrap_or(0),
+        faults,
+    }
 }
 
 async fn open_directory(
