@@ -38,7 +38,7 @@ pub(crate) struct Global {
 pub(crate) struct Pick {
     /// The agent of this node: its name, or the part before the @
     #[arg(short = 'n', long = "node", global = true, value_name = "NAME")]
-    pub(crate) node: Option<String>,
+    pub(crate) agent: Option<String>,
     /// The agent with this data directory
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
@@ -56,7 +56,7 @@ pub(crate) struct Pick {
 impl Pick {
     /// Whether any of them was given.
     pub(crate) fn is_given(&self) -> bool {
-        self.node.is_some() || self.data_dir.is_some() || self.url.is_some() || self.token_file.is_some()
+        self.agent.is_some() || self.data_dir.is_some() || self.url.is_some() || self.token_file.is_some()
     }
 }
 
@@ -204,6 +204,9 @@ pub(crate) struct AgentArgs {
     /// The data directory was restored from a copy: take a new node id
     #[arg(long)]
     pub(crate) restored: bool,
+    /// File that says which peers are cut off; only for nodes on loopback
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub(crate) gate: Option<PathBuf>,
     /// Stop when standard input is closed; for demos and tests
     #[arg(long, hide = true)]
     pub(crate) with_parent: bool,
@@ -318,8 +321,17 @@ mod tests {
         for line in ["ekka --json -n ekka1 status", "ekka status --json -n ekka1", "ekka -n ekka1 status --json"] {
             let cli = parsed(line);
             assert!(cli.global.json && matches!(cli.command, Command::Status), "{line}");
-            assert_eq!(cli.global.pick.node.as_deref(), Some("ekka1"), "{line}");
+            assert_eq!(cli.global.pick.agent.as_deref(), Some("ekka1"), "{line}");
         }
+    }
+
+    #[test]
+    fn the_agent_that_is_meant_and_the_node_that_is_named_are_two() {
+        let cli = parsed("ekka -n ekka1 join ekka@10.0.0.2");
+        assert_eq!(cli.global.pick.agent.as_deref(), Some("ekka1"));
+        assert!(matches!(cli.command, Command::Join { node, .. } if node == "ekka@10.0.0.2"));
+        let cli = parsed("ekka force-leave ekka@10.0.0.3");
+        assert_eq!(cli.global.pick.agent, None);
     }
 
     #[test]

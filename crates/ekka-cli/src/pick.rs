@@ -22,18 +22,18 @@ struct Found {
 /// The agent that is meant.
 pub(crate) fn pick(pick: &Pick) -> Result<Client, Failure> {
     let target = match pick {
-        Pick { url: Some(_), node: Some(_), .. } | Pick { url: Some(_), data_dir: Some(_), .. } => {
+        Pick { url: Some(_), agent: Some(_), .. } | Pick { url: Some(_), data_dir: Some(_), .. } => {
             return Err(Failure::usage("--url says it all: leave out -n and --data-dir"));
         }
         Pick { url: Some(url), token_file, ca_file, .. } => {
             Target::parse(url, token_file.as_deref(), ca_file.as_deref())?
         }
         Pick { token_file: Some(_), .. } => return Err(Failure::usage("--token-file goes with --url")),
-        Pick { data_dir: Some(dir), node: None, .. } => Target::Unix(dir.join(SOCKET)),
-        Pick { data_dir: Some(_), node: Some(_), .. } => {
+        Pick { data_dir: Some(dir), agent: None, .. } => Target::Unix(dir.join(SOCKET)),
+        Pick { data_dir: Some(_), agent: Some(_), .. } => {
             return Err(Failure::usage("-n and --data-dir both pick an agent: give one of them"));
         }
-        Pick { node, .. } => Target::Unix(choose(alive(&runtime_dirs()), node.as_deref())?),
+        Pick { agent, .. } => Target::Unix(choose(alive(&runtime_dirs()), agent.as_deref())?),
     };
     Ok(Client::new(target))
 }

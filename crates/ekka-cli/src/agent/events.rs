@@ -43,10 +43,17 @@ pub(super) fn write(node: Node) -> JoinHandle<()> {
 #[derive(Default)]
 struct Repeats(BTreeMap<String, (Instant, u64)>);
 
+/// A line that is to be written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Stands {
+    /// For how many, where that is counted.
+    count: Option<u64>,
+}
+
 impl Repeats {
     fn write(&mut self, event: &StampedEvent) {
         let line = event_line(event);
-        let Some(count) = self.count(&line, Instant::now()) else { return };
+        let Some(Stands { count }) = self.stands(&line, Instant::now()) else { return };
         let text = |name: &str| line.get(name).and_then(Value::as_str);
         let kind = event.event.kind.type_name();
         let id = text("decision").map_or_else(|| event_id(event.id), str::to_owned);
@@ -60,13 +67,12 @@ impl Repeats {
         }
     }
 
-    /// Whether to write the line now: `Some` with the count that it stands for, where that is not one.
-    #[expect(clippy::option_option, reason = "not now; now; now and for so many")]
-    fn count(&mut self, line: &Value, now: Instant) -> Option<Option<u64>> {
+    /// Whether to write the line now, and for how many it stands.
+    fn stands(&mut self, line: &Value, now: Instant) -> Option<Stands> {
         let own = line.get("count").and_then(Value::as_u64);
         let text = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or_default();
         if !REPEATING.contains(&text("type")) {
-            return Some(own);
+            return Some(Stands { count: own });
         }
         let key = [text("type"), text("peer"), text("strategy"), text("error"), text("waits")].join("\n");
         if let Some((written, left_out)) = self.0.get_mut(&key) {
@@ -76,14 +82,14 @@ impl Repeats {
             }
             let count = *left_out + 1;
             (*written, *left_out) = (now, 0);
-            return Some(Some(count));
+            return Some(Stands { count: Some(count) });
         }
         if self.0.len() >= KEPT {
             let oldest = self.0.iter().min_by_key(|(_, (written, _))| *written).map(|(key, _)| key.clone());
             oldest.map(|key| self.0.remove(&key));
         }
         self.0.insert(key, (now, 0));
-        Some(own)
+        Some(Stands { count: own })
     }
 }
 
@@ -98,19 +104,19 @@ mod tests {
         let mut lines = Repeats::default();
         let begun = Instant::now();
         let line = json!({"type": "discovery.failing", "strategy": "dns", "error": "SERVFAIL"});
-        assert_eq!(lines.count(&line, begun), Some(None));
-        assert_eq!(lines.count(&line, begun + Duration::from_secs(5)), None);
-        assert_eq!(lines.count(&line, begun + Duration::from_secs(10)), None);
-        assert_eq!(lines.count(&line, begun + Duration::from_secs(61)), Some(Some(3)));
+        assert_eq!(lines.stands(&line, begun), Some(Stands { count: None }));
+        assert_eq!(lines.stands(&line, begun + Duration::from_secs(5)), None);
+        assert_eq!(lines.stands(&line, begun + Duration::from_secs(10)), None);
+        assert_eq!(lines.stands(&line, begun + Duration::from_secs(61)), Some(Stands { count: Some(3) }));
         let other = json!({"type": "discovery.failing", "strategy": "dns", "error": "timeout"});
-        assert_eq!(lines.count(&other, begun), Some(None));
+        assert_eq!(lines.stands(&other, begun), Some(Stands { count: None }));
     }
 
     #[test]
     fn changes_of_state_are_always_written() {
         let mut lines = Repeats::default();
         let line = json!({"type": "member.up", "name": "a@h"});
-        assert_eq!(lines.count(&line, Instant::now()), Some(None));
-        assert_eq!(lines.count(&line, Instant::now()), Some(None));
+        assert_eq!(lines.stands(&line, Instant::now()), Some(Stands { count: None }));
+        assert_eq!(lines.stands(&line, Instant::now()), Some(Stands { count: None }));
     }
 }

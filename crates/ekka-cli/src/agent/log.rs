@@ -23,7 +23,9 @@ static IDENTITY: OnceLock<(String, String)> = OnceLock::new();
 /// Begins to write.
 pub(super) fn begin(config: &Config) -> Result<(), Failure> {
     let level = &config.log.level;
-    let filter = EnvFilter::try_new(level).map_err(|error| Failure::usage(format!("log.level = {level}: {error}")))?;
+    // The library's own line for each event has no words and no id of an event: the agent writes a better one.
+    let filter = EnvFilter::try_new(format!("{level},ekka::event=off"))
+        .map_err(|error| Failure::usage(format!("log.level = {level}: {error}")))?;
     let terminal = std::io::stderr().is_terminal();
     let json = match config.log.format {
         Some(format) => format == LogFormat::Json,

@@ -3,6 +3,7 @@
 //! The node runs on its own thread; this runtime carries the interface, the log of events, and signals.
 
 mod events;
+mod gate;
 mod interface;
 mod log;
 mod signals;
@@ -45,7 +46,7 @@ async fn lives(args: AgentArgs, loaded: Loaded) -> Result<(), Failure> {
     let mut restored = args.restored;
     let mut notices = loaded.notices.iter().map(|notice| format!("{}: {}", notice.place, notice.text)).collect();
     loop {
-        match life(&args.config, &loaded.config, restored, std::mem::take(&mut notices), &mut signals).await? {
+        match life(&args, &loaded.config, restored, std::mem::take(&mut notices), &mut signals).await? {
             End::Asked => return Ok(()),
             End::Restored(text) => {
                 warn!(reason = text, "this data directory was restored from an old copy: starting again as a new node");
@@ -57,20 +58,23 @@ async fn lives(args: AgentArgs, loaded: Loaded) -> Result<(), Failure> {
 
 /// One start of the node, to its end.
 async fn life(
-    args: &ConfigArgs,
+    args: &AgentArgs,
     config: &Config,
     restored: bool,
     notices: Vec<String>,
     signals: &mut Signals,
 ) -> Result<End, Failure> {
-    let env = Env::real(&config.node.data_dir)
+    let mut env = Env::real(&config.node.data_dir)
         .map_err(|error| Failure::failed(format!("node.data_dir = {}: {error}", config.node.data_dir.display())))?;
+    let _gate = match &args.gate {
+        Some(file) => Some(gate::put(&mut env, file, config)?),
+        None => None,
+    };
     let options = StartOptions { restored, ..StartOptions::default() };
     let node = ekka::node::start(config.clone(), env, options).await.map_err(|error| not_started(&error))?;
     log::identify(&node.view());
     introduce(&node, config, &notices);
-    let writer = events::write(node.clone());
-    let interface = match Interface::serve(&node, config, args).await {
+    let interface = match Interface::serve(&node, config, &args.config).await {
         Ok(interface) => interface,
         Err(failure) => {
             // The node has its port and its directory: it goes with a goodbye like any other.
@@ -79,8 +83,10 @@ async fn life(
         }
     };
     info!(socket = %config.api.socket.display(), "ready: the admin socket serves; joining goes on");
+    // From the first event on, and after the two lines that scripts look for.
+    let writer = events::write(node.clone());
     systemd::ready(&node.view());
-    let reason = attend(&node, config, args, signals).await;
+    let reason = attend(&node, config, &args.config, signals).await;
     systemd::stopping();
     interface.end().await;
     last_events(writer, node).await;
@@ -185,11 +191,7 @@ async fn say_goodbye(node: &Node, by: &str) {
 async fn reload(node: &Node, args: &ConfigArgs) {
     systemd::reloading();
     match interface::reload(node.clone(), args.clone()).await {
-        Ok(reloaded) => info!(
-            changed = reloaded.changed.join(","),
-            needs_restart = reloaded.needs_restart.join(","),
-            "configuration read again"
-        ),
+        Ok(_) => {} // the event says it
         Err(text) => error!(err = text, "the configuration was not taken: what was in effect stays"),
     }
     systemd::ready(&node.view());

@@ -81,18 +81,18 @@ async fn watched(client: &Client, word: &str, body: &Value, wait: WaitArgs, json
     };
     tokio::select! {
         done = work => done,
-        () = progress(client, json) => unreachable!("progress is shown for ever"),
+        () = progress(client, json || wait.no_wait) => unreachable!("progress is shown for ever"),
         () = limit => goes_on(Code::TimedOut, "timed_out", &format!("`{word}` is not done yet")),
         _ = tokio::signal::ctrl_c() => goes_on(Code::Failed, "interrupted", "stopped waiting"),
     }
 }
 
 /// Says each new reason for waiting, on standard error.
-async fn progress(client: &Client, json: bool) {
+async fn progress(client: &Client, quiet: bool) {
     let mut last = String::new();
     loop {
         tokio::time::sleep(LOOK).await;
-        if json {
+        if quiet {
             continue;
         }
         let Ok(answer) = client.get("/v1/status").await else { continue };

@@ -62,7 +62,7 @@ fn cluster_text(kind: &EventKind) -> Option<String> {
         EventKind::ClusterFormed { id, nodes, expect } => {
             format!("cluster {id} formed of {} (needed {expect})", list(nodes))
         }
-        EventKind::ClusterWaiting { waits } => format!("waiting: {waits}"),
+        EventKind::ClusterWaiting { waits } => format!("waits: {}", waits.trim_start_matches("waits: ")),
         EventKind::ClusterConflict { other, met, why } => {
             format!("met {met} of another cluster of this name, {other}: {why}")
         }

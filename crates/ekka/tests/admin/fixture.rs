@@ -147,7 +147,7 @@ impl GivenNode {
         let _ = self.events.send(event); // nobody may be reading
     }
 
-    fn answer(&self, command: &Command) -> Result<Reply, CommandError> {
+    fn answer(command: &Command) -> Result<Reply, CommandError> {
         let decision = |id| Decision {
             id,
             time: THEN,
@@ -197,7 +197,7 @@ impl NodeApi for GivenNode {
     }
 
     fn command(&self, command: Command) -> BoxFuture<'_, Result<Reply, CommandError>> {
-        let answer = self.answer(&command);
+        let answer = Self::answer(&command);
         self.commands.lock().expect("no panic elsewhere").push(command.clone());
         Box::pin(async move {
             // Going into a cluster takes its time.

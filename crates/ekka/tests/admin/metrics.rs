@@ -34,6 +34,7 @@ async fn all_names_are_there_from_the_first_scrape() {
         "ekka_link_reconnects_total",
         "ekka_link_up",
         "ekka_link_rtt_seconds",
+        "ekka_lane_dropped_total",
         "ekka_lane_queue_bytes",
         "ekka_net_bytes_total",
         "ekka_handshake_refused_total",

@@ -11,6 +11,10 @@ use crate::node::Counters;
 
 const CAUSES: [&str; 3] = ["autoclean", "force", "leave"];
 const LANES: [&str; 2] = ["control", "bulk"];
+/// Why a connection ends, in the words of the transport that have a row before they happen.
+const ENDS: [&str; 2] = ["reset", "silent"];
+/// Why frames are dropped, likewise.
+const DROPPED: &str = "stuck";
 const DIRECTIONS: [&str; 2] = ["in", "out"];
 const ROUND_RESULTS: [&str; 3] = ["ok", "empty", "error"];
 const CANDIDATE_RESULTS: [&str; 5] = ["usable", "unreachable", "other_cluster", "credentials", "self"];
@@ -30,7 +34,7 @@ pub(super) fn transport(sheet: &mut Sheet, counters: &Counters, view: &View) {
     let rows = refused.into_iter().map(|(reason, n)| (vec![("reason", reason.to_owned())], n));
     sheet.counter("ekka_handshake_refused", "Connections refused before they were verified, or by their Hello", rows);
 
-    let rows = with_zeros(&counters.link_reconnects, view, ["reset", "silent"]);
+    let rows = with_zeros(&counters.link_reconnects, view, ENDS);
     let rows = rows.into_iter().map(|((peer, reason), n)| (two(&peer, "reason", reason), n));
     sheet.counter("ekka_link_reconnects", "Connections to a peer that were made anew", rows);
     let rows = with_zeros(&counters.net_bytes, view, DIRECTIONS);
@@ -39,10 +43,13 @@ pub(super) fn transport(sheet: &mut Sheet, counters: &Counters, view: &View) {
     let rows = with_zeros(&counters.lane_queue_bytes, view, LANES);
     let rows = rows.into_iter().map(|((peer, lane), n)| (two(&peer, "lane", lane), number(n)));
     sheet.gauge("ekka_lane_queue_bytes", "Bytes that wait for a peer", rows);
-    let rows = counters.lane_dropped.iter().map(|((peer, lane, reason), n)| {
-        let mut labels = two(peer, "lane", lane);
-        labels.push(("reason", (*reason).to_owned()));
-        (labels, *n)
+    let mut dropped: BTreeMap<(String, &str, &str), u64> =
+        names(view).flat_map(|peer| LANES.map(|lane| ((peer.clone(), lane, DROPPED), 0))).collect();
+    dropped.extend(counters.lane_dropped.clone());
+    let rows = dropped.into_iter().map(|((peer, lane, reason), n)| {
+        let mut labels = two(&peer, "lane", lane);
+        labels.push(("reason", reason.to_owned()));
+        (labels, n)
     });
     sheet.counter("ekka_lane_dropped", "Frames dropped on the way to a peer", rows);
 }
@@ -78,8 +85,11 @@ fn with_zeros(
     view: &View,
     words: [&'static str; 2],
 ) -> BTreeMap<(String, &'static str), u64> {
-    let names: Vec<String> = peers(view).map(|member| member.name.to_string()).collect();
-    let mut rows: BTreeMap<_, _> = names.iter().flat_map(|name| words.map(|word| ((name.clone(), word), 0))).collect();
+    let mut rows: BTreeMap<_, _> = names(view).flat_map(|name| words.map(|word| ((name.clone(), word), 0))).collect();
     rows.extend(counted.clone());
     rows
+}
+
+fn names(view: &View) -> impl Iterator<Item = String> {
+    peers(view).map(|member| member.name.to_string())
 }

@@ -38,7 +38,7 @@ pub fn router(state: AdminState) -> Router {
     let extra = state.routes.clone();
     let (mut routes, document) = listed().split_for_parts();
     let document = serde_json::to_string(&document).unwrap_or_default();
-    routes = routes.route("/v1/openapi.json", get(move || core::future::ready(read::openapi(document.clone()))));
+    routes = routes.route("/v1/openapi.json", get(async move || read::openapi(document)));
     let routes = guarded(routes).with_state(state);
     match extra {
         Some(extra) => routes.merge(extra),
