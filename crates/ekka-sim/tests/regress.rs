@@ -90,7 +90,9 @@ fn s1_1_lists_without_the_node_itself_form_one_cluster_in_a_two_two_split() {
         let names = names(4);
         let others = |own: &NodeName| -> Vec<NodeName> { names.iter().filter(|n| *n != own).cloned().collect() };
         let mut world = World::new(names.iter().map(|own| NodeSpec::new(own, &others(own))).collect(), seed);
-        [(0, 2), (0, 3), (1, 2), (1, 3)].into_iter().for_each(|(a, b)| cut(&mut world, a, b));
+        for (a, b) in [(0, 2), (0, 3), (1, 2), (1, 3)] {
+            cut(&mut world, a, b);
+        }
         (0..4).for_each(|i| world.start(i));
         run(&mut world, SECOND * 10);
         assert_eq!(world.watch.ids.len(), 0, "two of four are no majority");
@@ -232,7 +234,9 @@ fn s1_6_a_repaired_split_keeps_every_guid() {
     for seed in 0..10 {
         let mut world = together(4, seed);
         let before = guids(&world);
-        [(0, 2), (0, 3), (1, 2), (1, 3)].into_iter().for_each(|(a, b)| cut(&mut world, a, b));
+        for (a, b) in [(0, 2), (0, 3), (1, 2), (1, 3)] {
+            cut(&mut world, a, b);
+        }
         wait(&mut world, "both sides see the other down", 4, |w| {
             (0..4).all(|i| view(w, i).members.iter().filter(|m| m.status == Status::Down).count() == 2)
         });

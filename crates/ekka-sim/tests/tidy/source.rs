@@ -53,7 +53,7 @@ impl Tree {
 
     /// Path and text of all Rust files.
     pub(crate) fn rust(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.all().filter(|(path, _)| std::path::Path::new(path).extension().is_some_and(|end| end == "rs"))
+        self.all().filter(|(path, _)| Path::new(path).extension().is_some_and(|end| end == "rs"))
     }
 
     /// One file.

@@ -52,17 +52,13 @@ pub(crate) async fn until(node: &Node, what: &str, condition: impl Fn(&View) -> 
     let begin = Instant::now();
     let mut views = node.view_changes();
     let done = views.wait_for(|view| condition(view));
-    match tokio::time::timeout(LIMIT, done).await {
-        Ok(Ok(_)) => {
-            let took = begin.elapsed();
-            println!("{what}: {took:?}");
-            took
-        }
-        _ => {
-            let view: Arc<View> = node.view();
-            panic!("{what}: not within {LIMIT:?}; the view is {view:#?}")
-        }
+    if let Ok(Ok(_)) = tokio::time::timeout(LIMIT, done).await {
+        let took = begin.elapsed();
+        println!("{what}: {took:?}");
+        return took;
     }
+    let view: Arc<View> = node.view();
+    panic!("{what}: not within {LIMIT:?}; the view is {view:#?}")
 }
 
 /// The loopback address with this port.

@@ -37,7 +37,6 @@ pub(crate) fn run(options: &Options) -> bool {
     many(options)
 }
 
-#[expect(clippy::disallowed_methods, clippy::allow_attributes, reason = "real time bounds the run, nothing inside it")]
 fn begin() -> Instant {
     Instant::now()
 }
