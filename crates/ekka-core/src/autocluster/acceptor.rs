@@ -79,7 +79,11 @@ impl Autocluster {
 
     /// The value was chosen: this node is in the cluster where it is one of its first voters; otherwise it joins.
     pub(super) fn on_chosen(&mut self, from: NodeId, proposal: &Proposal, roster: Roster, out: &mut Vec<Output>) {
-        if self.saved.cluster_id.is_some() || self.is_idle() || !proposal.voters.contains(&self.me().node_id) {
+        if self.saved.cluster_id.is_some()
+            || self.operator.is_some()
+            || self.is_idle()
+            || !proposal.voters.contains(&self.me().node_id)
+        {
             return;
         }
         let name = self.peers.get(&from).map(|known| known.peer.name.clone());
@@ -99,6 +103,6 @@ impl Autocluster {
         self.saved.first_voters.clone_from(&proposal.voters);
         self.entering = true;
         self.joining = None;
-        self.persist_then(vec![Then::Entered { how: "formed", lines, roster }], out);
+        self.persist_then(vec![Then::Entered { how: "formed", lines, roster, asked: false }], out);
     }
 }

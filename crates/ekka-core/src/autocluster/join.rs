@@ -161,10 +161,12 @@ impl Autocluster {
         }
         let before = self.saved.cluster_id;
         if let Some(old) = joining.from
-            && old != joining.cluster_id
+            && joining.cluster_id < old
         {
             self.saved.merged.insert(old, joining.cluster_id);
         }
+        // An operator's word may go against a record that this node wrote of its own cluster; it must not lead back.
+        self.saved.merged.remove(&joining.cluster_id);
         self.saved.cluster_id = Some(joining.cluster_id);
         self.saved.first_voters = first_voters;
         self.saved.left = false;
@@ -174,10 +176,8 @@ impl Autocluster {
         let name = self.peers.get(&from).map(|known| known.peer.name.to_string()).unwrap_or_default();
         let mut lines = vec![format!("admitted by {name}")];
         lines.extend(before.map(|before| format!("was in cluster {before}")));
-        self.persist_then(vec![Then::Entered { how, lines, roster }], out);
-        if self.operator.take().is_some() {
-            out.push(Output::JoinDone(Ok(joining.cluster_id)));
-        }
+        let asked = self.operator.take().is_some();
+        self.persist_then(vec![Then::Entered { how, lines, roster, asked }], out);
     }
 
     pub(super) fn on_not_joined(&mut self, from: NodeId, why: String, retry: bool, now: Now, out: &mut Vec<Output>) {

@@ -167,12 +167,16 @@ impl Autocluster {
         self.saved.last_round = round;
         self.saved.promised = Some(ballot);
         self.proposer.phase = Phase::Saving { ballot };
-        self.persist_then(vec![Then::Prepare], out);
+        self.persist_then(vec![Then::Prepare { ballot }], out);
     }
 
     /// The ballot's number and this node's own promise are on disc.
-    pub(super) fn prepare(&mut self, now: Now, out: &mut Vec<Output>) {
+    pub(super) fn prepare(&mut self, saved: Ballot, now: Now, out: &mut Vec<Output>) {
         let Phase::Saving { ballot } = self.proposer.phase else { return };
+        // The write of an earlier ballot, which was given up, says nothing of this one.
+        if ballot != saved {
+            return;
+        }
         let promises = BTreeMap::from([(self.me().node_id, self.saved.accepted.clone())]);
         self.proposer.phase = Phase::Preparing { ballot, since: now.mono, promises };
         let electorate = self.settings.electorate.clone();
@@ -208,10 +212,10 @@ impl Autocluster {
         }
     }
 
-    pub(super) fn self_accepted(&mut self, now: Now, out: &mut Vec<Output>) {
+    pub(super) fn self_accepted(&mut self, saved: Ballot, now: Now, out: &mut Vec<Output>) {
         let me = self.me().node_id;
         if let Phase::Accepting { ballot, accepted, .. } = &mut self.proposer.phase
-            && self.saved.accepted.as_ref().is_some_and(|(saved, _)| saved == ballot)
+            && *ballot == saved
         {
             accepted.insert(me);
             self.finish_phase(now, out);
@@ -265,18 +269,22 @@ impl Autocluster {
     ) {
         let expect = self.expect(self.started.unwrap_or(now.mono), now.mono);
         let taken = promises.values().flatten().max_by_key(|(ballot, _)| *ballot).map(|(_, proposal)| proposal.clone());
-        let proposal = taken.unwrap_or_else(|| {
-            let guid = |id: &NodeId| self.peers.get(id).map_or(self.me().guid, |known| known.peer.id.guid);
-            let mut voters: Vec<(Guid, NodeId)> = promises.keys().map(|id| (guid(id), *id)).collect();
-            voters.sort_unstable();
+        let fresh = || {
             // Who promised and is gone already would be a founder that the others wait for.
-            let here = |id: NodeId| id == self.me().node_id || self.peers.contains_key(&id);
-            if voters.iter().filter(|(_, id)| here(*id)).count() >= expect {
-                voters.retain(|(_, id)| here(*id));
+            let here = |id: &&NodeId| **id == self.me().node_id || self.peers.contains_key(*id);
+            let guid = |id: &NodeId| self.peers.get(id).map_or(self.me().guid, |known| known.peer.id.guid);
+            let mut voters: Vec<(Guid, NodeId)> = promises.keys().filter(here).map(|id| (guid(id), *id)).collect();
+            voters.sort_unstable();
+            (voters.len() >= expect).then(|| voters.into_iter().map(|(_, id)| id).collect())
+        };
+        let proposal = match (taken, fresh()) {
+            (Some(proposal), _) => proposal,
+            (None, Some(voters)) => Proposal { cluster_id: ClusterId::mint(now.wall, self.rng.next_u128()), voters },
+            (None, None) => {
+                self.proposer.abandon();
+                return;
             }
-            let cluster_id = ClusterId::mint(now.wall, self.rng.next_u128());
-            Proposal { cluster_id, voters: voters.into_iter().map(|(_, id)| id).collect() }
-        });
+        };
         self.saved.accepted = Some((ballot, proposal.clone()));
         let electorate = self.settings.electorate.clone();
         for to in promises.keys().filter(|id| **id != self.me().node_id) {
@@ -284,7 +292,7 @@ impl Autocluster {
             out.push(Output::Send { to: *to, message: Message::Accept { ballot, proposal, electorate } });
         }
         self.proposer.phase = Phase::Accepting { ballot, since: now.mono, proposal, accepted: BTreeSet::new() };
-        self.persist_then(vec![Then::SelfAccepted], out);
+        self.persist_then(vec![Then::SelfAccepted { ballot }], out);
     }
 
     /// Enough have accepted: the id is chosen, for ever.

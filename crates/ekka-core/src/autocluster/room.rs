@@ -45,9 +45,9 @@ pub(super) struct Known {
 #[derive(Clone, Debug)]
 pub(super) enum Then {
     Send { to: NodeId, message: Message },
-    Prepare,
-    SelfAccepted,
-    Entered { how: &'static str, lines: Vec<String>, roster: crate::membership::Roster },
+    Prepare { ballot: super::Ballot },
+    SelfAccepted { ballot: super::Ballot },
+    Entered { how: &'static str, lines: Vec<String>, roster: crate::membership::Roster, asked: bool },
 }
 
 /// See the module's head.
@@ -80,7 +80,9 @@ pub struct Autocluster {
 impl Autocluster {
     /// The room at the start of a node.
     #[must_use]
-    pub fn new(own: Record, settings: Settings, saved: Saved, rng: Rng) -> Self {
+    pub fn new(own: Record, settings: Settings, mut saved: Saved, rng: Rng) -> Self {
+        // A record only ever goes from a younger cluster to an older one; anything else on disc is damage.
+        saved.merged.retain(|from, into| *into < *from);
         Self {
             candidates: Candidates::new(own.endpoint.clone()),
             own,
@@ -120,6 +122,17 @@ impl Autocluster {
         self.saved.cluster_id
     }
 
+    /// Whether a peer counts for this node's cluster, by its own last word: it is in it, or it is a founder that was
+    /// not told yet. One that left or is in another cluster does not; one that is not connected is not doubted.
+    #[must_use]
+    pub fn is_with_us(&self, node_id: NodeId) -> bool {
+        let Some(known) = self.peers.get(&node_id) else { return true };
+        known.said.as_ref().is_some_and(|said| match said.cluster_id {
+            Some(id) => Some(id) == self.saved.cluster_id,
+            None => !said.idle,
+        })
+    }
+
     /// The roster of the cluster that this node is entering: to be on disc together with its id.
     #[must_use]
     pub fn entering_roster(&self) -> Option<&crate::membership::Roster> {
@@ -153,12 +166,16 @@ impl Autocluster {
         for (_, then) in done {
             match then {
                 Then::Send { to, message } => out.push(Output::Send { to, message }),
-                Then::Prepare => self.prepare(now, out),
-                Then::SelfAccepted => self.self_accepted(now, out),
-                Then::Entered { how, lines, roster } => {
+                Then::Prepare { ballot } => self.prepare(ballot, now, out),
+                Then::SelfAccepted { ballot } => self.self_accepted(ballot, now, out),
+                Then::Entered { how, lines, roster, asked } => {
                     self.entering = false;
-                    if let Some(cluster_id) = self.saved.cluster_id {
+                    // An operator's word may have moved this node on before the write was done.
+                    if let Some(cluster_id) = self.saved.cluster_id.filter(|id| roster.cluster_id == Some(*id)) {
                         out.push(Output::Entered { cluster_id, roster, how, lines });
+                        if asked {
+                            out.push(Output::JoinDone(Ok(cluster_id)));
+                        }
                     }
                 }
             }
@@ -337,6 +354,8 @@ impl Machine for Autocluster {
             Input::Reconfigure(settings) => {
                 self.settings = Settings { faults: self.settings.faults, ..settings };
                 self.discover_at = now.mono;
+                // Whoever was asked was asked under the old list.
+                self.proposer.abandon();
             }
         }
         self.step(now, out);
@@ -361,7 +380,7 @@ impl Machine for Autocluster {
             assert_ne!(joining.cluster_id, mine, "a node never joins its own cluster");
         }
         for (from, into) in &self.saved.merged {
-            assert_ne!(from, into, "a cluster is not merged into itself");
+            assert!(into < from, "a younger cluster is merged into an older one");
         }
     }
 }

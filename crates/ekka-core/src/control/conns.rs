@@ -35,13 +35,20 @@ pub(super) struct Conns {
 
 impl Conns {
     /// Takes a connection in; whether it is the first of its peer.
-    pub(super) fn insert(&mut self, conn: ConnId, peer: Incarnation, dialed: Option<Endpoint>, addr: String) -> bool {
+    pub(super) fn insert(
+        &mut self,
+        conn: ConnId,
+        peer: Incarnation,
+        dialed: Option<Endpoint>,
+        addr: String,
+        now: Instant,
+    ) -> bool {
         if let Some(endpoint) = &dialed
             && (self.answered.len() < CANDIDATES_MAX || self.answered.contains_key(endpoint))
         {
             self.answered.insert(endpoint.clone(), peer.node_id);
         }
-        self.table.insert(conn, Conn { peer, dialed, addr, heard: None });
+        self.table.insert(conn, Conn { peer, dialed, addr, heard: Some(now) });
         let (_, list) = self.linked.entry(peer.node_id).or_insert_with(|| (peer, Vec::new()));
         list.push(conn);
         list.len() == 1

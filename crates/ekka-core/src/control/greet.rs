@@ -144,7 +144,7 @@ impl Control {
         let endpoint = Endpoint { host: hello.name.host().clone(), port: hello.listen_port };
         self.clocks.observe(peer.node_id, hello.wall, now.wall, 0);
         self.standing.refusal = None;
-        if self.conns.insert(conn, peer, dialed, addr) {
+        if self.conns.insert(conn, peer, dialed, addr, now.mono) {
             self.work.push_back(Work::Membership(membership::Input::Connected {
                 id: peer,
                 name: hello.name.clone(),
@@ -156,6 +156,9 @@ impl Control {
                 endpoint,
                 cluster_id: hello.cluster_id,
             })));
+        } else {
+            // A second connection beside a silent one: its Hello is a sign of life, and from here on it carries.
+            self.work.push_back(Work::Membership(membership::Input::HeardFrom { id: peer }));
         }
         self.dirty = true;
     }
@@ -173,6 +176,13 @@ impl Control {
                 let refusal = identity::duplicate(&held.older);
                 self.turn_away(conn, &held.hello, refusal, now, out);
             }
+        }
+    }
+
+    /// This process did not run for so long: the older ones had no chance to answer in that time.
+    pub(super) fn held_longer(&mut self, by: core::time::Duration) {
+        for held in self.held.values_mut() {
+            held.until = held.until + by;
         }
     }
 

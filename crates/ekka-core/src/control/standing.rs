@@ -85,7 +85,11 @@ impl Control {
             let late = now.mono.since(expected);
             if late > PAUSE {
                 let for_ms = u64::try_from(late.as_millis()).unwrap_or(u64::MAX);
-                self.work.push_back(Work::Membership(membership::Input::Paused { for_ms }));
+                // At once: the look at who is silent, which follows, must not count this time.
+                let mut given = Vec::new();
+                self.membership.handle(membership::Input::Paused { for_ms }, now, &mut given);
+                self.membership_gave(given, now, out);
+                self.held_longer(late);
                 emit(None, EventKind::NodePaused { for_ms }, out);
             }
         }
@@ -103,7 +107,8 @@ impl Control {
     pub(super) fn stand(&mut self) {
         let me = self.me().node_id;
         let voters = self.membership.voters();
-        let in_reach = voters.iter().filter(|v| **v == me || self.membership.is_running(**v)).count();
+        let with_us = |v: &NodeId| self.membership.is_running(*v) && self.autocluster.is_with_us(*v);
+        let in_reach = voters.iter().filter(|v| **v == me || with_us(v)).count();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let quorum = Quorum::new(count(voters.len()), count(in_reach));
         let clock = self.clocks.refused(self.standing.was_up);

@@ -7,7 +7,7 @@ use core::time::Duration;
 use super::room::Membership;
 use super::{Message, Output, Record, RemovalCause, Roster, Seat};
 use crate::id::NodeId;
-use crate::limits::MEMBERS_MAX;
+use crate::limits::{DETECTION_TIME, MEMBERS_MAX};
 use crate::time::Now;
 use crate::view::Status;
 
@@ -137,6 +137,15 @@ impl Membership {
         let seated = self.roster.seats.contains_key(&node_id);
         let direct = self.contacts.get(&node_id).is_some_and(|c| c.connected && c.id == record.id);
         if !seated && !direct {
+            return false;
+        }
+        // Somebody let in a newer start of a node whose older one this node hears at this moment: a copied directory
+        // looks like that. The older one is believed until its own connection ends.
+        let hears_older = self
+            .contacts
+            .get(&node_id)
+            .is_some_and(|c| c.connected && c.id.guid < record.id.guid && c.is_heard_within(DETECTION_TIME, now.mono));
+        if hears_older && !self.options.stale_wins {
             return false;
         }
         let old = self.roster.records.get(&node_id).cloned();

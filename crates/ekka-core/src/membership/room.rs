@@ -198,10 +198,14 @@ impl Membership {
 
     fn disconnected(&mut self, id: Incarnation, lost: Lost, now: Now, out: &mut Vec<Output>) {
         let Some(contact) = self.contacts.get_mut(&id.node_id) else { return };
+        if contact.id.guid < id.guid {
+            return;
+        }
+        // Also where a newer start is known by hearsay already: it is not connected.
+        contact.connected = false;
         if contact.id != id {
             return;
         }
-        contact.connected = false;
         contact.forget_rtt();
         if lost == Lost::Reset && contact.goodbye.is_none() {
             contact.reset = Some(now.mono);
