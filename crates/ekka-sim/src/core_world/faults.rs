@@ -169,8 +169,29 @@ impl Plan {
         // Where lists contradict each other, a wait may have ended in a vote that is under way just now.
         let stays = if one_list { Duration::ZERO } else { CONVERGE };
         world.run_to("what had come together stays together", stays, done)?;
+        if self.discovery_dies && converged(world) {
+            live_without_discovery(world)?;
+        }
         if self.stale_copy && converged(world) { start_stale_copy(world) } else { Ok(()) }
     }
+}
+
+/// Discovery is down for days: all restart, know each other from their discs alone, and one is cut off for a while.
+fn live_without_discovery(world: &mut World) -> Result<(), Failure> {
+    world.discovery_works = false;
+    // What was learned last has to reach the discs first.
+    world.run_for(Duration::from_secs(2))?;
+    for i in 0..world.machines.len() {
+        world.kill(i);
+        world.start(i);
+    }
+    world.run_to("all found each other without discovery", CONVERGE, converged)?;
+    apply(world, &Step::Isolate(0));
+    world.run_for(Duration::from_secs(6))?;
+    world.mend_all();
+    world.run_to("whoever was cut off is back without discovery", CONVERGE, converged)?;
+    world.discovery_works = true;
+    Ok(())
 }
 
 /// Copies the directory of a machine that then starts anew, and starts the copy with a clock that is behind, so that
