@@ -5,6 +5,7 @@
 //! late, or never where the connection is given up first).
 
 mod faults;
+mod links;
 mod net;
 mod node;
 mod world;
