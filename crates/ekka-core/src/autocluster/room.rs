@@ -23,6 +23,9 @@ const STEP_BUSY: Duration = Duration::from_millis(100);
 /// How often it looks once the node is in a cluster and nothing is under way.
 const STEP_CALM: Duration = Duration::from_secs(1);
 
+/// How often this node says where it stands although nothing changed.
+const STATE_REPEAT: Duration = Duration::from_secs(2);
+
 /// What a peer said of itself with `State`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Said {
@@ -72,6 +75,7 @@ pub struct Autocluster {
     last_token: u64,
     after: Vec<(u64, Then)>,
     told: Option<Message>,
+    tell_at: Instant,
     waits: String,
     discover_at: Instant,
     step_at: Instant,
@@ -104,6 +108,7 @@ impl Autocluster {
             last_token: 0,
             after: Vec::new(),
             told: None,
+            tell_at: Instant::ZERO,
             waits: String::new(),
             discover_at: Instant::ZERO,
             step_at: Instant::ZERO,
@@ -127,7 +132,7 @@ impl Autocluster {
     #[must_use]
     pub fn is_with_us(&self, node_id: NodeId) -> bool {
         let Some(known) = self.peers.get(&node_id) else { return true };
-        known.said.as_ref().is_some_and(|said| match said.cluster_id {
+        known.said.as_ref().is_none_or(|said| match said.cluster_id {
             Some(id) => Some(id) == self.saved.cluster_id,
             None => !said.idle,
         })
@@ -196,9 +201,11 @@ impl Autocluster {
     }
 
     /// Tells every peer where this node stands, when that changed.
-    fn tell(&mut self, out: &mut Vec<Output>) {
+    fn tell(&mut self, now: Instant, out: &mut Vec<Output>) {
         let state = self.state();
-        if self.told.as_ref() != Some(&state) {
+        // Said again now and then: a link that only the other side saw break gives no reason to say it anew.
+        if self.told.as_ref() != Some(&state) || now >= self.tell_at {
+            self.tell_at = now + STATE_REPEAT;
             for to in self.peers.keys() {
                 out.push(Output::Send { to: *to, message: state.clone() });
             }
@@ -294,7 +301,7 @@ impl Autocluster {
             self.vote_step(started, now, out);
         }
         self.dial_candidates(now, out);
-        self.tell(out);
+        self.tell(now.mono, out);
         let waits = self.words(started, now);
         if waits != self.waits {
             self.waits.clone_from(&waits);
