@@ -32,6 +32,17 @@ impl Autocluster {
         self.persist_then(vec![Then::Send { to, message }], out);
     }
 
+    /// Answers a ballot that this acceptor takes no part in; whether it did.
+    fn refused(&self, to: NodeId, ballot: Ballot, electorate: Option<&Vec<NodeName>>, out: &mut Vec<Output>) -> bool {
+        let refusal = self.refuses_vote(electorate).or_else(|| {
+            let promised = self.saved.promised.filter(|promised| *promised > ballot)?;
+            Some(NackReason::Promised(promised))
+        });
+        let Some(why) = refusal else { return false };
+        out.push(Output::Send { to, message: Message::Nack { ballot, why } });
+        true
+    }
+
     /// Paxos 1a.
     pub(super) fn on_prepare(
         &mut self,
@@ -40,12 +51,7 @@ impl Autocluster {
         electorate: Option<&Vec<NodeName>>,
         out: &mut Vec<Output>,
     ) {
-        let refusal = self.refuses_vote(electorate).or_else(|| {
-            let promised = self.saved.promised.filter(|promised| *promised > ballot)?;
-            Some(NackReason::Promised(promised))
-        });
-        if let Some(why) = refusal {
-            out.push(Output::Send { to: from, message: Message::Nack { ballot, why } });
+        if self.refused(from, ballot, electorate, out) {
             return;
         }
         self.saved.promised = Some(ballot);
@@ -63,12 +69,7 @@ impl Autocluster {
         electorate: Option<&Vec<NodeName>>,
         out: &mut Vec<Output>,
     ) {
-        let refusal = self.refuses_vote(electorate).or_else(|| {
-            let promised = self.saved.promised.filter(|promised| *promised > ballot)?;
-            Some(NackReason::Promised(promised))
-        });
-        if let Some(why) = refusal {
-            out.push(Output::Send { to: from, message: Message::Nack { ballot, why } });
+        if self.refused(from, ballot, electorate, out) {
             return;
         }
         self.saved.promised = Some(ballot);
