@@ -83,7 +83,7 @@ impl Autocluster {
         if self.saved.cluster_id.is_some()
             || self.operator.is_some()
             || self.is_idle()
-            || !proposal.voters.contains(&self.me().node_id)
+            || !proposal.names(self.me().node_id)
         {
             return;
         }
@@ -101,7 +101,7 @@ impl Autocluster {
         out: &mut Vec<Output>,
     ) {
         self.saved.cluster_id = Some(proposal.cluster_id);
-        self.saved.first_voters.clone_from(&proposal.voters);
+        self.saved.first_voters = proposal.voters();
         self.entering = true;
         self.joining = None;
         self.persist_then(vec![Then::Entered { how: "formed", lines, roster, asked: false }], out);

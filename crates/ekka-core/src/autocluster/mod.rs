@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ClusterId, Endpoint, Incarnation, NodeId, NodeName};
 use crate::membership::{Record, Roster};
-use crate::view::Status;
+use crate::view::{Role, Status};
 
 /// A number of a vote: never used twice, ordered.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -52,7 +52,21 @@ pub struct Proposal {
     /// The new cluster.
     pub cluster_id: ClusterId,
     /// Its first members and voters: the nodes that promised, oldest first.
-    pub voters: Vec<NodeId>,
+    pub founders: Vec<Peer>,
+}
+
+impl Proposal {
+    /// Who votes in the new cluster first, oldest first.
+    #[must_use]
+    pub fn voters(&self) -> Vec<NodeId> {
+        self.founders.iter().map(|founder| founder.id.node_id).collect()
+    }
+
+    /// Whether this node is one of the first voters.
+    #[must_use]
+    pub fn names(&self, node_id: NodeId) -> bool {
+        self.founders.iter().any(|founder| founder.id.node_id == node_id)
+    }
 }
 
 /// A candidate that discovery named.
@@ -225,8 +239,9 @@ pub enum NackReason {
     Idle,
 }
 
-/// What this room knows of a peer from its Hello.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// What this room knows of a peer from its Hello. It goes with the vote, since whoever finishes a vote may never have
+/// met one of the founders.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Peer {
     /// Which start of which node.
     pub id: Incarnation,
@@ -234,8 +249,10 @@ pub struct Peer {
     pub name: NodeName,
     /// Where it is dialled.
     pub endpoint: Endpoint,
-    /// Its cluster, as the Hello said.
-    pub cluster_id: Option<ClusterId>,
+    /// Its role.
+    pub role: Role,
+    /// Version of its software.
+    pub software: String,
 }
 
 /// What comes in.

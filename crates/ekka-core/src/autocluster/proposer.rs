@@ -8,11 +8,11 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::room::{Autocluster, Known, Then};
-use super::{Ballot, Message, NackReason, Output, Proposal, Saved};
-use crate::id::{ClusterId, Guid, Incarnation, NodeId};
+use super::{Ballot, Message, NackReason, Output, Peer, Proposal, Saved};
+use crate::id::{ClusterId, Incarnation, NodeId};
 use crate::membership::{Record, Roster, Seat};
-use crate::time::{Instant, Now};
-use crate::view::{Role, Status};
+use crate::time::{Instant, Now, Wall};
+use crate::view::Status;
 
 /// How long a ballot may take before it is given up.
 const BALLOT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -271,15 +271,15 @@ impl Autocluster {
         let taken = promises.values().flatten().max_by_key(|(ballot, _)| *ballot).map(|(_, proposal)| proposal.clone());
         let fresh = || {
             // Who promised and is gone already would be a founder that the others wait for.
-            let here = |id: &&NodeId| **id == self.me().node_id || self.peers.contains_key(*id);
-            let guid = |id: &NodeId| self.peers.get(id).map_or(self.me().guid, |known| known.peer.id.guid);
-            let mut voters: Vec<(Guid, NodeId)> = promises.keys().filter(here).map(|id| (guid(id), *id)).collect();
-            voters.sort_unstable();
-            (voters.len() >= expect).then(|| voters.into_iter().map(|(_, id)| id).collect())
+            let mut founders: Vec<Peer> = promises.keys().filter_map(|id| self.founder(*id)).collect();
+            founders.sort_by_key(|founder| founder.id.guid);
+            (founders.len() >= expect).then_some(founders)
         };
         let proposal = match (taken, fresh()) {
             (Some(proposal), _) => proposal,
-            (None, Some(voters)) => Proposal { cluster_id: ClusterId::mint(now.wall, self.rng.next_u128()), voters },
+            (None, Some(founders)) => {
+                Proposal { cluster_id: ClusterId::mint(now.wall, self.rng.next_u128()), founders }
+            }
             (None, None) => {
                 self.proposer.abandon();
                 return;
@@ -306,7 +306,7 @@ impl Autocluster {
             let message = Message::Chosen { proposal: proposal.clone(), roster: roster.clone() };
             out.push(Output::Send { to: *to, message });
         }
-        if proposal.voters.contains(&self.me().node_id) {
+        if proposal.names(self.me().node_id) {
             self.enter_chosen(proposal, roster, lines, out);
         }
         // Otherwise this node finished the vote of others, and joins them.
@@ -316,16 +316,24 @@ impl Autocluster {
     /// The roster with which a cluster starts: its first voters, by age.
     fn first_roster(&self, proposal: &Proposal) -> Roster {
         let mut roster = Roster { cluster_id: Some(proposal.cluster_id), ..Roster::default() };
-        let by = proposal.voters.first().copied().unwrap_or(self.me().node_id);
-        for (number, node_id) in (1u64..).zip(&proposal.voters) {
-            roster.seats.insert(*node_id, Seat { number, by, removed: None });
-            if *node_id == self.me().node_id {
-                roster.records.insert(*node_id, self.own.clone());
-            } else if let Some(known) = self.peers.get(node_id) {
-                roster.records.insert(*node_id, known.first_record(&self.own));
-            }
+        let by = proposal.founders.first().map_or(self.me().node_id, |founder| founder.id.node_id);
+        for (number, founder) in (1u64..).zip(&proposal.founders) {
+            let node_id = founder.id.node_id;
+            roster.seats.insert(node_id, Seat { number, by, removed: None });
+            let own = node_id == self.me().node_id;
+            let record = if own { self.own.clone() } else { founder.first_record(self.own.started) };
+            roster.records.insert(node_id, record);
         }
         roster
+    }
+
+    /// What the others must know of a node that is here.
+    fn founder(&self, node_id: NodeId) -> Option<Peer> {
+        if node_id == self.me().node_id {
+            let Record { id, name, endpoint, role, software, .. } = self.own.clone();
+            return Some(Peer { id, name, endpoint, role, software });
+        }
+        self.peers.get(&node_id).map(|known| known.peer.clone())
     }
 
     /// An operator's word: a cluster of this node alone.
@@ -341,7 +349,8 @@ impl Autocluster {
 
     fn form_alone(&mut self, now: Now, out: &mut Vec<Output>) {
         let cluster_id = ClusterId::mint(now.wall, self.rng.next_u128());
-        let proposal = Proposal { cluster_id, voters: vec![self.me().node_id] };
+        let founders = self.founder(self.me().node_id).into_iter().collect();
+        let proposal = Proposal { cluster_id, founders };
         let roster = self.first_roster(&proposal);
         self.saved.left = false;
         self.proposer.abandon();
@@ -349,19 +358,19 @@ impl Autocluster {
     }
 }
 
-impl Known {
-    /// What is known of a peer before its own record arrives; version 0 loses to whatever it says itself.
-    fn first_record(&self, like: &Record) -> Record {
+impl Peer {
+    /// What is known of a founder before its own record arrives; version 0 loses to whatever it says itself.
+    fn first_record(&self, started: Wall) -> Record {
         Record {
-            id: self.peer.id,
+            id: self.id,
             version: 0,
-            name: self.peer.name.clone(),
-            endpoint: self.peer.endpoint.clone(),
-            role: Role::Core,
+            name: self.name.clone(),
+            endpoint: self.endpoint.clone(),
+            role: self.role,
             status: Status::Joining,
-            software: like.software.clone(),
+            software: self.software.clone(),
             start_counter: 0,
-            started: like.started,
+            started,
             tags: BTreeMap::new(),
         }
     }

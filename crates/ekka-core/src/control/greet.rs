@@ -154,7 +154,8 @@ impl Control {
                 id: peer,
                 name: hello.name.clone(),
                 endpoint,
-                cluster_id: hello.cluster_id,
+                role: hello.role,
+                software: hello.software.clone(),
             })));
         } else {
             // A second connection beside a silent one: its Hello is a sign of life, and from here on it carries.
