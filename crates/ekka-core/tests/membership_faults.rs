@@ -285,6 +285,6 @@ fn planted_fault_stale_wins_is_caught() {
     // What is left of the older start speaks again: a connection that was under way.
     let name = "n1@h1".parse().expect("a name");
     let endpoint = world.nodes[1].endpoint.clone();
-    world.give(0, Input::Connected { id: old, name, endpoint });
+    world.give(0, Input::Connected { id: old, name, endpoint, start_counter: 1, heard: world.now });
     world.run(ms(1_000));
 }

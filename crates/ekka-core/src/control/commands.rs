@@ -410,7 +410,8 @@ impl Control {
         self.standing.status = Status::Stopped;
         self.dirty = true;
         self.publish(now, out);
-        for conn in self.conns.all().collect::<Vec<_>>() {
+        let welcomed = core::mem::take(&mut self.welcomed).into_keys();
+        for conn in self.conns.all().chain(welcomed).collect::<Vec<_>>() {
             out.push(Output::Close { conn, cause: CloseCause::Stopping });
         }
         emit(None, EventKind::NodeStopped {}, out);

@@ -9,18 +9,28 @@ use alloc::vec::Vec;
 
 use super::{CloseCause, ConnId, Control, DialError, Input, Output, Work};
 use crate::autocluster;
-use crate::id::{Endpoint, Incarnation, NodeId};
+use crate::id::{Endpoint, Incarnation, NodeId, NodeName};
 use crate::limits::CANDIDATES_MAX;
 use crate::membership::{self, Lost};
 use crate::time::{Instant, Now};
 use crate::wire::RefusalReason;
 
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    pub(super) peer: Incarnation,
+    /// As its Hello said.
+    pub(super) name: NodeName,
+    /// Where this node dialled, if it did.
+    pub(super) dialed: Option<Endpoint>,
+    /// Its address, for words.
+    pub(super) addr: String,
+}
+
 /// One connection with a verdict.
 #[derive(Clone, Debug)]
 pub(super) struct Conn {
-    pub(super) peer: Incarnation,
-    pub(super) dialed: Option<Endpoint>,
-    pub(super) addr: String,
+    pub(super) link: Link,
     heard: Option<Instant>,
 }
 
@@ -35,20 +45,14 @@ pub(super) struct Conns {
 
 impl Conns {
     /// Takes a connection in; whether it is the first of its peer.
-    pub(super) fn insert(
-        &mut self,
-        conn: ConnId,
-        peer: Incarnation,
-        dialed: Option<Endpoint>,
-        addr: String,
-        now: Instant,
-    ) -> bool {
-        if let Some(endpoint) = &dialed
+    pub(super) fn insert(&mut self, conn: ConnId, link: Link, now: Instant) -> bool {
+        let peer = link.peer;
+        if let Some(endpoint) = &link.dialed
             && (self.answered.len() < CANDIDATES_MAX || self.answered.contains_key(endpoint))
         {
             self.answered.insert(endpoint.clone(), peer.node_id);
         }
-        self.table.insert(conn, Conn { peer, dialed, addr, heard: Some(now) });
+        self.table.insert(conn, Conn { link, heard: Some(now) });
         let (_, list) = self.linked.entry(peer.node_id).or_insert_with(|| (peer, Vec::new()));
         list.push(conn);
         list.len() == 1
@@ -57,7 +61,7 @@ impl Conns {
     /// Takes a connection out; the peer, and whether it was the last one of it.
     pub(super) fn remove(&mut self, conn: ConnId) -> Option<(Conn, bool)> {
         let entry = self.table.remove(&conn)?;
-        let last = match self.linked.get_mut(&entry.peer.node_id) {
+        let last = match self.linked.get_mut(&entry.link.peer.node_id) {
             Some((_, list)) => {
                 list.retain(|c| *c != conn);
                 list.is_empty()
@@ -65,7 +69,7 @@ impl Conns {
             None => true,
         };
         if last {
-            self.linked.remove(&entry.peer.node_id);
+            self.linked.remove(&entry.link.peer.node_id);
         }
         Some((entry, last))
     }
@@ -96,7 +100,7 @@ impl Conns {
     /// The address of a peer, for words.
     pub(super) fn addr(&self, node_id: NodeId) -> Option<&str> {
         let conn = self.best(node_id)?;
-        self.table.get(&conn).map(|conn| conn.addr.as_str())
+        self.table.get(&conn).map(|conn| conn.link.addr.as_str())
     }
 
     /// The connection that carries: the one on which something was heard last.
@@ -109,7 +113,17 @@ impl Conns {
     pub(super) fn heard(&mut self, conn: ConnId, now: Instant) -> Option<Incarnation> {
         let entry = self.table.get_mut(&conn)?;
         entry.heard = Some(now);
-        Some(entry.peer)
+        Some(entry.link.peer)
+    }
+
+    /// Everybody who is linked.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.linked.keys().copied()
+    }
+
+    /// Everybody who is linked under this name, with the address.
+    pub(super) fn named<'a>(&'a self, name: &'a NodeName) -> impl Iterator<Item = (Incarnation, &'a str)> {
+        self.table.values().filter(move |c| c.link.name == *name).map(|c| (c.link.peer, c.link.addr.as_str()))
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = ConnId> + '_ {
@@ -118,8 +132,8 @@ impl Conns {
 
     pub(super) fn check(&self) {
         for (id, conn) in &self.table {
-            let (peer, list) = self.linked.get(&conn.peer.node_id).expect("a connection's peer is linked");
-            assert_eq!(*peer, conn.peer, "one incarnation of a node is linked");
+            let (peer, list) = self.linked.get(&conn.link.peer.node_id).expect("a connection's peer is linked");
+            assert_eq!(*peer, conn.link.peer, "one incarnation of a node is linked");
             assert!(list.contains(id), "a connection is in the list of its peer");
         }
         let listed: usize = self.linked.values().map(|(_, list)| list.len()).sum();
@@ -132,15 +146,15 @@ impl Control {
     /// smaller node id. Only the dialling side closes, so both sides never close different twins.
     pub(super) fn close_redundant(&mut self, conn: ConnId, out: &mut Vec<Output>) {
         let Some(entry) = self.conns.get(conn) else { return };
-        let peer = entry.peer.node_id;
-        if entry.dialed.is_some() || peer > self.setup.identity.node_id {
+        let peer = entry.link.peer.node_id;
+        if entry.link.dialed.is_some() || peer > self.setup.identity.node_id {
             return;
         }
         let twins: Vec<ConnId> = self
             .conns
             .of(peer)
             .into_iter()
-            .filter(|twin| *twin != conn && self.conns.get(*twin).is_some_and(|c| c.dialed.is_some()))
+            .filter(|twin| *twin != conn && self.conns.get(*twin).is_some_and(|c| c.link.dialed.is_some()))
             .collect();
         for twin in twins {
             self.conns.remove(twin);
@@ -155,30 +169,32 @@ impl Control {
     }
 
     /// Ends all connections of a node, which stays known.
-    pub(super) fn drop_links(&mut self, node_id: NodeId, cause: &CloseCause, out: &mut Vec<Output>) {
+    pub(super) fn drop_links(&mut self, node_id: NodeId, cause: &CloseCause, now: Now, out: &mut Vec<Output>) {
         for conn in self.conns.of(node_id) {
             out.push(Output::Close { conn, cause: cause.clone() });
             if let Some((entry, true)) = self.conns.remove(conn) {
                 let lost = if *cause == CloseCause::Silent { Lost::Silent } else { Lost::Replaced };
-                self.unlinked(entry.peer, lost);
+                self.unlinked(entry.link.peer, lost, now, out);
             }
         }
     }
 
-    pub(super) fn unlinked(&mut self, id: Incarnation, lost: Lost) {
+    fn unlinked(&mut self, id: Incarnation, lost: Lost, now: Now, out: &mut Vec<Output>) {
         self.clocks.forget(id.node_id);
         self.work.push_back(Work::Membership(membership::Input::Disconnected { id, lost }));
         self.work.push_back(Work::Autocluster(autocluster::Input::Disconnected { id }));
+        self.nobody_to_ask(id.node_id, now, out);
     }
 
     /// A connection ended by the other side or by the network.
     pub(super) fn closed(&mut self, conn: ConnId, cause: &CloseCause, now: Now, out: &mut Vec<Output>) {
-        self.held.remove(&conn);
+        self.twins.forget(conn);
+        let let_in = self.welcomed.remove(&conn).is_some() || self.conns.get(conn).is_some();
         // Only a connection that this node had let in can be refused by the other side; for one that this node itself
         // turned away the cause is its own refusal.
         if let CloseCause::Refused(refusal) = cause
-            && self.conns.get(conn).is_some()
-            && self.told_to_stop(refusal, now, out)
+            && let_in
+            && self.refused_by_peer(refusal, now, out)
         {
             return;
         }
@@ -191,20 +207,15 @@ impl Control {
                     Lost::Replaced
                 }
             };
-            self.unlinked(entry.peer, lost);
-            self.release_held_for(entry.peer, now, out);
+            self.unlinked(entry.link.peer, lost, now, out);
         }
     }
 
     pub(super) fn dial_failed(&mut self, endpoint: &Endpoint, error: &DialError, now: Now, out: &mut Vec<Output>) {
-        if let DialError::Rejected(refusal) = error {
-            if self.told_to_stop(refusal, now, out) {
-                return;
-            }
-            if refusal.reason != RefusalReason::OurSelf {
-                self.standing.refusal = Some((refusal.clone(), now.mono));
-                self.dirty = true;
-            }
+        if let DialError::Rejected(refusal) = error
+            && self.refused_by_peer(refusal, now, out)
+        {
+            return;
         }
         let members: Vec<NodeId> = self
             .membership

@@ -1,4 +1,4 @@
-//! What is done with a Hello: judged, held back, let in, or refused; and what this node does when it is refused.
+//! What is done with a Hello: judged, let in, or refused; and what this node does when it is refused.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -6,88 +6,69 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{CloseCause, ConnId, Control, Message, Output, StopReason, Work, emit};
+use super::conns::Link;
+use super::twins::Arrival;
+use super::{CloseCause, ConnId, Control, Output, StopReason, Work, emit};
 use crate::autocluster;
 use crate::event::EventKind;
-use crate::id::{Endpoint, Incarnation};
-use crate::identity::{self, Facts, Judgement, Known};
-use crate::limits::DETECTION_TIME;
+use crate::id::{Endpoint, Incarnation, NodeId};
+use crate::identity::{self, Asked, Facts, Judgement, Known};
 use crate::machine::Machine;
-use crate::membership::{self, Lost, Record};
-use crate::time::{Instant, Now};
+use crate::membership::{self, Record};
+use crate::time::Now;
 use crate::view::Status;
 use crate::wire::{Hello, Lane, Purpose, Refusal, RefusalReason};
 
-/// A newer start that is held back until the older one has answered, ended, or been silent long enough.
-#[derive(Clone, Debug)]
-pub(super) struct Held {
-    hello: Hello,
-    addr: String,
-    dialed: Option<Endpoint>,
-    older: Known,
-    nonce: u64,
-    pub(super) until: Instant,
-}
-
 impl Control {
-    fn facts(&self, hello: &Hello, now: Now) -> Facts {
-        let known = |record: &Record| Known {
-            id: record.id,
-            name: record.name.clone(),
-            addr: self.conns.addr(record.id.node_id).map_or_else(|| record.endpoint.to_string(), ToString::to_string),
-        };
-        let live_twin = self
-            .conns
-            .linked(hello.node_id)
-            .filter(|id| id.guid != hello.guid)
-            .filter(|id| self.membership.is_heard(id.node_id, DETECTION_TIME, now))
-            .map(|id| {
-                let addr = self.conns.addr(id.node_id).unwrap_or_default().to_string();
-                let name = self.membership.record(id.node_id).map_or_else(|| hello.name.clone(), |r| r.name.clone());
-                Known { id, name, addr }
-            });
-        let name_holder = self
-            .membership
-            .roster()
-            .records
-            .values()
-            .filter(|r| r.name == hello.name && r.id.node_id != hello.node_id && r.id.node_id != self.me().node_id)
-            .find(|r| self.membership.is_running(r.id.node_id))
-            .map(known);
+    fn facts(&self, hello: &Hello, asked: Option<Asked>) -> Facts {
         let me = Known { id: self.me(), name: self.setup.name.clone(), addr: self.setup.endpoint.to_string() };
         Facts {
             me,
-            live_twin,
-            counter: self.counters.get(&hello.node_id).copied(),
-            name_holder,
+            me_in: self.standing.was_up,
+            latest: self.latest_start(hello.node_id),
+            asked,
+            name_holder: self.name_holder(hello),
             stale_wins: self.setup.faults.stale_wins,
         }
     }
 
-    /// Answers a Hello, at once or after the older one was asked.
-    pub(super) fn greet(
-        &mut self,
-        conn: ConnId,
-        hello: Hello,
-        addr: String,
-        dialed: Option<Endpoint>,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) {
-        let facts = self.facts(&hello, now);
-        match identity::judge(&hello, &addr, &facts) {
-            Judgement::Accept => self.let_in(conn, &hello, addr, dialed, now, out),
-            Judgement::Refuse(refusal) => self.turn_away(conn, &hello, refusal, now, out),
-            Judgement::Hold(older) => {
-                let nonce = self.rng.next_u64();
-                self.send(older.id.node_id, &Message::AreYouThere { nonce }, out);
-                let until = now.mono + DETECTION_TIME;
-                self.held.insert(conn, Held { hello, addr, dialed, older, nonce, until });
-            }
+    /// A member that runs, or a peer that is linked, with the claimed name and another node id.
+    fn name_holder(&self, hello: &Hello) -> Option<Known> {
+        let other = |id: NodeId| id != hello.node_id && id != self.me().node_id;
+        let member = self
+            .membership
+            .roster()
+            .records
+            .values()
+            .filter(|record| record.name == hello.name && other(record.id.node_id))
+            .find(|record| self.membership.is_running(record.id.node_id))
+            .map(|record| Known {
+                id: record.id,
+                name: record.name.clone(),
+                addr: self
+                    .conns
+                    .addr(record.id.node_id)
+                    .map_or_else(|| record.endpoint.to_string(), ToString::to_string),
+            });
+        let peer = || {
+            let (id, addr) = self.conns.named(&hello.name).find(|(id, _)| other(id.node_id))?;
+            Some(Known { id, name: hello.name.clone(), addr: addr.into() })
+        };
+        member.or_else(peer)
+    }
+
+    /// Answers a Hello, at once or after others were asked.
+    pub(super) fn greet(&mut self, arrival: Arrival, asked: Option<Asked>, now: Now, out: &mut Vec<Output>) {
+        let facts = self.facts(&arrival.hello, asked);
+        let Arrival { conn, hello, addr, .. } = &arrival;
+        match identity::judge(hello, addr, &facts) {
+            Judgement::Accept => self.welcome(arrival, facts.asked, now, out),
+            Judgement::Refuse(refusal) => self.turn_away(*conn, hello, refusal, now, out),
+            Judgement::Ask => self.hold(arrival, now, out),
             Judgement::StopSelf(refusal) => {
                 out.push(Output::Verdict {
-                    conn,
-                    verdict: Err(Refusal::new(RefusalReason::OurSelf, "this newer copy of the directory stops")),
+                    conn: *conn,
+                    verdict: Err(Refusal::new(RefusalReason::OurSelf, "this other copy of the directory stops")),
                 });
                 self.end(StopReason::Refused(refusal), now, out);
             }
@@ -115,40 +96,46 @@ impl Control {
         out.push(Output::Verdict { conn, verdict: Err(refusal) });
     }
 
-    fn let_in(
-        &mut self,
-        conn: ConnId,
-        hello: &Hello,
-        addr: String,
-        dialed: Option<Endpoint>,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) {
-        let peer = hello.incarnation();
-        if let Some(old) = self.conns.linked(peer.node_id)
-            && old != peer
-        {
-            for twin in self.conns.of(peer.node_id) {
-                out.push(Output::Close { conn: twin, cause: CloseCause::Superseded });
-                self.conns.remove(twin);
-            }
-            self.unlinked(old, Lost::Replaced);
-        }
-        let known = self.counters.get(&peer.node_id);
-        if known.is_none_or(|(_, guid)| *guid < peer.guid) {
-            self.counters.insert(peer.node_id, (hello.start_counter, peer.guid));
-            self.persist.wanted = true;
-        }
+    /// Lets a peer in. Whoever was dialled had the first word: a connection that this node accepted is a link only with
+    /// the first frame on it, since the dialling side may still refuse what it found.
+    fn welcome(&mut self, arrival: Arrival, asked: Option<Asked>, now: Now, out: &mut Vec<Output>) {
         let mine = self.hello(Purpose::Peer(Lane::Control), now.wall);
-        out.push(Output::Verdict { conn, verdict: Ok(Box::new(mine)) });
+        out.push(Output::Verdict { conn: arrival.conn, verdict: Ok(Box::new(mine)) });
+        if arrival.dialed.is_some() {
+            self.link(arrival, now, out);
+        } else {
+            self.welcomed.insert(arrival.conn, (arrival, asked));
+        }
+    }
+
+    /// The first frame on a connection that this node accepted: it is a link, if all is as it was at the Hello.
+    pub(super) fn confirm(&mut self, conn: ConnId, now: Now, out: &mut Vec<Output>) {
+        let Some((arrival, asked)) = self.welcomed.remove(&conn) else { return };
+        let facts = self.facts(&arrival.hello, asked);
+        match identity::judge(&arrival.hello, &arrival.addr, &facts) {
+            Judgement::Accept => self.link(arrival, now, out),
+            Judgement::Refuse(refusal) => out.push(Output::Close { conn, cause: CloseCause::Refused(refusal) }),
+            // Another start came in between: the next Hello is judged with what is known then.
+            Judgement::Ask | Judgement::StopSelf(_) => out.push(Output::Close { conn, cause: CloseCause::Reset }),
+        }
+    }
+
+    fn link(&mut self, arrival: Arrival, now: Now, out: &mut Vec<Output>) {
+        let Arrival { conn, hello, addr, dialed, at } = arrival;
+        let hello = &hello;
+        let peer = hello.incarnation();
+        self.displace(peer, hello, &addr, now, out);
         let endpoint = Endpoint { host: hello.name.host().clone(), port: hello.listen_port };
         self.clocks.observe(peer.node_id, hello.wall, now.wall, 0);
         self.standing.refusal = None;
-        if self.conns.insert(conn, peer, dialed, addr, now.mono) {
+        let link = Link { peer, name: hello.name.clone(), dialed, addr };
+        if self.conns.insert(conn, link, now.mono) {
             self.work.push_back(Work::Membership(membership::Input::Connected {
                 id: peer,
                 name: hello.name.clone(),
                 endpoint: endpoint.clone(),
+                start_counter: hello.start_counter,
+                heard: at,
             }));
             self.work.push_back(Work::Autocluster(autocluster::Input::Connected(autocluster::Peer {
                 id: peer,
@@ -159,74 +146,48 @@ impl Control {
             })));
         } else {
             // A second connection beside a silent one: its Hello is a sign of life, and from here on it carries.
-            self.work.push_back(Work::Membership(membership::Input::HeardFrom { id: peer }));
+            self.work.push_back(Work::Membership(membership::Input::HeardFrom { id: peer, at }));
         }
         self.dirty = true;
+        self.release_others(peer, now, out);
     }
 
-    /// The older one answered: it lives, so every newer one that waits is a copy.
-    pub(super) fn twin_answered(&mut self, peer: Incarnation, nonce: u64, now: Now, out: &mut Vec<Output>) {
-        let answered: Vec<ConnId> = self
-            .held
-            .iter()
-            .filter(|(_, held)| held.older.id == peer && held.nonce == nonce)
-            .map(|(conn, _)| *conn)
-            .collect();
-        for conn in answered {
-            if let Some(held) = self.held.remove(&conn) {
-                let refusal = identity::duplicate(&held.older);
-                self.turn_away(conn, &held.hello, refusal, now, out);
-            }
+    /// The links of another start of this node end. A newer one that was let in before is a copy, and is told so.
+    fn displace(&mut self, peer: Incarnation, hello: &Hello, addr: &str, now: Now, out: &mut Vec<Output>) {
+        let latest = self.latest_start(peer.node_id);
+        if let Some(other) = self.conns.linked(peer.node_id)
+            && other != peer
+        {
+            let cause = if other.guid < peer.guid {
+                CloseCause::Superseded
+            } else {
+                let original = Known { id: peer, name: hello.name.clone(), addr: addr.into() };
+                CloseCause::Refused(identity::duplicate(&original))
+            };
+            self.drop_links(peer.node_id, &cause, now, out);
+        }
+        if latest.is_some_and(|(_, guid)| guid > peer.guid) && !self.setup.faults.stale_wins {
+            self.work.push_back(Work::Membership(membership::Input::Disproved { original: peer }));
         }
     }
 
-    /// This process did not run for so long: the older ones had no chance to answer in that time.
-    pub(super) fn held_longer(&mut self, by: core::time::Duration) {
-        for held in self.held.values_mut() {
-            held.until = held.until + by;
+    /// A peer refused this node: it is shown, and ends this node where it must not go on; whether it did.
+    pub(super) fn refused_by_peer(&mut self, refusal: &Refusal, now: Now, out: &mut Vec<Output>) -> bool {
+        if refusal.reason != RefusalReason::OurSelf {
+            self.standing.refusal = Some((refusal.clone(), now.mono));
+            self.dirty = true;
         }
-    }
-
-    /// The link to the older one ended: it is judged anew.
-    pub(super) fn release_held_for(&mut self, older: Incarnation, now: Now, out: &mut Vec<Output>) {
-        let free: Vec<ConnId> =
-            self.held.iter().filter(|(_, held)| held.older.id == older).map(|(conn, _)| *conn).collect();
-        self.judge_again(&free, now, out);
-    }
-
-    /// The older one was silent for the detection time: its links go, the newer one comes in.
-    pub(super) fn release_held(&mut self, now: Now, out: &mut Vec<Output>) {
-        let due: Vec<ConnId> =
-            self.held.iter().filter(|(_, held)| held.until <= now.mono).map(|(conn, _)| *conn).collect();
-        for conn in &due {
-            if let Some(older) = self.held.get(conn).map(|held| held.older.id.node_id) {
-                self.drop_links(older, &CloseCause::Silent, out);
-            }
-        }
-        self.judge_again(&due, now, out);
-    }
-
-    fn judge_again(&mut self, conns: &[ConnId], now: Now, out: &mut Vec<Output>) {
-        for conn in conns {
-            if let Some(held) = self.held.remove(conn) {
-                self.greet(*conn, held.hello, held.addr, held.dialed, now, out);
-            }
-        }
-    }
-
-    /// Ends this node where the refusal says that it must not go on; whether it did.
-    pub(super) fn told_to_stop(&mut self, refusal: &Refusal, now: Now, out: &mut Vec<Output>) -> bool {
-        match refusal.reason {
-            RefusalReason::DuplicateIdentity | RefusalReason::Superseded => {
-                self.end(StopReason::Refused(refusal.clone()), now, out);
-                true
-            }
-            RefusalReason::Restored => {
-                self.end(StopReason::Restored(refusal.text.clone()), now, out);
-                true
-            }
-            _ => false,
-        }
+        let disputes = self.standing.was_up && self.standing.quorum.holds();
+        let reason = match refusal.reason {
+            // Somebody who was cut off from the others may have taken a copy for this node. The others hear this one,
+            // so it goes on; who refuses it asks them at its next try.
+            RefusalReason::Superseded | RefusalReason::Restored if disputes => return false,
+            RefusalReason::DuplicateIdentity | RefusalReason::Superseded => StopReason::Refused(refusal.clone()),
+            RefusalReason::Restored => StopReason::Restored(refusal.text.clone()),
+            _ => return false,
+        };
+        self.end(reason, now, out);
+        true
     }
 
     /// Checks a newcomer that asks to be admitted, and admits it.

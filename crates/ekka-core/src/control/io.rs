@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::autocluster::{self, Candidate};
 use crate::decision::{Decision, DecisionId};
 use crate::event::Event;
-use crate::id::{ClusterId, Endpoint, Guid, NodeId, NodeName};
+use crate::id::{ClusterId, Endpoint, Guid, Incarnation, NodeId, NodeName};
 use crate::membership;
 use crate::view::{Role, View};
 use crate::wire::{Hello, Refusal};
@@ -31,7 +31,7 @@ pub enum Message {
     Membership(membership::Message),
     /// Of the room autocluster.
     Autocluster(autocluster::Message),
-    /// Are you still this incarnation and alive? Asked of the older of two that claim one identity.
+    /// Are you still this incarnation and alive? Asked of one of two that claim one identity.
     AreYouThere {
         /// Tells answers apart.
         nonce: u64,
@@ -41,12 +41,19 @@ pub enum Message {
         /// The nonce that is answered.
         nonce: u64,
     },
-    /// This node must not go on as it is; the text says why.
-    Refused {
-        /// The reason, as [`crate::wire::RefusalReason::as_str`].
-        reason: String,
-        /// In words.
-        text: String,
+    /// Which start of this node answers you? Asked of others before another start than the latest one known is let in.
+    WhoRuns {
+        /// The node.
+        node_id: NodeId,
+        /// Tells answers apart.
+        nonce: u64,
+    },
+    /// The answer to [`Message::WhoRuns`].
+    Runs {
+        /// The nonce that is answered.
+        nonce: u64,
+        /// The start that answered just now; `None` where none is linked.
+        id: Option<Incarnation>,
     },
 }
 
@@ -55,10 +62,8 @@ pub enum Message {
 pub struct Saved {
     /// The vote and the cluster.
     pub formation: autocluster::Saved,
-    /// The roster.
+    /// The roster, with how often each member's directory was started: finds restored copies.
     pub roster: membership::Roster,
-    /// Largest start counter seen of each node, with the guid that had it: finds restored copies.
-    pub counters: BTreeMap<NodeId, (u64, Guid)>,
 }
 
 /// Who this node is, as read and raised under the lock of its data directory (file `node.json`).

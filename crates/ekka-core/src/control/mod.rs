@@ -14,6 +14,7 @@ mod greet;
 pub mod io;
 mod publish;
 mod standing;
+mod twins;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -26,7 +27,8 @@ pub use io::*;
 use crate::autocluster::{self, Autocluster};
 use crate::decision::{DecisionId, Decisions};
 use crate::event::{Event, EventKind};
-use crate::id::{Endpoint, Guid, Incarnation, NodeId, NodeName};
+use crate::id::{Endpoint, Incarnation, NodeId, NodeName};
+use crate::identity::Asked;
 use crate::identity::clock::Clocks;
 use crate::machine::Machine;
 use crate::membership::{self, Membership, Record};
@@ -36,8 +38,8 @@ use crate::view::{Role, Status, View};
 use crate::wire::{Hello, Purpose, VersionRange};
 
 use conns::Conns;
-use greet::Held;
 use standing::Standing;
+use twins::{Arrival, Twins};
 
 /// What one room wants of another, or of the shell, while one input is worked off.
 enum Work {
@@ -53,8 +55,9 @@ pub struct Control {
     clocks: Clocks,
     decisions: Decisions,
     conns: Conns,
-    held: BTreeMap<ConnId, Held>,
-    counters: BTreeMap<NodeId, (u64, Guid)>,
+    /// Accepted connections on which nothing came yet, with what was answered about their peers.
+    welcomed: BTreeMap<ConnId, (Arrival, Option<Asked>)>,
+    twins: Twins,
     standing: Standing,
     rng: Rng,
     work: VecDeque<Work>,
@@ -134,8 +137,8 @@ impl Control {
             clocks: Clocks::default(),
             decisions: Decisions::default(),
             conns: Conns::default(),
-            held: BTreeMap::new(),
-            counters: setup.saved.counters,
+            welcomed: BTreeMap::new(),
+            twins: Twins::default(),
             standing: Standing::new(now),
             rng,
             work: VecDeque::new(),
@@ -166,7 +169,7 @@ impl Control {
     pub fn saved(&self) -> Saved {
         // Id and roster of a new cluster go to disc in one write: a crash between two would leave an id without members.
         let roster = self.autocluster.entering_roster().unwrap_or_else(|| self.membership.roster());
-        Saved { formation: self.autocluster.saved().clone(), roster: roster.clone(), counters: self.counters.clone() }
+        Saved { formation: self.autocluster.saved().clone(), roster: roster.clone() }
     }
 
     fn me(&self) -> Incarnation {
@@ -251,7 +254,7 @@ impl Control {
                         out.push(Output::Dial { endpoint });
                     }
                 }
-                membership::Output::Drop { node_id } => self.drop_links(node_id, &CloseCause::Silent, out),
+                membership::Output::Drop { node_id } => self.drop_links(node_id, &CloseCause::Silent, now, out),
                 membership::Output::Persist => self.persist.wanted = true,
                 membership::Output::Changed => self.dirty = true,
                 membership::Output::Liveness { id, up, evidence, lines } => {
@@ -344,6 +347,7 @@ impl Control {
     }
 
     fn frame(&mut self, conn: ConnId, bytes: &[u8], now: Now, out: &mut Vec<Output>) {
+        self.confirm(conn, now, out);
         let Some(peer) = self.conns.heard(conn, now.mono) else { return };
         self.close_redundant(conn, out);
         let message = match postcard::from_bytes::<Message>(bytes) {
@@ -359,12 +363,13 @@ impl Control {
                 self.work.push_back(Work::Membership(membership::Input::Received { from: peer, message }));
             }
             Message::Autocluster(message) => {
-                self.work.push_back(Work::Membership(membership::Input::HeardFrom { id: peer }));
+                self.work.push_back(Work::Membership(membership::Input::HeardFrom { id: peer, at: now.mono }));
                 self.work.push_back(Work::Autocluster(autocluster::Input::Received { from: peer, message }));
             }
             Message::AreYouThere { nonce } => self.send(peer.node_id, &Message::IAmHere { nonce }, out),
-            Message::IAmHere { nonce } => self.twin_answered(peer, nonce, now, out),
-            Message::Refused { .. } => {}
+            Message::IAmHere { nonce } => self.is_here(peer, nonce, now, out),
+            Message::WhoRuns { node_id, nonce } => self.who_runs(peer.node_id, node_id, nonce, now, out),
+            Message::Runs { nonce, id } => self.answered(peer.node_id, nonce, id, now, out),
         }
     }
 }
@@ -385,7 +390,9 @@ impl Machine for Control {
         self.notice_pause(now, out);
         match input {
             Input::Start => self.start(out),
-            Input::Hello { conn, hello, addr, dialed } => self.greet(conn, *hello, addr, dialed, now, out),
+            Input::Hello { conn, hello, addr, dialed } => {
+                self.greet(Arrival { conn, hello: *hello, addr, dialed, at: now.mono }, None, now, out);
+            }
             Input::Frame { conn, bytes } => self.frame(conn, &bytes, now, out),
             Input::Closed { conn, cause } => self.closed(conn, &cause, now, out),
             Input::DialFailed { endpoint, error } => self.dial_failed(&endpoint, &error, now, out),
@@ -414,7 +421,7 @@ impl Machine for Control {
         let mut given = Vec::new();
         self.autocluster.tick(now, &mut given);
         self.autocluster_gave(given, now, out);
-        self.release_held(now, out);
+        self.end_waits(now, out);
         self.expire_commands(now, out);
         if now.mono >= self.refresh_at {
             self.dirty = true;
@@ -430,7 +437,7 @@ impl Machine for Control {
         [
             self.membership.deadline(),
             self.autocluster.deadline(),
-            self.held.values().map(|held| held.until).min(),
+            self.twins.deadline(),
             self.pending.deadline(),
             self.standing.deadline(),
             Some(self.refresh_at),

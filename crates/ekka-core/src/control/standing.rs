@@ -89,7 +89,7 @@ impl Control {
                 let mut given = Vec::new();
                 self.membership.handle(membership::Input::Paused { for_ms }, now, &mut given);
                 self.membership_gave(given, now, out);
-                self.held_longer(late);
+                self.twins.held_longer(late);
                 emit(None, EventKind::NodePaused { for_ms }, out);
             }
         }

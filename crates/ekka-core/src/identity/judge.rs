@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 
 use crate::id::{Guid, Incarnation, NodeId, NodeName};
+use crate::view::Status;
 use crate::wire::{Hello, Refusal, RefusalReason};
 
 /// What this node knows of a node id or a name that a Hello claims.
@@ -22,14 +23,26 @@ pub struct Known {
 pub struct Facts {
     /// This node.
     pub me: Known,
-    /// Another incarnation of the same node id that is linked and was heard within the detection time.
-    pub live_twin: Option<Known>,
-    /// Largest start counter seen of that node id, with the guid that had it.
-    pub counter: Option<(u64, Guid)>,
-    /// A member of another node id that has the claimed name and is up.
+    /// This node is in its cluster, and not only on its way into it.
+    pub me_in: bool,
+    /// The latest start known of that node id: its counter and its guid.
+    pub latest: Option<(u64, Guid)>,
+    /// What those who may hear another start of it said; `None` while they have not been asked.
+    pub asked: Option<Asked>,
+    /// A member or peer of another node id that has the claimed name and is up.
     pub name_holder: Option<Known>,
     /// Planted fault: a stale incarnation wins.
     pub stale_wins: bool,
+}
+
+/// What was answered to the question which start of a node runs. Each answer comes from that start itself, on a link
+/// that somebody has to it, after the Hello that is judged: no age of a heartbeat and no clock is in it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Asked {
+    /// A start older than the one that says Hello answered.
+    pub older: Option<Known>,
+    /// The very start that says Hello answered on a link of somebody else.
+    pub itself: bool,
 }
 
 /// What to do with the peer.
@@ -39,9 +52,9 @@ pub enum Judgement {
     Accept,
     /// Refuse it in words.
     Refuse(Refusal),
-    /// Hold it back and ask the older one whether it is there.
-    Hold(Known),
-    /// It is the older of two that claim *this* node's identity, and it lives: this node stops.
+    /// Hold it back and ask around which start of its node runs.
+    Ask,
+    /// The other of two that claim *this* node's identity has the better claim: this node stops.
     StopSelf(Refusal),
 }
 
@@ -63,53 +76,60 @@ pub fn duplicate(older: &Known) -> Refusal {
     Refusal::new(RefusalReason::DuplicateIdentity, text)
 }
 
+/// Of two that claim this node's identity: who is in the cluster stays, and otherwise the older one.
+fn own_twin(hello: &Hello, addr: &str, facts: &Facts) -> Judgement {
+    let me = &facts.me;
+    if hello.guid == me.id.guid {
+        return Judgement::Refuse(Refusal::new(RefusalReason::OurSelf, format!("this is {} itself", me.name)));
+    }
+    let they_in = hello.status != Status::Joining;
+    let mine_stays = if facts.me_in == they_in { hello.guid > me.id.guid } else { facts.me_in };
+    if mine_stays {
+        return Judgement::Refuse(duplicate(me));
+    }
+    let other = Known { id: hello.incarnation(), name: hello.name.clone(), addr: addr.into() };
+    Judgement::StopSelf(duplicate(&other))
+}
+
+/// Compares with the latest start known of the same node id; `None` where nothing speaks against letting it in.
+fn other_start(hello: &Hello, facts: &Facts) -> Option<Judgement> {
+    let (counter, guid) = facts.latest.filter(|(_, guid)| *guid != hello.guid)?;
+    let Some(asked) = &facts.asked else { return Some(Judgement::Ask) };
+    let node = short(hello.node_id);
+    if hello.guid < guid {
+        // A newer start was seen, but this one is in the cluster with others: the newer one was a copy.
+        return (!asked.itself).then(|| {
+            let text = format!(
+                "a newer start of node_id {node} is known here (start {counter}, this is start {}): this one is over",
+                hello.start_counter
+            );
+            Judgement::Refuse(Refusal::new(RefusalReason::Superseded, text))
+        });
+    }
+    if let Some(older) = &asked.older {
+        return Some(Judgement::Refuse(duplicate(older)));
+    }
+    (hello.start_counter <= counter).then(|| {
+        let text = format!(
+            "the data directory of {} was restored from an old copy: this is its start {}, but start {counter} was \
+             seen here; it joins as a new node",
+            hello.name, hello.start_counter
+        );
+        Judgement::Refuse(Refusal::new(RefusalReason::Restored, text))
+    })
+}
+
 /// Judges a Hello.
 #[must_use]
 pub fn judge(hello: &Hello, addr: &str, facts: &Facts) -> Judgement {
     let me = &facts.me;
     if hello.node_id == me.id.node_id {
-        return match hello.guid.cmp(&me.id.guid) {
-            core::cmp::Ordering::Equal => {
-                Judgement::Refuse(Refusal::new(RefusalReason::OurSelf, format!("this is {} itself", me.name)))
-            }
-            core::cmp::Ordering::Greater => Judgement::Refuse(duplicate(me)),
-            core::cmp::Ordering::Less => Judgement::StopSelf(duplicate(&Known {
-                id: hello.incarnation(),
-                name: hello.name.clone(),
-                addr: addr.into(),
-            })),
-        };
+        return own_twin(hello, addr, facts);
     }
-    if !facts.stale_wins {
-        if let Some((counter, guid)) = facts.counter
-            && hello.guid != guid
-        {
-            if hello.guid < guid {
-                return Judgement::Refuse(Refusal::new(
-                    RefusalReason::Superseded,
-                    format!(
-                        "a newer start of node_id {} is known here (start {counter}, this is start {}): this one is over",
-                        short(hello.node_id),
-                        hello.start_counter
-                    ),
-                ));
-            }
-            if hello.start_counter <= counter {
-                return Judgement::Refuse(Refusal::new(
-                    RefusalReason::Restored,
-                    format!(
-                        "the data directory of {} was restored from an old copy: this is its start {}, but start \
-                         {counter} was seen here; it joins as a new node",
-                        hello.name, hello.start_counter
-                    ),
-                ));
-            }
-        }
-        if let Some(twin) = &facts.live_twin
-            && hello.guid > twin.id.guid
-        {
-            return Judgement::Hold(twin.clone());
-        }
+    if !facts.stale_wins
+        && let Some(judgement) = other_start(hello, facts)
+    {
+        return judgement;
     }
     let holder = facts.name_holder.as_ref().or((hello.name == me.name).then_some(me));
     if let Some(holder) = holder {
@@ -131,7 +151,7 @@ mod tests {
     use super::*;
     use crate::id::ClusterId;
     use crate::time::Wall;
-    use crate::view::{Role, Status};
+    use crate::view::Role;
     use crate::wire::{Lane, Purpose, VersionRange};
 
     fn known(node: u128, guid: u128, name: &str) -> Known {
@@ -162,8 +182,9 @@ mod tests {
     fn facts() -> Facts {
         Facts {
             me: known(1, 100, "ekka@10.0.0.1"),
-            live_twin: None,
-            counter: None,
+            me_in: true,
+            latest: None,
+            asked: None,
             name_holder: None,
             stale_wins: false,
         }
@@ -182,31 +203,60 @@ mod tests {
     }
 
     #[test]
-    fn of_two_with_this_identity_the_newer_one_stops() {
-        let newer = judge(&hello(1, 101, 4, "ekka@10.0.0.7"), "a", &facts());
-        assert_eq!(reason(&newer), Some(RefusalReason::DuplicateIdentity));
-        let older = judge(&hello(1, 99, 3, "ekka@10.0.0.7"), "a", &facts());
-        assert!(matches!(older, Judgement::StopSelf(_)));
+    fn of_two_with_this_identity_the_one_in_the_cluster_stays_and_else_the_older_one() {
+        let stays = |guid, they_in, me_in| {
+            let mut hello = hello(1, guid, 4, "ekka@10.0.0.7");
+            hello.status = if they_in { Status::Up } else { Status::Joining };
+            match judge(&hello, "a", &Facts { me_in, ..facts() }) {
+                Judgement::Refuse(refusal) if refusal.reason == RefusalReason::DuplicateIdentity => true,
+                Judgement::StopSelf(_) => false,
+                other => panic!("{other:?}"),
+            }
+        };
+        for (guid, they_in, me_in, mine_stays) in [
+            (101, false, false, true),
+            (101, true, true, true),
+            (99, false, false, false),
+            (99, true, true, false),
+            (99, false, true, true), // a copy whose clock is behind
+            (101, true, false, false),
+        ] {
+            assert_eq!(stays(guid, they_in, me_in), mine_stays, "guid {guid}, they in {they_in}, me in {me_in}");
+        }
         assert_eq!(reason(&judge(&hello(1, 100, 3, "ekka@10.0.0.1"), "a", &facts())), Some(RefusalReason::OurSelf));
     }
 
     #[test]
-    fn a_newer_start_is_held_back_while_the_older_was_just_heard() {
+    fn a_newer_start_is_let_in_once_no_older_one_answered() {
         let mut facts = facts();
-        facts.live_twin = Some(known(2, 50, "ekka@10.0.0.2"));
-        facts.counter = Some((7, Guid::from_u128(50)));
-        assert!(matches!(judge(&hello(2, 60, 8, "ekka@10.0.0.3"), "a", &facts), Judgement::Hold(_)));
+        facts.latest = Some((7, Guid::from_u128(50)));
+        let newer = hello(2, 60, 8, "ekka@10.0.0.3");
+        assert_eq!(judge(&newer, "a", &facts), Judgement::Ask);
+        facts.asked = Some(Asked::default());
+        assert_eq!(judge(&newer, "a", &facts), Judgement::Accept);
+        facts.asked = Some(Asked { older: Some(known(2, 50, "ekka@10.0.0.2")), itself: false });
+        assert_eq!(reason(&judge(&newer, "a", &facts)), Some(RefusalReason::DuplicateIdentity));
     }
 
     #[test]
-    fn an_older_start_and_a_restored_directory_are_told_so() {
+    fn an_older_start_is_over_unless_it_runs_in_the_cluster_with_others() {
         let mut facts = facts();
-        facts.counter = Some((7, Guid::from_u128(50)));
-        let stale = judge(&hello(2, 40, 6, "ekka@10.0.0.2"), "a", &facts);
-        assert_eq!(reason(&stale), Some(RefusalReason::Superseded));
+        facts.latest = Some((7, Guid::from_u128(50)));
+        let older = hello(2, 40, 6, "ekka@10.0.0.2");
+        assert_eq!(judge(&older, "a", &facts), Judgement::Ask);
+        facts.asked = Some(Asked::default());
+        assert_eq!(reason(&judge(&older, "a", &facts)), Some(RefusalReason::Superseded));
+        facts.asked = Some(Asked { older: None, itself: true });
+        assert_eq!(judge(&older, "a", &facts), Judgement::Accept);
+    }
+
+    #[test]
+    fn a_restored_directory_is_told_so() {
+        let mut facts = facts();
+        facts.latest = Some((7, Guid::from_u128(50)));
+        facts.asked = Some(Asked::default());
         let restored = judge(&hello(2, 60, 7, "ekka@10.0.0.2"), "a", &facts);
         assert_eq!(reason(&restored), Some(RefusalReason::Restored));
-        assert_eq!(judge(&hello(2, 60, 8, "ekka@10.0.0.2"), "a", &facts), Judgement::Accept);
     }
 
     #[test]

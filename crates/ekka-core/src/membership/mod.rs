@@ -9,8 +9,8 @@
 //!
 //! **Outputs** [`Output`]: messages, dials that are wanted, connections to drop, what must be kept on disc, events.
 //!
-//! **Invariants** (checked by `check`): a record's (guid, version) never falls, nor does the start that is in contact;
-//! the roster holds no node twice; a removed node is no neighbour; this node's own record is its own.
+//! **Invariants** (checked by `check`): a record's (guid, version) never falls, nor does the start that is in contact,
+//! unless the newer one turns out to be a copied directory; the roster holds no node twice; a removed node is no neighbour; this node's own record is its own.
 //!
 //! **How a member is found down.** Neighbours (everybody up to 32 members, beyond it 16 on the ring of node ids and the
 //! voters) exchange heartbeats with rows of the link matrix. A link that is silent for `LINK_SILENCE` is dialled anew
@@ -41,7 +41,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ClusterId, Endpoint, Incarnation, NodeId, NodeName};
-use crate::time::Wall;
+use crate::time::{Instant, Wall};
 use crate::view::{Role, Status};
 
 /// What a member says of itself. The larger `(guid, version)` wins; only the member itself raises them.
@@ -216,6 +216,10 @@ pub enum Input {
         name: NodeName,
         /// Where it can be dialled.
         endpoint: Endpoint,
+        /// How often its data directory was started.
+        start_counter: u64,
+        /// When its Hello came; it may have been held back since.
+        heard: Instant,
     },
     /// The last control connection to this incarnation went.
     Disconnected {
@@ -245,9 +249,16 @@ pub enum Input {
     HeardFrom {
         /// From whom.
         id: Incarnation,
+        /// When.
+        at: Instant,
     },
     /// This node formed or joined a cluster: the roster replaces what was there, this node's own record stays.
     Enter(Roster),
+    /// This start of a node runs, and the newer one that was taken for its successor was a copy of its directory.
+    Disproved {
+        /// The start that runs.
+        original: Incarnation,
+    },
     /// This node's own status changed.
     SetStatus(Status),
     /// This node's own tags changed.

@@ -9,7 +9,7 @@ use super::evidence::{Row, start};
 use super::gossip::{Gossip, Wish};
 use super::{Input, Lost, Message, Output, Record, RemovalCause, Roster};
 use crate::id::{Endpoint, Incarnation, NodeId, NodeName};
-use crate::limits::{FULL_MESH_MAX, HEARTBEAT_INTERVAL};
+use crate::limits::{FULL_MESH_MAX, HEARTBEAT_INTERVAL, LINK_SILENCE};
 use crate::machine::Machine;
 use crate::rng::Rng;
 use crate::time::{Instant, Now};
@@ -132,6 +132,13 @@ impl Membership {
         *self.digest.get_or_insert_with(|| self.roster.digest())
     }
 
+    /// Whether this start said goodbye: it is over, and whoever comes with a newer guid is its successor.
+    #[must_use]
+    pub fn said_goodbye(&self, id: Incarnation) -> bool {
+        let contact = self.contacts.get(&id.node_id).is_some_and(|c| c.id == id && c.goodbye.is_some());
+        contact || self.record(id.node_id).is_some_and(|record| record.id == id && record.status == Status::Stopped)
+    }
+
     /// The node with this name that runs, or else one that had it.
     #[must_use]
     pub fn holder_of(&self, name: &NodeName) -> Option<NodeId> {
@@ -161,31 +168,48 @@ impl Membership {
         contact
     }
 
-    fn connected(&mut self, id: Incarnation, name: &NodeName, endpoint: &Endpoint, now: Now, out: &mut Vec<Output>) {
+    /// A member that came back, maybe at another address, is dialled there from now on, before its own record arrives.
+    fn renew_record(
+        &mut self,
+        id: Incarnation,
+        (name, endpoint, start_counter): (&NodeName, &Endpoint, u64),
+        out: &mut Vec<Output>,
+    ) {
+        let Some(record) = self.roster.records.get_mut(&id.node_id) else { return };
+        if record.id.guid > id.guid || (record.endpoint == *endpoint && record.id == id) {
+            return;
+        }
+        record.endpoint = endpoint.clone();
+        record.name = name.clone();
+        record.start_counter = record.start_counter.max(start_counter);
+        if record.id != id {
+            record.id = id;
+            record.version = 0;
+            record.start_counter = start_counter;
+            record.status = Status::Joining;
+            self.digest = None;
+        }
+        out.push(Output::Persist);
+    }
+
+    fn connected(
+        &mut self,
+        id: Incarnation,
+        said: (&NodeName, &Endpoint, u64),
+        heard: Instant,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
         if self.contacts.get(&id.node_id).is_some_and(|c| c.id.guid > id.guid) && !self.options.stale_wins {
             return;
         }
-        // A member that came back at another address is dialled there from now on, before its record arrives.
-        if let Some(record) = self.roster.records.get_mut(&id.node_id)
-            && record.id.guid <= id.guid
-            && (record.endpoint != *endpoint || record.id != id)
-        {
-            record.endpoint = endpoint.clone();
-            record.name = name.clone();
-            if record.id != id {
-                record.id = id;
-                record.version = 0;
-                record.status = Status::Joining;
-                self.digest = None;
-            }
-            out.push(Output::Persist);
-        }
+        self.renew_record(id, said, out);
         let contact = self.contact(id, now);
         contact.id = id;
         contact.connected = true;
         contact.reset = None;
         contact.goodbye = None;
-        self.heard(id, now, out);
+        self.heard_at(id, heard, now, out);
         // What this node knows is compared once with whom it meets; later only what changes is told.
         self.offer(id.node_id, out);
         let mut wishes = Vec::new();
@@ -218,15 +242,38 @@ impl Membership {
         self.dial_wanted(now, out);
     }
 
-    /// Anything came from this peer.
+    /// Back to an earlier start: the later one was a copy of its directory.
+    fn disproved(&mut self, original: Incarnation, now: Now, out: &mut Vec<Output>) {
+        if let Some(contact) = self.contacts.get_mut(&original.node_id)
+            && contact.id.guid > original.guid
+        {
+            *contact = Contact::new(original, now.mono, now.wall);
+        }
+        if let Some(record) = self.roster.records.get_mut(&original.node_id)
+            && record.id.guid > original.guid
+        {
+            record.id = original;
+            record.version = 0;
+            record.status = Status::Joining;
+            self.digest = None;
+            out.push(Output::Persist);
+        }
+    }
+
+    /// Anything came from this peer just now.
     pub(super) fn heard(&mut self, id: Incarnation, now: Now, out: &mut Vec<Output>) {
+        self.heard_at(id, now.mono, now, out);
+    }
+
+    /// The same at an earlier time: what is too old says nothing of now.
+    fn heard_at(&mut self, id: Incarnation, at: Instant, now: Now, out: &mut Vec<Output>) {
         let contact = self.contact(id, now);
-        if contact.id != id {
+        if contact.id != id || contact.heard.is_some_and(|heard| heard > at) {
             return;
         }
-        contact.heard = Some(now.mono);
+        contact.heard = Some(at);
         contact.heard_wall = Some(now.wall);
-        if contact.goodbye.is_none() && !contact.alive {
+        if contact.goodbye.is_none() && !contact.alive && now.mono.since(at) <= LINK_SILENCE {
             self.rise(id, "heard", now, out);
         }
     }
@@ -337,12 +384,15 @@ impl Machine for Membership {
 
     fn handle(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
         match input {
-            Input::Connected { id, name, endpoint } => self.connected(id, &name, &endpoint, now, out),
+            Input::Connected { id, name, endpoint, start_counter, heard } => {
+                self.connected(id, (&name, &endpoint, start_counter), heard, now, out);
+            }
             Input::Disconnected { id, lost } => self.disconnected(id, lost, now, out),
             Input::Refused { node_id } => self.refused(node_id, now, out),
             Input::Unreachable { node_id } => self.unreachable_after_reset(node_id, now),
             Input::Received { from, message } => self.received(from, message, now, out),
-            Input::HeardFrom { id } => self.heard(id, now, out),
+            Input::HeardFrom { id, at } => self.heard_at(id, at, now, out),
+            Input::Disproved { original } => self.disproved(original, now, out),
             Input::Enter(roster) => self.enter(roster, now, out),
             Input::SetStatus(status) => {
                 if self.own.status != status {

@@ -189,6 +189,8 @@ impl World {
                     id: self.nodes[other].id,
                     name: format!("n{other}@h{other}").parse().expect("a name"),
                     endpoint: self.nodes[other].endpoint.clone(),
+                    start_counter: 1,
+                    heard: now,
                 };
                 self.give(me, input);
             }

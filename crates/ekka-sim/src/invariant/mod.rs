@@ -22,6 +22,7 @@ pub struct Watch {
     pub one_id_promised: bool,
     /// Every cluster id that any node ever showed.
     pub ids: BTreeSet<ClusterId>,
+    copies: BTreeSet<NodeId>,
     seats: BTreeMap<usize, Seat>,
 }
 
@@ -30,6 +31,7 @@ pub struct Watch {
 struct Seat {
     seeds: usize,
     may_leave: bool,
+    copy: bool,
     before: Option<Arc<View>>,
     cluster: Option<(NodeId, ClusterId)>,
     start: Option<Incarnation>,
@@ -52,6 +54,11 @@ impl Watch {
         self.seats.entry(machine).or_default().may_leave = true;
     }
 
+    /// This machine runs on a copied directory: who was deceived by it goes back to the original's start.
+    pub fn copied(&mut self, machine: usize) {
+        self.seats.entry(machine).or_default().copy = true;
+    }
+
     /// Looks at everything that a new view of one machine can break; whether it shows a cluster that nobody showed
     /// before.
     ///
@@ -61,10 +68,13 @@ impl Watch {
         let new = view.cluster_id.is_some_and(|id| self.ids.insert(id));
         let seat = self.seats.entry(machine).or_default();
         let before = seat.before.replace(view.clone()).filter(|before| before.me == view.me);
+        if seat.copy {
+            self.copies.insert(view.me.node_id);
+        }
         let words = |what: String| format!("machine {machine}: {what}");
         one_id::check(self.one_id_promised, &self.ids)?;
         alone::check(self.one_id_promised, seat.seeds, view).map_err(words)?;
-        rows::check(before.as_deref(), view).map_err(words)?;
+        rows::check(before.as_deref(), &self.copies, view).map_err(words)?;
         own_row::check(before.as_deref(), view).map_err(words)?;
         own_row::check_start(&mut seat.start, view).map_err(words)?;
         hints::check(view).map_err(words)?;

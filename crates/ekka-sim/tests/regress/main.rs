@@ -1,0 +1,8 @@
+//! The schedules that formation, identity and leaving must survive, by their names, on the cores alone.
+
+mod formation;
+mod identity;
+mod leaving;
+mod meeting;
+mod membership;
+mod support;

@@ -1,0 +1,44 @@
+//! Who is up: section 9.
+
+use ekka_core::view::Status;
+use ekka_sim::core_world::{World, converged};
+
+use crate::support::{SECOND, cut, guids, run, together, view, wait};
+
+/// S1-6: a repaired partition makes no new incarnation of anybody.
+#[test]
+fn s1_6_a_repaired_split_keeps_every_guid() {
+    for seed in 0..10 {
+        let mut world = together(4, seed);
+        let before = guids(&world);
+        for (a, b) in [(0, 2), (0, 3), (1, 2), (1, 3)] {
+            cut(&mut world, a, b);
+        }
+        wait(&mut world, "both sides see the other down", 4, |w| {
+            (0..4).all(|i| view(w, i).members.iter().filter(|m| m.status == Status::Down).count() == 2)
+        });
+        run(&mut world, SECOND * 20);
+        world.mend_all();
+        wait(&mut world, "all together again", 15, converged);
+        assert_eq!(guids(&world), before);
+    }
+}
+
+/// Issue 3: `kill -9` is seen by all within a second, silence within three; a restart is `up` within three.
+#[test]
+fn a_dead_member_is_seen_within_its_time() {
+    let down = |world: &World| (1..3).all(|i| view(world, i).members.iter().any(|m| m.status == Status::Down));
+    for seed in 0..20 {
+        let mut world = together(3, seed);
+        world.kill(0);
+        let took = wait(&mut world, "the kill is seen", 3, down);
+        assert!(took <= SECOND, "seed {seed}: {took:?} {}", world.words());
+        world.start(0);
+        assert!(wait(&mut world, "it is up again", 10, converged) <= SECOND * 3, "seed {seed}");
+        world.pause(0);
+        let took = wait(&mut world, "the silence is seen", 5, down);
+        assert!(took <= SECOND * 3, "seed {seed}: {took:?} {}", world.words());
+        world.resume(0);
+        wait(&mut world, "it heals back in", 10, converged);
+    }
+}
