@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::room::{Autocluster, Known, Then};
-use super::{Message, Output};
+use super::{Denial, Message, Output};
 use crate::id::{ClusterId, Endpoint, Incarnation, NodeId, NodeName};
 use crate::membership::{Record, Roster};
 use crate::time::{Instant, Now};
@@ -83,9 +83,11 @@ impl Autocluster {
             .peers
             .values()
             .filter(|k| {
-                k.said
-                    .as_ref()
-                    .is_some_and(|said| said.cluster_id == Some(cluster_id) && said.quorum && said.status == Status::Up)
+                k.said.as_ref().is_some_and(|said| {
+                    said.cluster_id == Some(cluster_id)
+                        && said.quorum
+                        && matches!(said.status, Status::Up | Status::Draining)
+                })
             })
             .map(|known| known.peer.id.node_id)
             .collect();
@@ -105,8 +107,14 @@ impl Autocluster {
         out: &mut Vec<Output>,
     ) {
         self.joining = Some(Joining { cluster_id, to: Some(to), from, until: now.mono + JOIN_TIMEOUT });
-        let record = self.own.clone();
-        out.push(Output::Send { to, message: Message::Join { record, cluster_id, from } });
+        let (record, asked) = (self.own.clone(), self.operator.is_some());
+        out.push(Output::Send { to, message: Message::Join { record, cluster_id, from, asked } });
+    }
+
+    /// Whether a join is under way or wanted.
+    #[must_use]
+    pub fn is_joining(&self) -> bool {
+        self.joining.is_some() || self.operator.is_some()
     }
 
     /// The member that was asked is not connected any more.
@@ -122,12 +130,13 @@ impl Autocluster {
         record: Record,
         cluster_id: ClusterId,
         from: Option<ClusterId>,
+        asked: bool,
         out: &mut Vec<Output>,
     ) {
         let to = record.id.node_id;
         if self.saved.cluster_id != Some(cluster_id) || self.entering {
             let why = format!("{} is not in cluster {cluster_id}", self.own.name);
-            out.push(Output::Send { to, message: Message::NotJoined { why, retry: true } });
+            out.push(Output::Send { to, message: Message::NotJoined { why, denial: Denial::Later } });
             return;
         }
         if let Some(from) = from.filter(|from| *from > cluster_id)
@@ -136,19 +145,19 @@ impl Autocluster {
             // Late comers of the absorbed cluster are told by every member that knows.
             self.persist_then(Vec::new(), out);
         }
-        out.push(Output::Admit { record });
+        out.push(Output::Admit { record, asked });
     }
 
     /// The newcomer was admitted, or not.
     pub(super) fn on_admitted(
         &mut self,
         id: Incarnation,
-        result: Result<Roster, (String, bool)>,
+        result: Result<Roster, (String, Denial)>,
         out: &mut Vec<Output>,
     ) {
         let message = match result {
             Ok(roster) => Message::Joined { roster, first_voters: self.saved.first_voters.clone() },
-            Err((why, retry)) => Message::NotJoined { why, retry },
+            Err((why, denial)) => Message::NotJoined { why, denial },
         };
         out.push(Output::Send { to: id.node_id, message });
     }
@@ -180,7 +189,7 @@ impl Autocluster {
         self.persist_then(vec![Then::Entered { how, lines, roster, asked }], out);
     }
 
-    pub(super) fn on_not_joined(&mut self, from: NodeId, why: String, retry: bool, now: Now, out: &mut Vec<Output>) {
+    pub(super) fn on_not_joined(&mut self, from: NodeId, why: String, denial: Denial, now: Now, out: &mut Vec<Output>) {
         let Some(joining) = &mut self.joining else { return };
         if joining.to != Some(from) {
             return;
@@ -189,13 +198,18 @@ impl Autocluster {
         joining.to = None;
         joining.until = now.mono + JOIN_AGAIN;
         if let Some(operator) = &mut self.operator {
-            if retry {
+            if denial == Denial::Later {
                 operator.refused = Some(why);
             } else {
                 self.operator = None;
                 self.joining = None;
                 out.push(Output::JoinDone(Err(why)));
             }
+        } else if denial == Denial::TakenOut && self.saved.cluster_id.is_none() {
+            self.saved.left = true;
+            self.joining = None;
+            self.persist_then(Vec::new(), out);
+            out.push(Output::TakenOut(why));
         }
     }
 
@@ -239,7 +253,7 @@ impl Autocluster {
             (None, _) => {
                 if now.mono >= operator.next_dial {
                     operator.next_dial = now.mono + OPERATOR_DIAL;
-                    out.push(Output::Dial { endpoint: operator.endpoint.clone() });
+                    out.push(Output::Dial { endpoint: operator.endpoint.clone(), anew: true });
                 }
             }
         }

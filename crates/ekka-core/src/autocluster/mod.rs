@@ -209,6 +209,8 @@ pub enum Message {
         cluster_id: ClusterId,
         /// The cluster that it comes from, where it was absorbed or an operator moved it.
         from: Option<ClusterId>,
+        /// An operator wants it: who was taken out for good comes back only so.
+        asked: bool,
     },
     /// You are in.
     Joined {
@@ -217,13 +219,24 @@ pub enum Message {
         /// First voters of the cluster.
         first_voters: Vec<NodeId>,
     },
-    /// You are not, and why; `retry` says whether asking again can help.
+    /// You are not, and why.
     NotJoined {
         /// Why, in words.
         why: String,
-        /// Whether to ask again.
-        retry: bool,
+        /// What that means.
+        denial: Denial,
     },
+}
+
+/// What it means that a node was not admitted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Denial {
+    /// Asking again can help.
+    Later,
+    /// Asking again cannot help.
+    Never,
+    /// It was taken out for good, and waits for an operator's word.
+    TakenOut,
 }
 
 /// Why an acceptor refuses.
@@ -308,8 +321,8 @@ pub enum Input {
     Admitted {
         /// Who asked.
         id: Incarnation,
-        /// The result; the flag says whether asking again can help.
-        result: Result<Roster, (String, bool)>,
+        /// The result.
+        result: Result<Roster, (String, Denial)>,
     },
     /// An operator: form a cluster of this node now.
     Form,
@@ -338,6 +351,8 @@ pub enum Output {
     Dial {
         /// Where.
         endpoint: Endpoint,
+        /// Also where somebody who answered there is linked already.
+        anew: bool,
     },
     /// Send on the control link of this peer; dropped where there is none.
     Send {
@@ -361,12 +376,18 @@ pub enum Output {
         how: &'static str,
         /// The evidence for the decision record.
         lines: Vec<String>,
+        /// An operator's word brought it here; whoever it leaves behind is told.
+        asked: bool,
     },
     /// A newcomer asks to be admitted: check it, admit it, and answer with [`Input::Admitted`].
     Admit {
         /// Its record.
         record: Record,
+        /// An operator wants it.
+        asked: bool,
     },
+    /// This node was taken out of the cluster that it wanted to join, and stays outside until an operator's word.
+    TakenOut(String),
     /// What this node waits for, in words; empty where it waits for nothing. Given when it changes.
     Waits(String),
     /// Another cluster that nothing moves with; `None` where it is gone from sight.

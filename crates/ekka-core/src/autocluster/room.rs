@@ -138,6 +138,13 @@ impl Autocluster {
         })
     }
 
+    /// Whether a peer says of itself that it is up.
+    #[must_use]
+    pub fn is_up(&self, node_id: NodeId) -> bool {
+        let said = self.peers.get(&node_id).and_then(|known| known.said.as_ref());
+        said.is_some_and(|said| matches!(said.status, Status::Up | Status::Draining))
+    }
+
     /// The roster of the cluster that this node is entering: to be on disc together with its id.
     #[must_use]
     pub fn entering_roster(&self) -> Option<&crate::membership::Roster> {
@@ -177,7 +184,7 @@ impl Autocluster {
                     self.entering = false;
                     // An operator's word may have moved this node on before the write was done.
                     if let Some(cluster_id) = self.saved.cluster_id.filter(|id| roster.cluster_id == Some(*id)) {
-                        out.push(Output::Entered { cluster_id, roster, how, lines });
+                        out.push(Output::Entered { cluster_id, roster, how, lines, asked });
                         if asked {
                             out.push(Output::JoinDone(Ok(cluster_id)));
                         }
@@ -268,9 +275,9 @@ impl Autocluster {
             Message::Accepted { ballot } => self.on_accepted(from.node_id, ballot, now, out),
             Message::Nack { ballot, why } => self.on_nack(from.node_id, ballot, &why, now),
             Message::Chosen { proposal, roster } => self.on_chosen(from.node_id, &proposal, roster, out),
-            Message::Join { record, cluster_id, from } => self.on_join(record, cluster_id, from, out),
+            Message::Join { record, cluster_id, from, asked } => self.on_join(record, cluster_id, from, asked, out),
             Message::Joined { roster, first_voters } => self.on_joined(from.node_id, roster, first_voters, out),
-            Message::NotJoined { why, retry } => self.on_not_joined(from.node_id, why, retry, now, out),
+            Message::NotJoined { why, denial } => self.on_not_joined(from.node_id, why, denial, now, out),
         }
     }
 
@@ -318,7 +325,7 @@ impl Autocluster {
         let connected: BTreeSet<_> = self.peers.values().map(|known| known.peer.endpoint.clone()).collect();
         let searching = self.saved.cluster_id.is_none();
         for endpoint in self.candidates.due(&connected, searching, now.mono) {
-            out.push(Output::Dial { endpoint });
+            out.push(Output::Dial { endpoint, anew: false });
         }
     }
 }

@@ -18,12 +18,16 @@ use crate::view::{Quorum, Status};
 
 /// How long `join` and `form` may take before they are given up.
 const ENTER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long `leave` waits for a member's word; the farewell goes on after that.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Commands that were begun.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     entering: Option<Entering>,
     leaving: Option<Leaving>,
+    /// Answered once this node's disc has what they did.
+    forced: Vec<Forced>,
 }
 
 #[derive(Debug)]
@@ -37,12 +41,25 @@ struct Entering {
 struct Leaving {
     id: RequestId,
     decision: DecisionId,
+    /// The write that this node's own disc must have.
     token: u64,
+    on_disc: bool,
+    /// A member has confirmed that it holds the removal.
+    heard: bool,
+    until: Instant,
+}
+
+#[derive(Debug)]
+struct Forced {
+    id: RequestId,
+    token: u64,
+    reply: Reply,
 }
 
 impl Pending {
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.entering.as_ref().map(|entering| entering.until)
+        let entering = self.entering.as_ref().map(|entering| entering.until);
+        entering.into_iter().chain(self.leaving.as_ref().map(|leaving| leaving.until)).min()
     }
 }
 
@@ -62,7 +79,7 @@ impl Control {
             Command::Stop { by, plan } => self.stop(id, by, plan, now, out),
             Command::Drain { plan } => Some(self.drain(true, plan, now)),
             Command::Undrain { plan } => Some(self.drain(false, plan, now)),
-            Command::ForceLeave { node, alive, plan } => Some(self.force_leave(&node, alive, plan, now)),
+            Command::ForceLeave { node, alive, plan } => self.force_leave(id, &node, alive, plan, now),
             Command::Why { id } => Some(match self.decisions.get(id) {
                 Some(decision) => Ok(Reply::Decision(decision.clone())),
                 None => Err(CommandError::NotFound(format!("no record {id} is kept on {}", self.setup.name))),
@@ -187,6 +204,11 @@ impl Control {
         if let Some(error) = self.busy() {
             return Some(Err(error));
         }
+        if self.autocluster.cluster_id().is_none() && self.membership.farewell().is_some() && !only_plan {
+            let decision = self.record_command(now, "wait until a member has heard the farewell");
+            self.wait_for_farewell(id, decision, now);
+            return None;
+        }
         let others = self.others_up();
         let refused = match self.autocluster.cluster_id() {
             None => Some(String::from("this node is in no cluster")),
@@ -215,44 +237,70 @@ impl Control {
         let rule = "section 6: leave takes a member out for good, and is remembered";
         let decision =
             self.decisions.record(now.wall, "leave", format!("{} leaves", self.setup.name), rule, Vec::new());
-        self.standing.leaving = true;
-        let me = self.me().node_id;
         let mut given = Vec::new();
-        for input in [
-            membership::Input::SetStatus(Status::Leaving),
-            membership::Input::Remove { node_id: me, cause: RemovalCause::Leave },
-        ] {
-            self.membership.handle(input, now, &mut given);
-        }
+        self.membership.handle(membership::Input::SetStatus(Status::Leaving), now, &mut given);
         self.membership_gave(given, now, out);
-        self.say_goodbye(true, out);
-        self.forget_cluster(true);
-        self.pending.leaving = Some(Leaving { id, decision, token: self.persist.last + 1 });
+        self.forget_cluster(true, true);
+        self.wait_for_farewell(id, decision, now);
         None
     }
 
-    pub(super) fn commands_persisted(&mut self, token: u64) {
-        if self.pending.leaving.as_ref().is_some_and(|leaving| leaving.token <= token) {
-            self.standing.leaving = false;
-            self.dirty = true;
+    fn wait_for_farewell(&mut self, id: RequestId, decision: DecisionId, now: Now) {
+        self.standing.leaving = true;
+        self.persist.wanted = true;
+        let (token, until) = (self.persist.last + 1, now.mono + FAREWELL_TIMEOUT);
+        self.pending.leaving = Some(Leaving { id, decision, token, on_disc: false, heard: false, until });
+    }
+
+    pub(super) fn farewell_heard(&mut self, by: NodeId, now: Now) {
+        self.dirty = true;
+        if let Some(leaving) = &mut self.pending.leaving {
+            leaving.heard = true;
+        }
+        let rule = "section 6: leave takes a member out for good, and is remembered";
+        let what = format!("node_id {by} holds this node's farewell");
+        self.decisions.record(now.wall, "leave", what, rule, Vec::new());
+    }
+
+    pub(super) fn commands_persisted(&mut self, token: u64, out: &mut Vec<Output>) {
+        if let Some(leaving) = self.pending.leaving.as_mut().filter(|leaving| leaving.token <= token) {
+            leaving.on_disc = true;
+        }
+        let (done, later) = core::mem::take(&mut self.pending.forced).into_iter().partition(|f| f.token <= token);
+        self.pending.forced = later;
+        let done: Vec<Forced> = done;
+        for Forced { id, reply, .. } in done {
+            out.push(Output::Reply { id, result: Ok(reply) });
         }
     }
 
-    /// Answers `leave` once it is on disc and the node is outside.
-    pub(super) fn finish_leaving(&mut self, out: &mut Vec<Output>) {
-        if self.standing.leaving {
+    /// Answers `leave` once it is on disc and a member holds it, or says that none does yet.
+    pub(super) fn finish_leaving(&mut self, now: Now, out: &mut Vec<Output>) {
+        let Some(Leaving { on_disc, heard, until, .. }) = self.pending.leaving else { return };
+        let late = on_disc && now.mono >= until;
+        if !(on_disc && heard || late) {
             return;
         }
-        if let Some(leaving) = self.pending.leaving.take() {
-            let reply = self.done(format!("{} has left the cluster", self.setup.name), leaving.decision);
-            out.push(Output::Reply { id: leaving.id, result: Ok(reply) });
-        }
+        self.standing.leaving = false;
+        self.dirty = true;
+        let Some(Leaving { id, decision, .. }) = self.pending.leaving.take() else { return };
+        let name = &self.setup.name;
+        let result = if heard {
+            Ok(self.done(format!("{name} has left the cluster"), decision))
+        } else {
+            Err(CommandError::Failed(format!(
+                "{name} is out of the cluster, but no member has confirmed that within {} s: each that it meets is \
+                 told; `ekka leave` again waits for that, and {decision} is its record",
+                FAREWELL_TIMEOUT.as_secs()
+            )))
+        };
+        out.push(Output::Reply { id, result });
     }
 
-    fn say_goodbye(&mut self, left: bool, out: &mut Vec<Output>) {
+    fn say_goodbye(&mut self, out: &mut Vec<Output>) {
         let peers: Vec<NodeId> = self.membership.roster().records.keys().copied().collect();
         for peer in peers {
-            self.send(peer, &Message::Membership(membership::Message::Goodbye { left }), out);
+            self.send(peer, &Message::Membership(membership::Message::Goodbye), out);
         }
     }
 
@@ -270,7 +318,7 @@ impl Control {
         let what = format!("{} stops, asked by {by}", self.setup.name);
         let decision = self.decisions.record(now.wall, "stop", what, rule, Vec::new());
         emit(Some(decision), EventKind::NodeStopping { by }, out);
-        self.say_goodbye(false, out);
+        self.say_goodbye(out);
         self.persist.wanted = true;
         self.persist_if_wanted(out);
         // The reply goes first: after `Stop` nothing more is given out.
@@ -330,8 +378,11 @@ impl Control {
         }
     }
 
-    fn force_leave(&mut self, node: &str, alive: bool, only_plan: bool, now: Now) -> Answer {
-        let node_id = self.resolve(node)?;
+    fn force_leave(&mut self, id: RequestId, node: &str, alive: bool, only_plan: bool, now: Now) -> Option<Answer> {
+        let node_id = match self.resolve(node) {
+            Ok(node_id) => node_id,
+            Err(error) => return Some(Err(error)),
+        };
         let name = self.membership.record(node_id).map_or_else(|| node.to_string(), |r| r.name.to_string());
         let refused = if node_id == self.me().node_id {
             Some(format!("{name} is this node: use `ekka leave`"))
@@ -350,14 +401,17 @@ impl Control {
                 format!("{name} is taken out for good: its vote and its row in `members`"),
                 String::from("should it come back, it is told so and stays outside until `ekka join`"),
             ];
-            return plan(lines, refused);
+            return Some(plan(lines, refused));
         }
         if let Some(why) = refused {
-            return Err(CommandError::Refused(why));
+            return Some(Err(CommandError::Refused(why)));
         }
         let decision = self.record_command(now, &format!("force-leave {name}"));
         self.work.push_back(Work::Membership(membership::Input::Remove { node_id, cause: RemovalCause::Force }));
-        Ok(self.done(format!("{name} is no member any more"), decision))
+        self.persist.wanted = true;
+        let reply = self.done(format!("{name} is no member any more"), decision);
+        self.pending.forced.push(Forced { id, token: self.persist.last + 1, reply });
+        None
     }
 
     fn safe_to_stop(&self) -> Reply {
@@ -386,7 +440,8 @@ impl Control {
 
     fn fail_pending(&mut self, out: &mut Vec<Output>) {
         let ids = [self.pending.entering.take().map(|e| e.id), self.pending.leaving.take().map(|l| l.id)];
-        for id in ids.into_iter().flatten() {
+        let forced = core::mem::take(&mut self.pending.forced).into_iter().map(|forced| forced.id);
+        for id in ids.into_iter().flatten().chain(forced) {
             out.push(Output::Reply { id, result: Err(CommandError::Stopping) });
         }
     }

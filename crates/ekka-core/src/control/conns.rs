@@ -6,11 +6,12 @@
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::{CloseCause, ConnId, Control, DialError, Input, Output, Work};
 use crate::autocluster;
 use crate::id::{Endpoint, Incarnation, NodeId, NodeName};
-use crate::limits::CANDIDATES_MAX;
+use crate::limits::{CANDIDATES_MAX, LINK_SILENCE};
 use crate::membership::{self, Lost};
 use crate::time::{Instant, Now};
 use crate::wire::RefusalReason;
@@ -39,23 +40,40 @@ pub(super) struct Conn {
 pub(super) struct Conns {
     table: BTreeMap<ConnId, Conn>,
     linked: BTreeMap<NodeId, (Incarnation, Vec<ConnId>)>,
-    /// Who answered at an endpoint that was dialled: a name of the list may not be the node's own.
-    answered: BTreeMap<Endpoint, NodeId>,
+    /// Who answered at an endpoint that was dialled, and when: a name of the list may not be the node's own.
+    answered: BTreeMap<Endpoint, (NodeId, Instant)>,
 }
+
+/// So long the node that answered at an endpoint is taken for the one that is there; then it is dialled to see.
+const ANSWER_KEPT: Duration = Duration::from_secs(60);
 
 impl Conns {
     /// Takes a connection in; whether it is the first of its peer.
     pub(super) fn insert(&mut self, conn: ConnId, link: Link, now: Instant) -> bool {
         let peer = link.peer;
-        if let Some(endpoint) = &link.dialed
-            && (self.answered.len() < CANDIDATES_MAX || self.answered.contains_key(endpoint))
-        {
-            self.answered.insert(endpoint.clone(), peer.node_id);
+        if let Some(endpoint) = &link.dialed {
+            self.note_answer(endpoint, peer.node_id, now);
         }
         self.table.insert(conn, Conn { link, heard: Some(now) });
         let (_, list) = self.linked.entry(peer.node_id).or_insert_with(|| (peer, Vec::new()));
         list.push(conn);
         list.len() == 1
+    }
+
+    /// This node answered at this endpoint.
+    pub(super) fn note_answer(&mut self, endpoint: &Endpoint, node_id: NodeId, now: Instant) {
+        if self.answered.len() >= CANDIDATES_MAX && !self.answered.contains_key(endpoint) {
+            self.answered.retain(|_, (_, at)| now.since(*at) < ANSWER_KEPT);
+        }
+        if self.answered.len() < CANDIDATES_MAX || self.answered.contains_key(endpoint) {
+            self.answered.insert(endpoint.clone(), (node_id, now));
+        }
+    }
+
+    /// Whether this very start of a node is linked by a connection that carries.
+    pub(super) fn carries(&self, peer: Incarnation, now: Instant) -> bool {
+        let heard = self.best(peer.node_id).and_then(|conn| self.table.get(&conn)?.heard);
+        self.linked(peer.node_id) == Some(peer) && heard.is_some_and(|heard| now.since(heard) < LINK_SILENCE)
     }
 
     /// Takes a connection out; the peer, and whether it was the last one of it.
@@ -87,9 +105,11 @@ impl Conns {
         self.linked.get(&node_id).map(|(id, _)| *id)
     }
 
-    /// Whether the node that answered last at this endpoint is linked.
-    pub(super) fn is_linked_at(&self, endpoint: &Endpoint) -> bool {
-        self.answered.get(endpoint).is_some_and(|node_id| self.is_linked(*node_id))
+    /// Whether the node that answered at this endpoint not long ago is linked.
+    pub(super) fn is_linked_at(&self, endpoint: &Endpoint, now: Instant) -> bool {
+        self.answered
+            .get(endpoint)
+            .is_some_and(|(node_id, at)| self.is_linked(*node_id) && now.since(*at) < ANSWER_KEPT)
     }
 
     /// All connections of a node.

@@ -9,12 +9,13 @@ use alloc::vec::Vec;
 use super::conns::Link;
 use super::twins::Arrival;
 use super::{CloseCause, ConnId, Control, Output, StopReason, Work, emit};
-use crate::autocluster;
+use crate::autocluster::{self, Denial};
 use crate::event::EventKind;
 use crate::id::{Endpoint, Incarnation, NodeId};
 use crate::identity::{self, Asked, Facts, Judgement, Known};
+use crate::limits::MEMBERS_MAX;
 use crate::machine::Machine;
-use crate::membership::{self, Record};
+use crate::membership::{self, Record, RemovalCause};
 use crate::time::Now;
 use crate::view::Status;
 use crate::wire::{Hello, Lane, Purpose, Refusal, RefusalReason};
@@ -101,8 +102,15 @@ impl Control {
     fn welcome(&mut self, arrival: Arrival, asked: Option<Asked>, now: Now, out: &mut Vec<Output>) {
         let mine = self.hello(Purpose::Peer(Lane::Control), now.wall);
         out.push(Output::Verdict { conn: arrival.conn, verdict: Ok(Box::new(mine)) });
-        if arrival.dialed.is_some() {
-            self.link(arrival, now, out);
+        if let Some(endpoint) = &arrival.dialed {
+            let peer = arrival.hello.incarnation();
+            if self.conns.carries(peer, now.mono) {
+                // Another name or address of somebody who is linked. The accepting side has no link on it yet.
+                self.conns.note_answer(endpoint, peer.node_id, now.mono);
+                out.push(Output::Close { conn: arrival.conn, cause: CloseCause::Redundant });
+            } else {
+                self.link(arrival, now, out);
+            }
         } else {
             self.welcomed.insert(arrival.conn, (arrival, asked));
         }
@@ -191,12 +199,26 @@ impl Control {
     }
 
     /// Checks a newcomer that asks to be admitted, and admits it.
-    pub(super) fn admit(&mut self, record: Record, now: Now, out: &mut Vec<Output>) {
+    pub(super) fn admit(&mut self, record: Record, asked: bool, now: Now, out: &mut Vec<Output>) {
         let id = record.id;
-        let result = if self.standing.status != Status::Up || !self.standing.quorum.holds() {
-            Err((format!("{} has no majority in reach itself", self.setup.name), true))
+        let seat = self.membership.roster().seats.get(&id.node_id);
+        let removed = seat.and_then(|seat| seat.removed).filter(|cause| *cause != RemovalCause::Autoclean);
+        let result = if !matches!(self.standing.status, Status::Up | Status::Draining) || !self.standing.quorum.holds()
+        {
+            Err((format!("{} has no majority in reach itself", self.setup.name), Denial::Later))
         } else if self.conns.linked(id.node_id) != Some(id) {
-            Err((String::from("this incarnation is not linked here"), true))
+            Err((String::from("this incarnation is not linked here"), Denial::Later))
+        } else if let Some(cause) = removed.filter(|_| !asked) {
+            let why = format!(
+                "{} was taken out of this cluster ({}): `ekka join {}` there brings it back",
+                record.name,
+                cause.as_str(),
+                self.setup.name
+            );
+            Err((why, Denial::TakenOut))
+        } else if seat.is_none() && self.membership.roster().seats.len() >= MEMBERS_MAX {
+            let why = format!("this cluster is full: {MEMBERS_MAX} nodes are, or were, members of it");
+            Err((why, Denial::Never))
         } else {
             let what = format!("admit {} (node_id {}, guid {})", record.name, id.node_id, id.guid);
             let lines = vec![

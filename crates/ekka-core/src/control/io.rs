@@ -64,6 +64,9 @@ pub struct Saved {
     pub formation: autocluster::Saved,
     /// The roster, with how often each member's directory was started: finds restored copies.
     pub roster: membership::Roster,
+    /// What members of a cluster that this node left are still to be told.
+    #[serde(default)]
+    pub farewell: Option<membership::Farewell>,
 }
 
 /// Who this node is, as read and raised under the lock of its data directory (file `node.json`).

@@ -38,7 +38,7 @@ use crate::view::{Role, Status, View};
 use crate::wire::{Hello, Purpose, VersionRange};
 
 use conns::Conns;
-use standing::Standing;
+use standing::{Entry, Standing};
 use twins::{Arrival, Twins};
 
 /// What one room wants of another, or of the shell, while one input is worked off.
@@ -116,7 +116,8 @@ impl Control {
         let options =
             membership::Options { no_recontact: setup.faults.no_recontact, stale_wins: setup.faults.stale_wins };
         let base_port = setup.formation.base_port;
-        let membership = Membership::new(record.clone(), setup.saved.roster, rng.child("membership"), options);
+        let membership =
+            Membership::new(record.clone(), setup.saved.roster, setup.saved.farewell, rng.child("membership"), options);
         let autocluster = Autocluster::new(record, setup.formation, setup.saved.formation, rng.child("autocluster"));
         let fixed = Fixed {
             identity: setup.identity,
@@ -169,7 +170,8 @@ impl Control {
     pub fn saved(&self) -> Saved {
         // Id and roster of a new cluster go to disc in one write: a crash between two would leave an id without members.
         let roster = self.autocluster.entering_roster().unwrap_or_else(|| self.membership.roster());
-        Saved { formation: self.autocluster.saved().clone(), roster: roster.clone() }
+        let farewell = self.membership.farewell().cloned();
+        Saved { formation: self.autocluster.saved().clone(), roster: roster.clone(), farewell }
     }
 
     fn me(&self) -> Incarnation {
@@ -218,7 +220,7 @@ impl Control {
                 break;
             }
         }
-        self.finish_leaving(out);
+        self.finish_leaving(now, out);
         self.persist_if_wanted(out);
         if !self.stopped {
             self.publish(now, out);
@@ -268,8 +270,14 @@ impl Control {
                     }
                 }
                 membership::Output::SelfRemoved { cause, by } => self.self_removed(cause, by, now, out),
+                membership::Output::FarewellHeard { by } => self.farewell_heard(by, now),
+                membership::Output::CountedIn(roster) => {
+                    if self.autocluster.saved().left && !self.autocluster.is_joining() {
+                        self.work.push_back(Work::Membership(membership::Input::Part(roster)));
+                    }
+                }
                 membership::Output::RoundTrip { node_id, rtt_us, peer_wall } => {
-                    let was = (self.clocks.warns(), self.clocks.refused(self.standing.was_up).is_some());
+                    let was = (self.clocks.warns(), self.clock_refused().is_some());
                     self.clocks.observe(node_id, peer_wall, now.wall, rtt_us);
                     self.clock_observed(was, node_id, out);
                 }
@@ -281,10 +289,10 @@ impl Control {
         for output in given {
             match output {
                 autocluster::Output::Discover => out.push(Output::Discover),
-                autocluster::Output::Dial { endpoint } => {
+                autocluster::Output::Dial { endpoint, anew } => {
                     let never = self.setup.faults.no_recontact && self.standing.was_up;
                     let own = endpoint == self.setup.endpoint || never;
-                    if !own && !self.conns.is_linked_at(&endpoint) && !self.stopped {
+                    if !own && (anew || !self.conns.is_linked_at(&endpoint, now.mono)) && !self.stopped {
                         out.push(Output::Dial { endpoint });
                     }
                 }
@@ -293,10 +301,11 @@ impl Control {
                     self.persist.wanted = true;
                     self.persist.covers = Some(token);
                 }
-                autocluster::Output::Entered { cluster_id, roster, how, lines } => {
-                    self.entered(cluster_id, roster, how, lines, now, out);
+                autocluster::Output::Entered { cluster_id, roster, how, lines, asked } => {
+                    self.entered(Entry { cluster_id, roster, how, asked }, lines, now, out);
                 }
-                autocluster::Output::Admit { record } => self.admit(record, now, out),
+                autocluster::Output::Admit { record, asked } => self.admit(record, asked, now, out),
+                autocluster::Output::TakenOut(why) => self.taken_out(why, now, out),
                 autocluster::Output::Waits(text) => {
                     if self.standing.waits != text {
                         self.standing.waits.clone_from(&text);
@@ -337,13 +346,13 @@ impl Control {
         out.push(Output::Persist { token: self.persist.last, saved: Box::new(self.saved()) });
     }
 
-    fn persisted(&mut self, token: u64) {
+    fn persisted(&mut self, token: u64, out: &mut Vec<Output>) {
         let later = self.persist.waiting.split_off(&(token + 1));
         let done = core::mem::replace(&mut self.persist.waiting, later);
         if let Some(covers) = done.into_values().next_back() {
             self.work.push_back(Work::Autocluster(autocluster::Input::Persisted { token: covers }));
         }
-        self.commands_persisted(token);
+        self.commands_persisted(token, out);
     }
 
     fn frame(&mut self, conn: ConnId, bytes: &[u8], now: Now, out: &mut Vec<Output>) {
@@ -399,7 +408,7 @@ impl Machine for Control {
             Input::Discovered { strategy, result } => {
                 self.work.push_back(Work::Autocluster(autocluster::Input::Discovered { strategy, result }));
             }
-            Input::Persisted { token } => self.persisted(token),
+            Input::Persisted { token } => self.persisted(token, out),
             Input::Reconfigure { tags, formation } => {
                 self.work.push_back(Work::Membership(membership::Input::SetTags(tags)));
                 self.work.push_back(Work::Autocluster(autocluster::Input::Reconfigure(*formation)));

@@ -23,6 +23,16 @@ const REFUSAL_SHOWN: Duration = Duration::from_secs(10);
 /// A step that comes this much later than asked for counts as a pause of the process.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// A cluster that this node has just entered.
+pub(super) struct Entry {
+    pub(super) cluster_id: ClusterId,
+    pub(super) roster: Roster,
+    /// `formed`, `joined`, `merged`.
+    pub(super) how: &'static str,
+    /// By an operator's word.
+    pub(super) asked: bool,
+}
+
 /// How this node stands.
 #[derive(Debug)]
 pub(super) struct Standing {
@@ -111,8 +121,10 @@ impl Control {
         let in_reach = voters.iter().filter(|v| **v == me || with_us(v)).count();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let quorum = Quorum::new(count(voters.len()), count(in_reach));
-        let clock = self.clocks.refused(self.standing.was_up);
-        let status = self.next_status(quorum, clock.is_some());
+        let clock = self.clock_refused();
+        // Who has others to compare with has compared before it is up for the first time.
+        let comparable = voters.len() <= 1 || self.clocks.compared();
+        let status = self.next_status(quorum, clock.is_none() && comparable);
         if (quorum, status, &clock) != (self.standing.quorum, self.standing.status, &self.standing.clock) {
             self.dirty = true;
         }
@@ -135,14 +147,19 @@ impl Control {
         }
     }
 
-    fn next_status(&self, quorum: Quorum, clock_refused: bool) -> Status {
+    /// Why this node's clock cannot be trusted, if it cannot.
+    pub(super) fn clock_refused(&self) -> Option<String> {
+        self.clocks.refused(self.standing.was_up, |id| self.autocluster.is_up(id))
+    }
+
+    fn next_status(&self, quorum: Quorum, clock_agrees: bool) -> Status {
         let cluster = self.autocluster.cluster_id();
         let entered = cluster.is_some() && self.membership.roster().cluster_id == cluster;
         if self.standing.leaving {
             Status::Leaving
         } else if !entered {
             Status::Joining
-        } else if self.standing.was_up || (quorum.holds() && !clock_refused) {
+        } else if self.standing.was_up || (quorum.holds() && clock_agrees) {
             if self.standing.draining { Status::Draining } else { Status::Up }
         } else {
             Status::Joining
@@ -183,8 +200,14 @@ impl Control {
         }
         match self.standing.status {
             Status::Joining if self.autocluster.saved().left => {
-                let text = "this node left its cluster: `ekka join NODE` or `ekka form` brings it back";
-                found.push(("left", text.into()));
+                let unheard = match self.membership.farewell() {
+                    Some(_) => "; no member of it has confirmed that yet, and each that is met is told",
+                    None => "",
+                };
+                let text = format!(
+                    "this node left its cluster, or was taken out: `ekka join NODE` or `ekka form` brings it back{unheard}"
+                );
+                found.push(("left", text));
             }
             Status::Joining => {
                 let waits = self.waits();
@@ -250,15 +273,8 @@ impl Control {
     }
 
     /// This node's cluster changed: formed, joined, merged into another.
-    pub(super) fn entered(
-        &mut self,
-        cluster_id: ClusterId,
-        roster: Roster,
-        how: &'static str,
-        lines: Vec<String>,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) {
+    pub(super) fn entered(&mut self, entry: Entry, lines: Vec<String>, now: Now, out: &mut Vec<Output>) {
+        let Entry { cluster_id, roster, how, asked } = entry;
         let before = self.membership.roster().cluster_id;
         let names: Vec<NodeName> = roster.records.values().map(|r| r.name.clone()).collect();
         let expect = u32::try_from(roster.seats.len()).unwrap_or(u32::MAX);
@@ -271,7 +287,7 @@ impl Control {
         let id = self.decisions.record(now.wall, how, what, rule, lines);
         self.standing.was_up = false;
         self.standing.conflicts.remove(&cluster_id);
-        self.work.push_back(Work::Membership(membership::Input::Enter(roster)));
+        self.work.push_back(Work::Membership(membership::Input::Enter { roster, farewell: asked }));
         self.persist.wanted = true;
         self.dirty = true;
         match (how, before) {
@@ -331,7 +347,7 @@ impl Control {
     }
 
     pub(super) fn clock_observed(&mut self, was: (bool, bool), node_id: NodeId, out: &mut Vec<Output>) {
-        let is = (self.clocks.warns(), self.clocks.refused(self.standing.was_up).is_some());
+        let is = (self.clocks.warns(), self.clock_refused().is_some());
         if is != was {
             self.dirty = true;
         }
@@ -368,15 +384,23 @@ impl Control {
         let rule = "section 9: who was cleaned joins as new; whom an operator removed waits for an operator";
         let id = self.decisions.record(now.wall, "remove", what.clone(), rule, Vec::new());
         emit(Some(id), EventKind::NodeRefused { reason: "removed".into(), by }, out);
-        self.forget_cluster(cause != RemovalCause::Autoclean);
+        self.forget_cluster(cause != RemovalCause::Autoclean, false);
+    }
+
+    /// The cluster that this node wanted to join has taken it out before.
+    pub(super) fn taken_out(&mut self, why: String, now: Now, out: &mut Vec<Output>) {
+        let rule = "section 6: who left or was removed waits for an operator";
+        let id = self.decisions.record(now.wall, "remove", why.clone(), rule, Vec::new());
+        emit(Some(id), EventKind::NodeRefused { reason: "removed".into(), by: why }, out);
+        self.dirty = true;
     }
 
     /// Back to a node without a cluster.
-    pub(super) fn forget_cluster(&mut self, stay_out: bool) {
+    pub(super) fn forget_cluster(&mut self, stay_out: bool, farewell: bool) {
         self.standing.was_up = false;
         self.standing.draining = false;
         self.work.push_back(Work::Autocluster(autocluster::Input::Left { stay_out }));
-        self.work.push_back(Work::Membership(membership::Input::Reset));
+        self.work.push_back(Work::Membership(membership::Input::Reset { farewell }));
         self.persist.wanted = true;
         self.dirty = true;
     }

@@ -28,8 +28,13 @@ fn human(ms: u64) -> String {
 }
 
 impl Clocks {
-    /// Takes a comparison: the peer's clock as it answered, and how long the round trip took.
+    /// Takes a comparison: the peer's clock as it answered, and how long the round trip took. One that took so long
+    /// that it says nothing is left out (Cristian, *Probabilistic clock synchronization*, 1989): half of the round trip
+    /// is what it may be off by.
     pub fn observe(&mut self, node_id: NodeId, peer: Wall, here: Wall, rtt_us: u64) {
+        if u128::from(rtt_us) / 2 > CLOCK_WARN.as_micros() {
+            return;
+        }
         let half = i64::try_from(rtt_us / 2_000).unwrap_or(0);
         self.offsets_ms.insert(node_id, peer.offset_from(here).saturating_add(half));
     }
@@ -43,6 +48,12 @@ impl Clocks {
     #[must_use]
     pub fn offsets(&self) -> &BTreeMap<NodeId, i64> {
         &self.offsets_ms
+    }
+
+    /// Whether there is any comparison.
+    #[must_use]
+    pub fn compared(&self) -> bool {
+        !self.offsets_ms.is_empty()
     }
 
     /// How far this node's clock is ahead of the median of its peers, in milliseconds.
@@ -62,17 +73,25 @@ impl Clocks {
 
     /// Why this node's clock cannot be trusted, in words; `None` where it can.
     ///
-    /// With one peer nobody can tell which of both is wrong: the one that is not yet `up` yields.
+    /// Peers that are up are the ones to be compared with. A node that is up itself looks at nobody else, so newcomers
+    /// with wrong clocks are told and tell nobody; one that is not up takes what there is while nobody is. With one peer
+    /// nobody can tell which of both is wrong: the one that is not yet `up` yields.
     #[must_use]
-    pub fn refused(&self, is_up: bool) -> Option<String> {
+    pub fn refused(&self, is_up: bool, peer_is_up: impl Fn(NodeId) -> bool) -> Option<String> {
         let limit = i64::try_from(CLOCK_REFUSE.as_millis()).unwrap_or(i64::MAX);
-        let peers = self.offsets_ms.len();
-        let far: Vec<i64> = self.offsets_ms.values().copied().filter(|ms| ms.saturating_abs() > limit).collect();
+        let mut offsets: Vec<i64> =
+            self.offsets_ms.iter().filter(|(id, _)| peer_is_up(**id)).map(|(_, ms)| *ms).collect();
+        if offsets.is_empty() && !is_up {
+            offsets.extend(self.offsets_ms.values());
+        }
+        offsets.sort_unstable();
+        let peers = offsets.len();
+        let far: Vec<i64> = offsets.iter().copied().filter(|ms| ms.saturating_abs() > limit).collect();
         let yields = if peers == 1 { far.len() == 1 && !is_up } else { far.len() * 2 > peers };
         if !yields {
             return None;
         }
-        let ahead = self.ahead_of_median_ms().unwrap_or(0);
+        let ahead = 0i64.saturating_sub(offsets[peers / 2]);
         let direction = if ahead >= 0 { "ahead of" } else { "behind" };
         Some(format!(
             "your clock is {} {direction} {} of {peers} peers: set it",
@@ -86,6 +105,10 @@ impl Clocks {
 mod tests {
     use super::*;
 
+    fn all(_: NodeId) -> bool {
+        true
+    }
+
     fn clocks(offsets: &[i64]) -> Clocks {
         let numbered = offsets.iter().enumerate().map(|(i, ms)| (NodeId::from_u128(i as u128 + 1), *ms));
         Clocks { offsets_ms: numbered.collect() }
@@ -95,18 +118,35 @@ mod tests {
     fn s2_6_the_one_whose_clock_is_wrong_is_told_and_not_the_others() {
         let year = 365 * 86_400_000;
         let wrong = clocks(&[-year, -year]);
-        assert_eq!(wrong.refused(false).as_deref(), Some("your clock is 365 d ahead of 2 of 2 peers: set it"));
-        assert_eq!(clocks(&[0, year]).refused(false), None);
+        assert_eq!(wrong.refused(false, all).as_deref(), Some("your clock is 365 d ahead of 2 of 2 peers: set it"));
+        assert_eq!(clocks(&[0, year]).refused(false, all), None);
         assert_eq!(
-            clocks(&[year, year]).refused(true).as_deref(),
+            clocks(&[year, year]).refused(true, all).as_deref(),
             Some("your clock is 365 d behind 2 of 2 peers: set it")
         );
     }
 
     #[test]
+    fn s2_6_newcomers_with_wrong_clocks_do_not_trouble_a_node_that_is_up() {
+        let year = 365 * 86_400_000;
+        let up = |id: NodeId| id == NodeId::from_u128(1);
+        assert_eq!(clocks(&[0, year, year]).refused(true, up), None);
+        assert_eq!(clocks(&[year, year]).refused(true, |_| false), None);
+        assert!(clocks(&[year, 0, 0]).refused(false, up).is_some(), "a newcomer is told by the one that is up");
+    }
+
+    #[test]
+    fn an_answer_from_before_a_long_pause_is_no_comparison() {
+        let mut clocks = Clocks::default();
+        let here = Wall::from_millis(1_000_000);
+        clocks.observe(NodeId::from_u128(1), Wall::from_millis(870_000), here, 130_000_000);
+        assert!(!clocks.compared());
+    }
+
+    #[test]
     fn with_one_peer_the_one_that_is_not_yet_up_yields() {
-        assert!(clocks(&[100_000]).refused(false).is_some());
-        assert!(clocks(&[100_000]).refused(true).is_none());
+        assert!(clocks(&[100_000]).refused(false, all).is_some());
+        assert!(clocks(&[100_000]).refused(true, all).is_none());
     }
 
     #[test]

@@ -27,8 +27,8 @@ pub(super) struct Contact {
     pub(super) down_since: Option<Instant>,
     /// Why it is down, in one word of the contract: `silent`, `refused`, `one-way`.
     pub(super) evidence: String,
-    /// It said goodbye; whether for good.
-    pub(super) goodbye: Option<bool>,
+    /// It said goodbye: it comes back as another start.
+    pub(super) goodbye: bool,
     pub(super) next_dial: Instant,
     pub(super) next_exchange: Instant,
     pub(super) asked: Option<Instant>,
@@ -49,7 +49,7 @@ impl Contact {
             since: wall,
             down_since: Some(now),
             evidence: String::from("silent"),
-            goodbye: None,
+            goodbye: false,
             next_dial: now,
             next_exchange: now,
             asked: None,
@@ -91,8 +91,9 @@ impl Contact {
         self.heard.is_some_and(|heard| now.since(heard) <= within)
     }
 
-    /// Takes time that this process did not run out of all ages.
-    pub(super) fn shift(&mut self, by: Duration) {
+    /// Takes time that this process did not run out of all ages; what comes now may be an answer from before it.
+    pub(super) fn paused(&mut self, by: Duration) {
+        self.sent.clear();
         for at in [&mut self.heard, &mut self.reset, &mut self.asked].into_iter().flatten() {
             *at = *at + by;
         }

@@ -106,7 +106,7 @@ impl Membership {
             return true;
         }
         match self.contacts.get(&node_id) {
-            Some(contact) if contact.goodbye.is_some() => false,
+            Some(contact) if contact.goodbye => false,
             Some(contact) if self.is_neighbour(node_id) || contact.connected => contact.alive,
             _ => {
                 let stopped = self.record(node_id).is_some_and(|r| r.status == Status::Stopped);
@@ -135,8 +135,8 @@ impl Membership {
         let watched: Vec<NodeId> = self.contacts.keys().copied().collect();
         for node_id in watched {
             let Some(contact) = self.contacts.get(&node_id) else { continue };
-            let id = contact.id;
-            if contact.goodbye.is_some() {
+            let (id, connected) = (contact.id, contact.connected);
+            if contact.goodbye {
                 continue;
             }
             if !contact.alive {
@@ -153,7 +153,8 @@ impl Membership {
                 let lines = self.lines(node_id, now.mono);
                 self.fall(id, "silent", lines, now, out);
                 out.push(Output::Drop { node_id });
-            } else if silent_for > MEMBER_SILENCE + self.late && contact_is_stuck(self, node_id) {
+            } else if silent_for > MEMBER_SILENCE + self.late && connected {
+                // Others hear it, but nothing comes through this link any more.
                 out.push(Output::Drop { node_id });
             }
             self.judge_refusal(node_id, now, out);
@@ -296,9 +297,4 @@ impl Membership {
         out.push(Output::Liveness { id, up: false, evidence: evidence.into(), lines });
         out.push(Output::Changed);
     }
-}
-
-/// A link that nothing comes through although others hear the peer: its connection is of no use.
-fn contact_is_stuck(room: &Membership, node_id: NodeId) -> bool {
-    room.contacts.get(&node_id).is_some_and(|contact| contact.connected)
 }

@@ -163,21 +163,26 @@ impl Membership {
         {
             // A newer start, known by hearsay: the older one is over, the newer one is looked for.
             contact.id = record.id;
-            contact.goodbye = None;
+            contact.goodbye = false;
             contact.next_dial = now.mono;
         }
         if record.status == Status::Stopped
             && let Some(contact) = self.contacts.get_mut(&node_id)
             && contact.id == record.id
         {
-            contact.goodbye.get_or_insert(false);
+            contact.goodbye = true;
         }
         true
     }
 
-    pub(super) fn unseat(&mut self, node_id: NodeId, cause: RemovalCause, by: NodeId, out: &mut Vec<Output>) {
+    /// Takes a member out by this node's word.
+    pub(super) fn unseat(&mut self, node_id: NodeId, cause: RemovalCause, out: &mut Vec<Output>) {
+        let seat = Seat { number: self.roster.next_number(), by: self.me(), removed: Some(cause) };
+        self.take_seat(node_id, seat, out);
+    }
+
+    pub(super) fn take_seat(&mut self, node_id: NodeId, seat: Seat, out: &mut Vec<Output>) {
         let was = self.roster.is_member(node_id);
-        let seat = Seat { number: self.roster.next_number(), by, removed: Some(cause) };
         if self.roster.merge_seat(node_id, seat) {
             self.fresh.insert(node_id, None);
             self.seated(node_id, was, seat, out);
@@ -200,8 +205,15 @@ impl Membership {
         out.push(Output::Changed);
     }
 
-    pub(super) fn enter(&mut self, roster: Roster, now: Now, out: &mut Vec<Output>) {
-        let mut known = core::mem::replace(&mut self.roster, roster).records;
+    pub(super) fn enter(&mut self, roster: Roster, farewell: bool, now: Now, out: &mut Vec<Output>) {
+        let old = core::mem::replace(&mut self.roster, roster);
+        if self.parting.as_ref().is_some_and(|parting| Some(parting.cluster_id()) == self.roster.cluster_id) {
+            self.parting = None;
+        }
+        if farewell && old.cluster_id != self.roster.cluster_id {
+            self.part_from(&old, now, out);
+        }
+        let mut known = old.records;
         known.insert(self.me(), self.own.clone());
         // What was heard of a member directly may be newer than what the roster says.
         for record in known.values() {

@@ -54,7 +54,7 @@ impl Membership {
         Heard {
             node_id: contact.id.node_id,
             start: start(contact.id),
-            ago_ms: if contact.goodbye.is_some() { None } else { self.own_age_ms(contact.id.node_id, now.mono) },
+            ago_ms: if contact.goodbye { None } else { self.own_age_ms(contact.id.node_id, now.mono) },
             rtt_us: contact.rtt_us().and_then(|rtt| u32::try_from(rtt).ok()).unwrap_or(0),
         }
     }

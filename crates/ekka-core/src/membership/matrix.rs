@@ -18,13 +18,13 @@ impl Membership {
         if node_id == self.own.id.node_id {
             return self.own.status;
         }
-        let goodbye = self.contacts.get(&node_id).and_then(|contact| contact.goodbye);
-        match goodbye {
-            Some(true) => Status::Leaving,
-            Some(false) => Status::Stopped,
-            None if said == Status::Stopped => Status::Stopped,
-            None if self.is_running(node_id) => said,
-            None => Status::Down,
+        let goodbye = self.contacts.get(&node_id).is_some_and(|contact| contact.goodbye);
+        if goodbye || said == Status::Stopped {
+            Status::Stopped
+        } else if self.is_running(node_id) {
+            said
+        } else {
+            Status::Down
         }
     }
 
@@ -116,7 +116,7 @@ impl Membership {
         let mut links = Vec::new();
         for contact in self.contacts.values() {
             let to = contact.id.node_id;
-            if !self.roster.is_member(to) || !self.is_neighbour(to) || contact.goodbye.is_some() {
+            if !self.roster.is_member(to) || !self.is_neighbour(to) || contact.goodbye {
                 continue;
             }
             let hears = contact.connected && contact.is_heard_within(LINK_SILENCE + self.late, now.mono);

@@ -26,12 +26,14 @@ mod advice;
 mod contact;
 mod evidence;
 mod exchange;
+mod farewell;
 mod gossip;
 mod heartbeat;
 mod matrix;
 mod room;
 mod roster;
 
+pub use farewell::Farewell;
 pub use room::{Membership, Options};
 
 use alloc::collections::BTreeMap;
@@ -163,11 +165,8 @@ pub enum Message {
         /// Whether the receiver should answer with its own.
         reply: bool,
     },
-    /// This incarnation is over: it stops (and comes back) or has left.
-    Goodbye {
-        /// Whether it left for good.
-        left: bool,
-    },
+    /// This incarnation is over: it stops, and comes back.
+    Goodbye,
     /// What the sender holds, in digests: the receiver sends the entries that differ. For rosters too large to send.
     Summary {
         /// The sender's cluster.
@@ -176,6 +175,18 @@ pub enum Message {
         entries: Vec<(NodeId, u64)>,
         /// Whether the receiver should answer with its own summary where entries differ.
         reply: bool,
+    },
+    /// The sender has left that cluster for good.
+    Farewell {
+        /// Which cluster.
+        cluster_id: ClusterId,
+        /// Its seat there, removed.
+        seat: Seat,
+    },
+    /// The answer: the removal is held here, or an admission that came after it.
+    FarewellHeard {
+        /// Which cluster.
+        cluster_id: ClusterId,
     },
 }
 
@@ -199,8 +210,6 @@ pub enum Lost {
     Reset,
     /// This node dropped it after silence.
     Silent,
-    /// It said goodbye first.
-    Goodbye,
     /// It was replaced, refused, or this node stops.
     Replaced,
 }
@@ -253,7 +262,12 @@ pub enum Input {
         at: Instant,
     },
     /// This node formed or joined a cluster: the roster replaces what was there, this node's own record stays.
-    Enter(Roster),
+    Enter {
+        /// Its roster.
+        roster: Roster,
+        /// Whether this node goes there by itself and leaves others behind, who are told.
+        farewell: bool,
+    },
     /// This start of a node runs, and the newer one that was taken for its successor was a copy of its directory.
     Disproved {
         /// The start that runs.
@@ -272,8 +286,13 @@ pub enum Input {
         /// Why.
         cause: RemovalCause,
     },
-    /// This node left its cluster: forget everyone else.
-    Reset,
+    /// This node is in no cluster any more: forget everyone else.
+    Reset {
+        /// Whether the others of the old cluster are to be told.
+        farewell: bool,
+    },
+    /// Say farewell to a cluster that counts this node although it left.
+    Part(Roster),
     /// This process did not run for so long: silence in that time proves nothing.
     Paused {
         /// For how long, in milliseconds.
@@ -339,6 +358,13 @@ pub enum Output {
         /// By whom.
         by: NodeId,
     },
+    /// A member of the old cluster holds this node's farewell.
+    FarewellHeard {
+        /// Who.
+        by: NodeId,
+    },
+    /// A cluster counts this node, which is in none.
+    CountedIn(Roster),
     /// A round trip was measured, with the peer's wall clock: for the comparison of clocks.
     RoundTrip {
         /// With whom.

@@ -6,8 +6,9 @@ use core::time::Duration;
 
 use super::contact::Contact;
 use super::evidence::{Row, start};
+use super::farewell::{Farewell, Parting};
 use super::gossip::{Gossip, Wish};
-use super::{Input, Lost, Message, Output, Record, RemovalCause, Roster};
+use super::{Input, Lost, Message, Output, Record, Roster};
 use crate::id::{Endpoint, Incarnation, NodeId, NodeName};
 use crate::limits::{FULL_MESH_MAX, HEARTBEAT_INTERVAL, LINK_SILENCE};
 use crate::machine::Machine;
@@ -55,12 +56,14 @@ pub struct Membership {
     /// Digest of the roster, until something in it changes.
     pub(super) digest: Option<u64>,
     pub(super) beats: u64,
+    /// What members of an old cluster are still to be told.
+    pub(super) parting: Option<Parting>,
 }
 
 impl Membership {
     /// The room at the start of a node.
     #[must_use]
-    pub fn new(own: Record, mut roster: Roster, mut rng: Rng, options: Options) -> Self {
+    pub fn new(own: Record, mut roster: Roster, farewell: Option<Farewell>, mut rng: Rng, options: Options) -> Self {
         roster.records.insert(own.id.node_id, own.clone());
         let gossip = Gossip::new(own.id, rng.child("foca"));
         let mut room = Self {
@@ -82,6 +85,7 @@ impl Membership {
             doubted: BTreeMap::new(),
             digest: None,
             beats: 0,
+            parting: farewell.map(Parting::from),
         };
         room.choose_neighbours();
         room
@@ -135,7 +139,7 @@ impl Membership {
     /// Whether this start said goodbye: it is over, and whoever comes with a newer guid is its successor.
     #[must_use]
     pub fn said_goodbye(&self, id: Incarnation) -> bool {
-        let contact = self.contacts.get(&id.node_id).is_some_and(|c| c.id == id && c.goodbye.is_some());
+        let contact = self.contacts.get(&id.node_id).is_some_and(|c| c.id == id && c.goodbye);
         contact || self.record(id.node_id).is_some_and(|record| record.id == id && record.status == Status::Stopped)
     }
 
@@ -162,7 +166,7 @@ impl Membership {
         let contact = self.contacts.entry(id.node_id).or_insert_with(|| Contact::new(id, now.mono, now.wall));
         if contact.id.guid < id.guid {
             contact.id = id;
-            contact.goodbye = None;
+            contact.goodbye = false;
             contact.forget_rtt();
         }
         contact
@@ -208,7 +212,7 @@ impl Membership {
         contact.id = id;
         contact.connected = true;
         contact.reset = None;
-        contact.goodbye = None;
+        contact.goodbye = false;
         self.heard_at(id, heard, now, out);
         // What this node knows is compared once with whom it meets; later only what changes is told.
         self.offer(id.node_id, out);
@@ -231,12 +235,14 @@ impl Membership {
             return;
         }
         contact.forget_rtt();
-        if lost == Lost::Reset && contact.goodbye.is_none() {
+        if lost == Lost::Reset && !contact.goodbye {
             contact.reset = Some(now.mono);
             contact.next_dial = now.mono;
         }
-        if lost == Lost::Goodbye {
-            contact.goodbye.get_or_insert(false);
+        // Of those who never were members nothing is kept.
+        if !self.roster.seats.contains_key(&id.node_id) {
+            self.contacts.remove(&id.node_id);
+            self.rows.remove(&id.node_id);
         }
         out.push(Output::Changed);
         self.dial_wanted(now, out);
@@ -273,13 +279,13 @@ impl Membership {
         }
         contact.heard = Some(at);
         contact.heard_wall = Some(now.wall);
-        if contact.goodbye.is_none() && !contact.alive && now.mono.since(at) <= LINK_SILENCE {
+        if !contact.goodbye && !contact.alive && now.mono.since(at) <= LINK_SILENCE {
             self.rise(id, "heard", now, out);
         }
     }
 
     fn received(&mut self, from: Incarnation, message: Message, now: Now, out: &mut Vec<Output>) {
-        let goodbye = matches!(message, Message::Goodbye { .. });
+        let goodbye = matches!(message, Message::Goodbye);
         if !goodbye {
             self.heard(from, now, out);
         }
@@ -318,35 +324,39 @@ impl Membership {
                     self.compare(from.node_id, &entries, reply, out);
                 }
             }
-            Message::Roster { roster, reply } => self.merge(from.node_id, &roster, reply, now, out),
-            Message::Goodbye { left } => self.goodbye(from, left, now, out),
+            Message::Roster { roster, reply } => {
+                self.look_for_own_seat(&roster, out);
+                self.merge(from.node_id, &roster, reply, now, out);
+            }
+            Message::Goodbye => self.goodbye(from, now, out),
+            Message::Farewell { cluster_id, seat } => self.farewell_came(from, cluster_id, seat, out),
+            Message::FarewellHeard { cluster_id } => self.farewell_heard(from.node_id, cluster_id, out),
         }
     }
 
-    fn goodbye(&mut self, from: Incarnation, left: bool, now: Now, out: &mut Vec<Output>) {
+    fn goodbye(&mut self, from: Incarnation, now: Now, out: &mut Vec<Output>) {
         let contact = self.contact(from, now);
         if contact.id != from {
             return;
         }
-        contact.goodbye = Some(left);
+        contact.goodbye = true;
         contact.heard = Some(now.mono);
         contact.heard_wall = Some(now.wall);
         if let Some(record) = self.roster.records.get_mut(&from.node_id)
             && record.id == from
-            && !left
         {
             record.status = Status::Stopped;
         }
         self.fall(from, "goodbye", Vec::new(), now, out);
-        if left && self.roster.is_member(from.node_id) {
-            self.unseat(from.node_id, RemovalCause::Leave, from.node_id, out);
-        }
         out.push(Output::Changed);
     }
 
-    fn reset(&mut self, out: &mut Vec<Output>) {
+    fn reset(&mut self, farewell: bool, now: Now, out: &mut Vec<Output>) {
         let me = self.me();
-        self.roster = Roster::default();
+        let old = core::mem::take(&mut self.roster);
+        if farewell {
+            self.part_from(&old, now, out);
+        }
         self.roster.records.insert(me, self.own.clone());
         self.rows.clear();
         self.suggested.clear();
@@ -393,7 +403,7 @@ impl Machine for Membership {
             Input::Received { from, message } => self.received(from, message, now, out),
             Input::HeardFrom { id, at } => self.heard_at(id, at, now, out),
             Input::Disproved { original } => self.disproved(original, now, out),
-            Input::Enter(roster) => self.enter(roster, now, out),
+            Input::Enter { roster, farewell } => self.enter(roster, farewell, now, out),
             Input::SetStatus(status) => {
                 if self.own.status != status {
                     self.own.status = status;
@@ -407,11 +417,12 @@ impl Machine for Membership {
                 }
             }
             Input::Admit(record) => self.admit(&record, now, out),
-            Input::Remove { node_id, cause } => self.unseat(node_id, cause, self.me(), out),
-            Input::Reset => self.reset(out),
+            Input::Remove { node_id, cause } => self.unseat(node_id, cause, out),
+            Input::Reset { farewell } => self.reset(farewell, now, out),
+            Input::Part(roster) => self.part_from(&roster, now, out),
             Input::Paused { for_ms } => {
                 let by = Duration::from_millis(for_ms);
-                self.contacts.values_mut().for_each(|contact| contact.shift(by));
+                self.contacts.values_mut().for_each(|contact| contact.paused(by));
                 self.rows.values_mut().for_each(|row| row.shift(by));
             }
         }
@@ -430,6 +441,7 @@ impl Machine for Membership {
             self.watch(now, out);
             self.believe_doubts(now, out);
             self.dial_wanted(now, out);
+            self.say_farewell(now, out);
             self.flush(out);
         }
         if now.mono >= self.heartbeat_at {

@@ -161,7 +161,7 @@ impl World {
             roster.records.insert(node.id.node_id, node.room.as_ref().expect("valid in this world").own().clone());
         }
         for i in 0..n {
-            self.give(i, Input::Enter(roster.clone()));
+            self.give(i, Input::Enter { roster: roster.clone(), farewell: false });
             self.give(i, Input::SetStatus(Status::Up));
         }
     }
@@ -188,7 +188,7 @@ impl World {
             started: self.wall(),
             tags: BTreeMap::new(),
         };
-        let room = Membership::new(record, node.saved.clone(), self.rng.child("room"), self.options);
+        let room = Membership::new(record, node.saved.clone(), None, self.rng.child("room"), self.options);
         self.nodes[i].room = Some(room);
         self.nodes[i].tick_at = None;
         self.arm(i);
@@ -357,7 +357,11 @@ impl World {
                 Output::SelfRemoved { .. } => {
                     self.removed_self.insert(i);
                 }
-                Output::Changed | Output::Seated { .. } | Output::RoundTrip { .. } => {}
+                Output::Changed
+                | Output::Seated { .. }
+                | Output::RoundTrip { .. }
+                | Output::FarewellHeard { .. }
+                | Output::CountedIn(_) => {}
             }
         }
         self.arm(i);

@@ -70,6 +70,13 @@ pub struct Disc {
     pub(super) saved: Saved,
 }
 
+impl Disc {
+    /// The note of the cluster is lost; who the node is stays.
+    pub fn forget_cluster(&mut self) {
+        self.saved = Saved::default();
+    }
+}
+
 /// A running process.
 pub struct Process {
     /// The machine under test.

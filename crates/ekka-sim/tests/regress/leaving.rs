@@ -1,9 +1,11 @@
 //! Stop is not leave: section 6.
 
-use ekka_core::control::{Command, Reply, StopReason};
-use ekka_sim::core_world::{converged, name};
+use ekka_core::autocluster::Merge;
+use ekka_core::control::{Command, CommandError, Reply, StopReason};
+use ekka_core::view::Status;
+use ekka_sim::core_world::{NodeSpec, World, converged, name};
 
-use crate::support::{SECOND, run, together, view, wait};
+use crate::support::{SECOND, cut, names, run, together, view, wait};
 
 /// S1-12: stopping is not leaving: whoever was stopped comes back by itself, also after all were.
 #[test]
@@ -51,4 +53,110 @@ fn a_node_that_was_asked_to_stop_says_so() {
     world.command(1, Command::Stop { by: "command".into(), plan: false });
     wait(&mut world, "it ends", 10, |w| w.machines[1].process.is_none());
     assert_eq!(world.machines[1].ended, Some(StopReason::Asked));
+}
+
+/// A cable that is pulled just before `leave` delays it; it does not make a member that nobody can forget.
+#[test]
+fn leave_is_answered_only_once_a_member_holds_it() {
+    for seed in 0..10 {
+        let mut world = together(3, seed);
+        world.watch.may_leave(2);
+        for other in [0, 1] {
+            cut(&mut world, 2, other);
+        }
+        let id = world.command(2, Command::Leave { plan: false });
+        run(&mut world, SECOND * 5);
+        assert!(!world.replies.contains_key(&(2, id)), "answered, and nobody can know");
+        if seed % 2 == 0 {
+            world.mend_all();
+            wait(&mut world, "leave is answered", 5, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
+        } else {
+            wait(
+                &mut world,
+                "it says that nobody has heard it",
+                8,
+                |w| matches!(w.replies.get(&(2, id)), Some(Err(CommandError::Failed(why))) if why.contains("no member")),
+            );
+            // Not even a restart loses it.
+            world.kill(2);
+            world.start(2);
+            run(&mut world, SECOND * 3);
+            world.mend_all();
+        }
+        wait(&mut world, "the others forget it", 10, |w| (0..2).all(|i| view(w, i).members.len() == 2));
+        assert!(view(&world, 2).cluster_id.is_none());
+    }
+}
+
+/// Whoever leaves and joins again over links that stay is up like any other.
+#[test]
+fn leave_and_join_without_a_restart_in_between() {
+    for seed in 0..10 {
+        let mut world = together(3, seed);
+        world.watch.may_leave(2);
+        let id = world.command(2, Command::Leave { plan: false });
+        wait(&mut world, "leave is answered", 5, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
+        let id = world.command(2, Command::Join { name: name(0), plan: false });
+        wait(&mut world, "join is answered", 10, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
+        wait(&mut world, "all together again", 5, converged);
+    }
+}
+
+/// `join` takes a node out of a cluster with others: those are told, and do not keep a member that is not there.
+#[test]
+fn a_join_out_of_a_cluster_with_others_is_told_to_them() {
+    let names = names(5);
+    let mut specs: Vec<NodeSpec> = Vec::new();
+    for (i, own) in names.iter().enumerate() {
+        let seeds = if i < 3 { &names[..3] } else { &names[3..] };
+        specs.push(NodeSpec { merge: Merge::Never, ..NodeSpec::new(own, seeds) });
+    }
+    let mut world = World::new(specs, 5);
+    world.watch.one_id_promised = false;
+    (0..5).for_each(|i| world.start(i));
+    wait(&mut world, "two clusters", 10, |w| {
+        [(0..3, 3), (3..5, 2)].into_iter().all(|(mut of, n)| of.all(|i| view(w, i).members.len() == n))
+    });
+    world.watch.may_leave(2);
+    let id = world.command(2, Command::Join { name: names[3].clone(), plan: false });
+    wait(&mut world, "join is answered", 20, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
+    wait(&mut world, "the old cluster has two members", 10, |w| (0..2).all(|i| view(w, i).members.len() == 2));
+    assert!((2..5).all(|i| view(&world, i).members.len() == 3));
+}
+
+/// A member that is taken out while it is down, and has lost its own note of the cluster, waits for an operator.
+#[test]
+fn who_was_forced_out_does_not_come_back_by_itself_even_without_its_note() {
+    let mut world = together(3, 3);
+    world.watch.may_leave(2);
+    world.kill(2);
+    let victim = world.machines[2].spec.name.clone();
+    wait(&mut world, "seen down", 5, |w| (0..2).all(|i| view(w, i).members.iter().any(|m| m.status == Status::Down)));
+    let id = world.command(0, Command::ForceLeave { node: victim.to_string(), alive: false, plan: false });
+    wait(&mut world, "force-leave is answered", 5, |w| matches!(w.replies.get(&(0, id)), Some(Ok(_))));
+    world.machines[2].disc.forget_cluster();
+    world.start(2);
+    run(&mut world, SECOND * 20);
+    assert!((0..2).all(|i| view(&world, i).members.len() == 2), "it came back uncalled");
+    let words: Vec<String> = view(&world, 2).reasons.iter().map(|r| r.text.clone()).collect();
+    assert!(words.iter().any(|text| text.contains("ekka join")), "{words:?}");
+    let id = world.command(2, Command::Join { name: name(0), plan: false });
+    wait(&mut world, "join is answered", 20, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
+    wait(&mut world, "all together again", 10, converged);
+}
+
+/// Members that all drain still let others in.
+#[test]
+fn members_that_all_drain_admit_a_newcomer() {
+    let names = names(4);
+    let specs = names.iter().map(|own| NodeSpec::new(own, &names[..3])).collect();
+    let mut world = World::new(specs, 8);
+    (0..3).for_each(|i| world.start(i));
+    wait(&mut world, "the three seeds form", 10, |w| (0..3).all(|i| view(w, i).status == Status::Up));
+    for i in 0..3 {
+        world.command(i, Command::Drain { plan: false });
+    }
+    run(&mut world, SECOND);
+    world.start(3);
+    wait(&mut world, "the newcomer is up", 10, |w| view(w, 3).status == Status::Up);
 }
