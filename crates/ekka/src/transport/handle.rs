@@ -201,7 +201,7 @@ impl Transport {
         stats
     }
 
-    /// Refused handshakes from now on, once a minute for each address and reason, with their number.
+    /// Refused handshakes from now on, once a minute for each source and reason, with their number.
     #[must_use]
     pub fn refusals(&self) -> broadcast::Receiver<RefusalNotice> {
         self.shared.refusals.subscribe()
