@@ -130,7 +130,8 @@ impl Refusals {
 
     fn report(&self, notice: RefusalNotice) {
         let (peer_addr, reason, count) = (notice.addr, notice.reason.as_str(), notice.count);
-        tracing::warn!(%peer_addr, reason, count, advice = notice.text, "handshake refused");
+        // Of the target of events: the agent writes the event that comes of the notice, and one line is enough.
+        tracing::warn!(target: "ekka::event", %peer_addr, reason, count, advice = notice.text, "handshake refused");
         // Nobody may listen; that is no error.
         let _ = self.notices.send(notice);
     }
