@@ -73,7 +73,7 @@ impl Driver {
             tokio::select! {
                 biased;
                 input = self.channels.own.recv() => self.take(input, &mut out),
-                request = self.channels.requests.recv() => self.ask(request, &mut out),
+                request = self.channels.requests.recv(), if !self.deserted => self.ask(request, &mut out),
                 input = self.channels.inputs.recv() => self.take(input, &mut out),
                 () = tokio::time::sleep(wait) => self.control.tick(self.env.clock.now(), &mut out),
             }
@@ -108,7 +108,10 @@ impl Driver {
                 self.answers.insert(id, request.answer);
                 request.command
             }
-            None => Command::Stop { by: "the last handle was dropped".into(), plan: false },
+            None => {
+                self.deserted = true;
+                Command::Stop { by: "the last handle was dropped".into(), plan: false }
+            }
         };
         self.control.handle(Input::Command { id, command }, self.env.clock.now(), out);
     }
@@ -129,7 +132,7 @@ impl Driver {
                     self.to_disc.send_replace(Some((token, Arc::new(*saved))));
                 }
                 Output::Publish(view) => {
-                    self.transport.set_known(known_ips(&view));
+                    self.transport.set_members(members(&view));
                     self.shared.publish(view);
                 }
                 Output::Event(event) => self.shared.event(event, self.env.clock.now()),

@@ -280,6 +280,7 @@ async fn main(parts: Parts, ready: oneshot::Sender<Result<Transport, StartError>
         channels: Channels { requests: parts.requests, inputs, own: parts.own.1, own_sender: parts.own.0 },
         answers: BTreeMap::new(),
         last_request: 0,
+        deserted: false,
         to_disc,
         on_disc,
     };
