@@ -3,13 +3,13 @@
 //! It runs on the node's own thread, so that a handler which blocks the application's runtime does not make the node
 //! look dead. It decides nothing about the cluster.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ekka_core::control::{Command, CommandError, Control, Input, Output, Reply, RequestId, Saved, StopReason};
-use ekka_core::id::Host;
+use ekka_core::id::{Host, NodeId};
 use ekka_core::limits::DISCOVERY_TIMEOUT;
 use ekka_core::machine::Machine;
 use ekka_core::view::View;
@@ -50,6 +50,8 @@ pub(super) struct Driver {
     pub(super) channels: Channels,
     pub(super) answers: BTreeMap<RequestId, oneshot::Sender<Result<Reply, CommandError>>>,
     pub(super) last_request: u64,
+    /// All handles are gone, and the node was told so once.
+    pub(super) deserted: bool,
     pub(super) to_disc: watch::Sender<Option<(u64, Arc<Saved>)>>,
     pub(super) on_disc: watch::Receiver<u64>,
 }
@@ -166,15 +168,13 @@ impl Driver {
     }
 }
 
-/// Addresses of the members, for which half-open places are kept.
-fn known_ips(view: &View) -> BTreeSet<IpAddr> {
-    view.members
-        .iter()
-        .filter_map(|member| match member.endpoint.host {
-            Host::Ip(ip) => Some(ip),
-            Host::Dns(_) => None,
-        })
-        .collect()
+/// The members, each with the address in its name: places for half-open connections are kept for them.
+fn members(view: &View) -> BTreeMap<NodeId, Option<IpAddr>> {
+    let address = |host: &Host| match host {
+        Host::Ip(ip) => Some(*ip),
+        Host::Dns(_) => None,
+    };
+    view.members.iter().map(|member| (member.id.node_id, address(&member.endpoint.host))).collect()
 }
 
 async fn discover(strategy: Arc<dyn Discovery>, to: mpsc::Sender<Input>, shared: Arc<Shared>) {

@@ -90,7 +90,7 @@ async fn greet(shared: &Shared, stream: BoxStream, addr: SocketAddr) -> Option<G
     let mut greeting = Greeting::new(secured, shared.limits.unchecked_frame_limit);
     let ours = (shared.hello)(Purpose::Peer(Lane::Control));
     let failure = match timeout_at(deadline, greeting.receive_hello(&ours)).await {
-        Ok(Ok(hello)) => return Some(Greeted { greeting, hello, addr: addr.to_string(), dialed: None }),
+        Ok(Ok(hello)) => return Some(Greeted { greeting, hello, addr, dialed: None }),
         Ok(Err(failure)) => failure,
         Err(_) => Failure::Timeout("its hello"),
     };

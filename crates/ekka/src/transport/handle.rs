@@ -1,13 +1,13 @@
 //! The handle that the shell of a node holds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ekka_core::control::{CloseCause, ConnId, DialError, Input};
-use ekka_core::id::{Endpoint, Host};
+use ekka_core::id::{Endpoint, Host, NodeId};
 use ekka_core::wire::{Hello, Purpose, Refusal};
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::{Instant, timeout};
@@ -124,7 +124,10 @@ impl Transport {
 
     /// Answers [`Input::Hello`]: lets the connection in, or refuses it in words and closes it.
     pub fn verdict(&self, conn: ConnId, verdict: Result<Box<Hello>, Refusal>) {
-        self.shared.registry().decide(conn, verdict);
+        let mut registry = self.shared.registry();
+        registry.decide(conn, verdict, &self.shared.counters);
+        self.shared.gate.set_known(registry.known_addrs());
+        drop(registry);
         self.shared.links_changed.notify_waiters();
     }
 
@@ -142,9 +145,11 @@ impl Transport {
         }
     }
 
-    /// Names the addresses of members, for which places in the handshake are kept.
-    pub fn set_known(&self, ips: BTreeSet<IpAddr>) {
-        self.shared.gate.set_known(ips);
+    /// Names the members, each with the address in its name where it holds one. Places in the handshake are kept for
+    /// these addresses, and for those of the verified connections with members.
+    pub fn set_members(&self, members: BTreeMap<NodeId, Option<IpAddr>>) {
+        let mut registry = self.shared.registry();
+        self.shared.gate.set_known(registry.set_members(members));
     }
 
     /// Looks at a node without changing anything there.

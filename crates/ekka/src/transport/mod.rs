@@ -19,6 +19,7 @@ mod gate;
 mod greeting;
 mod handle;
 mod kdf;
+mod known;
 mod limits;
 mod link;
 mod outbox;

@@ -1,6 +1,6 @@
 //! What the tasks of one transport share, and the part of a connection's life that both sides have in common.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ekka_core::control::{CloseCause, ConnId, Input};
@@ -49,8 +49,23 @@ pub(super) struct Shared {
 pub(super) struct Greeted {
     pub(super) greeting: Greeting,
     pub(super) hello: Hello,
-    pub(super) addr: String,
+    pub(super) addr: SocketAddr,
     pub(super) dialed: Option<Endpoint>,
+}
+
+/// What a greeted connection is registered by.
+#[derive(Clone, Copy)]
+pub(super) struct Claim<'a> {
+    pub(super) hello: &'a Hello,
+    trust: Trust,
+    remote: (IpAddr, bool),
+}
+
+impl Greeted {
+    pub(super) fn claim(&self) -> Claim<'_> {
+        let remote = (self.addr.ip(), self.dialed.is_some());
+        Claim { hello: &self.hello, trust: self.greeting.trust(), remote }
+    }
 }
 
 /// A connection in the registry.
@@ -103,7 +118,8 @@ impl Shared {
     }
 
     /// Keeps a greeted connection, unless this node stops or the credentials were replaced meanwhile.
-    pub(super) fn register(&self, hello: &Hello, trust: Trust, lane: Lane) -> Result<Registered, Failure> {
+    pub(super) fn register(&self, claim: Claim<'_>, lane: Lane) -> Result<Registered, Failure> {
+        let Claim { hello, trust, remote } = claim;
         let mut registry = self.registry();
         if registry.stopping {
             return Err(Failure::Refuse(Refusal::new(RefusalReason::Stopping, "this node is stopping")));
@@ -120,8 +136,9 @@ impl Shared {
             incarnation: hello.incarnation(),
             lane,
             trust,
+            remote,
             outbox: outbox.clone(),
-            counters: self.counters.of(&hello.name),
+            counters: Arc::default(),
             verdict: Some(verdict),
             open: false,
         });
@@ -130,14 +147,15 @@ impl Shared {
 
     /// Asks `Control` and goes on as it says, to the end of the connection.
     pub(super) async fn ask_and_carry(&self, greeted: Greeted) {
-        let registered = match self.register(&greeted.hello, greeted.greeting.trust(), Lane::Control) {
+        let registered = match self.register(greeted.claim(), Lane::Control) {
             Ok(registered) => registered,
             Err(failure) => return self.turn_away(greeted, failure).await,
         };
         let Registered { conn, outbox, verdict } = registered;
         let Greeted { mut greeting, hello, addr, dialed } = greeted;
         let accepted = dialed.is_none();
-        let input = Input::Hello { conn, hello: Box::new(hello.clone()), addr: addr.clone(), dialed: dialed.clone() };
+        let input =
+            Input::Hello { conn, hello: Box::new(hello.clone()), addr: addr.to_string(), dialed: dialed.clone() };
         let given = self.tell(input).await;
         if let Some(endpoint) = &dialed {
             self.registry().dialing.remove(endpoint);
@@ -160,7 +178,7 @@ impl Shared {
                 return part(greeting.into_stream(), self.limits.linger).await;
             }
             Ok(Err(refusal)) => {
-                self.count_refusal(&addr, &refusal);
+                self.count_refusal(addr, &refusal);
                 let told = timeout(self.limits.flush, greeting.send_reply(&HelloReply::Refused(refusal.clone()))).await;
                 tracing::debug!(peer = %hello.name, reason = refusal.reason.as_str(), told = matches!(told, Ok(Ok(()))), "refused");
                 self.finish(conn, CloseCause::Refused(refusal)).await;
@@ -219,16 +237,19 @@ impl Shared {
         }
     }
 
-    fn count_refusal(&self, addr: &str, refusal: &Refusal) {
-        if let Ok(addr) = addr.parse::<SocketAddr>() {
-            self.refusals.add(addr.ip(), refusal.reason, refusal.text.clone(), tokio::time::Instant::now());
-        }
+    fn count_refusal(&self, addr: SocketAddr, refusal: &Refusal) {
+        self.refusals.add(addr.ip(), refusal.reason, refusal.text.clone(), tokio::time::Instant::now());
     }
 
-    /// A verified peer that cannot be taken: told in words.
+    /// A verified peer that cannot be taken: told in words, and counted where it is the one that came.
     pub(super) async fn turn_away(&self, greeted: Greeted, failure: Failure) {
-        let Greeted { mut greeting, hello, dialed, .. } = greeted;
-        if let Failure::Refuse(refusal) = &failure {
+        let Greeted { mut greeting, hello, addr, dialed } = greeted;
+        if let Some(reason) = failure.reason() {
+            let text = failure.text(&hello.name.to_string(), &self.credentials().describe());
+            let refusal = Refusal::new(reason, text);
+            if dialed.is_none() {
+                self.count_refusal(addr, &refusal);
+            }
             let told = timeout(self.limits.flush, greeting.send_reply(&HelloReply::Refused(refusal.clone()))).await;
             tracing::debug!(peer = %hello.name, reason = refusal.reason.as_str(), told = matches!(told, Ok(Ok(()))), "turned away");
         }
