@@ -105,15 +105,12 @@ impl Driver {
         self.last_request += 1;
         let id = RequestId(self.last_request);
         // All handles are gone: the node stops without waiting for anybody.
-        let command = match request {
-            Some(request) => {
-                self.answers.insert(id, request.answer);
-                request.command
-            }
-            None => {
-                self.deserted = true;
-                Command::Stop { by: "the last handle was dropped".into(), plan: false }
-            }
+        let command = if let Some(request) = request {
+            self.answers.insert(id, request.answer);
+            request.command
+        } else {
+            self.deserted = true;
+            Command::Stop { by: "the last handle was dropped".into(), plan: false }
         };
         self.control.handle(Input::Command { id, command }, self.env.clock.now(), out);
     }
