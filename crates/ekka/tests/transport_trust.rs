@@ -6,8 +6,8 @@ mod transport_common;
 use std::fs;
 use std::path::Path;
 
-use ekka::config::TlsMode;
-use ekka::transport::Credentials;
+use ekka::config::{ConfigBuilder, TlsMode};
+use ekka::transport::{CookieSet, Credentials};
 use ekka_core::control::{CloseCause, DialError};
 use ekka_core::wire::{RefusalReason, VersionRange};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PKCS_ED25519, SanType, date_time_ymd};
@@ -226,7 +226,31 @@ async fn a_broken_file_is_named() {
     let path = |name: &str| pki.dir.path().join(name);
     fs::write(path("empty.pem"), "").unwrap();
     let mode = TlsMode::Files { certfile: path("empty.pem"), keyfile: path("node.key"), cacertfile: path("ca.pem") };
-    let cookies = ekka::transport::CookieSet::parse(COOKIE, "test").unwrap();
+    let cookies = CookieSet::parse(COOKIE, "test").unwrap();
     let error = Credentials::derive(&mode, &cookies, "ekka", ekka::transport::Kdf::cheap()).unwrap_err().to_string();
     assert!(error.contains("empty.pem: not read as certificates in PEM: it holds none"), "{error}");
+}
+
+#[test]
+fn s2_13_a_short_cookie_is_refused_outside_loopback_unless_it_is_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cookie");
+    let read = |name: &str, weak: &str, text: &str| {
+        fs::write(&path, text).unwrap();
+        let builder = ConfigBuilder::new()
+            .set("node.name", name)
+            .set("node.cookie_file", path.to_str().unwrap())
+            .set("node.cookie_weak", weak);
+        CookieSet::of(&builder.build().unwrap().node).map(|cookies| cookies.len()).map_err(|error| error.to_string())
+    };
+    let long = "x".repeat(32);
+    // All are trusted, so the shortest counts, not only the one that signs.
+    for text in ["short", &format!("{long}\nshort")] {
+        let error = read("ekka@10.0.0.1", "refuse", text).unwrap_err();
+        assert!(error.contains("5 characters") && error.contains("at least 32"), "{error}");
+        assert!(error.contains("node.cookie_weak = allow"), "{error}");
+        assert!(read("ekka@10.0.0.1", "allow", text).is_ok());
+        assert!(read("ekka@127.0.0.1", "refuse", text).is_ok());
+    }
+    assert_eq!(read("ekka@10.0.0.1", "refuse", &long), Ok(1));
 }

@@ -69,7 +69,7 @@ impl Observer {
     fn new(config: &Config, scratch: &Scratch) -> Result<Self, Failure> {
         let env = Env::real(&scratch.0)?;
         let wrong = |error: &dyn std::fmt::Display| Failure::new(Code::Usage, "configuration", error);
-        let cookies = CookieSet::read(&config.node.cookie).map_err(|error| wrong(&error))?;
+        let cookies = CookieSet::of(&config.node).map_err(|error| wrong(&error))?;
         let credentials = Credentials::derive(&config.cluster.tls, &cookies, &config.cluster.name, Kdf::default())
             .map_err(|error| wrong(&error))?;
         let now = env.clock.now();

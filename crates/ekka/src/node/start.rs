@@ -198,11 +198,11 @@ async fn open_directory(
 
 /// Reads the cookie and derives the credentials, off the runtime: it is slow on purpose.
 pub(super) async fn derive(config: &Config, env: &Env, kdf: Kdf) -> Result<Credentials, StartError> {
-    let source = config.node.cookie.clone();
+    let node = config.node.clone();
     let mode = config.cluster.tls.clone();
     let name = config.cluster.name.clone();
     env.blocking(move || {
-        let cookies = CookieSet::read(&source)?;
+        let cookies = CookieSet::of(&node)?;
         Ok(Credentials::derive(&mode, &cookies, &name, kdf)?)
     })
     .await
