@@ -12,9 +12,10 @@ use ekka_core::wire::{Hello, Purpose};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::driver::{Channels, Driver, Request, keep_on_disc};
+use super::driver::{Channels, Driver, Own, Request, keep_on_disc};
 use super::shared::Shared;
 use super::store::{self, StoreError};
+use super::strategies::Strategies;
 use super::{Inner, Node};
 use crate::config::{Config, formation_settings};
 use crate::discovery::{self, Discovery};
@@ -87,7 +88,7 @@ struct Parts {
     shared: Arc<Shared>,
     identity: control::Identity,
     requests: mpsc::Receiver<Request>,
-    own: (mpsc::Sender<control::Input>, mpsc::Receiver<control::Input>),
+    own: (mpsc::Sender<Own>, mpsc::Receiver<Own>),
     ended: watch::Sender<Option<StopReason>>,
     guard: Box<dyn DiskGuard>,
 }
@@ -97,6 +98,7 @@ struct Parts {
 /// # Errors
 /// See [`StartError`]; it can be tried again.
 pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<Node, StartError> {
+    let own_strategies = options.discovery.is_some();
     let strategies = match options.discovery {
         Some(strategies) => strategies,
         None => discovery::strategies(&config).map_err(StartError::Unsupported)?,
@@ -124,6 +126,8 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         identity: identity.clone(),
         kdf: options.kdf,
         config: std::sync::Mutex::new(config.clone()),
+        reloading: tokio::sync::Mutex::default(),
+        own_strategies,
         env: env.clone(),
     });
     let parts = Parts {
@@ -275,7 +279,7 @@ async fn main(parts: Parts, ready: oneshot::Sender<Result<Transport, StartError>
         control: parts.control,
         env: parts.env,
         transport,
-        strategies: parts.strategies,
+        strategies: Strategies::new(parts.strategies),
         shared: parts.shared.clone(),
         channels: Channels { requests: parts.requests, inputs, own: parts.own.1, own_sender: parts.own.0 },
         answers: BTreeMap::new(),
