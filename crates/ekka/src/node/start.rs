@@ -8,7 +8,6 @@ use ekka_core::autocluster;
 use ekka_core::control::{self, Control, Setup, StopReason};
 use ekka_core::event::EventKind;
 use ekka_core::id::Endpoint;
-use ekka_core::wire::{Hello, Purpose};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -80,13 +79,11 @@ pub enum StartError {
 /// What goes to the node's own thread.
 struct Parts {
     control: Control,
-    config: Config,
     env: Env,
     options: transport::Options,
     credentials: Credentials,
     strategies: Vec<Arc<dyn Discovery>>,
     shared: Arc<Shared>,
-    identity: control::Identity,
     requests: mpsc::Receiver<Request>,
     own: (mpsc::Sender<Own>, mpsc::Receiver<Own>),
     ended: watch::Sender<Option<StopReason>>,
@@ -112,6 +109,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
     formation.faults = options.formation_faults;
     let setup = setup(&config, &env, identity.clone(), saved, formation, options.faults);
     let control = Control::new(setup, env.clock.now());
+    let listen = config.node.listen.clone();
     let shared = Arc::new(Shared::new(config.node.name.clone(), env.clock.clone(), control.view()));
     let (request_sender, requests) = mpsc::channel(REQUESTS_MAX);
     let own = mpsc::channel(INPUTS_MAX);
@@ -123,26 +121,20 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         own: own.0.clone(),
         ended,
         transport: std::sync::OnceLock::new(),
-        identity: identity.clone(),
+        identity,
         kdf: options.kdf,
-        config: std::sync::Mutex::new(config.clone()),
+        config: std::sync::Mutex::new(config),
         reloading: tokio::sync::Mutex::default(),
         own_strategies,
         env: env.clone(),
     });
     let parts = Parts {
         control,
-        options: transport::Options {
-            listen: config.node.listen.clone(),
-            limits: options.limits,
-            ..Default::default()
-        },
-        config,
+        options: transport::Options { listen, limits: options.limits, ..Default::default() },
         env,
         credentials,
         strategies,
         shared,
-        identity,
         requests,
         own,
         ended: ended_sender,
@@ -214,29 +206,11 @@ pub(super) async fn derive(config: &Config, env: &Env, kdf: Kdf) -> Result<Crede
 
 /// This node's Hello of any moment, from the latest view.
 fn hello_source(parts: &Parts) -> transport::HelloSource {
-    let shared = parts.shared.clone();
-    let identity = parts.identity.clone();
-    let clock = parts.env.clock.clone();
-    let (role, port) = (parts.config.node.role, parts.config.node.port);
-    Arc::new(move |purpose: Purpose| {
+    let (shared, clock) = (parts.shared.clone(), parts.env.clock.clone());
+    let template = parts.control.hello_template().clone();
+    Arc::new(move |purpose| {
         let view = shared.view();
-        Hello {
-            versions: ekka_core::wire::VersionRange::OURS,
-            features: 0,
-            software: env!("CARGO_PKG_VERSION").to_owned(),
-            purpose,
-            name: view.name.clone(),
-            node_id: identity.node_id,
-            guid: identity.guid,
-            previous_guid: identity.previous_guid,
-            start_counter: identity.start_counter,
-            cluster_name: view.cluster_name.clone(),
-            cluster_id: view.cluster_id,
-            wall: clock.now().wall,
-            role,
-            status: view.status,
-            listen_port: port,
-        }
+        template.hello(purpose, view.cluster_id, view.status, clock.now().wall)
     })
 }
 
