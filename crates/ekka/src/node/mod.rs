@@ -97,6 +97,8 @@ pub struct Counters {
     pub handshake_refused: std::collections::BTreeMap<&'static str, u64>,
     /// Connections to each peer: reconnects by reason.
     pub link_reconnects: std::collections::BTreeMap<(String, &'static str), u64>,
+    /// Seconds until the first certificate of the operator ends (`own`, `ca`); empty where they are made from a cookie.
+    pub certificate_expiry_s: std::collections::BTreeMap<&'static str, f64>,
     /// Bytes by peer and direction (`in`, `out`).
     pub net_bytes: std::collections::BTreeMap<(String, &'static str), u64>,
     /// Bytes that wait, by peer and lane.

@@ -21,8 +21,9 @@ pub(super) async fn reload(node: &Inner, wanted: Config) -> Result<Reloaded, Str
     let stopping = || String::from("the node is stopping");
     let place = node.own.reserve().await.map_err(|_| stopping())?;
 
-    let cookies = transport.credentials().fingerprints() != credentials.fingerprints();
-    let report = compare(&old, &wanted, cookies);
+    let before = transport.credentials();
+    let cookies = before.fingerprints() != credentials.fingerprints();
+    let report = compare(&old, &wanted, cookies, !before.same_certificates(&credentials));
     transport.set_credentials(credentials);
     let formation = Box::new(formation_settings(&config));
     let input = Input::Reconfigure { tags: config.node.tags.clone(), formation };
@@ -57,7 +58,7 @@ fn same_mode(a: &TlsMode, b: &TlsMode) -> bool {
 }
 
 /// Compares two configurations by group.
-fn compare(old: &Config, new: &Config, cookies: bool) -> Reloaded {
+fn compare(old: &Config, new: &Config, cookies: bool, certificates: bool) -> Reloaded {
     let mut report = Reloaded::default();
     let mut note = |live: bool, key: &str, differs: bool| {
         if differs {
@@ -71,7 +72,7 @@ fn compare(old: &Config, new: &Config, cookies: bool) -> Reloaded {
     note(true, "cluster.discovery", old.cluster.discovery != new.cluster.discovery);
     note(true, "cluster.expect", old.cluster.expect != new.cluster.expect);
     note(true, "cluster.merge", old.cluster.merge != new.cluster.merge);
-    note(true, "cluster.tls", same_mode && old.cluster.tls != new.cluster.tls);
+    note(true, "cluster.tls", same_mode && (certificates || old.cluster.tls != new.cluster.tls));
     note(false, "cluster.name", old.cluster.name != new.cluster.name);
     note(false, "cluster.tls", !same_mode);
     note(false, "cluster.proto_dist", old.cluster.ipv6 != new.cluster.ipv6);

@@ -20,7 +20,8 @@ use crate::config::{Config, formation_settings};
 use crate::discovery::{self, Discovery};
 use crate::env::{DiskGuard, Env};
 use crate::transport::{
-    self, BindError, CookieError, CookieSet, Credentials, CredentialsError, Kdf, RefusalNotice, Transport,
+    self, BindError, CertificateNotice, CookieError, CookieSet, Credentials, CredentialsError, Kdf, RefusalNotice,
+    Transport,
 };
 
 /// Inputs that may wait for the loop before the connections' readers wait.
@@ -229,6 +230,21 @@ async fn tell_refusals(mut refusals: broadcast::Receiver<RefusalNotice>, shared:
     }
 }
 
+/// Turns what becomes of changed certificate files into events.
+async fn tell_certificates(mut notices: broadcast::Receiver<CertificateNotice>, shared: Arc<Shared>) {
+    loop {
+        let kind = match notices.recv().await {
+            Ok(CertificateNotice::Taken) => {
+                EventKind::CredentialsRotated { step: "changed certificate files are in use".into() }
+            }
+            Ok(CertificateNotice::Refused(error)) => EventKind::CredentialsFailing { error },
+            Err(broadcast::error::RecvError::Lagged(_)) => continue,
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+        shared.event(kind.into(), shared.clock.now());
+    }
+}
+
 async fn main(parts: Parts, ready: oneshot::Sender<Result<Transport, StartError>>) {
     let hello = hello_source(&parts);
     let (events, inputs) = mpsc::channel(INPUTS_MAX);
@@ -248,6 +264,8 @@ async fn main(parts: Parts, ready: oneshot::Sender<Result<Transport, StartError>
     parts.shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(disc));
     let refusals = tell_refusals(transport.refusals(), parts.shared.clone());
     parts.shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(refusals));
+    let certificates = tell_certificates(transport.certificate_notices(), parts.shared.clone());
+    parts.shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(certificates));
     let _ = ready.send(Ok(transport.clone()));
     let driver = Driver {
         control: parts.control,

@@ -14,8 +14,9 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::DropGuard;
 
 use super::bulk::{self, BulkConnection};
-use super::credentials::Credentials;
+use super::credentials::{Credentials, Mode};
 use super::dial::Dialer;
+use super::files::{self, CertificateNotice};
 use super::limits::Limits;
 use super::refusals::RefusalNotice;
 use super::shared::Shared;
@@ -87,6 +88,9 @@ impl Transport {
             shared.tasks.spawn(accept::run(shared.clone(), listener));
         }
         shared.tasks.spawn(report(shared.clone()));
+        if matches!(shared.credentials().mode(), Mode::Files { .. }) {
+            shared.tasks.spawn(files::watch(shared.clone()));
+        }
         let kill = Arc::new(shared.kill.clone().drop_guard());
         Ok(Self { shared, local_addrs: local_addrs.into(), _kill: kill })
     }
@@ -179,11 +183,25 @@ impl Transport {
 
     /// Replaces the credentials. Connections that stand on one that is no longer trusted are closed.
     pub fn set_credentials(&self, credentials: Credentials) {
-        credentials.use_clock(&self.shared.env.clock);
-        let registry = self.shared.registry();
-        let lost = registry.connections.values().filter(|c| !c.trust.holds_under(&credentials));
-        lost.for_each(|connection| connection.outbox.close(CloseCause::Credentials));
-        self.shared.replace_credentials(credentials);
+        self.shared.take_credentials(credentials, None);
+    }
+
+    /// What becomes of changed certificate files, from now on.
+    #[must_use]
+    pub fn certificate_notices(&self) -> broadcast::Receiver<CertificateNotice> {
+        self.shared.certificates.subscribe()
+    }
+
+    /// Seconds until the first of the operator's certificates ends (`own`, `ca`), negative once it has; empty where they
+    /// are made from a cookie.
+    #[must_use]
+    pub fn certificate_expiry(&self) -> BTreeMap<&'static str, f64> {
+        let credentials = self.shared.credentials();
+        let Some(facts) = credentials.facts() else { return BTreeMap::new() };
+        let now = Duration::from_millis(self.shared.env.clock.now().wall.as_millis()).as_secs_f64();
+        let left = |ends: u64| Duration::from_secs(ends).as_secs_f64() - now;
+        let ends = [("own", facts.own_ends), ("ca", facts.ca_ends)];
+        ends.into_iter().filter_map(|(which, ends)| Some((which, left(ends?)))).collect()
     }
 
     /// A snapshot of the counters.

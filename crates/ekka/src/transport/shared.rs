@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ekka_core::control::{CloseCause, ConnId, Input};
 use ekka_core::id::{Endpoint, NodeId};
 use ekka_core::wire::{FrameKind, Hello, HelloReply, Lane, Refusal, RefusalReason, encode_frame};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::credentials::Credentials;
 use super::failure::Failure;
+use super::files::CertificateNotice;
 use super::gate::Gate;
 use super::greeting::Greeting;
 use super::limits::Limits;
@@ -41,9 +42,13 @@ pub(super) struct Shared {
     pub(super) refusals: Refusals,
     pub(super) counters: Counters,
     pub(super) links_changed: Notify,
+    pub(super) certificates: broadcast::Sender<CertificateNotice>,
     credentials: Mutex<Credentials>,
     registry: Mutex<Registry>,
 }
+
+/// Notices about certificate files that wait for a slow reader.
+const CERTIFICATE_NOTICES: usize = 16;
 
 /// A greeted connection before its verdict.
 pub(super) struct Greeted {
@@ -99,6 +104,7 @@ impl Shared {
             kill,
             counters: Counters::default(),
             links_changed: Notify::new(),
+            certificates: broadcast::channel(CERTIFICATE_NOTICES).0,
             credentials: Mutex::new(credentials),
             registry: Mutex::default(),
         }
@@ -108,9 +114,24 @@ impl Shared {
         self.credentials.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Replaces the credentials; the lock of the registry is held by the caller, so that no connection slips through.
-    pub(super) fn replace_credentials(&self, credentials: Credentials) {
-        *self.credentials.lock().unwrap_or_else(PoisonError::into_inner) = credentials;
+    /// Replaces the credentials, where `before` are given only if those are the ones in use. Connections that stand on
+    /// one that is no longer trusted are closed; the registry is locked meanwhile, so that none slips through.
+    pub(super) fn take_credentials(&self, credentials: Credentials, before: Option<&Credentials>) -> bool {
+        credentials.use_clock(&self.env.clock);
+        let registry = self.registry();
+        let mut present = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
+        if before.is_some_and(|before| !present.is(before)) {
+            return false;
+        }
+        let lost = registry.connections.values().filter(|c| !c.trust.holds_under(&credentials));
+        lost.for_each(|connection| connection.outbox.close(CloseCause::Credentials));
+        *present = credentials;
+        true
+    }
+
+    pub(super) fn tell_certificates(&self, notice: CertificateNotice) {
+        // Nobody may listen; that is no error.
+        let _ = self.certificates.send(notice);
     }
 
     pub(super) fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {
