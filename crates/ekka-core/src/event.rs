@@ -93,6 +93,8 @@ pub enum EventKind {
     ClockOffset { peer: NodeName, ms: i64 },
     /// `credentials.rotated`
     CredentialsRotated { step: String },
+    /// `credentials.failing`: changed certificate files cannot be used; those before go on serving.
+    CredentialsFailing { error: String },
     /// `handshake.refused`
     HandshakeRefused { addr: String, reason: String, count: u64 },
     /// `discovery.failing`
@@ -137,6 +139,7 @@ impl EventKind {
             Self::PartitionEnded { .. } => "partition.ended",
             Self::ClockOffset { .. } => "clock.offset",
             Self::CredentialsRotated { .. } => "credentials.rotated",
+            Self::CredentialsFailing { .. } => "credentials.failing",
             Self::HandshakeRefused { .. } => "handshake.refused",
             Self::DiscoveryFailing { .. } => "discovery.failing",
             Self::DiscoveryOk { .. } => "discovery.ok",
@@ -158,6 +161,7 @@ impl EventKind {
             | Self::NodePaused { .. }
             | Self::NodeNotReady { .. }
             | Self::ClockOffset { .. }
+            | Self::CredentialsFailing { .. }
             | Self::HandshakeRefused { .. }
             | Self::DiscoveryFailing { .. } => Severity::Warning,
             _ => Severity::Info,

@@ -50,6 +50,8 @@ pub const VERDICT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time in which a closed connection still swallows input, so that its last words are not lost to a reset.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+/// The operator's certificate files are looked at so often; a look reads three small files.
+pub const CERTIFICATES_POLL: Duration = Duration::from_secs(10);
 /// Dials under way at once.
 pub const DIALS_MAX: usize = 1024;
 /// Source addresses whose rate of new connections is remembered.

@@ -4,13 +4,13 @@
 mod transport_common;
 
 use std::fs;
-use std::path::Path;
 
-use ekka::config::TlsMode;
-use ekka::transport::Credentials;
+use ekka::config::{ConfigBuilder, TlsMode};
+use ekka::transport::{CookieSet, Credentials};
 use ekka_core::control::{CloseCause, DialError};
 use ekka_core::wire::{RefusalReason, VersionRange};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PKCS_ED25519, SanType, date_time_ymd};
+use rcgen::SanType;
+use transport_common::pki::{Pki, uri};
 use transport_common::*;
 
 async fn node(number: u32, credentials: Credentials) -> Node {
@@ -133,51 +133,6 @@ async fn a_cookie_is_rotated_without_losing_a_trusted_link() {
     }
 }
 
-struct Pki {
-    dir: tempfile::TempDir,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Pki {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        fs::write(dir.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
-        Self { dir, issuer: Issuer::new(params, key) }
-    }
-
-    fn issue(&self, san: SanType, last_year: i32) -> Credentials {
-        let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
-        let mut params = CertificateParams::default();
-        params.subject_alt_names = vec![san];
-        params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = date_time_ymd(last_year, 1, 1);
-        let path = |name: &str| self.dir.path().join(name);
-        fs::write(path("node.pem"), params.signed_by(&key, &self.issuer).unwrap().pem()).unwrap();
-        fs::write(path("node.key"), key.serialize_pem()).unwrap();
-        files(&path("node.pem"), &path("node.key"), &path("ca.pem"))
-    }
-
-    fn trusted(&self) -> Credentials {
-        self.issue(SanType::IpAddress([127, 0, 0, 1].into()), 4000)
-    }
-}
-
-fn files(certfile: &Path, keyfile: &Path, cacertfile: &Path) -> Credentials {
-    let mode = TlsMode::Files {
-        certfile: certfile.to_owned(),
-        keyfile: keyfile.to_owned(),
-        cacertfile: cacertfile.to_owned(),
-    };
-    credentials(COOKIE, "ekka", &mode)
-}
-
-fn uri(text: &str) -> SanType {
-    SanType::URI(text.try_into().unwrap())
-}
-
 #[tokio::test]
 async fn certificates_of_the_operator_carry_a_link() {
     let pki = Pki::new();
@@ -223,10 +178,34 @@ async fn a_certificate_for_another_name_is_refused() {
 async fn a_broken_file_is_named() {
     let pki = Pki::new();
     pki.trusted();
-    let path = |name: &str| pki.dir.path().join(name);
+    let path = |name: &str| pki.path().join(name);
     fs::write(path("empty.pem"), "").unwrap();
     let mode = TlsMode::Files { certfile: path("empty.pem"), keyfile: path("node.key"), cacertfile: path("ca.pem") };
-    let cookies = ekka::transport::CookieSet::parse(COOKIE, "test").unwrap();
+    let cookies = CookieSet::parse(COOKIE, "test").unwrap();
     let error = Credentials::derive(&mode, &cookies, "ekka", ekka::transport::Kdf::cheap()).unwrap_err().to_string();
     assert!(error.contains("empty.pem: not read as certificates in PEM: it holds none"), "{error}");
+}
+
+#[test]
+fn s2_13_a_short_cookie_is_refused_outside_loopback_unless_it_is_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cookie");
+    let read = |name: &str, weak: &str, text: &str| {
+        fs::write(&path, text).unwrap();
+        let builder = ConfigBuilder::new()
+            .set("node.name", name)
+            .set("node.cookie_file", path.to_str().unwrap())
+            .set("node.cookie_weak", weak);
+        CookieSet::of(&builder.build().unwrap().node).map(|cookies| cookies.len()).map_err(|error| error.to_string())
+    };
+    let long = "x".repeat(32);
+    // All are trusted, so the shortest counts, not only the one that signs.
+    for text in ["short", &format!("{long}\nshort")] {
+        let error = read("ekka@10.0.0.1", "refuse", text).unwrap_err();
+        assert!(error.contains("5 characters") && error.contains("at least 32"), "{error}");
+        assert!(error.contains("node.cookie_weak = allow"), "{error}");
+        assert!(read("ekka@10.0.0.1", "allow", text).is_ok());
+        assert!(read("ekka@127.0.0.1", "refuse", text).is_ok());
+    }
+    assert_eq!(read("ekka@10.0.0.1", "refuse", &long), Ok(1));
 }

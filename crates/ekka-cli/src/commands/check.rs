@@ -49,7 +49,7 @@ fn fingerprint(loaded: &Loaded) -> Result<Option<String>, Failure> {
         return Ok(None);
     }
     let wrong = |error: &dyn std::fmt::Display| Failure::new(crate::Code::Usage, "configuration", error);
-    let cookies = CookieSet::read(&loaded.config.node.cookie).map_err(|error| wrong(&error))?;
+    let cookies = CookieSet::of(&loaded.config.node).map_err(|error| wrong(&error))?;
     let prints = cookies.fingerprints(Kdf::default()).map_err(|error| wrong(&error))?;
     Ok(prints.into_iter().next())
 }

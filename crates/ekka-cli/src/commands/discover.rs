@@ -7,7 +7,7 @@ use ekka::core::autocluster::Candidate;
 use ekka::core::id::{Guid, NodeId};
 use ekka::core::limits::CANDIDATES_MAX;
 use ekka::core::view::{Role, Status};
-use ekka::core::wire::{Hello, Purpose, VersionRange};
+use ekka::core::wire::{HelloTemplate, Purpose};
 use ekka::env::Env;
 use ekka::transport::{CookieSet, Credentials, Kdf, observe_once};
 use serde_json::json;
@@ -62,39 +62,32 @@ async fn look(observer: &Arc<Observer>, strategy: &'static str, candidates: Vec<
 struct Observer {
     env: Env,
     credentials: Credentials,
-    hello: Hello,
+    template: HelloTemplate,
 }
 
 impl Observer {
     fn new(config: &Config, scratch: &Scratch) -> Result<Self, Failure> {
         let env = Env::real(&scratch.0)?;
         let wrong = |error: &dyn std::fmt::Display| Failure::new(Code::Usage, "configuration", error);
-        let cookies = CookieSet::read(&config.node.cookie).map_err(|error| wrong(&error))?;
+        let cookies = CookieSet::of(&config.node).map_err(|error| wrong(&error))?;
         let credentials = Credentials::derive(&config.cluster.tls, &cookies, &config.cluster.name, Kdf::default())
             .map_err(|error| wrong(&error))?;
-        let now = env.clock.now();
-        let hello = Hello {
-            versions: VersionRange::OURS,
-            features: 0,
+        let template = HelloTemplate {
             software: env!("CARGO_PKG_VERSION").to_owned(),
-            purpose: Purpose::Observer,
             name: config.node.name.clone(),
             node_id: NodeId::from_random(env.entropy.bits()),
-            guid: Guid::next(now.wall, env.entropy.bits(), None),
+            guid: Guid::next(env.clock.now().wall, env.entropy.bits(), None),
             previous_guid: None,
             start_counter: 0,
             cluster_name: config.cluster.name.clone(),
-            cluster_id: None,
-            wall: now.wall,
             role: Role::default(),
-            status: Status::Joining,
             listen_port: config.node.port,
         };
-        Ok(Self { env, credentials, hello })
+        Ok(Self { env, credentials, template })
     }
 
     async fn look(&self, strategy: &'static str, candidate: Candidate) -> Seen {
-        let (result, text) = if candidate.name == self.hello.name {
+        let (result, text) = if candidate.name == self.template.name {
             ("self", "this node itself (good)".to_owned())
         } else {
             self.dial(&candidate).await
@@ -104,7 +97,7 @@ impl Observer {
 
     async fn dial(&self, candidate: &Candidate) -> (&'static str, String) {
         use ekka::core::control::DialError;
-        let hello = Hello { wall: self.env.clock.now().wall, ..self.hello.clone() };
+        let hello = self.template.hello(Purpose::Observer, None, Status::Joining, self.env.clock.now().wall);
         match observe_once(&self.env, &self.credentials, hello, &candidate.endpoint).await {
             Ok((there, took)) => {
                 let cluster = match there.cluster_id {
@@ -112,7 +105,7 @@ impl Observer {
                     None => "in no cluster yet".into(),
                 };
                 let words = format!("{}, {cluster}, answered in {} ms", there.status.as_str(), took.as_millis());
-                if there.cluster_name != self.hello.cluster_name {
+                if there.cluster_name != self.template.cluster_name {
                     ("other_cluster", format!("is of the cluster named \"{}\"", there.cluster_name))
                 } else if there.name == candidate.name {
                     ("usable", words)

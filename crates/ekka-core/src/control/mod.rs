@@ -34,8 +34,8 @@ use crate::machine::Machine;
 use crate::membership::{self, Membership, Record};
 use crate::rng::Rng;
 use crate::time::{Instant, Now, Wall};
-use crate::view::{Role, Status, View};
-use crate::wire::{Hello, Purpose, VersionRange};
+use crate::view::{Status, View};
+use crate::wire::{Hello, HelloTemplate, Purpose};
 
 use conns::Conns;
 use standing::{Entry, Standing};
@@ -50,6 +50,7 @@ enum Work {
 /// The whole of a node that decides: see the module's head.
 pub struct Control {
     setup: Fixed,
+    hello: HelloTemplate,
     membership: Membership,
     autocluster: Autocluster,
     clocks: Clocks,
@@ -77,7 +78,6 @@ struct Fixed {
     identity: Identity,
     name: NodeName,
     endpoint: Endpoint,
-    role: Role,
     cluster_name: String,
     software: String,
     base_port: u16,
@@ -100,6 +100,7 @@ impl Control {
     #[must_use]
     pub fn new(setup: Setup, now: Now) -> Self {
         let mut rng = Rng::new(setup.seed);
+        let hello = template(&setup);
         let id = Incarnation { node_id: setup.identity.node_id, guid: setup.identity.guid };
         let record = Record {
             id,
@@ -123,7 +124,6 @@ impl Control {
             identity: setup.identity,
             name: setup.name,
             endpoint: setup.endpoint,
-            role: setup.role,
             cluster_name: setup.cluster_name,
             software: setup.software,
             base_port,
@@ -133,6 +133,7 @@ impl Control {
         let view = Arc::new(publish::first_view(&fixed, id));
         Self {
             setup: fixed,
+            hello,
             membership,
             autocluster,
             clocks: Clocks::default(),
@@ -181,23 +182,13 @@ impl Control {
     /// This node's Hello of this moment.
     #[must_use]
     pub fn hello(&self, purpose: Purpose, wall: Wall) -> Hello {
-        Hello {
-            versions: VersionRange::OURS,
-            features: 0,
-            software: self.setup.software.clone(),
-            purpose,
-            name: self.setup.name.clone(),
-            node_id: self.setup.identity.node_id,
-            guid: self.setup.identity.guid,
-            previous_guid: self.setup.identity.previous_guid,
-            start_counter: self.setup.identity.start_counter,
-            cluster_name: self.setup.cluster_name.clone(),
-            cluster_id: self.autocluster.cluster_id(),
-            wall,
-            role: self.setup.role,
-            status: self.standing.status,
-            listen_port: self.setup.endpoint.port,
-        }
+        self.hello.hello(purpose, self.autocluster.cluster_id(), self.standing.status, wall)
+    }
+
+    /// What this node's Hellos have in common, for a shell that gives them from the latest view.
+    #[must_use]
+    pub fn hello_template(&self) -> &HelloTemplate {
+        &self.hello
     }
 
     fn start(&mut self, out: &mut Vec<Output>) {
@@ -380,6 +371,21 @@ impl Control {
             Message::WhoRuns { node_id, nonce } => self.who_runs(peer.node_id, node_id, nonce, now, out),
             Message::Runs { nonce, id } => self.answered(peer.node_id, nonce, id, now, out),
         }
+    }
+}
+
+/// What this node says of itself in every Hello of this start.
+fn template(setup: &Setup) -> HelloTemplate {
+    HelloTemplate {
+        software: setup.software.clone(),
+        name: setup.name.clone(),
+        node_id: setup.identity.node_id,
+        guid: setup.identity.guid,
+        previous_guid: setup.identity.previous_guid,
+        start_counter: setup.identity.start_counter,
+        cluster_name: setup.cluster_name.clone(),
+        role: setup.role,
+        listen_port: setup.endpoint.port,
     }
 }
 

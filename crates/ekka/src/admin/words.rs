@@ -25,6 +25,9 @@ fn node_text(kind: &EventKind) -> Option<String> {
         EventKind::NodeRefused { reason, by } => format!("this node must not go on, says {by}: {reason}"),
         EventKind::ClockOffset { peer, ms } => clock(&peer.to_string(), *ms),
         EventKind::CredentialsRotated { step } => format!("credentials rotated: {step}"),
+        EventKind::CredentialsFailing { error } => {
+            format!("changed certificates are not taken, those before go on serving: {error}")
+        }
         EventKind::HandshakeRefused { addr, reason, count: 1 } => format!("refused {addr}: {reason}"),
         EventKind::HandshakeRefused { addr, reason, count } => format!("refused {addr} {count} times: {reason}"),
         EventKind::DiscoveryFailing { strategy, error } => format!("discovery by {strategy} fails: {error}"),

@@ -36,6 +36,7 @@ pub(super) fn gather(shared: &Shared, transport: Option<&Transport>, now: Instan
     if let Some(transport) = transport {
         let stats = transport.stats();
         counters.handshake_refused = stats.refused;
+        counters.certificate_expiry_s = transport.certificate_expiry();
         counters.link_reconnects = stats.link_reconnects;
         counters.net_bytes = stats.net_bytes;
         counters.lane_queue_bytes = stats.lane_queue_bytes;

@@ -3,21 +3,21 @@
 //! It runs on the node's own thread, so that a handler which blocks the application's runtime does not make the node
 //! look dead. It decides nothing about the cluster.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ekka_core::control::{Command, CommandError, Control, Input, Output, Reply, RequestId, Saved, StopReason};
-use ekka_core::id::Host;
-use ekka_core::limits::DISCOVERY_TIMEOUT;
+use ekka_core::id::{Host, NodeId};
 use ekka_core::machine::Machine;
 use ekka_core::view::View;
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::{error, warn};
+use tracing::error;
 
 use super::shared::Shared;
 use super::store;
+use super::strategies::Strategies;
 use crate::discovery::Discovery;
 use crate::env::Env;
 use crate::transport::Transport;
@@ -31,13 +31,28 @@ pub(super) struct Request {
     pub(super) answer: oneshot::Sender<Result<Reply, CommandError>>,
 }
 
+/// What tasks of the node give to the loop.
+pub(super) enum Own {
+    Input(Input),
+    Reload(Reload),
+}
+
+/// A new configuration: seeds and settings of the vote change in one step, or a node would wait for the votes of
+/// nodes that it does not look for.
+pub(super) struct Reload {
+    /// `None`: those of the embedding program stay.
+    pub(super) strategies: Option<Vec<Arc<dyn Discovery>>>,
+    pub(super) input: Input,
+    pub(super) done: oneshot::Sender<()>,
+}
+
 /// What reaches the loop beside the transport's inputs.
 pub(super) struct Channels {
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) inputs: mpsc::Receiver<Input>,
     /// For tasks of the loop (discovery, disc, reload) that give inputs.
-    pub(super) own: mpsc::Receiver<Input>,
-    pub(super) own_sender: mpsc::Sender<Input>,
+    pub(super) own: mpsc::Receiver<Own>,
+    pub(super) own_sender: mpsc::Sender<Own>,
 }
 
 /// Everything that the loop holds.
@@ -45,11 +60,13 @@ pub(super) struct Driver {
     pub(super) control: Control,
     pub(super) env: Env,
     pub(super) transport: Transport,
-    pub(super) strategies: Vec<Arc<dyn Discovery>>,
+    pub(super) strategies: Strategies,
     pub(super) shared: Arc<Shared>,
     pub(super) channels: Channels,
     pub(super) answers: BTreeMap<RequestId, oneshot::Sender<Result<Reply, CommandError>>>,
     pub(super) last_request: u64,
+    /// All handles are gone, and the node was told so once.
+    pub(super) deserted: bool,
     pub(super) to_disc: watch::Sender<Option<(u64, Arc<Saved>)>>,
     pub(super) on_disc: watch::Receiver<u64>,
 }
@@ -72,8 +89,8 @@ impl Driver {
             }
             tokio::select! {
                 biased;
-                input = self.channels.own.recv() => self.take(input, &mut out),
-                request = self.channels.requests.recv() => self.ask(request, &mut out),
+                own = self.channels.own.recv() => self.take_own(own, &mut out),
+                request = self.channels.requests.recv(), if !self.deserted => self.ask(request, &mut out),
                 input = self.channels.inputs.recv() => self.take(input, &mut out),
                 () = tokio::time::sleep(wait) => self.control.tick(self.env.clock.now(), &mut out),
             }
@@ -99,16 +116,31 @@ impl Driver {
         }
     }
 
+    fn take_own(&mut self, own: Option<Own>, out: &mut Vec<Output>) {
+        match own {
+            Some(Own::Input(input)) => self.take(Some(input), out),
+            Some(Own::Reload(Reload { strategies, input, done })) => {
+                if let Some(strategies) = strategies {
+                    self.strategies.replace(strategies, &self.shared);
+                }
+                self.take(Some(input), out);
+                // Whoever asked may have gone.
+                let _ = done.send(());
+            }
+            None => {}
+        }
+    }
+
     fn ask(&mut self, request: Option<Request>, out: &mut Vec<Output>) {
         self.last_request += 1;
         let id = RequestId(self.last_request);
         // All handles are gone: the node stops without waiting for anybody.
-        let command = match request {
-            Some(request) => {
-                self.answers.insert(id, request.answer);
-                request.command
-            }
-            None => Command::Stop { by: "the last handle was dropped".into(), plan: false },
+        let command = if let Some(request) = request {
+            self.answers.insert(id, request.answer);
+            request.command
+        } else {
+            self.deserted = true;
+            Command::Stop { by: "the last handle was dropped".into(), plan: false }
         };
         self.control.handle(Input::Command { id, command }, self.env.clock.now(), out);
     }
@@ -121,15 +153,12 @@ impl Driver {
                 Output::Send { conn, bytes } => self.transport.send(conn, bytes),
                 Output::Close { conn, cause } => self.transport.close(conn, cause),
                 Output::Dial { endpoint } => self.transport.dial(endpoint),
-                Output::Discover => self.strategies.iter().for_each(|strategy| {
-                    let task = discover(strategy.clone(), self.channels.own_sender.clone(), self.shared.clone());
-                    self.shared.tasks.spawn(task);
-                }),
+                Output::Discover => self.strategies.ask(&self.channels.own_sender, &self.shared),
                 Output::Persist { token, saved } => {
                     self.to_disc.send_replace(Some((token, Arc::new(*saved))));
                 }
                 Output::Publish(view) => {
-                    self.transport.set_known(known_ips(&view));
+                    self.transport.set_members(members(&view));
                     self.shared.publish(view);
                 }
                 Output::Event(event) => self.shared.event(event, self.env.clock.now()),
@@ -153,35 +182,19 @@ impl Driver {
             error!(advice = "the next start may know less than this one did", "the last state is not on disc");
         }
         if *reason == StopReason::Asked {
-            for strategy in &self.strategies {
-                if let Err(err) = strategy.unregister().await {
-                    warn!(strategy = strategy.name(), err, "this node's entry could not be taken out");
-                }
-            }
+            self.strategies.unregister().await;
         }
         self.transport.shutdown(Duration::from_secs(2)).await;
     }
 }
 
-/// Addresses of the members, for which half-open places are kept.
-fn known_ips(view: &View) -> BTreeSet<IpAddr> {
-    view.members
-        .iter()
-        .filter_map(|member| match member.endpoint.host {
-            Host::Ip(ip) => Some(ip),
-            Host::Dns(_) => None,
-        })
-        .collect()
-}
-
-async fn discover(strategy: Arc<dyn Discovery>, to: mpsc::Sender<Input>, shared: Arc<Shared>) {
-    let result = match tokio::time::timeout(DISCOVERY_TIMEOUT, strategy.discover()).await {
-        Ok(result) => result,
-        Err(_) => Err(format!("no answer within {} s", DISCOVERY_TIMEOUT.as_secs())),
+/// The members, each with the address in its name: places for half-open connections are kept for them.
+fn members(view: &View) -> BTreeMap<NodeId, Option<IpAddr>> {
+    let address = |host: &Host| match host {
+        Host::Ip(ip) => Some(*ip),
+        Host::Dns(_) => None,
     };
-    shared.discovered(strategy.name(), &result);
-    // Nobody listens any more only where the node has ended.
-    let _ = to.send(Input::Discovered { strategy: strategy.name().to_owned(), result }).await;
+    view.members.iter().map(|member| (member.id.node_id, address(&member.endpoint.host))).collect()
 }
 
 /// Writes the latest state to disc, again and again until it is there.
@@ -189,7 +202,7 @@ pub(super) async fn keep_on_disc(
     env: Env,
     mut wanted: watch::Receiver<Option<(u64, Arc<Saved>)>>,
     done: watch::Sender<u64>,
-    to: mpsc::Sender<Input>,
+    to: mpsc::Sender<Own>,
 ) {
     while wanted.changed().await.is_ok() {
         let Some((token, saved)) = wanted.borrow_and_update().clone() else { continue };
@@ -205,7 +218,7 @@ pub(super) async fn keep_on_disc(
             }
         }
         done.send_replace(token);
-        if to.send(Input::Persisted { token }).await.is_err() {
+        if to.send(Own::Input(Input::Persisted { token })).await.is_err() {
             return;
         }
     }

@@ -6,6 +6,7 @@ mod reload;
 mod shared;
 mod start;
 mod store;
+mod strategies;
 
 pub use start::{StartError, StartOptions, start};
 pub use store::StoreError;
@@ -13,17 +14,17 @@ pub use store::StoreError;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use ekka_core::control::{self, Command, CommandError, DialError, Input, Reply, StopReason};
-use ekka_core::event::{Event, EventKind};
+use ekka_core::control::{self, Command, CommandError, DialError, Reply, StopReason};
+use ekka_core::event::Event;
 use ekka_core::id::{Endpoint, NodeName};
 use ekka_core::time::{Now, Wall};
 use ekka_core::view::View;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::config::{Config, formation_settings};
+use crate::config::Config;
 use crate::env::Env;
 use crate::transport::{Kdf, Transport};
-use driver::Request;
+use driver::{Own, Request};
 use shared::Shared;
 
 /// A running node. Clones are handles to the same node; dropping the last one stops it without waiting.
@@ -35,13 +36,27 @@ pub struct Node {
 struct Inner {
     shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
-    own: mpsc::Sender<Input>,
+    own: mpsc::Sender<Own>,
     ended: watch::Receiver<Option<StopReason>>,
     transport: OnceLock<Transport>,
     identity: control::Identity,
     kdf: Kdf,
     config: Mutex<Config>,
+    /// Held over a reload.
+    reloading: tokio::sync::Mutex<()>,
+    /// The embedding program gave strategies of its own.
+    own_strategies: bool,
     env: Env,
+}
+
+impl Inner {
+    fn config(&self) -> Config {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_config(&self, config: Config) {
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
+    }
 }
 
 /// An event with its time and place.
@@ -82,6 +97,8 @@ pub struct Counters {
     pub handshake_refused: std::collections::BTreeMap<&'static str, u64>,
     /// Connections to each peer: reconnects by reason.
     pub link_reconnects: std::collections::BTreeMap<(String, &'static str), u64>,
+    /// Seconds until the first certificate of the operator ends (`own`, `ca`); empty where they are made from a cookie.
+    pub certificate_expiry_s: std::collections::BTreeMap<&'static str, f64>,
     /// Bytes by peer and direction (`in`, `out`).
     pub net_bytes: std::collections::BTreeMap<(String, &'static str), u64>,
     /// Bytes that wait, by peer and lane.
@@ -211,35 +228,19 @@ impl Node {
         Ok(Observed { hello, took })
     }
 
-    /// Takes what can be changed without a restart from a new configuration: cookies and certificates, seeds and
-    /// the rest of formation, tags.
+    /// Takes what can be changed without a restart from a new configuration: cookies and certificates, strategies
+    /// with their seeds and the rest of formation, tags.
     ///
     /// # Errors
-    /// The credentials cannot be made; nothing was changed.
+    /// The credentials cannot be made, or a strategy is not there yet; nothing was changed.
     pub async fn reload(&self, config: Config) -> Result<Reloaded, String> {
-        let credentials =
-            start::derive(&config, &self.inner.env, self.inner.kdf).await.map_err(|error| error.to_string())?;
-        let Some(transport) = self.inner.transport.get() else { return Err("the node is starting".into()) };
-        let report = reload::compare(
-            &self.config(),
-            &config,
-            transport.credentials().fingerprints() != credentials.fingerprints(),
-        );
-        transport.set_credentials(credentials);
-        let input =
-            Input::Reconfigure { tags: config.node.tags.clone(), formation: Box::new(formation_settings(&config)) };
-        self.inner.own.send(input).await.map_err(|_| String::from("the node is stopping"))?;
-        *self.inner.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
-        let event =
-            EventKind::ConfigReloaded { changed: report.changed.clone(), needs_restart: report.needs_restart.clone() };
-        self.inner.shared.event(event.into(), self.now());
-        Ok(report)
+        reload::reload(&self.inner, config).await
     }
 
-    /// The configuration in effect.
+    /// The configuration in effect: that of the start, and what reloads have changed of it.
     #[must_use]
     pub fn config(&self) -> Config {
-        self.inner.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner.config()
     }
 
     /// Fingerprints of the cookie that signs and of those that are trusted, first the one that signs.

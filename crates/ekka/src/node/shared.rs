@@ -123,6 +123,15 @@ impl Shared {
         }
     }
 
+    /// Strategies that are asked no more: their last answer is none of now.
+    pub(super) fn forget_strategies<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        let mut figures = locked(&self.figures);
+        for name in names {
+            figures.candidates.remove(name);
+            figures.last_success.remove(name);
+        }
+    }
+
     pub(super) fn figures(&self) -> Figures {
         locked(&self.figures).clone()
     }

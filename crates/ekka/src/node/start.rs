@@ -8,19 +8,20 @@ use ekka_core::autocluster;
 use ekka_core::control::{self, Control, Setup, StopReason};
 use ekka_core::event::EventKind;
 use ekka_core::id::Endpoint;
-use ekka_core::wire::{Hello, Purpose};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::driver::{Channels, Driver, Request, keep_on_disc};
+use super::driver::{Channels, Driver, Own, Request, keep_on_disc};
 use super::shared::Shared;
 use super::store::{self, StoreError};
+use super::strategies::Strategies;
 use super::{Inner, Node};
 use crate::config::{Config, formation_settings};
 use crate::discovery::{self, Discovery};
 use crate::env::{DiskGuard, Env};
 use crate::transport::{
-    self, BindError, CookieError, CookieSet, Credentials, CredentialsError, Kdf, RefusalNotice, Transport,
+    self, BindError, CertificateNotice, CookieError, CookieSet, Credentials, CredentialsError, Kdf, RefusalNotice,
+    Transport,
 };
 
 /// Inputs that may wait for the loop before the connections' readers wait.
@@ -79,15 +80,13 @@ pub enum StartError {
 /// What goes to the node's own thread.
 struct Parts {
     control: Control,
-    config: Config,
     env: Env,
     options: transport::Options,
     credentials: Credentials,
     strategies: Vec<Arc<dyn Discovery>>,
     shared: Arc<Shared>,
-    identity: control::Identity,
     requests: mpsc::Receiver<Request>,
-    own: (mpsc::Sender<control::Input>, mpsc::Receiver<control::Input>),
+    own: (mpsc::Sender<Own>, mpsc::Receiver<Own>),
     ended: watch::Sender<Option<StopReason>>,
     guard: Box<dyn DiskGuard>,
 }
@@ -97,6 +96,7 @@ struct Parts {
 /// # Errors
 /// See [`StartError`]; it can be tried again.
 pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<Node, StartError> {
+    let own_strategies = options.discovery.is_some();
     let strategies = match options.discovery {
         Some(strategies) => strategies,
         None => discovery::strategies(&config).map_err(StartError::Unsupported)?,
@@ -110,6 +110,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
     formation.faults = options.formation_faults;
     let setup = setup(&config, &env, identity.clone(), saved, formation, options.faults);
     let control = Control::new(setup, env.clock.now());
+    let listen = config.node.listen.clone();
     let shared = Arc::new(Shared::new(config.node.name.clone(), env.clock.clone(), control.view()));
     let (request_sender, requests) = mpsc::channel(REQUESTS_MAX);
     let own = mpsc::channel(INPUTS_MAX);
@@ -121,24 +122,20 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         own: own.0.clone(),
         ended,
         transport: std::sync::OnceLock::new(),
-        identity: identity.clone(),
+        identity,
         kdf: options.kdf,
-        config: std::sync::Mutex::new(config.clone()),
+        config: std::sync::Mutex::new(config),
+        reloading: tokio::sync::Mutex::default(),
+        own_strategies,
         env: env.clone(),
     });
     let parts = Parts {
         control,
-        options: transport::Options {
-            listen: config.node.listen.clone(),
-            limits: options.limits,
-            ..Default::default()
-        },
-        config,
+        options: transport::Options { listen, limits: options.limits, ..Default::default() },
         env,
         credentials,
         strategies,
         shared,
-        identity,
         requests,
         own,
         ended: ended_sender,
@@ -198,11 +195,11 @@ async fn open_directory(
 
 /// Reads the cookie and derives the credentials, off the runtime: it is slow on purpose.
 pub(super) async fn derive(config: &Config, env: &Env, kdf: Kdf) -> Result<Credentials, StartError> {
-    let source = config.node.cookie.clone();
+    let node = config.node.clone();
     let mode = config.cluster.tls.clone();
     let name = config.cluster.name.clone();
     env.blocking(move || {
-        let cookies = CookieSet::read(&source)?;
+        let cookies = CookieSet::of(&node)?;
         Ok(Credentials::derive(&mode, &cookies, &name, kdf)?)
     })
     .await
@@ -210,29 +207,11 @@ pub(super) async fn derive(config: &Config, env: &Env, kdf: Kdf) -> Result<Crede
 
 /// This node's Hello of any moment, from the latest view.
 fn hello_source(parts: &Parts) -> transport::HelloSource {
-    let shared = parts.shared.clone();
-    let identity = parts.identity.clone();
-    let clock = parts.env.clock.clone();
-    let (role, port) = (parts.config.node.role, parts.config.node.port);
-    Arc::new(move |purpose: Purpose| {
+    let (shared, clock) = (parts.shared.clone(), parts.env.clock.clone());
+    let template = parts.control.hello_template().clone();
+    Arc::new(move |purpose| {
         let view = shared.view();
-        Hello {
-            versions: ekka_core::wire::VersionRange::OURS,
-            features: 0,
-            software: env!("CARGO_PKG_VERSION").to_owned(),
-            purpose,
-            name: view.name.clone(),
-            node_id: identity.node_id,
-            guid: identity.guid,
-            previous_guid: identity.previous_guid,
-            start_counter: identity.start_counter,
-            cluster_name: view.cluster_name.clone(),
-            cluster_id: view.cluster_id,
-            wall: clock.now().wall,
-            role,
-            status: view.status,
-            listen_port: port,
-        }
+        template.hello(purpose, view.cluster_id, view.status, clock.now().wall)
     })
 }
 
@@ -248,6 +227,21 @@ async fn tell_refusals(mut refusals: broadcast::Receiver<RefusalNotice>, shared:
             Err(broadcast::error::RecvError::Lagged(_)) => {}
             Err(broadcast::error::RecvError::Closed) => return,
         }
+    }
+}
+
+/// Turns what becomes of changed certificate files into events.
+async fn tell_certificates(mut notices: broadcast::Receiver<CertificateNotice>, shared: Arc<Shared>) {
+    loop {
+        let kind = match notices.recv().await {
+            Ok(CertificateNotice::Taken) => {
+                EventKind::CredentialsRotated { step: "changed certificate files are in use".into() }
+            }
+            Ok(CertificateNotice::Refused(error)) => EventKind::CredentialsFailing { error },
+            Err(broadcast::error::RecvError::Lagged(_)) => continue,
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+        shared.event(kind.into(), shared.clock.now());
     }
 }
 
@@ -270,16 +264,19 @@ async fn main(parts: Parts, ready: oneshot::Sender<Result<Transport, StartError>
     parts.shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(disc));
     let refusals = tell_refusals(transport.refusals(), parts.shared.clone());
     parts.shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(refusals));
+    let certificates = tell_certificates(transport.certificate_notices(), parts.shared.clone());
+    parts.shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(certificates));
     let _ = ready.send(Ok(transport.clone()));
     let driver = Driver {
         control: parts.control,
         env: parts.env,
         transport,
-        strategies: parts.strategies,
+        strategies: Strategies::new(parts.strategies),
         shared: parts.shared.clone(),
         channels: Channels { requests: parts.requests, inputs, own: parts.own.1, own_sender: parts.own.0 },
         answers: BTreeMap::new(),
         last_request: 0,
+        deserted: false,
         to_disc,
         on_disc,
     };

@@ -16,6 +16,7 @@ use crate::env::{BoxStream, Listener};
 
 /// Accepts until the transport stops. Nothing that a stranger does is waited for here.
 pub(super) async fn run(shared: Arc<Shared>, listener: Box<dyn Listener>) {
+    let mut failing = false;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -23,10 +24,16 @@ pub(super) async fn run(shared: Arc<Shared>, listener: Box<dyn Listener>) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, addr)) => admit(&shared, stream, addr),
+            Ok((stream, addr)) => {
+                failing = false;
+                admit(&shared, stream, addr);
+            }
             Err(error) => {
-                // The peer may have gone already, or descriptors have run out: the loop must not spin on that.
-                tracing::warn!(err = %error, "accept failed");
+                // The peer may have gone already, or descriptors have run out: neither the loop nor the log must
+                // spin on that.
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(err = %error, "accept failed; trying on, and silent about it until one succeeds");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -83,7 +90,7 @@ async fn greet(shared: &Shared, stream: BoxStream, addr: SocketAddr) -> Option<G
     let mut greeting = Greeting::new(secured, shared.limits.unchecked_frame_limit);
     let ours = (shared.hello)(Purpose::Peer(Lane::Control));
     let failure = match timeout_at(deadline, greeting.receive_hello(&ours)).await {
-        Ok(Ok(hello)) => return Some(Greeted { greeting, hello, addr: addr.to_string(), dialed: None }),
+        Ok(Ok(hello)) => return Some(Greeted { greeting, hello, addr, dialed: None }),
         Ok(Err(failure)) => failure,
         Err(_) => Failure::Timeout("its hello"),
     };

@@ -13,8 +13,7 @@ use super::dial::Dialer;
 use super::failure::Failure;
 use super::link::{Sink, part};
 use super::outbox::{Outbox, Pushed};
-use super::secure::Trust;
-use super::shared::{Greeted, Registered, Shared};
+use super::shared::{Claim, Greeted, Registered, Shared};
 use super::stats::PeerCounters;
 
 /// The sending end of a bulk connection. Dropping it closes the connection after what was sent.
@@ -95,8 +94,8 @@ pub(super) async fn open(shared: &Arc<Shared>, endpoint: &Endpoint) -> Result<Bu
     let ours = (shared.hello)(Purpose::Peer(Lane::Bulk));
     let dialer = Dialer { env: &shared.env, credentials: &credentials, limits: &shared.limits };
     let (greeting, hello, addr) = dialer.dial(endpoint, &ours).await?;
-    let greeted = Greeted { greeting, hello, addr: addr.to_string(), dialed: None };
-    let Registered { conn, outbox, .. } = match admit(shared, &greeted.hello, greeted.greeting.trust()).await {
+    let greeted = Greeted { greeting, hello, addr, dialed: None };
+    let Registered { conn, outbox, .. } = match admit(shared, greeted.claim()).await {
         Ok(registered) => registered,
         Err(failure) => {
             part(greeted.greeting.into_stream(), shared.limits.linger).await;
@@ -126,9 +125,7 @@ pub(super) async fn accept(shared: &Shared, greeted: Greeted) {
     let sink = shared.bulk_sink(greeted.hello.node_id);
     let admitted = match sink {
         None => Err(refuse("this node takes no bulk connections")),
-        Some(sink) => {
-            admit(shared, &greeted.hello, greeted.greeting.trust()).await.map(|registered| (registered, sink))
-        }
+        Some(sink) => admit(shared, greeted.claim()).await.map(|registered| (registered, sink)),
     };
     let (Registered { conn, outbox, .. }, sink) = match admitted {
         Ok(admitted) => admitted,
@@ -145,15 +142,15 @@ pub(super) async fn accept(shared: &Shared, greeted: Greeted) {
 
 /// Keeps a bulk connection of an incarnation that has a link. The verdict on a link may still be on its way to this
 /// side when the other already has it, so this waits for a moment.
-async fn admit(shared: &Shared, hello: &Hello, trust: Trust) -> Result<Registered, Failure> {
-    let incarnation = hello.incarnation();
+async fn admit(shared: &Shared, claim: Claim<'_>) -> Result<Registered, Failure> {
+    let incarnation = claim.hello.incarnation();
     let deadline = Instant::now() + shared.limits.flush;
     loop {
         let mut changed = std::pin::pin!(shared.links_changed.notified());
         changed.as_mut().enable();
         if shared.registry().has_link(incarnation) {
-            let registered = shared.register(hello, trust, Lane::Bulk)?;
-            shared.registry().decide(registered.conn, Ok(Box::new(hello.clone())));
+            let registered = shared.register(claim, Lane::Bulk)?;
+            shared.registry().decide(registered.conn, Ok(Box::new(claim.hello.clone())), &shared.counters);
             return Ok(registered);
         }
         if timeout_at(deadline, changed).await.is_err() {

@@ -67,8 +67,9 @@ impl Challenge {
         Self { keys: roots.iter().map(key).collect() }
     }
 
-    pub(super) fn trusts(&self, authority: &AuthorityId) -> bool {
-        self.keys.iter().any(|(id, _)| id == authority)
+    /// The place of a trusted cookie in their list.
+    pub(super) fn place_of(&self, authority: &AuthorityId) -> Option<usize> {
+        self.keys.iter().position(|(id, _)| id == authority)
     }
 
     /// The dialling side.

@@ -8,7 +8,7 @@ use std::path::Path;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::kdf::{Kdf, Root};
-use crate::config::{CookieSource, Secret};
+use crate::config::{self, CookieSource, Secret};
 
 /// One to three secrets: the first signs, all are trusted.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,9 +44,31 @@ pub enum CookieError {
         /// What is wrong, where, and what is accepted.
         problem: String,
     },
+    /// A cookie that can be guessed, for a node that others can reach.
+    #[error(
+        "a cookie of {found} characters; a node outside loopback needs at least {COOKIE_LEN_MIN} \
+         (`ekka keygen` makes one), or node.cookie_weak = allow"
+    )]
+    Weak {
+        /// Its length.
+        found: usize,
+    },
 }
 
 impl CookieSet {
+    /// The cookies of a node, as its configuration says. Blocks.
+    ///
+    /// # Errors
+    /// As [`CookieSet::read`]; or one is short, the node is not on loopback, and nobody allowed that.
+    pub fn of(node: &config::Node) -> Result<Self, CookieError> {
+        let cookies = Self::read(&node.cookie)?;
+        let found = cookies.shortest();
+        if found < COOKIE_LEN_MIN && !node.cookie_weak && !node.name.host().is_loopback() {
+            return Err(CookieError::Weak { found });
+        }
+        Ok(cookies)
+    }
+
     /// Reads the text of a cookie file: one to three lines, each one cookie; lines that begin with `#` and empty ones
     /// are skipped.
     ///
@@ -146,6 +168,8 @@ impl CookieSet {
 }
 
 const COOKIES_MAX: usize = 3;
+/// Whoever dials receives what cookies can be tested with offline; at this length that comes to nothing.
+const COOKIE_LEN_MIN: usize = 32;
 
 /// Makes the file whole under another name and links it into place: of several nodes that start at once one wins, and
 /// nobody reads half a cookie.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::challenge::Challenge;
 use super::cookie::CookieSet;
+use super::files::{Facts, Files};
 use super::kdf::{Kdf, Root};
 use super::tls::Tls;
 use crate::env::Clock;
@@ -73,7 +74,9 @@ impl Credentials {
         let security = match mode {
             Mode::Cookie => Security::Tls(Box::new(Tls::from_cookies(&roots, cluster_name)?)),
             Mode::Files { certfile, keyfile, cacertfile } => {
-                Security::Tls(Box::new(Tls::from_files(certfile, keyfile, cacertfile)?))
+                let files = Files::read(certfile, keyfile, cacertfile, None)?;
+                let files = files.ok_or_else(|| CredentialsError::Tls("there are no files".to_owned()))?;
+                Security::Tls(Box::new(Tls::from_files(files)?))
             }
             Mode::Off => Security::Challenge(Challenge::new(&roots, cluster_name)),
         };
@@ -85,6 +88,40 @@ impl Credentials {
             security,
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The same with what the operator's files hold now; `None` where that has not changed, and in every other mode.
+    /// Blocks.
+    pub(super) fn read_again(&self) -> Result<Option<Self>, CredentialsError> {
+        let Mode::Files { certfile, keyfile, cacertfile } = self.mode() else { return Ok(None) };
+        let Some(files) = Files::read(certfile, keyfile, cacertfile, self.facts())? else { return Ok(None) };
+        let inner = Inner {
+            mode: self.inner.mode.clone(),
+            cluster_name: self.inner.cluster_name.clone(),
+            fingerprints: self.inner.fingerprints.clone(),
+            roots: self.inner.roots.clone(),
+            security: Security::Tls(Box::new(Tls::from_files(files)?)),
+        };
+        Ok(Some(Self { inner: Arc::new(inner) }))
+    }
+
+    /// What is remembered of the operator's files.
+    pub(super) fn facts(&self) -> Option<&Facts> {
+        match &self.inner.security {
+            Security::Tls(tls) => tls.facts.as_ref(),
+            Security::Challenge(_) => None,
+        }
+    }
+
+    /// Whether both are the same ones, not only alike.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// Whether certificate files of the operator hold the same in both.
+    #[must_use]
+    pub fn same_certificates(&self, other: &Self) -> bool {
+        self.facts().map(|facts| facts.digest) == other.facts().map(|facts| facts.digest)
     }
 
     /// Fingerprints of the cookies, first the one that signs.
@@ -138,9 +175,13 @@ impl Credentials {
     }
 
     pub(super) fn trusts(&self, authority: &AuthorityId) -> bool {
+        self.place_of(authority).is_some()
+    }
+
+    fn place_of(&self, authority: &AuthorityId) -> Option<usize> {
         match &self.inner.security {
-            Security::Tls(tls) => tls.trusts(authority),
-            Security::Challenge(challenge) => challenge.trusts(authority),
+            Security::Tls(tls) => tls.place_of(authority),
+            Security::Challenge(challenge) => challenge.place_of(authority),
         }
     }
 }

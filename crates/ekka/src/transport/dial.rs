@@ -134,7 +134,7 @@ pub(super) async fn run(shared: Arc<Shared>, endpoint: Endpoint) {
     };
     match dialed {
         Ok((greeting, hello, addr)) => {
-            let greeted = Greeted { greeting, hello, addr: addr.to_string(), dialed: Some(endpoint) };
+            let greeted = Greeted { greeting, hello, addr, dialed: Some(endpoint) };
             shared.ask_and_carry(greeted).await;
         }
         Err(error) => shared.dial_came_to(endpoint, error).await,

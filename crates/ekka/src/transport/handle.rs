@@ -1,21 +1,22 @@
 //! The handle that the shell of a node holds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ekka_core::control::{CloseCause, ConnId, DialError, Input};
-use ekka_core::id::{Endpoint, Host};
+use ekka_core::id::{Endpoint, Host, NodeId};
 use ekka_core::wire::{Hello, Purpose, Refusal};
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::DropGuard;
 
 use super::bulk::{self, BulkConnection};
-use super::credentials::Credentials;
+use super::credentials::{Credentials, Mode};
 use super::dial::Dialer;
+use super::files::{self, CertificateNotice};
 use super::limits::Limits;
 use super::refusals::RefusalNotice;
 use super::shared::Shared;
@@ -87,6 +88,9 @@ impl Transport {
             shared.tasks.spawn(accept::run(shared.clone(), listener));
         }
         shared.tasks.spawn(report(shared.clone()));
+        if matches!(shared.credentials().mode(), Mode::Files { .. }) {
+            shared.tasks.spawn(files::watch(shared.clone()));
+        }
         let kill = Arc::new(shared.kill.clone().drop_guard());
         Ok(Self { shared, local_addrs: local_addrs.into(), _kill: kill })
     }
@@ -124,7 +128,10 @@ impl Transport {
 
     /// Answers [`Input::Hello`]: lets the connection in, or refuses it in words and closes it.
     pub fn verdict(&self, conn: ConnId, verdict: Result<Box<Hello>, Refusal>) {
-        self.shared.registry().decide(conn, verdict);
+        let mut registry = self.shared.registry();
+        registry.decide(conn, verdict, &self.shared.counters);
+        self.shared.gate.set_known(registry.known_addrs());
+        drop(registry);
         self.shared.links_changed.notify_waiters();
     }
 
@@ -142,9 +149,11 @@ impl Transport {
         }
     }
 
-    /// Names the addresses of members, for which places in the handshake are kept.
-    pub fn set_known(&self, ips: BTreeSet<IpAddr>) {
-        self.shared.gate.set_known(ips);
+    /// Names the members, each with the address in its name where it holds one. Places in the handshake are kept for
+    /// these addresses, and for those of the verified connections with members.
+    pub fn set_members(&self, members: BTreeMap<NodeId, Option<IpAddr>>) {
+        let mut registry = self.shared.registry();
+        self.shared.gate.set_known(registry.set_members(members));
     }
 
     /// Looks at a node without changing anything there.
@@ -174,11 +183,25 @@ impl Transport {
 
     /// Replaces the credentials. Connections that stand on one that is no longer trusted are closed.
     pub fn set_credentials(&self, credentials: Credentials) {
-        credentials.use_clock(&self.shared.env.clock);
-        let registry = self.shared.registry();
-        let lost = registry.connections.values().filter(|c| !c.trust.holds_under(&credentials));
-        lost.for_each(|connection| connection.outbox.close(CloseCause::Credentials));
-        self.shared.replace_credentials(credentials);
+        self.shared.take_credentials(credentials, None);
+    }
+
+    /// What becomes of changed certificate files, from now on.
+    #[must_use]
+    pub fn certificate_notices(&self) -> broadcast::Receiver<CertificateNotice> {
+        self.shared.certificates.subscribe()
+    }
+
+    /// Seconds until the first of the operator's certificates ends (`own`, `ca`), negative once it has; empty where they
+    /// are made from a cookie.
+    #[must_use]
+    pub fn certificate_expiry(&self) -> BTreeMap<&'static str, f64> {
+        let credentials = self.shared.credentials();
+        let Some(facts) = credentials.facts() else { return BTreeMap::new() };
+        let now = Duration::from_millis(self.shared.env.clock.now().wall.as_millis()).as_secs_f64();
+        let left = |ends: u64| Duration::from_secs(ends).as_secs_f64() - now;
+        let ends = [("own", facts.own_ends), ("ca", facts.ca_ends)];
+        ends.into_iter().filter_map(|(which, ends)| Some((which, left(ends?)))).collect()
     }
 
     /// A snapshot of the counters.
@@ -201,7 +224,7 @@ impl Transport {
         stats
     }
 
-    /// Refused handshakes from now on, once a minute for each address and reason, with their number.
+    /// Refused handshakes from now on, once a minute for each source and reason, with their number.
     #[must_use]
     pub fn refusals(&self) -> broadcast::Receiver<RefusalNotice> {
         self.shared.refusals.subscribe()

@@ -41,6 +41,8 @@ pub struct Limits {
     pub refusal_interval: Duration,
     /// Addresses and reasons that are remembered for that.
     pub refusal_entries: usize,
+    /// The operator's certificate files are looked at so often.
+    pub certificates_poll: Duration,
     /// Planted fault, for proving the harness: frames of any length are taken. Off in production.
     pub unchecked_frame_limit: bool,
 }
@@ -65,6 +67,7 @@ impl Default for Limits {
             dials: limits::DIALS_MAX,
             refusal_interval: limits::REFUSAL_LOG_INTERVAL,
             refusal_entries: limits::REFUSAL_LOG_ENTRIES,
+            certificates_poll: limits::CERTIFICATES_POLL,
             unchecked_frame_limit: false,
         }
     }

@@ -1,4 +1,7 @@
-//! Refused handshakes: every one counts, and people hear of each address and reason once a minute, with the number.
+//! Refused handshakes: every one counts, and people hear of each source and reason once a minute, with the number.
+//!
+//! A source is what the limits of the gate count as one: an address, or the /64 of one. Who owns a /64 has more
+//! addresses than there is room for lines in any log.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,12 +12,13 @@ use ekka_core::wire::RefusalReason;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
+use super::gate::network;
 use super::limits::Limits;
 
-/// Refused handshakes of one address for one reason, as they are reported.
+/// Refused handshakes of one source for one reason, as they are reported.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RefusalNotice {
-    /// From where.
+    /// From where: of several addresses of one /64 the latest.
     pub addr: IpAddr,
     /// Why.
     pub reason: RefusalReason,
@@ -41,7 +45,16 @@ struct State {
 struct Entry {
     reported: Instant,
     unreported: u64,
+    /// Of the latest that was not reported.
+    addr: IpAddr,
     text: String,
+}
+
+impl Entry {
+    /// One whose refusals so far are all reported.
+    fn reported(addr: IpAddr, now: Instant) -> Self {
+        Self { reported: now, unreported: 0, addr, text: String::new() }
+    }
 }
 
 impl Refusals {
@@ -67,54 +80,58 @@ impl Refusals {
             .collect()
     }
 
-    /// Counts one, and reports it unless one of the same address and reason was reported within the interval.
+    /// Counts one, and reports it unless one of the same source and reason was reported within the interval.
     pub(super) fn add(&self, addr: IpAddr, reason: RefusalReason, text: String, now: Instant) {
         let addr = addr.to_canonical();
+        let source = network(addr);
         let mut state = self.locked();
         *state.counts.entry(reason).or_insert(0) += 1;
-        if let Some(entry) = state.entries.get_mut(&(addr, reason)) {
+        if let Some(entry) = state.entries.get_mut(&(source, reason)) {
             if now.duration_since(entry.reported) < self.interval {
                 entry.unreported += 1;
+                entry.addr = addr;
                 entry.text = text;
                 return;
             }
             let count = entry.unreported + 1;
-            *entry = Entry { reported: now, unreported: 0, text: String::new() };
+            *entry = Entry::reported(addr, now);
             return self.report(RefusalNotice { addr, reason, text, count });
         }
         if state.entries.len() >= self.entries_max {
             let oldest = state.entries.iter().min_by_key(|(_, entry)| entry.reported).map(|(key, _)| *key);
-            if let Some((addr, reason)) = oldest
-                && let Some(entry) = state.entries.remove(&(addr, reason))
+            if let Some((source, reason)) = oldest
+                && let Some(entry) = state.entries.remove(&(source, reason))
                 && entry.unreported > 0
             {
-                self.report(RefusalNotice { addr, reason, text: entry.text, count: entry.unreported });
+                let Entry { addr, text, unreported: count, .. } = entry;
+                self.report(RefusalNotice { addr, reason, text, count });
             }
         }
-        state.entries.insert((addr, reason), Entry { reported: now, unreported: 0, text: String::new() });
+        state.entries.insert((source, reason), Entry::reported(addr, now));
         self.report(RefusalNotice { addr, reason, text, count: 1 });
     }
 
     /// Reports what was held back for the interval; forgets what has been quiet. To be called now and then.
     pub(super) fn flush(&self, now: Instant) {
         let mut state = self.locked();
-        state.entries.retain(|(addr, reason), entry| {
+        state.entries.retain(|(_, reason), entry| {
             if now.duration_since(entry.reported) < self.interval {
                 return true;
             }
             if entry.unreported == 0 {
                 return false;
             }
-            let text = std::mem::take(&mut entry.text);
-            self.report(RefusalNotice { addr: *addr, reason: *reason, text, count: entry.unreported });
-            *entry = Entry { reported: now, unreported: 0, text: String::new() };
+            let (addr, text) = (entry.addr, std::mem::take(&mut entry.text));
+            self.report(RefusalNotice { addr, reason: *reason, text, count: entry.unreported });
+            *entry = Entry::reported(addr, now);
             true
         });
     }
 
     fn report(&self, notice: RefusalNotice) {
         let (peer_addr, reason, count) = (notice.addr, notice.reason.as_str(), notice.count);
-        tracing::warn!(%peer_addr, reason, count, advice = notice.text, "handshake refused");
+        // Of the target of events: the agent writes the event that comes of the notice, and one line is enough.
+        tracing::warn!(target: "ekka::event", %peer_addr, reason, count, advice = notice.text, "handshake refused");
         // Nobody may listen; that is no error.
         let _ = self.notices.send(notice);
     }
@@ -165,6 +182,23 @@ mod tests {
         assert!(refusals.locked().entries.is_empty());
         assert_eq!(refusals.counts()["garbage"], 60);
         assert_eq!(refusals.counts()["version"], 0, "zeros are there from the start");
+    }
+
+    #[tokio::test]
+    async fn a_slash_64_is_one_source_and_the_latest_address_is_named() {
+        let (refusals, mut notices) = refusals(16);
+        let garbage = RefusalReason::Garbage;
+        let start = Instant::now();
+        let host = |n: u32| format!("2001:db8::{n:x}").parse::<IpAddr>().unwrap();
+        for n in 1..=1000 {
+            refusals.add(host(n), garbage, "x".to_owned(), start);
+        }
+        let next: IpAddr = "2001:db8:0:1::1".parse().unwrap();
+        refusals.add(next, garbage, "x".to_owned(), start);
+        assert_eq!(drain(&mut notices), [(host(1), garbage, 1), (next, garbage, 1)]);
+        refusals.flush(start + Duration::from_secs(61));
+        assert_eq!(drain(&mut notices), [(host(1000), garbage, 999)]);
+        assert_eq!(refusals.counts()["garbage"], 1001);
     }
 
     #[tokio::test]

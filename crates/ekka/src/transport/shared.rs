@@ -1,18 +1,19 @@
 //! What the tasks of one transport share, and the part of a connection's life that both sides have in common.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ekka_core::control::{CloseCause, ConnId, Input};
 use ekka_core::id::{Endpoint, NodeId};
 use ekka_core::wire::{FrameKind, Hello, HelloReply, Lane, Refusal, RefusalReason, encode_frame};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::credentials::Credentials;
 use super::failure::Failure;
+use super::files::CertificateNotice;
 use super::gate::Gate;
 use super::greeting::Greeting;
 use super::limits::Limits;
@@ -41,16 +42,35 @@ pub(super) struct Shared {
     pub(super) refusals: Refusals,
     pub(super) counters: Counters,
     pub(super) links_changed: Notify,
+    pub(super) certificates: broadcast::Sender<CertificateNotice>,
     credentials: Mutex<Credentials>,
     registry: Mutex<Registry>,
 }
+
+/// Notices about certificate files that wait for a slow reader.
+const CERTIFICATE_NOTICES: usize = 16;
 
 /// A greeted connection before its verdict.
 pub(super) struct Greeted {
     pub(super) greeting: Greeting,
     pub(super) hello: Hello,
-    pub(super) addr: String,
+    pub(super) addr: SocketAddr,
     pub(super) dialed: Option<Endpoint>,
+}
+
+/// What a greeted connection is registered by.
+#[derive(Clone, Copy)]
+pub(super) struct Claim<'a> {
+    pub(super) hello: &'a Hello,
+    trust: Trust,
+    remote: (IpAddr, bool),
+}
+
+impl Greeted {
+    pub(super) fn claim(&self) -> Claim<'_> {
+        let remote = (self.addr.ip(), self.dialed.is_some());
+        Claim { hello: &self.hello, trust: self.greeting.trust(), remote }
+    }
 }
 
 /// A connection in the registry.
@@ -84,6 +104,7 @@ impl Shared {
             kill,
             counters: Counters::default(),
             links_changed: Notify::new(),
+            certificates: broadcast::channel(CERTIFICATE_NOTICES).0,
             credentials: Mutex::new(credentials),
             registry: Mutex::default(),
         }
@@ -93,9 +114,24 @@ impl Shared {
         self.credentials.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Replaces the credentials; the lock of the registry is held by the caller, so that no connection slips through.
-    pub(super) fn replace_credentials(&self, credentials: Credentials) {
-        *self.credentials.lock().unwrap_or_else(PoisonError::into_inner) = credentials;
+    /// Replaces the credentials, where `before` are given only if those are the ones in use. Connections that stand on
+    /// one that is no longer trusted are closed; the registry is locked meanwhile, so that none slips through.
+    pub(super) fn take_credentials(&self, credentials: Credentials, before: Option<&Credentials>) -> bool {
+        credentials.use_clock(&self.env.clock);
+        let registry = self.registry();
+        let mut present = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
+        if before.is_some_and(|before| !present.is(before)) {
+            return false;
+        }
+        let lost = registry.connections.values().filter(|c| !c.trust.holds_under(&credentials));
+        lost.for_each(|connection| connection.outbox.close(CloseCause::Credentials));
+        *present = credentials;
+        true
+    }
+
+    pub(super) fn tell_certificates(&self, notice: CertificateNotice) {
+        // Nobody may listen; that is no error.
+        let _ = self.certificates.send(notice);
     }
 
     pub(super) fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {
@@ -103,7 +139,8 @@ impl Shared {
     }
 
     /// Keeps a greeted connection, unless this node stops or the credentials were replaced meanwhile.
-    pub(super) fn register(&self, hello: &Hello, trust: Trust, lane: Lane) -> Result<Registered, Failure> {
+    pub(super) fn register(&self, claim: Claim<'_>, lane: Lane) -> Result<Registered, Failure> {
+        let Claim { hello, trust, remote } = claim;
         let mut registry = self.registry();
         if registry.stopping {
             return Err(Failure::Refuse(Refusal::new(RefusalReason::Stopping, "this node is stopping")));
@@ -120,8 +157,9 @@ impl Shared {
             incarnation: hello.incarnation(),
             lane,
             trust,
+            remote,
             outbox: outbox.clone(),
-            counters: self.counters.of(&hello.name),
+            counters: Arc::default(),
             verdict: Some(verdict),
             open: false,
         });
@@ -130,14 +168,15 @@ impl Shared {
 
     /// Asks `Control` and goes on as it says, to the end of the connection.
     pub(super) async fn ask_and_carry(&self, greeted: Greeted) {
-        let registered = match self.register(&greeted.hello, greeted.greeting.trust(), Lane::Control) {
+        let registered = match self.register(greeted.claim(), Lane::Control) {
             Ok(registered) => registered,
             Err(failure) => return self.turn_away(greeted, failure).await,
         };
         let Registered { conn, outbox, verdict } = registered;
         let Greeted { mut greeting, hello, addr, dialed } = greeted;
         let accepted = dialed.is_none();
-        let input = Input::Hello { conn, hello: Box::new(hello.clone()), addr: addr.clone(), dialed: dialed.clone() };
+        let input =
+            Input::Hello { conn, hello: Box::new(hello.clone()), addr: addr.to_string(), dialed: dialed.clone() };
         let given = self.tell(input).await;
         if let Some(endpoint) = &dialed {
             self.registry().dialing.remove(endpoint);
@@ -160,7 +199,7 @@ impl Shared {
                 return part(greeting.into_stream(), self.limits.linger).await;
             }
             Ok(Err(refusal)) => {
-                self.count_refusal(&addr, &refusal);
+                self.count_refusal(addr, &refusal);
                 let told = timeout(self.limits.flush, greeting.send_reply(&HelloReply::Refused(refusal.clone()))).await;
                 tracing::debug!(peer = %hello.name, reason = refusal.reason.as_str(), told = matches!(told, Ok(Ok(()))), "refused");
                 self.finish(conn, CloseCause::Refused(refusal)).await;
@@ -219,16 +258,19 @@ impl Shared {
         }
     }
 
-    fn count_refusal(&self, addr: &str, refusal: &Refusal) {
-        if let Ok(addr) = addr.parse::<SocketAddr>() {
-            self.refusals.add(addr.ip(), refusal.reason, refusal.text.clone(), tokio::time::Instant::now());
-        }
+    fn count_refusal(&self, addr: SocketAddr, refusal: &Refusal) {
+        self.refusals.add(addr.ip(), refusal.reason, refusal.text.clone(), tokio::time::Instant::now());
     }
 
-    /// A verified peer that cannot be taken: told in words.
+    /// A verified peer that cannot be taken: told in words, and counted where it is the one that came.
     pub(super) async fn turn_away(&self, greeted: Greeted, failure: Failure) {
-        let Greeted { mut greeting, hello, dialed, .. } = greeted;
-        if let Failure::Refuse(refusal) = &failure {
+        let Greeted { mut greeting, hello, addr, dialed } = greeted;
+        if let Some(reason) = failure.reason() {
+            let text = failure.text(&hello.name.to_string(), &self.credentials().describe());
+            let refusal = Refusal::new(reason, text);
+            if dialed.is_none() {
+                self.count_refusal(addr, &refusal);
+            }
             let told = timeout(self.limits.flush, greeting.send_reply(&HelloReply::Refused(refusal.clone()))).await;
             tracing::debug!(peer = %hello.name, reason = refusal.reason.as_str(), told = matches!(told, Ok(Ok(()))), "turned away");
         }

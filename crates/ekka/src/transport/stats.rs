@@ -98,18 +98,24 @@ impl PeerCounters {
     }
 }
 
-/// The counters of all peers; of as many as a cluster may have members.
+/// The counters of all peers that were let in; of as many as a cluster may have members. A name is a claim: whoever
+/// holds the cookie could make a row of the metrics for each one that it thinks of.
 #[derive(Default)]
 pub(super) struct Counters {
     peers: Mutex<BTreeMap<NodeName, Arc<PeerCounters>>>,
 }
 
 impl Counters {
+    /// The counters of a peer whose connection opens. Where all rows are taken by peers that are connected, they
+    /// count and nobody sees them.
     pub(super) fn of(&self, peer: &NodeName) -> Arc<PeerCounters> {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         if peers.len() >= MEMBERS_MAX && !peers.contains_key(peer) {
             // Peers without a connection: nobody else holds their counters.
             peers.retain(|_, counters| Arc::strong_count(counters) > 1);
+            if peers.len() >= MEMBERS_MAX {
+                return Arc::default();
+            }
         }
         peers.entry(peer.clone()).or_default().clone()
     }
@@ -148,5 +154,22 @@ mod tests {
         let name = "ekka@10.0.0.2".to_owned();
         assert_eq!(stats.link_reconnects, BTreeMap::from([((name.clone(), "silent"), 1)]));
         assert_eq!(stats.net_bytes[&(name, "in")], 3);
+    }
+
+    #[test]
+    fn ever_new_names_take_no_more_rows_than_a_cluster_has_members() {
+        let counters = Counters::default();
+        let name = |n: usize| format!("ekka{n}@10.0.0.2").parse().unwrap();
+        let rows = |counters: &Counters| {
+            let mut stats = TransportStats::default();
+            counters.snapshot(&mut stats);
+            stats.net_bytes.len() / 2
+        };
+        let connected: Vec<_> = (0..MEMBERS_MAX + 10).map(|n| counters.of(&name(n))).collect();
+        assert_eq!(rows(&counters), MEMBERS_MAX);
+        assert!(Arc::ptr_eq(&connected[3], &counters.of(&name(3))), "a row that is there stays");
+        drop(connected);
+        counters.of(&name(MEMBERS_MAX + 11));
+        assert_eq!(rows(&counters), 1, "rows of those who went are given to those who come");
     }
 }

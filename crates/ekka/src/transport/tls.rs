@@ -4,7 +4,6 @@
 //! with the claimed name after the Hello (mode `files`), or is not certified at all (mode `cookie`).
 
 use std::fmt;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -16,7 +15,6 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring as provider;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::time_provider::TimeProvider;
@@ -26,6 +24,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertSto
 use ekka_core::id::{Host, NodeName};
 
 use super::credentials::{AuthorityId, CredentialsError};
+use super::files::{Facts, Files};
 use super::kdf::{Root, mac};
 use crate::env::Clock;
 
@@ -42,6 +41,8 @@ pub(super) struct Tls {
     pub(super) server: Arc<ServerConfig>,
     /// The authority that signs for this node; not known for the operator's files.
     pub(super) own: Option<AuthorityId>,
+    /// Of the operator's files.
+    pub(super) facts: Option<Facts>,
     authorities: Vec<(AuthorityId, RootCertStore)>,
     clock: Arc<CertificateClock>,
 }
@@ -88,13 +89,12 @@ impl Tls {
         Ok(tls)
     }
 
-    /// From the operator's files (PEM). Blocks.
-    pub(super) fn from_files(certfile: &Path, keyfile: &Path, cacertfile: &Path) -> Result<Self, CredentialsError> {
-        let chain = read_certificates(certfile)?;
-        let authorities = read_certificates(cacertfile)?;
-        let key = PrivateKeyDer::from_pem_file(keyfile)
-            .map_err(|error| CredentialsError::file(keyfile, "private key in PEM", &error.to_string()))?;
-        Self::new(&authorities, chain, key, CertificateClock::Wall(OnceLock::new()))
+    /// From the operator's files.
+    pub(super) fn from_files(files: Files) -> Result<Self, CredentialsError> {
+        let Files { chain, key, authorities, facts } = files;
+        let mut tls = Self::new(&authorities, chain, key, CertificateClock::Wall(OnceLock::new()))?;
+        tls.facts = Some(facts);
+        Ok(tls)
     }
 
     fn new(
@@ -137,7 +137,7 @@ impl Tls {
             .map_err(tls)?;
         client.resumption = Resumption::disabled();
         client.enable_sni = false;
-        Ok(Self { client: Arc::new(client), server: Arc::new(server), own: None, authorities, clock })
+        Ok(Self { client: Arc::new(client), server: Arc::new(server), own: None, facts: None, authorities, clock })
     }
 
     /// Gives the clock that certificates of the operator are judged by. The first one stays.
@@ -147,8 +147,9 @@ impl Tls {
         }
     }
 
-    pub(super) fn trusts(&self, authority: &AuthorityId) -> bool {
-        self.authorities.iter().any(|(id, _)| id == authority)
+    /// The place of a trusted authority in their list: that of its cookie, where they are made from cookies.
+    pub(super) fn place_of(&self, authority: &AuthorityId) -> Option<usize> {
+        self.authorities.iter().position(|(id, _)| id == authority)
     }
 
     /// Which of the trusted authorities the peer's chain leads to.
@@ -169,14 +170,6 @@ impl Tls {
 
 fn made(error: &rcgen::Error) -> CredentialsError {
     CredentialsError::Tls(error.to_string())
-}
-
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CredentialsError> {
-    let problem = |text: &str| CredentialsError::file(path, "certificates in PEM", text);
-    let found = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| problem(&error.to_string()))?;
-    if found.is_empty() { Err(problem("it holds none")) } else { Ok(found) }
 }
 
 fn lasting_params(common_name: &str) -> CertificateParams {

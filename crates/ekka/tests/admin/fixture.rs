@@ -213,7 +213,8 @@ impl NodeApi for GivenNode {
     }
 
     fn counters(&self) -> Counters {
-        Counters { leader_changes: 2, ..Counters::default() }
+        let certificate_expiry_s = BTreeMap::from([("own", 86_400.0), ("ca", -1.0)]);
+        Counters { leader_changes: 2, certificate_expiry_s, ..Counters::default() }
     }
 
     fn cookie_ids(&self) -> Vec<String> {

@@ -38,6 +38,7 @@ async fn all_names_are_there_from_the_first_scrape() {
         "ekka_lane_queue_bytes",
         "ekka_net_bytes_total",
         "ekka_handshake_refused_total",
+        "ekka_tls_certificate_expiry_seconds",
         "ekka_clock_offset_seconds",
         "ekka_discovery_rounds_total",
         "ekka_discovery_candidates",
@@ -92,6 +93,8 @@ async fn values_are_those_of_the_view() {
         ("ekka_leader_changes_total", "group=\"membership\"", 2.0),
         ("ekka_clock_offset_seconds", "peer=\"ekka@10.0.0.2\"", 0.004),
         ("ekka_cluster_conflict", "", 0.0),
+        ("ekka_tls_certificate_expiry_seconds", "which=\"own\"", 86_400.0),
+        ("ekka_tls_certificate_expiry_seconds", "which=\"ca\"", -1.0),
     ] {
         assert_eq!(value(name, label), Some(expected), "{name} {label}");
     }

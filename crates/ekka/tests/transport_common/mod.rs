@@ -1,6 +1,8 @@
 //! Nodes for the tests of the transport: real sockets on loopback, a cheap key derivation, no control machine.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses its part")]
 
+pub mod pki;
+
 use std::sync::Arc;
 use std::time::Duration;
 

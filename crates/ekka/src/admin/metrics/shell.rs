@@ -34,6 +34,8 @@ pub(super) fn transport(sheet: &mut Sheet, counters: &Counters, view: &View) {
     let rows = refused.into_iter().map(|(reason, n)| (vec![("reason", reason.to_owned())], n));
     sheet.counter("ekka_handshake_refused", "Connections refused before they were verified, or by their Hello", rows);
 
+    let rows = counters.certificate_expiry_s.iter().map(|(which, left)| (vec![("which", (*which).to_owned())], *left));
+    sheet.gauge("ekka_tls_certificate_expiry_seconds", "Seconds until a certificate of the operator ends", rows);
     let rows = with_zeros(&counters.link_reconnects, view, ENDS);
     let rows = rows.into_iter().map(|((peer, reason), n)| (two(&peer, "reason", reason), n));
     sheet.counter("ekka_link_reconnects", "Connections to a peer that were made anew", rows);
