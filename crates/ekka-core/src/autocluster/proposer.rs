@@ -109,6 +109,12 @@ impl Autocluster {
         (listed / 2 + 1).max(2)
     }
 
+    /// How many distinct nodes must vote, as of now.
+    #[must_use]
+    pub fn needed(&self, now: Now) -> usize {
+        self.expect(self.started.unwrap_or(now.mono), now.mono)
+    }
+
     /// Begins, hurries or gives up a ballot.
     pub(super) fn vote_step(&mut self, started: Instant, now: Now, out: &mut Vec<Output>) {
         self.finish_phase(now, out);
@@ -232,7 +238,7 @@ impl Autocluster {
     }
 
     fn finish_phase(&mut self, now: Now, out: &mut Vec<Output>) {
-        let expect = self.expect(self.started.unwrap_or(now.mono), now.mono);
+        let expect = self.needed(now);
         match core::mem::take(&mut self.proposer.phase) {
             Phase::Preparing { ballot, since, promises } => {
                 let all = self.eligible().all(|known| promises.contains_key(&known.peer.id.node_id));
@@ -267,7 +273,7 @@ impl Autocluster {
         now: Now,
         out: &mut Vec<Output>,
     ) {
-        let expect = self.expect(self.started.unwrap_or(now.mono), now.mono);
+        let expect = self.needed(now);
         let taken = promises.values().flatten().max_by_key(|(ballot, _)| *ballot).map(|(_, proposal)| proposal.clone());
         let fresh = || {
             // Who promised and is gone already would be a founder that the others wait for.

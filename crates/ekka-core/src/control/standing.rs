@@ -277,7 +277,7 @@ impl Control {
         let Entry { cluster_id, roster, how, asked } = entry;
         let before = self.membership.roster().cluster_id;
         let names: Vec<NodeName> = roster.records.values().map(|r| r.name.clone()).collect();
-        let expect = u32::try_from(roster.seats.len()).unwrap_or(u32::MAX);
+        let expect = u32::try_from(self.autocluster.needed(now)).unwrap_or(u32::MAX);
         let what = format!("{how} cluster {cluster_id}");
         let rule = match how {
             "formed" => "section 8, rule 4: forming is a vote",
