@@ -69,6 +69,18 @@ async fn a_verdict_of_the_dialler_against_it_reaches_the_other_side_in_words() {
 }
 
 #[tokio::test]
+async fn a_link_that_is_refused_later_tells_the_other_side_why() {
+    let (mut a, mut b) = (setup(1).start().await, setup(2).start().await);
+    let (_, at_b) = link(&mut a, &mut b).await;
+    b.transport.send(at_b, b"before".to_vec());
+    let refusal = Refusal::new(RefusalReason::DuplicateIdentity, "the original answers from 10.0.0.9");
+    b.transport.close(at_b, CloseCause::Refused(refusal.clone()));
+    assert_eq!(a.frame().await, b"before");
+    assert_eq!(a.closed().await, CloseCause::Refused(refusal.clone()));
+    assert_eq!(b.closed().await, CloseCause::Refused(refusal));
+}
+
+#[tokio::test]
 async fn two_dials_of_one_endpoint_are_one() {
     let (mut a, mut b) = (setup(1).start().await, setup(2).start().await);
     a.transport.dial(b.endpoint.clone());

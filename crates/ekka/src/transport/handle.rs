@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ekka_core::control::{CloseCause, ConnId, DialError, Input};
 use ekka_core::id::{Endpoint, Host, NodeId};
-use ekka_core::wire::{Hello, Purpose, Refusal};
+use ekka_core::wire::{FrameKind, Hello, HelloReply, Purpose, Refusal, encode_frame};
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::DropGuard;
@@ -145,6 +145,16 @@ impl Transport {
     /// [`CloseCause::Silent`].
     pub fn close(&self, conn: ConnId, cause: CloseCause) {
         if let Some(connection) = self.shared.registry().connections.get(&conn) {
+            // A link can still be refused: the peer is told why, behind what was queued.
+            if let CloseCause::Refused(refusal) = &cause
+                && connection.open
+            {
+                let mut frame = Vec::new();
+                match encode_frame(FrameKind::HelloReply, &HelloReply::Refused(refusal.clone()).encode(), &mut frame) {
+                    Ok(()) => drop(connection.outbox.push(frame)),
+                    Err(error) => tracing::error!(peer = %connection.peer, err = %error, "own refusal dropped"),
+                }
+            }
             connection.outbox.close(cause);
         }
     }
