@@ -2,6 +2,7 @@
 
 mod counters;
 mod driver;
+pub mod fuzz;
 mod reload;
 mod shared;
 mod start;
