@@ -98,7 +98,7 @@ async fn what_the_hello_says_is_judged_and_refused_in_words() {
 }
 
 #[tokio::test]
-async fn a_cookie_is_rotated_without_losing_a_trusted_link() {
+async fn s2_13_a_cookie_is_rotated_without_losing_a_trusted_link() {
     for mode in [TlsMode::Cookie, TlsMode::Off] {
         let with = |cookies| credentials(cookies, "ekka", &mode);
         let (mut a, mut b) = (node(1, with("old")).await, node(2, with("old")).await);

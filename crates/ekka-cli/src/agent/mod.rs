@@ -191,7 +191,8 @@ async fn say_goodbye(node: &Node, by: &str) {
 async fn reload(node: &Node, args: &ConfigArgs) {
     systemd::reloading();
     match interface::reload(node.clone(), args.clone()).await {
-        Ok(_) => {} // the event says it
+        // What changed is said by the event.
+        Ok(reloaded) => reloaded.warnings.iter().for_each(|warning| warn!(reason = warning, "reload")),
         Err(text) => error!(err = text, "the configuration was not taken: what was in effect stays"),
     }
     systemd::ready(&node.view());

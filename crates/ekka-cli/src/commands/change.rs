@@ -63,6 +63,9 @@ pub(super) async fn reload(client: &Client, json: bool) -> Result<(), Failure> {
     if !reloaded.needs_restart.is_empty() {
         text += &format!("takes effect at the next start: {}\n", reloaded.needs_restart.join(", "));
     }
+    for warning in &reloaded.warnings {
+        text += &format!("warning: {warning}\n");
+    }
     out::print(&text)
 }
 

@@ -68,6 +68,11 @@ pub(super) async fn cookie(client: &Client, json: bool) -> Result<(), Failure> {
     for id in cookie.trusted.iter().filter(|id| Some(*id) != cookie.cookie_id.as_ref()) {
         text += &format!("trusts      {id}\n");
     }
+    if !cookie.members.is_empty() {
+        let print = |id: Option<String>| id.unwrap_or_else(|| "certificate".to_owned());
+        let rows = cookie.members.into_iter().map(|member| vec![member.name, print(member.cookie_id)]);
+        text += &format!("\n{}", out::table(&["MEMBER", "SIGNS WITH"], rows));
+    }
     out::print(&text)
 }
 

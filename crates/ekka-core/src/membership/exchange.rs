@@ -73,7 +73,9 @@ impl Membership {
         let mut changed: BTreeSet<NodeId> = BTreeSet::new();
         let mut seats_changed = false;
         let sum = |room: &Self| {
-            let ids: BTreeSet<&NodeId> = theirs.seats.keys().chain(theirs.records.keys()).collect();
+            // A record counts for the node that it names: a peer may have put it under another.
+            let named = theirs.records.values().map(|record| &record.id.node_id);
+            let ids: BTreeSet<&NodeId> = theirs.seats.keys().chain(named).collect();
             ids.into_iter().fold(0, |sum: u64, id| sum.wrapping_add(room.roster.entry_digest(*id)))
         };
         let before = sum(self);

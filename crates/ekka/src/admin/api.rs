@@ -9,7 +9,7 @@ use ekka_core::view::View;
 use tokio::sync::broadcast;
 
 use crate::env::BoxFuture;
-use crate::node::{Counters, Node, StampedEvent};
+use crate::node::{Counters, Node, Signer, StampedEvent};
 
 /// A node, as the admin interface sees it. Every [`Node`] is one; a test gives views of its own.
 pub trait NodeApi: Send + Sync + 'static {
@@ -36,6 +36,9 @@ pub trait NodeApi: Send + Sync + 'static {
 
     /// Fingerprints of the cookies, first the one that signs.
     fn cookie_ids(&self) -> Vec<String>;
+
+    /// Which cookie each other member signs with.
+    fn signers(&self) -> BoxFuture<'_, Vec<Signer>>;
 }
 
 impl NodeApi for Node {
@@ -69,5 +72,9 @@ impl NodeApi for Node {
 
     fn cookie_ids(&self) -> Vec<String> {
         Node::cookie_ids(self)
+    }
+
+    fn signers(&self) -> BoxFuture<'_, Vec<Signer>> {
+        Box::pin(Node::signers(self))
     }
 }

@@ -2,6 +2,7 @@
 
 mod counters;
 mod driver;
+pub mod fuzz;
 mod reload;
 mod shared;
 mod start;
@@ -11,17 +12,18 @@ mod strategies;
 pub use start::{StartError, StartOptions, start};
 pub use store::StoreError;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ekka_core::control::{self, Command, CommandError, DialError, Reply, StopReason};
 use ekka_core::event::Event;
-use ekka_core::id::{Endpoint, NodeName};
+use ekka_core::id::{Endpoint, NodeId, NodeName};
 use ekka_core::time::{Now, Wall};
-use ekka_core::view::View;
+use ekka_core::view::{Member, View};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::config::Config;
+use crate::config::{Config, TlsMode};
 use crate::env::Env;
 use crate::transport::{Kdf, Transport};
 use driver::{Own, Request};
@@ -52,6 +54,21 @@ struct Inner {
 impl Inner {
     fn config(&self) -> Config {
         self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn signers(&self) -> Vec<Signer> {
+        let view = self.shared.view();
+        let others = || view.members.iter().filter(|member| member.id.node_id != view.me.node_id);
+        let endpoints = others().map(|member| (member.id.node_id, member.endpoint.clone())).collect();
+        let known = match self.transport.get() {
+            Some(transport) => transport.signers(&endpoints).await,
+            None => BTreeMap::new(),
+        };
+        let signer = |member: &Member| {
+            let node_id = member.id.node_id;
+            Signer { name: member.name.clone(), node_id, cookie_id: known.get(&node_id).cloned().flatten() }
+        };
+        others().map(signer).collect()
     }
 
     fn set_config(&self, config: Config) {
@@ -88,31 +105,44 @@ pub struct Reloaded {
     pub changed: Vec<String>,
     /// Keys that differ and take effect at the next start.
     pub needs_restart: Vec<String>,
+    /// What an operator should know of it, in words.
+    pub warnings: Vec<String>,
+}
+
+/// Which cookie a member signs with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Signer {
+    /// Its name.
+    pub name: NodeName,
+    /// Who it is.
+    pub node_id: NodeId,
+    /// The fingerprint; none where it is not known, as the member is not linked, or where certificates sign.
+    pub cookie_id: Option<String>,
 }
 
 /// Figures that the shell counts (the view has the rest).
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Counters {
     /// Refused handshakes by reason.
-    pub handshake_refused: std::collections::BTreeMap<&'static str, u64>,
+    pub handshake_refused: BTreeMap<&'static str, u64>,
     /// Connections to each peer: reconnects by reason.
-    pub link_reconnects: std::collections::BTreeMap<(String, &'static str), u64>,
+    pub link_reconnects: BTreeMap<(String, &'static str), u64>,
     /// Seconds until the first certificate of the operator ends (`own`, `ca`); empty where they are made from a cookie.
-    pub certificate_expiry_s: std::collections::BTreeMap<&'static str, f64>,
+    pub certificate_expiry_s: BTreeMap<&'static str, f64>,
     /// Bytes by peer and direction (`in`, `out`).
-    pub net_bytes: std::collections::BTreeMap<(String, &'static str), u64>,
+    pub net_bytes: BTreeMap<(String, &'static str), u64>,
     /// Bytes that wait, by peer and lane.
-    pub lane_queue_bytes: std::collections::BTreeMap<(String, &'static str), u64>,
+    pub lane_queue_bytes: BTreeMap<(String, &'static str), u64>,
     /// Frames dropped by peer, lane and reason.
-    pub lane_dropped: std::collections::BTreeMap<(String, &'static str, &'static str), u64>,
+    pub lane_dropped: BTreeMap<(String, &'static str, &'static str), u64>,
     /// Rounds of discovery by strategy and result (`ok`, `empty`, `error`).
-    pub discovery_rounds: std::collections::BTreeMap<(String, &'static str), u64>,
+    pub discovery_rounds: BTreeMap<(String, &'static str), u64>,
     /// Seconds since a strategy last answered.
-    pub discovery_last_success_s: std::collections::BTreeMap<String, f64>,
+    pub discovery_last_success_s: BTreeMap<String, f64>,
     /// Candidates of the last answer by strategy and result (`usable`, `unreachable`, `other_cluster`, `credentials`, `self`).
-    pub discovery_candidates: std::collections::BTreeMap<(String, &'static str), u64>,
+    pub discovery_candidates: BTreeMap<(String, &'static str), u64>,
     /// Members removed, by cause.
-    pub removed: std::collections::BTreeMap<&'static str, u64>,
+    pub removed: BTreeMap<&'static str, u64>,
     /// Changes of the leader hint.
     pub leader_changes: u64,
     /// Events that slow readers missed.
@@ -243,11 +273,22 @@ impl Node {
         self.inner.config()
     }
 
-    /// Fingerprints of the cookie that signs and of those that are trusted, first the one that signs.
+    /// Fingerprints of the cookie that signs and of those that are trusted, first the one that signs; empty where the
+    /// operator's certificates sign.
     #[must_use]
     pub fn cookie_ids(&self) -> Vec<String> {
-        let transport = self.inner.transport.get();
-        transport.map(|t| t.credentials().fingerprints().to_vec()).unwrap_or_default()
+        match self.inner.transport.get().map(Transport::credentials) {
+            Some(credentials) if !matches!(credentials.mode(), TlsMode::Files { .. }) => {
+                credentials.fingerprints().to_vec()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Which cookie each other member signs with. While more than one is trusted here, each is looked at for that, for
+    /// two seconds at most.
+    pub async fn signers(&self) -> Vec<Signer> {
+        self.inner.signers().await
     }
 
     /// Resolves when the node has ended, with the reason.

@@ -1,13 +1,16 @@
 //! Taking a changed configuration: what is in effect at once, and what waits for the next start.
 
+use std::collections::BTreeSet;
+
 use ekka_core::control::Input;
 use ekka_core::event::EventKind;
 use tokio::sync::oneshot;
 
 use super::driver::{Own, Reload};
-use super::{Inner, Reloaded, start};
+use super::{Inner, Reloaded, Signer, start};
 use crate::config::{Config, TlsMode, formation_settings};
 use crate::discovery;
+use crate::transport::Credentials;
 
 /// Takes what can be changed without a restart. Everything that can fail comes before the first change.
 pub(super) async fn reload(node: &Inner, wanted: Config) -> Result<Reloaded, String> {
@@ -19,11 +22,14 @@ pub(super) async fn reload(node: &Inner, wanted: Config) -> Result<Reloaded, Str
     let strategies = if node.own_strategies { None } else { Some(discovery::strategies(&config)?) };
     let credentials = start::derive(&config, &node.env, node.kdf).await.map_err(|error| error.to_string())?;
     let stopping = || String::from("the node is stopping");
-    let place = node.own.reserve().await.map_err(|_| stopping())?;
-
     let before = transport.credentials();
     let cookies = before.fingerprints() != credentials.fingerprints();
-    let report = compare(&old, &wanted, cookies, !before.same_certificates(&credentials));
+    let mut report = compare(&old, &wanted, cookies, !before.same_certificates(&credentials));
+    if before.fingerprints().iter().any(|print| !credentials.fingerprints().contains(print)) {
+        report.warnings = left_behind(&node.signers().await, credentials.fingerprints());
+    }
+    let step = rotation(&credentials);
+    let place = node.own.reserve().await.map_err(|_| stopping())?;
     transport.set_credentials(credentials);
     let formation = Box::new(formation_settings(&config));
     let input = Input::Reconfigure { tags: config.node.tags.clone(), formation };
@@ -31,10 +37,40 @@ pub(super) async fn reload(node: &Inner, wanted: Config) -> Result<Reloaded, Str
     place.send(Own::Reload(Reload { strategies, input, done }));
     node.set_config(config);
     taken.await.map_err(|_| stopping())?;
+    if cookies {
+        node.shared.event(EventKind::CredentialsRotated { step }.into(), node.env.clock.now());
+    }
     let event =
         EventKind::ConfigReloaded { changed: report.changed.clone(), needs_restart: report.needs_restart.clone() };
     node.shared.event(event.into(), node.env.clock.now());
     Ok(report)
+}
+
+/// In words, who signs with a cookie that is no longer trusted here.
+fn left_behind(signers: &[Signer], trusted: &[String]) -> Vec<String> {
+    let names = |print: &String| {
+        let sign = signers.iter().filter(|signer| signer.cookie_id.as_ref() == Some(print));
+        sign.map(|signer| signer.name.to_string()).collect::<Vec<_>>().join(", ")
+    };
+    let prints: BTreeSet<&String> = signers.iter().filter_map(|signer| signer.cookie_id.as_ref()).collect();
+    let lost = prints.into_iter().filter(|print| !trusted.contains(print));
+    lost.map(|print| {
+        format!(
+            "{} still signs with {print}, which is not trusted here any more: it is refused until its cookie file \
+             begins with a trusted one and `ekka reload` was run there",
+            names(print)
+        )
+    })
+    .collect()
+}
+
+/// The state of a rotation.
+fn rotation(credentials: &Credentials) -> String {
+    match credentials.fingerprints() {
+        [] => "no cookie".to_owned(),
+        [one] => format!("signs with {one} and trusts no other"),
+        [signs, others @ ..] => format!("signs with {signs}, trusts {} too", others.join(" and ")),
+    }
 }
 
 /// The old configuration with what `wanted` changes at once. The rest stays as it is: a node that derived its keys

@@ -178,6 +178,14 @@ impl Credentials {
         self.place_of(authority).is_some()
     }
 
+    /// The fingerprint of the cookie that a trusted authority stands for; the operator's stand for none.
+    pub(super) fn fingerprint_of(&self, authority: &AuthorityId) -> Option<&str> {
+        if matches!(self.inner.mode, Mode::Files { .. }) {
+            return None;
+        }
+        self.fingerprints().get(self.place_of(authority)?).map(String::as_str)
+    }
+
     fn place_of(&self, authority: &AuthorityId) -> Option<usize> {
         match &self.inner.security {
             Security::Tls(tls) => tls.place_of(authority),

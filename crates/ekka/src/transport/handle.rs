@@ -38,7 +38,7 @@ pub struct Options {
 /// A running transport. Clones are handles to the same one; dropping the last ends it at once.
 #[derive(Clone)]
 pub struct Transport {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     local_addrs: Arc<[SocketAddr]>,
     _kill: Arc<DropGuard>,
 }

@@ -29,6 +29,7 @@ mod refusals;
 mod registry;
 mod secure;
 mod shared;
+mod signers;
 mod stats;
 mod tls;
 

@@ -34,7 +34,7 @@ pub(super) struct Secured {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Trust {
     ours: Option<AuthorityId>,
-    theirs: AuthorityId,
+    pub(super) theirs: AuthorityId,
 }
 
 impl Trust {

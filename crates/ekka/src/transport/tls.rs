@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_are_fresh_and_hold_no_name() {
+    fn s2_13_leaves_are_fresh_and_tell_no_name() {
         let (issuer, _) = authority(&[7; 32]).unwrap();
         let (a, _) = sign_leaf(&issuer).unwrap();
         let (b, _) = sign_leaf(&issuer).unwrap();

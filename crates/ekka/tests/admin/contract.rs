@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
 use super::Server;
-use super::fixture::{GivenNode, minority, name, view};
+use super::fixture::{GivenNode, minority, name, view, who};
 use super::http::send;
 
 #[tokio::test]
@@ -202,6 +202,19 @@ async fn readiness_follows_the_table_of_operations() {
     assert!(words.body.contains("[+] joining ok") && words.body.contains("[-] minority"), "{}", words.body);
     assert_eq!(cut_off.get("/readyz?for=ever").await.status, 400);
     assert_eq!(healthy.get("/v1/health/safe-to-stop").await.status, 503);
+}
+
+#[tokio::test]
+async fn cookie_says_what_each_member_signs_with_and_who_is_not_known() {
+    let server = Server::of(GivenNode::new(view())).await;
+    let expected = json!({
+        "cookie_id": "3f9a-02c1-77de", "trusted": ["3f9a-02c1-77de", "0000-0000-0000"],
+        "members": [
+            {"name": "ekka@10.0.0.2", "node_id": who(2).node_id.to_string(), "cookie_id": "0000-0000-0000"},
+            {"name": "ekka@10.0.0.3", "node_id": who(3).node_id.to_string(), "cookie_id": "unknown"},
+        ],
+    });
+    assert_eq!(server.get("/v1/cookie").await.json(), expected);
 }
 
 #[tokio::test]

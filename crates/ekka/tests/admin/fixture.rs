@@ -12,7 +12,7 @@ use ekka::core::id::{ClusterId, Guid, Incarnation, NodeId, NodeName};
 use ekka::core::time::{Instant, Now, Wall};
 use ekka::core::view::{Link, LinkState, Member, Quorum, Reason, Role, Split, SplitState, Status, Unreachable, View};
 use ekka::env::BoxFuture;
-use ekka::node::{Counters, StampedEvent};
+use ekka::node::{Counters, Signer, StampedEvent};
 use tokio::sync::broadcast;
 
 /// 2026-11-23T02:13:07.120Z
@@ -219,5 +219,14 @@ impl NodeApi for GivenNode {
 
     fn cookie_ids(&self) -> Vec<String> {
         vec!["3f9a-02c1-77de".into(), "0000-0000-0000".into()]
+    }
+
+    fn signers(&self) -> BoxFuture<'_, Vec<Signer>> {
+        let signer = |n, cookie: Option<&str>| Signer {
+            name: name(n),
+            node_id: who(n).node_id,
+            cookie_id: cookie.map(str::to_owned),
+        };
+        Box::pin(async move { vec![signer(2, Some("0000-0000-0000")), signer(3, None)] })
     }
 }

@@ -100,6 +100,9 @@ pub struct ReloadAnswer {
     pub changed: Vec<String>,
     /// Keys that take effect at the next start.
     pub needs_restart: Vec<String>,
+    /// What an operator should know of it, in words.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// The record of one decision.

@@ -20,7 +20,7 @@ pub use link::LinkAnswer;
 pub(super) use member::role_word;
 pub use member::{MemberAnswer, SyncAnswer};
 pub use status::{
-    AlarmAnswer, ConflictAnswer, CookieAnswer, QuorumAnswer, ReadyForAnswer, SplitAnswer, StatusAnswer,
+    AlarmAnswer, ConflictAnswer, CookieAnswer, QuorumAnswer, ReadyForAnswer, SignerAnswer, SplitAnswer, StatusAnswer,
     UnreachableAnswer, VersionAnswer,
 };
 

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::{ReasonAnswer, name_of};
 use crate::admin::rfc3339;
+use crate::node::Signer;
 
 /// The state of one node and of the cluster as it sees it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
@@ -141,6 +142,35 @@ pub struct CookieAnswer {
     pub cookie_id: Option<String>,
     /// Fingerprints of all that are trusted.
     pub trusted: Vec<String>,
+    /// The other members.
+    #[serde(default)]
+    pub members: Vec<SignerAnswer>,
+}
+
+/// What a member signs with.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SignerAnswer {
+    /// Its name.
+    pub name: String,
+    /// Who it is.
+    pub node_id: String,
+    /// Fingerprint of the cookie; `unknown` where the member is not linked with this node, null where the operator's
+    /// certificates sign.
+    pub cookie_id: Option<String>,
+}
+
+impl CookieAnswer {
+    /// What a node trusts, and what it knows of the others.
+    #[must_use]
+    pub fn of(trusted: Vec<String>, signers: Vec<Signer>) -> Self {
+        let by_cookie = !trusted.is_empty();
+        let member = |Signer { name, node_id, cookie_id }| SignerAnswer {
+            name: name.to_string(),
+            node_id: node_id.to_string(),
+            cookie_id: cookie_id.or_else(|| by_cookie.then(|| "unknown".to_owned())),
+        };
+        Self { cookie_id: trusted.first().cloned(), trusted, members: signers.into_iter().map(member).collect() }
+    }
 }
 
 /// Which software runs.

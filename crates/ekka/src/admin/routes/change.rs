@@ -15,6 +15,7 @@ use crate::admin::AdminState;
 use crate::admin::dto::{
     CommandAnswer, ErrorAnswer, ForceLeaveRequest, JoinRequest, PlanRequest, ReloadAnswer, StopRequest,
 };
+use crate::node::Reloaded;
 
 /// How long an answer takes at most where the client does not want to wait for the end of the work.
 const NO_WAIT: Duration = Duration::from_secs(1);
@@ -109,8 +110,8 @@ pub(super) async fn reload(State(state): State<AdminState>) -> Result<Json<Reloa
     let Some(hook) = &state.reload else {
         return Err(refused("this program was configured by its own code: there is nothing to read again".into()));
     };
-    let reloaded = hook().await.map_err(refused)?;
-    Ok(Json(ReloadAnswer { changed: reloaded.changed, needs_restart: reloaded.needs_restart }))
+    let Reloaded { changed, needs_restart, warnings } = hook().await.map_err(refused)?;
+    Ok(Json(ReloadAnswer { changed, needs_restart, warnings }))
 }
 
 async fn run(state: AdminState, command: Command, wait: bool) -> Result<Response, ApiError> {

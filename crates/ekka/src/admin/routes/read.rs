@@ -35,11 +35,10 @@ pub(super) async fn links(State(state): State<AdminState>) -> Json<Vec<LinkAnswe
     Json(LinkAnswer::all(&state.node.view()))
 }
 
-/// Fingerprints of the cookie that signs and of those that are trusted.
+/// Fingerprints of the cookie that signs, of those that are trusted, and of what each member signs with.
 #[utoipa::path(get, path = "/v1/cookie", responses((status = OK, body = CookieAnswer)))]
 pub(super) async fn cookie(State(state): State<AdminState>) -> Json<CookieAnswer> {
-    let trusted = state.node.cookie_ids();
-    Json(CookieAnswer { cookie_id: trusted.first().cloned(), trusted })
+    Json(CookieAnswer::of(state.node.cookie_ids(), state.node.signers().await))
 }
 
 /// Which software runs.
