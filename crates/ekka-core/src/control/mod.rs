@@ -66,6 +66,8 @@ pub struct Control {
     dirty: bool,
     /// When the view is to be made anew although nothing but ages changed.
     refresh_at: Instant,
+    /// Until when a large cluster's view waits for more changes.
+    settled_at: Instant,
     stopped: bool,
 }
 
@@ -90,6 +92,8 @@ struct Persist {
     /// Token of this room → highest token of autocluster that it covers.
     waiting: BTreeMap<u64, u64>,
     covers: Option<u64>,
+    /// Until when a large cluster's roster waits for more changes.
+    not_before: Instant,
 }
 
 impl Control {
@@ -145,6 +149,7 @@ impl Control {
             view,
             dirty: true,
             refresh_at: now.mono,
+            settled_at: now.mono,
             stopped: false,
         }
     }
@@ -216,7 +221,9 @@ impl Control {
             }
         }
         self.finish_leaving(out);
-        self.persist_if_wanted(out);
+        if !self.persist_can_wait(now) {
+            self.persist_if_wanted(out);
+        }
         if !self.stopped {
             self.publish(now, out);
         }
@@ -434,6 +441,7 @@ impl Machine for Control {
             self.pending.deadline(),
             self.standing.deadline(),
             Some(self.refresh_at),
+            self.persist.wanted.then_some(self.persist.not_before),
         ]
         .into_iter()
         .flatten()
