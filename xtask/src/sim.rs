@@ -15,6 +15,9 @@ pub(crate) struct Args {
 
 /// `cargo xtask sim`.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let before = ["run", "--quiet", "--profile", "ci", "--locked", "-p", "ekka-sim", "--bin", "ekka-sim", "--"];
+    // The profile that the tests have built already; a thousand nodes are worth a build of their own.
+    let large = args.rest.iter().any(|word| word.contains("formation1000"));
+    let profile = if large { "release" } else { "ci" };
+    let before = ["run", "--quiet", "--profile", profile, "--locked", "-p", "ekka-sim", "--bin", "ekka-sim", "--"];
     command::run(cargo(before).args(&args.rest))
 }

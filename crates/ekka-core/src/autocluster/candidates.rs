@@ -1,6 +1,6 @@
 //! Whom discovery named, and when each is dialled.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -83,10 +83,15 @@ impl Candidates {
     }
 
     /// Whom to dial now.
-    pub(super) fn due(&mut self, connected: &BTreeSet<Endpoint>, searching: bool, now: Instant) -> Vec<Endpoint> {
+    pub(super) fn due(
+        &mut self,
+        connected: impl Fn(&Endpoint) -> bool,
+        searching: bool,
+        now: Instant,
+    ) -> Vec<Endpoint> {
         let mut due = Vec::new();
         for (endpoint, entry) in &mut self.entries {
-            if connected.contains(endpoint) || entry.next_dial > now {
+            if entry.next_dial > now || connected(endpoint) {
                 continue;
             }
             let wait = if searching { entry.backoff } else { REDISCOVER_SLOW_INTERVAL / 3 };

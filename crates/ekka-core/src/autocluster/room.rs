@@ -1,6 +1,6 @@
 //! The room itself: what is known of peers and candidates, and the order in which things are looked at.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -322,9 +322,10 @@ impl Autocluster {
     }
 
     fn dial_candidates(&mut self, now: Now, out: &mut Vec<Output>) {
-        let connected: BTreeSet<_> = self.peers.values().map(|known| known.peer.endpoint.clone()).collect();
+        let peers = &self.peers;
+        let connected = |endpoint: &_| peers.values().any(|known| known.peer.endpoint == *endpoint);
         let searching = self.saved.cluster_id.is_none();
-        for endpoint in self.candidates.due(&connected, searching, now.mono) {
+        for endpoint in self.candidates.due(connected, searching, now.mono) {
             out.push(Output::Dial { endpoint, anew: false });
         }
     }

@@ -126,6 +126,9 @@ impl Conns {
     /// The connection that carries: the one on which something was heard last.
     pub(super) fn best(&self, node_id: NodeId) -> Option<ConnId> {
         let (_, list) = self.linked.get(&node_id)?;
+        if let [only] = list[..] {
+            return Some(only);
+        }
         list.iter().copied().max_by_key(|conn| self.table.get(conn).and_then(|c| c.heard))
     }
 

@@ -70,6 +70,8 @@ pub struct Control {
     dirty: bool,
     /// When the view is to be made anew although nothing but ages changed.
     refresh_at: Instant,
+    /// Until when a large cluster's view waits for more changes.
+    settled_at: Instant,
     stopped: bool,
 }
 
@@ -93,6 +95,8 @@ struct Persist {
     /// Token of this room → highest token of autocluster that it covers.
     waiting: BTreeMap<u64, u64>,
     covers: Option<u64>,
+    /// Until when a large cluster's roster waits for more changes.
+    not_before: Instant,
 }
 
 impl Control {
@@ -150,6 +154,7 @@ impl Control {
             view,
             dirty: true,
             refresh_at: now.mono,
+            settled_at: now.mono,
             stopped: false,
         }
     }
@@ -212,7 +217,9 @@ impl Control {
             }
         }
         self.finish_leaving(now, out);
-        self.persist_if_wanted(out);
+        if !self.persist_can_wait(now) {
+            self.persist_if_wanted(out);
+        }
         if !self.stopped {
             self.publish(now, out);
         }
@@ -456,6 +463,7 @@ impl Machine for Control {
             self.pending.deadline(),
             self.standing.deadline(),
             Some(self.refresh_at),
+            self.persist.wanted.then_some(self.persist.not_before),
         ]
         .into_iter()
         .flatten()

@@ -1,6 +1,6 @@
 //! Makes the view, and tells what changed since the last one as events.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -18,6 +18,9 @@ use crate::view::{Conflict, Member, Quorum, Reason, Split, SplitState, Status, V
 const REFRESH: Duration = Duration::from_secs(1);
 /// The same in a large cluster, where a view costs more.
 const REFRESH_LARGE: Duration = Duration::from_secs(10);
+
+/// How often in a large cluster the view is made anew while many things change: each view costs a row a member.
+const SETTLE_LARGE: Duration = Duration::from_millis(250);
 
 /// The view of a node that has not begun.
 pub(super) fn first_view(fixed: &Fixed, me: Incarnation) -> View {
@@ -55,10 +58,16 @@ fn version_key(text: &str) -> Vec<u64> {
 impl Control {
     /// Makes the view anew where something changed, and gives it out with the events of what changed.
     pub(super) fn publish(&mut self, now: Now, out: &mut Vec<Output>) {
-        if !core::mem::take(&mut self.dirty) {
+        if !self.dirty {
             return;
         }
         let large = self.membership.size() > FULL_MESH_MAX;
+        if large && now.mono < self.settled_at && !self.is_urgent() {
+            self.refresh_at = self.refresh_at.min(self.settled_at);
+            return;
+        }
+        self.dirty = false;
+        self.settled_at = now.mono + SETTLE_LARGE;
         self.refresh_at = now.mono + if large { REFRESH_LARGE } else { REFRESH };
         let view = Arc::new(self.make_view(now));
         let before = core::mem::replace(&mut self.view, view.clone());
@@ -70,18 +79,37 @@ impl Control {
         out.push(Output::Publish(view));
     }
 
+    /// Whether what others wait for changed: in a large cluster the rest is told a little later, many things at once.
+    fn is_urgent(&self) -> bool {
+        let leads = |id: NodeId| self.membership.status(id) == Status::Up;
+        self.view.status != self.standing.status
+            || self.view.quorum != self.standing.quorum
+            || self.view.cluster_id != self.autocluster.cluster_id()
+            || self.view.leader.is_some_and(|id| !leads(id))
+    }
+
+    /// Whether what is to be kept can wait: a roster that others told of, while a large cluster forms. Each write holds
+    /// the whole roster. What formation must have on disc before it answers never waits.
+    pub(super) fn persist_can_wait(&mut self, now: Now) -> bool {
+        let large = self.membership.is_large();
+        if large && self.persist.wanted && self.persist.covers.is_none() && now.mono < self.persist.not_before {
+            return true;
+        }
+        if self.persist.wanted {
+            self.persist.not_before = now.mono + SETTLE_LARGE;
+        }
+        false
+    }
+
     fn make_view(&mut self, now: Now) -> View {
         let reasons = self.reasons(now.wall);
         let split = self.split(now);
         let members = self.membership.members(now);
         let status = self.standing.status;
         let usable = status == Status::Up && self.standing.clock.is_none();
-        let cluster_version = members
-            .iter()
-            .map(|m| m.version.as_str())
-            .min_by_key(|v| version_key(v))
-            .unwrap_or(&self.setup.software)
-            .to_string();
+        let versions: BTreeSet<&str> = members.iter().map(|m| m.version.as_str()).collect();
+        let cluster_version =
+            versions.into_iter().min_by_key(|v| version_key(v)).unwrap_or(&self.setup.software).to_string();
         let conflicts: Vec<Conflict> = self.standing.conflicts.values().cloned().collect();
         let advice = self.advice(&split, &members, &conflicts);
         let alarms = self.alarms(&reasons, &conflicts, now);
@@ -181,7 +209,8 @@ impl Control {
             };
             emit(decision, kind, out);
         }
-        self.evidence.retain(|id, _| view.members.iter().any(|m| m.id.node_id == *id));
+        let roster = self.membership.roster();
+        self.evidence.retain(|id, _| *id == view.me.node_id || roster.is_member(*id));
     }
 }
 

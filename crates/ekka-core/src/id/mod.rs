@@ -10,7 +10,7 @@ pub use name::{Endpoint, Host, NameError, NodeName};
 use core::fmt;
 use core::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::{Builder, Uuid};
 
 use crate::time::Wall;
@@ -18,37 +18,50 @@ use crate::time::Wall;
 macro_rules! uuid_newtype {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(transparent)]
-        pub struct $name(Uuid);
+        // A number, so that the ordered maps that hold ids compare registers and not bytes in memory. The order is that
+        // of the bytes of a UUID, and what goes to disc and on the wire is a UUID.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(u128);
 
         impl $name {
             /// The smallest value: below every real one.
-            pub const MIN: Self = Self(Uuid::nil());
+            pub const MIN: Self = Self(0);
 
             /// Wraps 128 bits as they are.
             #[must_use]
             pub const fn from_u128(bits: u128) -> Self {
-                Self(Uuid::from_u128(bits))
+                Self(bits)
             }
 
             /// The 128 bits.
             #[must_use]
             pub const fn as_u128(self) -> u128 {
-                self.0.as_u128()
+                self.0
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                Uuid::from_u128(self.0).serialize(serializer)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Uuid::deserialize(deserializer).map(|uuid| Self(uuid.as_u128()))
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(&self.0, f)
+                fmt::Display::fmt(&Uuid::from_u128(self.0), f)
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 // The random tail tells values apart; the head of a UUIDv7 is the same for hours.
-                write!(f, "{}(…{:08x})", stringify!($name), self.0.as_u128() & 0xffff_ffff)
+                write!(f, "{}(…{:08x})", stringify!($name), self.0 & 0xffff_ffff)
             }
         }
 
@@ -56,7 +69,7 @@ macro_rules! uuid_newtype {
             type Err = uuid::Error;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                text.parse().map(Self)
+                text.parse().map(|uuid: Uuid| Self(uuid.as_u128()))
             }
         }
     };
@@ -79,14 +92,14 @@ impl NodeId {
     /// Makes an id from 128 random bits.
     #[must_use]
     pub fn from_random(bits: u128) -> Self {
-        Self(Builder::from_random_bytes(bits.to_be_bytes()).into_uuid())
+        Self(Builder::from_random_bytes(bits.to_be_bytes()).into_uuid().as_u128())
     }
 }
 
-fn v7(wall: Wall, random: u128) -> Uuid {
+fn v7(wall: Wall, random: u128) -> u128 {
     let mut tail = [0u8; 10];
     tail.copy_from_slice(&random.to_be_bytes()[6..]);
-    Builder::from_unix_timestamp_millis(wall.as_millis(), &tail).into_uuid()
+    Builder::from_unix_timestamp_millis(wall.as_millis(), &tail).into_uuid().as_u128()
 }
 
 impl Guid {
@@ -129,6 +142,20 @@ mod tests {
         let first = Guid::next(Wall::from_millis(1_000_000), 7, None);
         let second = Guid::next(Wall::from_millis(5), 9, Some(first));
         assert!(second > first);
+    }
+
+    #[test]
+    fn an_id_is_a_uuid_for_people_and_on_the_wire_and_orders_as_its_bytes_do() {
+        let uuid: Uuid = "0190f3a1-7c00-7abc-8def-0123456789ab".parse().unwrap();
+        let id = NodeId::from_u128(uuid.as_u128());
+        assert_eq!(alloc::string::ToString::to_string(&id), "0190f3a1-7c00-7abc-8def-0123456789ab");
+        assert_eq!("0190f3a1-7c00-7abc-8def-0123456789ab".parse(), Ok(id));
+        let bytes = postcard::to_allocvec(&id).unwrap();
+        assert_eq!((bytes[0], &bytes[1..]), (16, uuid.as_bytes().as_slice()));
+        assert_eq!(postcard::to_allocvec(&uuid).unwrap(), bytes);
+        assert_eq!(postcard::from_bytes::<NodeId>(&bytes), Ok(id));
+        let low = Uuid::from_u128(u128::from(u64::MAX));
+        assert_eq!(uuid.cmp(&low), id.cmp(&NodeId::from_u128(low.as_u128())));
     }
 
     #[test]

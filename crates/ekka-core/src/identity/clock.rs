@@ -15,6 +15,8 @@ use crate::time::Wall;
 #[derive(Clone, Debug, Default)]
 pub struct Clocks {
     offsets_ms: BTreeMap<NodeId, i64>,
+    /// How many are further away than [`CLOCK_REFUSE`]: asked after every input, so it is counted as they come and go.
+    far: usize,
 }
 
 fn human(ms: u64) -> String {
@@ -27,6 +29,10 @@ fn human(ms: u64) -> String {
     }
 }
 
+fn is_far(ms: i64) -> bool {
+    u128::from(ms.unsigned_abs()) > CLOCK_REFUSE.as_millis()
+}
+
 impl Clocks {
     /// Takes a comparison: the peer's clock as it answered, and how long the round trip took. One that took so long
     /// that it says nothing is left out (Cristian, *Probabilistic clock synchronization*, 1989): half of the round trip
@@ -36,12 +42,20 @@ impl Clocks {
             return;
         }
         let half = i64::try_from(rtt_us / 2_000).unwrap_or(0);
-        self.offsets_ms.insert(node_id, peer.offset_from(here).saturating_add(half));
+        let offset = peer.offset_from(here).saturating_add(half);
+        let before = self.offsets_ms.insert(node_id, offset);
+        self.count(before, Some(offset));
     }
 
     /// Forgets a peer that is not linked any more.
     pub fn forget(&mut self, node_id: NodeId) {
-        self.offsets_ms.remove(&node_id);
+        let before = self.offsets_ms.remove(&node_id);
+        self.count(before, None);
+    }
+
+    fn count(&mut self, before: Option<i64>, after: Option<i64>) {
+        self.far += usize::from(after.is_some_and(is_far));
+        self.far -= usize::from(before.is_some_and(is_far));
     }
 
     /// Offset of each linked peer's clock from this node's, in milliseconds.
@@ -60,9 +74,9 @@ impl Clocks {
     #[must_use]
     pub fn ahead_of_median_ms(&self) -> Option<i64> {
         let mut offsets: Vec<i64> = self.offsets_ms.values().copied().collect();
-        offsets.sort_unstable();
         let middle = offsets.len().checked_sub(1)? / 2;
-        Some(0i64.saturating_sub(offsets[middle]))
+        let (_, median, _) = offsets.select_nth_unstable(middle);
+        Some(0i64.saturating_sub(*median))
     }
 
     /// Whether the median is further away than what gives a warning.
@@ -78,7 +92,9 @@ impl Clocks {
     /// nobody can tell which of both is wrong: the one that is not yet `up` yields.
     #[must_use]
     pub fn refused(&self, is_up: bool, peer_is_up: impl Fn(NodeId) -> bool) -> Option<String> {
-        let limit = i64::try_from(CLOCK_REFUSE.as_millis()).unwrap_or(i64::MAX);
+        if self.far == 0 {
+            return None;
+        }
         let mut offsets: Vec<i64> =
             self.offsets_ms.iter().filter(|(id, _)| peer_is_up(**id)).map(|(_, ms)| *ms).collect();
         if offsets.is_empty() && !is_up {
@@ -86,18 +102,14 @@ impl Clocks {
         }
         offsets.sort_unstable();
         let peers = offsets.len();
-        let far: Vec<i64> = offsets.iter().copied().filter(|ms| ms.saturating_abs() > limit).collect();
-        let yields = if peers == 1 { far.len() == 1 && !is_up } else { far.len() * 2 > peers };
+        let far = offsets.iter().filter(|ms| is_far(**ms)).count();
+        let yields = if peers == 1 { far == 1 && !is_up } else { far * 2 > peers };
         if !yields {
             return None;
         }
         let ahead = 0i64.saturating_sub(offsets[peers / 2]);
         let direction = if ahead >= 0 { "ahead of" } else { "behind" };
-        Some(format!(
-            "your clock is {} {direction} {} of {peers} peers: set it",
-            human(ahead.unsigned_abs()),
-            far.len()
-        ))
+        Some(format!("your clock is {} {direction} {} of {peers} peers: set it", human(ahead.unsigned_abs()), far))
     }
 }
 
@@ -110,8 +122,12 @@ mod tests {
     }
 
     fn clocks(offsets: &[i64]) -> Clocks {
-        let numbered = offsets.iter().enumerate().map(|(i, ms)| (NodeId::from_u128(i as u128 + 1), *ms));
-        Clocks { offsets_ms: numbered.collect() }
+        let mut clocks = Clocks::default();
+        for (i, ms) in offsets.iter().enumerate() {
+            let peer = Wall::from_millis(u64::try_from(ms + 100_000_000_000).unwrap());
+            clocks.observe(NodeId::from_u128(i as u128 + 1), peer, Wall::from_millis(100_000_000_000), 0);
+        }
+        clocks
     }
 
     #[test]

@@ -144,11 +144,20 @@ impl Membership {
                 continue;
             }
             let silent_for = contact.heard.map_or(Duration::MAX, |heard| now.mono.since(heard));
+            if self.is_large() && !self.is_neighbour(node_id) {
+                self.watch_stranger(id, silent_for, now, out);
+                continue;
+            }
             if contact.connected && silent_for > LINK_SILENCE + self.late {
                 self.probe_anew(node_id, silent_for, now, out);
             }
-            let unheard_for = self.latest_evidence(node_id).map_or(Duration::MAX, |heard| now.mono.since(heard));
-            // Each node hears a little later what others heard; one heartbeat covers that.
+            // Each node hears a little later what others heard; one heartbeat covers that. Others are asked only where
+            // this node itself hears nothing: a voter of a large cluster has the rows of all.
+            let unheard_for = if silent_for > MEMBER_SILENCE + self.late {
+                self.latest_evidence(node_id).map_or(Duration::MAX, |heard| now.mono.since(heard))
+            } else {
+                silent_for
+            };
             if unheard_for > MEMBER_SILENCE + self.late {
                 let lines = self.lines(node_id, now.mono);
                 self.fall(id, "silent", lines, now, out);
@@ -159,6 +168,37 @@ impl Membership {
             }
             self.judge_refusal(node_id, now, out);
         }
+    }
+
+    /// A link to a member of a large cluster that is no neighbour: left from when it was one, or it is that member's
+    /// wish. Nobody owes a heartbeat on it, so silence proves nothing: the link ends, and foca's word counts.
+    fn watch_stranger(&mut self, id: Incarnation, silent_for: Duration, now: Now, out: &mut Vec<Output>) {
+        let node_id = id.node_id;
+        let Some(up) = self.suggested.get(&node_id).copied() else { return };
+        let late = self.late;
+        let Some(contact) = self.contacts.get_mut(&node_id) else { return };
+        if silent_for <= MEMBER_SILENCE + late {
+            return;
+        }
+        contact.alive = false;
+        contact.down_since = Some(now.mono);
+        if contact.connected {
+            out.push(Output::Drop { node_id });
+        }
+        self.rows.remove(&node_id);
+        if !up {
+            self.gossiped(id, false, now, out);
+        }
+        out.push(Output::Changed);
+    }
+
+    /// A member's liveness changed by foca's word.
+    pub(super) fn gossiped(&mut self, id: Incarnation, up: bool, now: Now, out: &mut Vec<Output>) {
+        if let Some(contact) = self.contacts.get_mut(&id.node_id) {
+            contact.since = now.wall;
+            contact.evidence = if up { String::new() } else { String::from("silent") };
+        }
+        out.push(Output::Liveness { id, up, evidence: "gossip".into(), lines: Vec::new() });
     }
 
     /// A member that this node does not hear is up all the same if somebody in contact has heard it since it fell.

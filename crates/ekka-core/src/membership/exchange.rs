@@ -21,11 +21,17 @@ const FANOUT: usize = 4;
 impl Membership {
     /// Compares rosters with a peer whose digest differs.
     pub(super) fn exchange(&mut self, with: NodeId, now: Now, out: &mut Vec<Output>) {
+        // Beyond the full mesh a comparison costs an entry for each member, and news come by other ways first: one with
+        // anybody at a time is enough.
+        if self.is_large() && self.exchange_at > now.mono {
+            return;
+        }
         let Some(contact) = self.contacts.get_mut(&with) else { return };
         if contact.next_exchange > now.mono {
             return;
         }
         contact.next_exchange = now.mono + EXCHANGE_INTERVAL;
+        self.exchange_at = now.mono + EXCHANGE_INTERVAL;
         self.offer(with, out);
     }
 
@@ -72,6 +78,7 @@ impl Membership {
     pub(super) fn merge(&mut self, from: NodeId, theirs: &Roster, reply: bool, now: Now, out: &mut Vec<Output>) {
         let mut changed: BTreeSet<NodeId> = BTreeSet::new();
         let mut seats_changed = false;
+        let mut removed = false;
         let sum = |room: &Self| {
             // A record counts for the node that it names: a peer may have put it under another.
             let named = theirs.records.values().map(|record| &record.id.node_id);
@@ -85,6 +92,7 @@ impl Membership {
                 if self.roster.merge_seat(*node_id, *seat) {
                     changed.insert(*node_id);
                     seats_changed = true;
+                    removed |= seat.removed.is_some();
                     self.seated(*node_id, was, *seat, out);
                 }
             }
@@ -100,7 +108,7 @@ impl Membership {
             // Only what came can have changed the digest; counting all anew would cost more than the merge.
             let digest = self.digest.map(|all| all.wrapping_sub(before).wrapping_add(sum(self)));
             if seats_changed {
-                self.choose_neighbours();
+                self.seats_told(removed);
             }
             self.digest = digest;
             out.push(Output::Changed);
@@ -150,14 +158,13 @@ impl Membership {
         if hears_older && !self.options.stale_wins {
             return false;
         }
-        let old = self.roster.records.get(&node_id).cloned();
+        let old = self.roster.records.get(&node_id);
+        let moved =
+            old.is_none_or(|old| old.id != record.id || old.endpoint != record.endpoint || old.name != record.name);
         if !self.roster.merge_record(record) {
             return false;
         }
-        if old
-            .as_ref()
-            .is_none_or(|old| old.id != record.id || old.endpoint != record.endpoint || old.name != record.name)
-        {
+        if moved {
             out.push(Output::Persist);
         }
         if let Some(contact) = self.contacts.get_mut(&node_id)
@@ -261,7 +268,8 @@ impl Membership {
         } else {
             chosen.extend(peers.iter().copied());
         }
-        peers.retain(|peer| chosen.contains(peer) || fresh.values().any(Option::is_none));
+        let own_news = fresh.values().any(Option::is_none);
+        peers.retain(|peer| chosen.contains(peer) || own_news && (!self.is_large() || self.is_neighbour(*peer)));
         for peer in peers {
             let wanted = |id: &NodeId, from: &Option<NodeId>| {
                 *id != peer && *from != Some(peer) && (from.is_none() || chosen.contains(&peer))

@@ -142,7 +142,7 @@ impl Gossip {
     }
 
     /// Gives foca the timers that are due. `peers` are those in contact, to be announced to while nobody is known.
-    pub(super) fn tick(&mut self, peers: &[Incarnation], now: Instant, wishes: &mut Vec<Wish>) {
+    pub(super) fn tick(&mut self, peers: impl FnOnce() -> Vec<Incarnation>, now: Instant, wishes: &mut Vec<Wish>) {
         while let Some((&key, _)) = self.timers.first_key_value() {
             if key.0 > now {
                 break;
@@ -157,11 +157,17 @@ impl Gossip {
         if self.announce_at.is_none_or(|at| at <= now) {
             self.announce_at = Some(now + ANNOUNCE_INTERVAL);
             // An answer holds some hundred members; while each teaches new ones, more are asked for.
-            if known + 1 < self.size && (known == 0 || known > self.known) && !peers.is_empty() {
-                let at = usize::try_from(self.rng.below(peers.len() as u64)).unwrap_or(0);
-                self.announce(peers[at], now, wishes);
+            if known + 1 < self.size && (known == 0 || known > self.known) {
+                self.announce_to_one(&peers(), now, wishes);
             }
             self.known = known;
+        }
+    }
+
+    fn announce_to_one(&mut self, peers: &[Incarnation], now: Instant, wishes: &mut Vec<Wish>) {
+        if !peers.is_empty() {
+            let at = usize::try_from(self.rng.below(peers.len() as u64)).unwrap_or(0);
+            self.announce(peers[at], now, wishes);
         }
     }
 

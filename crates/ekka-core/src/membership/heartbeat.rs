@@ -27,10 +27,12 @@ impl Membership {
     /// directions, and the voters (who answer, but send heartbeats only along the ring).
     pub(super) fn choose_neighbours(&mut self) {
         let me = self.me();
+        self.stale = false;
         let members: Vec<NodeId> =
             self.roster.seats.iter().filter(|(_, s)| s.removed.is_none()).map(|(id, _)| *id).collect();
         self.gossip.resize(members.len());
-        self.voters = self.roster.voters();
+        self.by_seniority = self.roster.by_seniority();
+        self.voters = self.roster.voters_among(&self.by_seniority);
         if members.len() <= FULL_MESH_MAX {
             self.ring.clear();
             self.neighbours = members.into_iter().filter(|id| *id != me).collect();
@@ -86,14 +88,13 @@ impl Membership {
 
     /// Dials every neighbour that is not connected, and down members again and again.
     pub(super) fn dial_wanted(&mut self, now: Now, out: &mut Vec<Output>) {
-        let members = self.neighbours.clone();
-        for node_id in members {
+        let contacts = &self.contacts;
+        let waits = |id: &&NodeId| contacts.get(*id).is_none_or(|c| !c.connected && c.next_dial <= now.mono);
+        let due: Vec<NodeId> = self.neighbours.iter().filter(waits).copied().collect();
+        for node_id in due {
             let Some(record) = self.roster.records.get(&node_id).cloned() else { continue };
             let no_recontact = self.options.no_recontact;
             let contact = self.contact(record.id, now);
-            if contact.connected || contact.next_dial > now.mono {
-                continue;
-            }
             let down_for = contact.down_since.map_or(Duration::ZERO, |since| now.mono.since(since));
             if no_recontact && contact.heard.is_some() && !contact.alive {
                 continue;

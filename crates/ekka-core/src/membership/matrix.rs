@@ -32,11 +32,11 @@ impl Membership {
     #[must_use]
     pub fn members(&self, now: Now) -> Vec<Member> {
         let voters = self.voters();
-        let mut ids = self.roster.by_seniority();
+        let mut ids = self.by_seniority.clone();
         if !ids.contains(&self.own.id.node_id) {
             ids.push(self.own.id.node_id);
         }
-        ids.into_iter().filter_map(|id| self.member(id, &voters, now)).collect()
+        ids.into_iter().filter_map(|id| self.member(id, voters, now)).collect()
     }
 
     fn member(&self, node_id: NodeId, voters: &[NodeId], now: Now) -> Option<Member> {
@@ -67,14 +67,14 @@ impl Membership {
     /// The oldest member that is up.
     #[must_use]
     pub fn leader(&self) -> Option<NodeId> {
-        self.roster.by_seniority().into_iter().find(|id| self.status(*id) == Status::Up)
+        self.by_seniority.iter().copied().find(|id| self.status(*id) == Status::Up)
     }
 
     /// The oldest core that is up.
     #[must_use]
     pub fn coordinator(&self) -> Option<NodeId> {
         let core = |id: &NodeId| self.record(*id).is_some_and(|record| record.role == Role::Core);
-        self.roster.by_seniority().into_iter().find(|id| core(id) && self.status(*id) == Status::Up)
+        self.by_seniority.iter().copied().find(|id| core(id) && self.status(*id) == Status::Up)
     }
 
     /// Whether this node has had the time to meet that one: just after its own start it has heard nobody.
@@ -92,9 +92,9 @@ impl Membership {
     pub fn unreachable(&self, now: Now) -> Vec<Unreachable> {
         let me = self.own.id.node_id;
         let down = |id: &NodeId| *id != me && self.status(*id) == Status::Down && self.had_time(*id, now.mono);
-        self.roster
-            .by_seniority()
-            .into_iter()
+        self.by_seniority
+            .iter()
+            .copied()
             .filter(down)
             .map(|node_id| {
                 let contact = self.contacts.get(&node_id);

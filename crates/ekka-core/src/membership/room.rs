@@ -51,6 +51,10 @@ pub struct Membership {
     /// All members in the order of their node ids, while they are too many for a full mesh.
     pub(super) ring: Vec<NodeId>,
     pub(super) voters: Vec<NodeId>,
+    /// All members, the oldest first.
+    pub(super) by_seniority: Vec<NodeId>,
+    /// Newcomers wait to be counted in neighbours, ring, voters and seniority, until the next look at liveness.
+    pub(super) stale: bool,
     /// Whom foca holds for down, and from when on that counts.
     pub(super) doubted: BTreeMap<NodeId, (Incarnation, Instant)>,
     /// Digest of the roster, until something in it changes.
@@ -58,6 +62,8 @@ pub struct Membership {
     pub(super) beats: u64,
     /// What members of an old cluster are still to be told.
     pub(super) parting: Option<Parting>,
+    /// Beyond the full mesh, when this node may next compare rosters with anybody.
+    pub(super) exchange_at: Instant,
 }
 
 impl Membership {
@@ -82,6 +88,9 @@ impl Membership {
             neighbours: BTreeSet::new(),
             ring: Vec::new(),
             voters: Vec::new(),
+            by_seniority: Vec::new(),
+            stale: false,
+            exchange_at: Instant::ZERO,
             doubted: BTreeMap::new(),
             digest: None,
             beats: 0,
@@ -112,17 +121,18 @@ impl Membership {
     /// How many members there are.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.roster.size()
+        self.by_seniority.len()
     }
 
     /// Who votes.
     #[must_use]
-    pub fn voters(&self) -> Vec<NodeId> {
-        self.roster.voters()
+    pub fn voters(&self) -> &[NodeId] {
+        &self.voters
     }
 
     /// Whether there are too many members for everybody to be everybody's neighbour.
-    pub(super) fn is_large(&self) -> bool {
+    #[must_use]
+    pub fn is_large(&self) -> bool {
         !self.ring.is_empty()
     }
 
@@ -130,6 +140,16 @@ impl Membership {
     pub(super) fn roster_changed(&mut self) {
         self.digest = None;
         self.choose_neighbours();
+    }
+
+    /// Others told of seats. Newcomers of a large cluster come many at a time, and who they are neighbours of is worked
+    /// out once for all; whoever goes is taken out at once.
+    pub(super) fn seats_told(&mut self, removed: bool) {
+        if self.is_large() && !removed {
+            self.stale = true;
+        } else {
+            self.choose_neighbours();
+        }
     }
 
     pub(super) fn digest(&mut self) -> u64 {
@@ -215,7 +235,11 @@ impl Membership {
         contact.goodbye = false;
         self.heard_at(id, heard, now, out);
         // What this node knows is compared once with whom it meets; later only what changes is told.
-        self.offer(id.node_id, out);
+        if self.is_large() {
+            self.exchange(id.node_id, now, out); // or with a later heartbeat, whose digest says that it is needed
+        } else {
+            self.offer(id.node_id, out);
+        }
         let mut wishes = Vec::new();
         if self.roster.is_member(id.node_id) && self.size() <= FULL_MESH_MAX {
             self.gossip.announce(id, now.mono, &mut wishes);
@@ -438,6 +462,10 @@ impl Machine for Membership {
             let late = if self.watch_at == Instant::ZERO { Duration::ZERO } else { late };
             self.late = late.max(self.late / 2).min(Duration::from_secs(2));
             self.watch_at = now.mono + WATCH_INTERVAL;
+            if self.stale {
+                self.choose_neighbours();
+                out.push(Output::Changed);
+            }
             self.watch(now, out);
             self.believe_doubts(now, out);
             self.dial_wanted(now, out);
@@ -450,14 +478,13 @@ impl Machine for Membership {
             self.send_heartbeats(now, out);
         }
         if self.gossip.deadline().is_none_or(|at| at <= now.mono) {
-            let peers: Vec<Incarnation> = self
-                .contacts
-                .values()
-                .filter(|c| c.connected && self.roster.is_member(c.id.node_id))
-                .map(|c| c.id)
-                .collect();
+            let (contacts, roster) = (&self.contacts, &self.roster);
+            let peers = || {
+                let members = contacts.values().filter(|c| c.connected && roster.is_member(c.id.node_id));
+                members.map(|c| c.id).collect()
+            };
             let mut wishes = Vec::new();
-            self.gossip.tick(&peers, now.mono, &mut wishes);
+            self.gossip.tick(peers, now.mono, &mut wishes);
             self.wishes(wishes, now, out);
         }
     }
@@ -478,6 +505,10 @@ impl Machine for Membership {
             assert!(known.is_none_or(|guid| guid <= contact.id.guid), "the start in contact never falls");
         }
         assert!(self.digest.is_none_or(|digest| digest == self.roster.digest()), "the digest is that of the roster");
+        if !self.stale {
+            assert_eq!(self.by_seniority, self.roster.by_seniority(), "the order is that of the roster");
+            assert_eq!(self.voters, self.roster.voters(), "the voters are those of the roster");
+        }
         assert!(!self.neighbours.contains(&me), "this node is not its own neighbour");
         for id in &self.neighbours {
             assert!(self.roster.is_member(*id), "a removed node is no neighbour");

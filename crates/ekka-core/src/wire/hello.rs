@@ -332,6 +332,7 @@ impl Refusal {
 }
 
 /// The answer to a Hello.
+#[expect(clippy::large_enum_variant, reason = "one for each handshake, taken apart at once")]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum HelloReply {
     /// Come in: the Hello of the accepting side.

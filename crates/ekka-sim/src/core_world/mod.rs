@@ -8,6 +8,7 @@ mod faults;
 mod links;
 mod net;
 mod node;
+mod words;
 mod world;
 
 pub use faults::{Plan, Schedule, Step, apply, converged, name, repair};

@@ -83,6 +83,8 @@ pub struct Process {
     pub control: Control,
     /// When it is to be ticked next.
     pub(super) wake: Option<Instant>,
+    /// When the heap has its next wake.
+    pub(super) waking: Option<Instant>,
     pub(super) stopped: Option<StopReason>,
     pub(super) paused: bool,
     pub(super) inbox: Vec<super::net::Delivery>,
@@ -106,6 +108,10 @@ pub struct Machine {
     pub ended: Option<StopReason>,
     /// Guids of all its starts.
     pub guids: Vec<Guid>,
+    /// Frames that its processes sent.
+    pub sent: u64,
+    /// Frames that its processes got.
+    pub received: u64,
     rng: Rng,
 }
 
@@ -123,6 +129,8 @@ impl Machine {
             copy: false,
             ended: None,
             guids: Vec::new(),
+            sent: 0,
+            received: 0,
             rng,
         }
     }
@@ -163,6 +171,7 @@ impl Machine {
         self.process = Some(Process {
             control: Control::new(setup, now),
             wake: None,
+            waking: None,
             stopped: None,
             paused: false,
             inbox: Vec::new(),

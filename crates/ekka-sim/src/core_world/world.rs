@@ -74,6 +74,8 @@ pub struct World {
     pub discovery_works: bool,
     /// Whether `check` runs after every step (off for the largest worlds).
     pub checked: bool,
+    /// Whether events are kept and stand in the trace (off for the largest worlds: each node tells of each other).
+    pub kept: bool,
     pub(super) rng: Rng,
     heap: BTreeMap<(Instant, u64), Happening>,
     last: u64,
@@ -109,6 +111,7 @@ impl World {
             disc_delay: Duration::from_millis(10),
             discovery_works: true,
             checked: true,
+            kept: true,
             rng,
             heap: BTreeMap::new(),
             last: 0,
@@ -256,28 +259,6 @@ impl World {
         Ok(self.now.since(begin))
     }
 
-    /// Where everybody stands, in words.
-    #[must_use]
-    pub fn words(&self) -> String {
-        let one = |(i, machine): (usize, &Machine)| match &machine.process {
-            None => format!("{i}: off"),
-            Some(process) => {
-                let view = process.control.view();
-                let members: Vec<String> =
-                    view.members.iter().map(|m| format!("{}={}", m.name.host(), m.status.as_str())).collect();
-                let reasons: Vec<&str> = view.reasons.iter().map(|r| r.text.as_str()).collect();
-                format!(
-                    "{i}: {} {:?} [{}] {}",
-                    view.status.as_str(),
-                    view.cluster_id,
-                    members.join(" "),
-                    reasons.join("; ")
-                )
-            }
-        };
-        self.machines.iter().enumerate().map(one).collect::<Vec<_>>().join(" | ")
-    }
-
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Wake { machine, life } => {
@@ -328,6 +309,7 @@ impl World {
             Delivery::Answered { conn, answer } => self.answered(machine, conn, answer),
             Delivery::Frame { conn, bytes } => {
                 if let Some(id) = self.local(conn, machine) {
+                    self.machines[machine].received += 1;
                     self.input(machine, Input::Frame { conn: id, bytes });
                 }
             }
@@ -412,9 +394,13 @@ impl World {
         }
         let wake = process.control.deadline();
         process.wake = wake;
+        // Most inputs leave the deadline where it was: one wake at that time is enough.
+        let at = wake.map(|wake| wake.max(self.now + Duration::from_micros(1)));
+        let news = at.filter(|at| process.waking != Some(*at));
+        process.waking = at;
         let life = self.machines[machine].life;
-        if let Some(wake) = wake {
-            self.at(wake.max(self.now + Duration::from_micros(1)), Happening::Wake { machine, life });
+        if let Some(at) = news {
+            self.at(at, Happening::Wake { machine, life });
         }
         if let Some(reason) = self.machines[machine].process.as_mut().and_then(|p| p.stopped.take()) {
             self.stopped(machine, &reason);
@@ -440,6 +426,7 @@ impl World {
             Output::Send { conn, bytes } => {
                 let (id, side) = end_of(conn);
                 self.net.frames += 1;
+                self.machines[machine].sent += 1;
                 self.net.bytes += bytes.len() as u64;
                 self.carry(id, 1 - side, Delivery::Frame { conn: id, bytes }, Duration::ZERO);
             }
@@ -468,6 +455,7 @@ impl World {
                     self.failure.get_or_insert(what);
                 }
             },
+            Output::Event(_) if !self.kept => {}
             Output::Event(event) => {
                 self.note(&format!("{machine}: {:?}", event.kind));
                 self.events[machine].push(event);
