@@ -23,6 +23,7 @@
 //! the design.
 
 mod advice;
+mod arrival;
 mod contact;
 mod evidence;
 mod exchange;
