@@ -1,6 +1,7 @@
 //! One simulated machine: its clocks, its disc, and the process that runs on it, if one does.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ekka_core::autocluster::{Faults as FormationFaults, Merge, Settings};
 use ekka_core::control::{Control, Faults, Identity, Saved, Setup, StopReason};
@@ -99,6 +100,12 @@ pub struct Machine {
     pub ended: Option<StopReason>,
     /// Guids of all its starts.
     pub guids: Vec<Guid>,
+    /// Longest time that its writes take, where that differs from the others'.
+    pub disc_delay: Option<Duration>,
+    /// A copy of its directory in a safe place.
+    pub backup: Option<Disc>,
+    /// Identities that it gave up.
+    pub given_up: Vec<NodeId>,
     rng: Rng,
 }
 
@@ -116,6 +123,9 @@ impl Machine {
             copy: false,
             ended: None,
             guids: Vec::new(),
+            disc_delay: None,
+            backup: None,
+            given_up: Vec::new(),
             rng,
         }
     }
@@ -170,6 +180,7 @@ impl Machine {
 
     /// Makes it a new node, as `--restored` does.
     pub fn forget_identity(&mut self) {
+        self.given_up.extend(self.disc.node_id);
         self.disc = Disc::default();
     }
 }
