@@ -178,6 +178,12 @@ impl Machine {
         self.endpoint = name.endpoint(4370).expect("a port below 65536");
     }
 
+    /// Whether its disc counts fewer starts than it had.
+    #[must_use]
+    pub fn is_set_back(&self) -> bool {
+        !self.copy && self.disc.start_counter < self.guids.len() as u64
+    }
+
     /// Makes it a new node, as `--restored` does.
     pub fn forget_identity(&mut self) {
         self.given_up.extend(self.disc.node_id);

@@ -62,6 +62,20 @@ impl World {
         Some(self.command(machine, command))
     }
 
+    /// Tells the invariants of a `leave` that was given without an operator.
+    pub(super) fn expect_leave(&mut self, machine: usize, command: &Command) {
+        if let (Command::Leave { plan: false }, Some(process)) = (command, &self.machines[machine].process) {
+            self.watch.may_go(process.control.view().me.node_id);
+        }
+    }
+
+    /// Tells the invariants of a directory that a test set back: it counts fewer starts than there were.
+    pub(super) fn expect_restored(&mut self, machine: usize) {
+        if self.machines[machine].is_set_back() {
+            self.watch.may_be_restored(machine);
+        }
+    }
+
     /// An answer came.
     pub(super) fn replied(&mut self, machine: usize, id: u64, result: Result<Reply, CommandError>) {
         if let Some(asked) = self.asked.remove(&id) {

@@ -174,6 +174,7 @@ impl World {
     pub fn start(&mut self, machine: usize) {
         if self.machines[machine].process.is_none() {
             self.note(&format!("start {machine}"));
+            self.expect_restored(machine);
             self.machines[machine].start(self.now);
             self.watch.started(machine, self.machines[machine].spec.clock_offset_ms);
             self.written.remove(&machine);
@@ -215,6 +216,7 @@ impl World {
     pub fn command(&mut self, machine: usize, command: Command) -> u64 {
         let id = self.next_request();
         self.last_request = id;
+        self.expect_leave(machine, &command);
         self.input(machine, Input::Command { id: RequestId(id), command });
         id
     }
