@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Lines that a failure shows.
+/// Lines that a failure shows, where `EKKA_TRACE` does not want another number.
 const KEPT: usize = 120;
 
 /// The trace of one run. Equal runs have equal hashes.
 #[derive(Clone, Debug)]
 pub struct Trace {
     hash: u64,
+    kept: usize,
     lines: VecDeque<String>,
 }
 
@@ -17,7 +18,8 @@ impl Trace {
     /// An empty trace.
     #[must_use]
     pub fn new() -> Self {
-        Self { hash: 0xcbf2_9ce4_8422_2325, lines: VecDeque::new() }
+        let kept = std::env::var("EKKA_TRACE").ok().and_then(|text| text.parse().ok()).unwrap_or(KEPT);
+        Self { hash: 0xcbf2_9ce4_8422_2325, kept, lines: VecDeque::new() }
     }
 
     /// Adds a line.
@@ -27,7 +29,7 @@ impl Trace {
         for byte in text.bytes() {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
-        if self.lines.len() == KEPT {
+        if self.lines.len() >= self.kept {
             self.lines.pop_front();
         }
         self.lines.push_back(format!("{:>9.3} {text}", at.as_secs_f64()));

@@ -121,7 +121,8 @@ impl World {
         let life = self.machines[machine].life;
         let latency = self.net.latency(&mut self.rng) * 2;
         // Two machines at one address: whoever runs answers.
-        let at = |m: &&usize| self.machines[**m].endpoint == endpoint;
+        let alias = self.net.aliases.get(&endpoint).copied();
+        let at = |m: &&usize| self.machines[**m].endpoint == endpoint || alias == Some(**m);
         let all: Vec<usize> = (0..self.machines.len()).collect();
         let target =
             all.iter().filter(at).find(|m| self.machines[**m].process.is_some()).or_else(|| all.iter().find(at));
@@ -129,6 +130,11 @@ impl World {
         let conn = self.net.next;
         self.net.next += 1;
         self.dialing.insert(key, conn);
+        if let Some(error) = self.net.strangers.get(&endpoint).map(|stranger| stranger.error()) {
+            let wait = if error == DialError::TimedOut { DIAL_TIMEOUT } else { latency };
+            self.at(self.now + wait, Happening::Deliver { machine, life, delivery: fail(error) });
+            return;
+        }
         let Some(&target) = target.filter(|target| self.net.connects(machine, **target)) else {
             let delivery = fail(DialError::TimedOut);
             self.at(self.now + DIAL_TIMEOUT, Happening::Deliver { machine, life, delivery });

@@ -4,13 +4,25 @@
 //! Connections behave as TCP does: in order, resets on the end of a process, hangs on a cut (what was sent arrives
 //! late, or never where the connection is given up first).
 
-mod faults;
+mod converge;
+mod copies;
+mod discovery;
+mod endings;
+mod kinds;
 mod links;
 mod net;
 mod node;
+mod operator;
+mod plan;
+mod steps;
+mod swarm;
 mod words;
 mod world;
 
-pub use faults::{Plan, Schedule, Step, apply, converged, name, repair};
+pub use converge::converged;
+pub use discovery::{Lies, Stranger};
+pub use kinds::Kind;
 pub use node::{Disc, Machine, NodeSpec, Process};
+pub use plan::Plan;
+pub use steps::{Schedule, Step, apply, name, repair};
 pub use world::{Report, World};

@@ -9,6 +9,8 @@ use ekka_core::rng::Rng;
 use ekka_core::time::Instant;
 use ekka_core::wire::{Hello, Refusal};
 
+use super::discovery::Stranger;
+
 /// What reaches a process.
 #[derive(Clone, Debug)]
 pub enum Delivery {
@@ -59,6 +61,10 @@ pub struct Connection {
 pub struct Net {
     /// Directions that carry nothing: from, to.
     pub cut: BTreeSet<(usize, usize)>,
+    /// Who answers at addresses of no machine.
+    pub strangers: BTreeMap<Endpoint, Stranger>,
+    /// Second addresses of machines.
+    pub aliases: BTreeMap<Endpoint, usize>,
     /// All connections, by number.
     pub connections: BTreeMap<usize, Connection>,
     /// The number of the next connection.
@@ -79,6 +85,8 @@ impl Net {
     pub fn new() -> Self {
         Self {
             cut: BTreeSet::new(),
+            strangers: BTreeMap::new(),
+            aliases: BTreeMap::new(),
             connections: BTreeMap::new(),
             next: 1,
             delay: (Duration::from_micros(200), Duration::from_millis(3)),

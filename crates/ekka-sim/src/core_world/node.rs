@@ -1,6 +1,7 @@
 //! One simulated machine: its clocks, its disc, and the process that runs on it, if one does.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ekka_core::autocluster::{Faults as FormationFaults, Merge, Settings};
 use ekka_core::control::{Control, Faults, Identity, Saved, Setup, StopReason};
@@ -112,6 +113,12 @@ pub struct Machine {
     pub sent: u64,
     /// Frames that its processes got.
     pub received: u64,
+    /// Longest time that its writes take, where that differs from the others'.
+    pub disc_delay: Option<Duration>,
+    /// A copy of its directory in a safe place.
+    pub backup: Option<Disc>,
+    /// Identities that it gave up.
+    pub given_up: Vec<NodeId>,
     rng: Rng,
 }
 
@@ -131,6 +138,9 @@ impl Machine {
             guids: Vec::new(),
             sent: 0,
             received: 0,
+            disc_delay: None,
+            backup: None,
+            given_up: Vec::new(),
             rng,
         }
     }
@@ -184,8 +194,15 @@ impl Machine {
         self.endpoint = name.endpoint(4370).expect("a port below 65536");
     }
 
+    /// Whether its disc counts fewer starts than it had.
+    #[must_use]
+    pub fn is_set_back(&self) -> bool {
+        !self.copy && self.disc.start_counter < self.guids.len() as u64
+    }
+
     /// Makes it a new node, as `--restored` does.
     pub fn forget_identity(&mut self) {
+        self.given_up.extend(self.disc.node_id);
         self.disc = Disc::default();
     }
 }

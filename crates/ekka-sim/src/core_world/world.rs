@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ekka_core::autocluster::Candidate;
 use ekka_core::control::{
     CloseCause, Command, CommandError, ConnId, DialError, Input, Output, Reply, RequestId, StopReason,
 };
@@ -14,8 +13,10 @@ use ekka_core::rng::Rng;
 use ekka_core::time::Instant;
 use ekka_core::wire::{Hello, Refusal};
 
+use super::discovery::Lies;
 use super::net::{Delivery, Net};
 use super::node::{Disc, Machine, NodeSpec};
+use super::operator::Asked;
 use crate::failure::Failure;
 use crate::invariant::Watch;
 use crate::trace::Trace;
@@ -72,6 +73,12 @@ pub struct World {
     pub disc_delay: Duration,
     /// Whether discovery answers, or fails.
     pub discovery_works: bool,
+    /// How discovery deceives.
+    pub lies: Lies,
+    /// Whether whoever says that it is outside may be in nobody's list.
+    pub half_joins_count: bool,
+    /// Commands of operators that wait for their answers, by number.
+    pub(super) asked: BTreeMap<u64, Asked>,
     /// Whether `check` runs after every step (off for the largest worlds).
     pub checked: bool,
     /// Whether events are kept and stand in the trace (off for the largest worlds: each node tells of each other).
@@ -110,6 +117,9 @@ impl World {
             replies: BTreeMap::new(),
             disc_delay: Duration::from_millis(10),
             discovery_works: true,
+            lies: Lies::default(),
+            half_joins_count: true,
+            asked: BTreeMap::new(),
             checked: true,
             kept: true,
             rng,
@@ -156,6 +166,7 @@ impl World {
         let mut machine = Machine::new(spec, self.rng.child("copy"));
         machine.disc = disc;
         machine.copy = true;
+        self.watch.copied(self.machines.len());
         self.watch.seeds(self.machines.len(), machine.spec.seeds.len());
         self.machines.push(machine);
         self.events.push(Vec::new());
@@ -166,7 +177,9 @@ impl World {
     pub fn start(&mut self, machine: usize) {
         if self.machines[machine].process.is_none() {
             self.note(&format!("start {machine}"));
+            self.expect_restored(machine);
             self.machines[machine].start(self.now);
+            self.watch.started(machine, self.machines[machine].spec.clock_offset_ms);
             self.written.remove(&machine);
             self.input(machine, Input::Start);
         }
@@ -194,6 +207,7 @@ impl World {
         if std::mem::take(&mut process.paused) {
             let inbox = std::mem::take(&mut process.inbox);
             self.note(&format!("resume {machine}"));
+            self.watch.paused(machine);
             for delivery in inbox {
                 self.deliver(machine, delivery);
             }
@@ -203,10 +217,16 @@ impl World {
 
     /// Gives a command to a node; its number, for the reply.
     pub fn command(&mut self, machine: usize, command: Command) -> u64 {
-        self.last_request += 1;
-        let id = self.last_request;
+        let id = self.next_request();
+        self.last_request = id;
+        self.expect_leave(machine, &command);
         self.input(machine, Input::Command { id: RequestId(id), command });
         id
+    }
+
+    /// The number of the next command.
+    pub(super) fn next_request(&self) -> u64 {
+        self.last_request + 1
     }
 
     /// Runs until a point in time.
@@ -337,19 +357,7 @@ impl World {
                 }
                 self.input(machine, Input::Persisted { token });
             }
-            Delivery::Discovered if !self.discovery_works => {
-                let result = Err("the backend is down".into());
-                self.input(machine, Input::Discovered { strategy: "static".into(), result });
-            }
-            Delivery::Discovered => {
-                let spec = &self.machines[machine].spec;
-                let candidates = spec
-                    .seeds
-                    .iter()
-                    .map(|name| Candidate { name: name.clone(), endpoint: name.endpoint(4370).expect("a port") })
-                    .collect();
-                self.input(machine, Input::Discovered { strategy: "static".into(), result: Ok(candidates) });
-            }
+            Delivery::Discovered => self.discovered(machine),
         }
     }
 
@@ -375,7 +383,7 @@ impl World {
         }
     }
 
-    fn input(&mut self, machine: usize, input: Input) {
+    pub(super) fn input(&mut self, machine: usize, input: Input) {
         let now = self.machines[machine].now(self.now);
         let mut out = Vec::new();
         if let Some(process) = &mut self.machines[machine].process {
@@ -413,7 +421,10 @@ impl World {
         self.machines[machine].process = None;
         self.machines[machine].ended = Some(reason.clone());
         self.end_connections(machine);
-        if matches!(reason, StopReason::Restored(_)) {
+        if let Err(what) = self.watch.ended(machine, reason) {
+            self.failure.get_or_insert(what);
+        }
+        if matches!(reason, StopReason::Restored(_)) && !self.machines[machine].copy {
             self.machines[machine].forget_identity();
             self.start(machine);
         }
@@ -444,7 +455,12 @@ impl World {
                 self.at(when, Happening::Deliver { machine, life, delivery: Delivery::Discovered });
             }
             Output::Persist { token, saved } => {
-                let when = self.now + Duration::from_micros(100) + self.rng.up_to(self.disc_delay);
+                if let Err(what) = self.watch.saves(machine, &saved.roster) {
+                    self.failure.get_or_insert(what);
+                }
+                let when = self.now
+                    + Duration::from_micros(100)
+                    + self.rng.up_to(self.machines[machine].disc_delay.unwrap_or(self.disc_delay));
                 let delivery = Delivery::Persisted { token, saved };
                 self.at(when, Happening::Deliver { machine, life, delivery });
             }
@@ -460,9 +476,7 @@ impl World {
                 self.note(&format!("{machine}: {:?}", event.kind));
                 self.events[machine].push(event);
             }
-            Output::Reply { id, result } => {
-                self.replies.insert((machine, id.0), result);
-            }
+            Output::Reply { id, result } => self.replied(machine, id.0, result),
             Output::Stop(reason) => {
                 if let Some(process) = &mut self.machines[machine].process {
                     process.stopped = Some(reason);

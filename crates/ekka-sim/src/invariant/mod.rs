@@ -2,17 +2,26 @@
 //!
 //! Every invariant looks at what nodes show (their views), so the same ones watch the cores alone and whole nodes.
 
+mod agreement;
 mod alone;
+mod clock;
+mod counters;
 mod hints;
 mod id_kept;
+mod left;
+mod lies;
+mod members_kept;
 mod one_id;
+mod original;
 mod own_row;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ekka_core::id::{ClusterId, Incarnation, NodeId};
+use ekka_core::control::StopReason;
+use ekka_core::id::{ClusterId, Endpoint, Incarnation, NodeId};
+use ekka_core::membership::Roster;
 use ekka_core::view::View;
 
 /// Everything that the invariants remember of one run.
@@ -23,6 +32,12 @@ pub struct Watch {
     /// Every cluster id that any node ever showed.
     pub ids: BTreeSet<ClusterId>,
     copies: BTreeSet<NodeId>,
+    /// Addresses that only lies of discovery named.
+    pub made_up: BTreeSet<Endpoint>,
+    /// Whether a pause must leave the belief in the own clock untouched.
+    pub pauses_count: bool,
+    may_go: BTreeSet<NodeId>,
+    left: BTreeSet<NodeId>,
     seats: BTreeMap<usize, Seat>,
 }
 
@@ -32,6 +47,10 @@ struct Seat {
     seeds: usize,
     may_leave: bool,
     copy: bool,
+    may_end: bool,
+    clock: clock::Truth,
+    was_up: Option<Incarnation>,
+    counters: counters::Kept,
     before: Option<Arc<View>>,
     cluster: Option<(NodeId, ClusterId)>,
     start: Option<Incarnation>,
@@ -54,9 +73,86 @@ impl Watch {
         self.seats.entry(machine).or_default().may_leave = true;
     }
 
-    /// This machine runs on a copied directory: who was deceived by it goes back to the original's start.
+    /// The directory of this machine is a copy: others may end it, and whoever was deceived by it goes back to the
+    /// original's start.
     pub fn copied(&mut self, machine: usize) {
-        self.seats.entry(machine).or_default().copy = true;
+        let seat = self.seats.entry(machine).or_default();
+        seat.copy = true;
+        seat.may_end = true;
+    }
+
+    /// The directory of this machine is set back to an older state.
+    pub fn may_be_restored(&mut self, machine: usize) {
+        let seat = self.seats.entry(machine).or_default();
+        seat.may_end = true;
+        // It may have been in another cluster then.
+        seat.cluster = None;
+    }
+
+    /// A process starts on this machine, whose clock is off by so many milliseconds.
+    pub fn started(&mut self, machine: usize, clock_offset_ms: i64) {
+        let seat = self.seats.entry(machine).or_default();
+        seat.clock = clock::Truth::at_start(clock_offset_ms);
+        seat.counters = counters::Kept::default();
+    }
+
+    /// The clock of this machine jumps.
+    pub fn clock_jumped(&mut self, machine: usize) {
+        self.seats.entry(machine).or_default().clock = clock::Truth::Jumped;
+    }
+
+    /// This machine did not run for a while.
+    pub fn paused(&mut self, machine: usize) {
+        if !self.pauses_count {
+            self.clock_jumped(machine);
+        }
+    }
+
+    /// An operator wants this member out.
+    pub fn may_go(&mut self, node_id: NodeId) {
+        self.may_go.insert(node_id);
+    }
+
+    /// An operator was told that this member is out.
+    pub fn left(&mut self, node_id: NodeId) {
+        self.left.insert(node_id);
+    }
+
+    /// An operator lets this node in again.
+    pub fn returns(&mut self, node_id: NodeId) {
+        self.left.remove(&node_id);
+    }
+
+    /// Looks at the end of a process by its own decision.
+    ///
+    /// # Errors
+    /// The words for what is broken.
+    pub fn ended(&mut self, machine: usize, reason: &StopReason) -> Result<(), String> {
+        let may_end = self.seats.get(&machine).is_some_and(|seat| seat.may_end);
+        original::check(may_end, reason).map_err(|what| format!("machine {machine}: {what}"))
+    }
+
+    /// Looks at what a machine wants to keep of starts.
+    ///
+    /// # Errors
+    /// The words for what is broken.
+    pub fn saves(&mut self, machine: usize, roster: &Roster) -> Result<(), String> {
+        let seat = self.seats.entry(machine).or_default();
+        let kept = counters::Kept::of(roster);
+        kept.check(&seat.counters, &self.copies).map_err(|what| format!("machine {machine}: {what}"))?;
+        seat.counters = kept;
+        Ok(())
+    }
+
+    /// Looks at the views of all that are together, and at those that are outside.
+    ///
+    /// # Errors
+    /// The words for what is broken.
+    pub fn settled(&self, views: &[Arc<View>], outside: &[NodeId]) -> Result<(), String> {
+        for view in views {
+            left::check(&self.left, &self.may_go, view, outside)?;
+        }
+        views.windows(2).try_for_each(|pair| agreement::check(&pair[0], &pair[1]))
     }
 
     /// Looks at everything that a new view of one machine can break; whether it shows a cluster that nobody showed
@@ -73,12 +169,15 @@ impl Watch {
         }
         let words = |what: String| format!("machine {machine}: {what}");
         one_id::check(self.one_id_promised, &self.ids)?;
-        alone::check(self.one_id_promised, seat.seeds, view).map_err(words)?;
+        alone::check(self.one_id_promised && self.may_go.is_empty(), seat.seeds, view).map_err(words)?;
         rows::check(before.as_deref(), &self.copies, view).map_err(words)?;
         own_row::check(before.as_deref(), view).map_err(words)?;
         own_row::check_start(&mut seat.start, view).map_err(words)?;
         hints::check(view).map_err(words)?;
         id_kept::check(&mut seat.cluster, seat.may_leave, view).map_err(words)?;
+        members_kept::check(&self.may_go, before.as_deref(), view).map_err(words)?;
+        clock::check(seat.clock, &mut seat.was_up, view).map_err(words)?;
+        lies::check(&self.made_up, view).map_err(words)?;
         Ok(new)
     }
 }

@@ -6,6 +6,7 @@
 mod disk;
 mod env;
 mod net;
+mod operator;
 mod plan;
 mod world;
 

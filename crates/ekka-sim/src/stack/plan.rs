@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ekka_core::autocluster::Faults as FormationFaults;
-use ekka_core::control::Faults;
+use ekka_core::control::{Command, Faults, Reply};
 use ekka_core::rng::Rng;
 
 use super::world::{Report, World};
@@ -32,6 +32,16 @@ pub enum Step {
     WorkDisk(usize),
     /// The wall clock jumps.
     Clock(usize, i64),
+    /// Keep everything of one host back: to the others it is paused.
+    HoldAll(usize),
+    /// The process starts anew on a disc that refuses to write.
+    StartOnFullDisk(usize),
+    /// `ekka stop`.
+    Stop(usize),
+    /// `ekka leave`.
+    Leave(usize),
+    /// `ekka join` into the cluster of the second.
+    Join(usize, usize),
 }
 
 /// What a seed means.
@@ -57,10 +67,11 @@ impl Plan {
     #[must_use]
     pub fn from_seed(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        let hosts = 3 + usize::try_from(rng.below(3)).unwrap_or(0);
+        let hosts = if rng.below(5) == 0 { 6 + rng.below(2) } else { 3 + rng.below(3) };
+        let hosts = usize::try_from(hosts).unwrap_or(3);
         let latency = Duration::from_millis([2, 5, 20, 80][usize::try_from(rng.below(4)).unwrap_or(0)]);
         // Each seed has only some kinds of faults, so that rare mixtures come up (swarm testing).
-        let kinds: Vec<u64> = (0..8).filter(|_| rng.below(2) == 0).collect();
+        let kinds: Vec<u64> = (0..KINDS).filter(|_| rng.below(2) == 0).collect();
         let mut schedule = Vec::new();
         let apart = Duration::from_millis(if rng.below(2) == 0 { 20 } else { 2_000 });
         for i in 0..hosts {
@@ -70,7 +81,8 @@ impl Plan {
         if !kinds.is_empty() {
             for _ in 0..rng.below(16) {
                 let kind = kinds[usize::try_from(rng.below(kinds.len() as u64)).unwrap_or(0)];
-                schedule.push((rng.up_to(pace), step(kind, hosts, &mut rng)));
+                let wait = rng.up_to(pace);
+                schedule.extend(steps(kind, hosts, wait, &mut rng));
             }
         }
         Self { seed, hosts, latency, schedule, faults: Default::default() }
@@ -97,10 +109,50 @@ impl Plan {
         }
         world.run_for(Duration::from_secs(2))?;
         repair(world);
-        world.run_to("all in one cluster after the repair", CONVERGE, World::converged)?;
+        world.run_to("all in one cluster after the repair", CONVERGE, World::together)?;
         // What has come together stays together.
         world.run_for(Duration::from_secs(5))?;
-        if world.converged() { Ok(()) } else { Err(format!("fell apart without a fault: {}", world.words())) }
+        if !world.together() {
+            return Err(format!("fell apart without a fault: {}", world.words()));
+        }
+        take_back(world)
+    }
+}
+
+/// Takes back whoever is outside, in a new process.
+fn take_back(world: &mut World) -> Result<(), String> {
+    for i in world.outsiders() {
+        world.crash(i);
+        world.start(i);
+        world.run_for(Duration::from_secs(1))?;
+        let Some(to) = (0..world.hosts()).find(|to| !world.outsiders().contains(to)) else { continue };
+        world.operate(i, Command::Join { name: world.name(to), plan: false });
+        match world.until_answered(i)? {
+            Some(Ok(Reply::Done { .. })) => {}
+            other => return Err(format!("host {i} answered its join with {other:?}")),
+        }
+        world.run_to("all together after the join", CONVERGE, World::together)?;
+    }
+    if world.converged() { Ok(()) } else { Err(format!("not all together: {}", world.words())) }
+}
+
+/// How many kinds of faults there are.
+const KINDS: u64 = 12;
+
+/// A few steps of one kind. Whoever leaves is one of a minority.
+fn steps(kind: u64, hosts: usize, wait: Duration, rng: &mut Rng) -> Vec<(Duration, Step)> {
+    let s = Duration::from_secs;
+    let few = hosts - 1 - usize::try_from(rng.below((hosts as u64 - 1) / 2)).unwrap_or(0);
+    let to = usize::try_from(rng.below(hosts as u64)).unwrap_or(0);
+    match kind {
+        // While the network is whole: what reaches nobody is another matter.
+        8 if to % 2 == 0 => vec![(wait, Step::MendAll), (s(3), Step::Leave(few)), (s(2), Step::MendAll)],
+        8 => vec![(wait, Step::Crash(few)), (s(0), Step::Start(few)), (s(1), Step::Join(few, to))],
+        9 if to % 2 == 0 => vec![(wait, Step::Stop(to))],
+        9 => vec![(wait, Step::Start(to))],
+        10 => vec![(wait, Step::HoldAll(to))],
+        11 => vec![(wait, Step::StartOnFullDisk(to)), (rng.up_to(s(3)), Step::WorkDisk(to)), (s(0), Step::Start(to))],
+        _ => vec![(wait, step(kind, hosts, rng))],
     }
 }
 
@@ -143,18 +195,29 @@ fn apply(world: &mut World, step: &Step) {
         Step::FailDisk(i) => world.fail_disk(i, true),
         Step::WorkDisk(i) => world.fail_disk(i, false),
         Step::Clock(i, offset_ms) => world.set_clock(i, offset_ms),
+        Step::HoldAll(i) => (0..world.hosts()).filter(|other| *other != i).for_each(|other| world.hold(i, other)),
+        Step::StartOnFullDisk(i) => {
+            world.fail_disk(i, true);
+            world.crash(i);
+            world.start(i);
+        }
+        Step::Stop(i) => world.operate(i, Command::Stop { by: "command".into(), plan: false }),
+        Step::Leave(i) => world.operate(i, Command::Leave { plan: false }),
+        // On a member it would be another matter: a move into another cluster.
+        Step::Join(i, _) if world.view(i).is_none_or(|view| view.cluster_id.is_some()) => {}
+        Step::Join(i, to) => world.operate(i, Command::Join { name: world.name(to), plan: false }),
     }
 }
 
 /// Ends every fault: all run, everybody reaches everybody, discs write, clocks are right.
 ///
-/// A host whose start failed on a full disc is started again, as its supervisor would do.
+/// A host whose start failed on a full disc, or that was told to stop, is started again, as its supervisor would do.
 fn repair(world: &mut World) {
     world.mend_all();
     for i in 0..world.hosts() {
         world.fail_disk(i, false);
         world.set_clock(i, 0);
-        if world.is_over(i) {
+        if world.is_ending(i) {
             world.crash(i);
         }
         world.start(i);

@@ -10,9 +10,11 @@ use ekka::node::{Node, StartOptions};
 use ekka::transport::{CookieSet, Credentials, Kdf, Mode};
 use ekka_core::autocluster::Faults as FormationFaults;
 use ekka_core::control::{Faults, StopReason};
+use ekka_core::id::NodeName;
 use ekka_core::view::{Status, View};
 use tokio::sync::watch;
 
+use super::operator::{Words, listen};
 use super::{SimClock, SimDisk, SimEntropy, SimNet};
 use crate::invariant::Watch;
 use crate::trace::Trace;
@@ -28,9 +30,10 @@ pub struct Report {
 
 /// What a host's process shows to the simulation.
 #[derive(Default)]
-struct Window {
+pub(super) struct Window {
     views: Option<watch::Receiver<Arc<View>>>,
     over: Option<Result<StopReason, String>>,
+    pub(super) words: Words,
 }
 
 /// One host.
@@ -47,7 +50,7 @@ struct Seat {
 pub struct World {
     sim: turmoil::Sim<'static>,
     seats: Vec<Seat>,
-    watch: Watch,
+    pub(super) watch: Watch,
     trace: Trace,
     elapsed: Duration,
 }
@@ -71,10 +74,15 @@ fn addr(i: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(192, 168, 0, u8::try_from(i + 1).expect("fewer than 255 hosts")))
 }
 
+/// The name of the `i`-th host's node.
+pub(super) fn name(i: usize) -> NodeName {
+    format!("ekka@{}", addr(i)).parse().expect("a name")
+}
+
 fn config(i: usize, n: usize) -> Config {
-    let seeds = (0..n).map(|i| format!("ekka@{}", addr(i)));
+    let seeds = (0..n).map(|i| name(i).to_string());
     ConfigBuilder::new()
-        .name(format!("ekka@{}", addr(i)))
+        .name(name(i).to_string())
         .cookie(COOKIE)
         .data_dir("/nonexistent/simulated")
         .discovery("static")
@@ -105,12 +113,19 @@ async fn host(
         }
     };
     window.lock().expect(ONE_THREAD).views = Some(node.view_changes());
-    let reason = node.ended().await;
+    let reason = loop {
+        tokio::select! {
+            biased;
+            reason = node.ended() => break reason,
+            () = listen(&node, &window) => {}
+        }
+    };
+    drop(node);
     window.lock().expect(ONE_THREAD).over = Some(Ok(reason));
     std::future::pending().await
 }
 
-const ONE_THREAD: &str = "one thread runs the simulation";
+pub(super) const ONE_THREAD: &str = "one thread runs the simulation";
 
 impl World {
     /// `n` hosts with `static` seeds of all; nothing runs until [`World::start`].
@@ -168,8 +183,11 @@ impl World {
         self.seats.len()
     }
 
-    /// Starts the process of a host, if none runs.
+    /// Starts the process of a host, if none runs any more.
     pub fn start(&mut self, i: usize) {
+        if self.is_over(i) {
+            self.crash(i);
+        }
         if !std::mem::replace(&mut self.seats[i].runs, true) {
             self.note(&format!("start {i}"));
             *self.seats[i].window.lock().expect(ONE_THREAD) = Window::default();
@@ -191,6 +209,15 @@ impl World {
     #[must_use]
     pub fn is_over(&self, i: usize) -> bool {
         self.seats[i].window.lock().expect(ONE_THREAD).over.is_some()
+    }
+
+    /// Whether the process of any host ended by itself.
+    pub(super) fn any_over(&self) -> bool {
+        (0..self.seats.len()).any(|i| self.is_over(i))
+    }
+
+    pub(super) fn window(&self, i: usize) -> &Arc<Mutex<Window>> {
+        &self.seats[i].window
     }
 
     /// Drops everything from one host to another from now on.
@@ -299,7 +326,7 @@ impl World {
         self.seats.iter().enumerate().map(one).collect::<Vec<_>>().join(" | ")
     }
 
-    fn note(&mut self, text: &str) {
+    pub(super) fn note(&mut self, text: &str) {
         self.trace.note(self.elapsed, text);
     }
 
@@ -307,6 +334,9 @@ impl World {
     fn look(&mut self) -> Result<(), String> {
         for i in 0..self.seats.len() {
             let mut window = self.seats[i].window.lock().expect(ONE_THREAD);
+            if let Some(Ok(reason)) = &window.over {
+                self.watch.ended(i, reason)?;
+            }
             let Some(views) = &mut window.views else { continue };
             let first = self.seats[i].shown.is_none();
             if !first && !views.has_changed().unwrap_or(false) {

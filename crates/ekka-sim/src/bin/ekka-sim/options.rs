@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
+use ekka_sim::core_world::Kind as Fault;
+
 pub(crate) const HELP: &str = "\
 Deterministic simulation by seed.
 
-  --kind core|stack|formation1000   the cores alone (default), whole nodes, or the report on many nodes
+  --kind core|swarm|stack|formation1000   the cores alone (default), the same with some of all kinds of faults,
+                                    whole nodes, or the report on many nodes
   --seed N                          one seed, decimal or 0x…
   --seeds N                         so many seeds (default: 200 of core, 20 of stack)
   --from N                          the first of them (default 0)
   --minutes M                       as many seeds as fit into M minutes
   --jobs N                          so many threads (default: as many as there are cores)
   --nodes N                         nodes of formation1000 (default 1000)
+  --with KIND[,KIND…] | --with all   kinds of faults of the swarm that wait for the core to keep their promises
+  --keep-going                      name every seed that fails, in one line each
   --mutants                         plants each fault until it is caught; --seeds N bounds the hunt
 ";
 
@@ -19,6 +24,7 @@ Deterministic simulation by seed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Core,
+    Swarm,
     Stack,
     Formation1000,
 }
@@ -27,6 +33,7 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Core => "core",
+            Self::Swarm => "swarm",
             Self::Stack => "stack",
             Self::Formation1000 => "formation1000",
         }
@@ -44,6 +51,8 @@ pub(crate) struct Options {
     pub(crate) jobs: usize,
     pub(crate) nodes: usize,
     pub(crate) mutants: bool,
+    pub(crate) keep_going: bool,
+    pub(crate) awaited: Vec<Fault>,
 }
 
 impl Options {
@@ -58,6 +67,8 @@ impl Options {
             jobs: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             nodes: 1000,
             mutants: false,
+            keep_going: false,
+            awaited: Vec::new(),
         };
         let mut args = args;
         while let Some(word) = args.next() {
@@ -75,6 +86,8 @@ impl Options {
                 "--from" => options.from = number(&value()?)?,
                 "--minutes" => options.limit = Some(Duration::from_secs(60 * number(&value()?)?)),
                 "--jobs" => options.jobs = usize::try_from(number(&value()?)?.max(1)).unwrap_or(1),
+                "--keep-going" => options.keep_going = true,
+                "--with" => options.awaited = awaited(&value()?)?,
                 "--nodes" => options.nodes = usize::try_from(number(&value()?)?).unwrap_or(1000),
                 _ => return Err(format!("{word} is no option")),
             }
@@ -84,10 +97,14 @@ impl Options {
 }
 
 fn kind(text: &str) -> Result<Kind, String> {
-    [Kind::Core, Kind::Stack, Kind::Formation1000]
+    [Kind::Core, Kind::Swarm, Kind::Stack, Kind::Formation1000]
         .into_iter()
         .find(|kind| kind.name() == text)
-        .ok_or_else(|| format!("--kind {text}: core, stack and formation1000 are there"))
+        .ok_or_else(|| format!("--kind {text}: core, swarm, stack and formation1000 are there"))
+}
+
+fn awaited(text: &str) -> Result<Vec<Fault>, String> {
+    if text == "all" { Ok(Fault::AWAITED.to_vec()) } else { text.split(',').map(str::parse).collect() }
 }
 
 fn number(text: &str) -> Result<u64, String> {

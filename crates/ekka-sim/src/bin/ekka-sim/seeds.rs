@@ -10,26 +10,34 @@ use ekka_sim::{core_world, stack};
 use crate::options::{Kind, Options};
 
 /// Runs one seed; virtual milliseconds and the hash of its trace.
-fn one(kind: Kind, seed: u64) -> Result<(u64, u64), Failure> {
-    match kind {
-        Kind::Stack => stack::Plan::from_seed(seed).run().map(|report| (report.virtual_ms, report.trace_hash)),
-        Kind::Core | Kind::Formation1000 => {
-            core_world::Plan::from_seed(seed).run().map(|report| (report.virtual_ms, report.trace_hash))
+fn one(options: &Options, seed: u64) -> Result<(u64, u64), Failure> {
+    let plan = match options.kind {
+        Kind::Stack => {
+            return stack::Plan::from_seed(seed).run().map(|report| (report.virtual_ms, report.trace_hash));
         }
-    }
+        Kind::Swarm => core_world::Plan::swarm(seed, &options.awaited),
+        Kind::Core | Kind::Formation1000 => core_world::Plan::from_seed(seed),
+    };
+    plan.run().map(|report| (report.virtual_ms, report.trace_hash))
+}
+
+/// The words of the command line that mean the same kind of run.
+fn words(options: &Options) -> String {
+    let kinds: Vec<String> = options.awaited.iter().map(|kind| format!("{kind:?}")).collect();
+    let with = if kinds.is_empty() { String::new() } else { format!(" --with {}", kinds.join(",")) };
+    format!("{}{with}", options.kind.name())
 }
 
 /// Runs what the options ask for and prints how much that was; whether nothing failed.
 pub(crate) fn run(options: &Options) -> bool {
-    let kind = options.kind;
     if let Some(seed) = options.seed {
-        return match one(kind, seed) {
+        return match one(options, seed) {
             Ok((virtual_ms, hash)) => {
                 println!("seed {seed:#x}: ok, {virtual_ms} virtual ms, trace hash {hash:016x}");
                 true
             }
             Err(failure) => {
-                println!("{}", failure.tell(kind.name(), seed));
+                println!("{}", failure.tell(&words(options), seed));
                 false
             }
         };
@@ -45,6 +53,7 @@ fn many(options: &Options) -> bool {
     let next = AtomicU64::new(options.from);
     let done = AtomicU64::new(0);
     let virtual_ms = AtomicU64::new(0);
+    let ruined = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
     let failed: Mutex<Option<(u64, Failure)>> = Mutex::new(None);
     let work = || {
@@ -53,10 +62,14 @@ fn many(options: &Options) -> bool {
             if seed >= end {
                 return;
             }
-            match one(options.kind, seed) {
+            match one(options, seed) {
                 Ok((ms, _)) => {
                     virtual_ms.fetch_add(ms, Ordering::Relaxed);
                     done.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(failure) if options.keep_going => {
+                    println!("FAILED {seed:#x}: {}", failure.what);
+                    ruined.fetch_add(1, Ordering::Relaxed);
                 }
                 Err(failure) => {
                     stop.store(true, Ordering::Relaxed);
@@ -77,9 +90,9 @@ fn many(options: &Options) -> bool {
         begin.elapsed().as_secs_f64()
     );
     match failed.into_inner().expect("no thread panics with the lock held") {
-        None => true,
+        None => ruined.into_inner() == 0,
         Some((seed, failure)) => {
-            println!("{}", failure.tell(options.kind.name(), seed));
+            println!("{}", failure.tell(&words(options), seed));
             false
         }
     }

@@ -1,41 +1,22 @@
 //! Random schedules by seed: a phase of faults, then everything is repaired and must converge.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ekka_core::autocluster::Faults as FormationFaults;
 use ekka_core::control::Faults;
 use ekka_core::id::NodeName;
 use ekka_core::rng::Rng;
-use ekka_core::view::Status;
 
+use super::converge::{all_admitted, all_take_part, converged, explained, together};
+use super::copies;
+use super::endings::{CONVERGE, clean_up, live_without_discovery, settled, start_stale_copy, take_back, undrain_all};
+use super::kinds::Kind;
 use super::node::NodeSpec;
+use super::steps::{Schedule, Step, apply, name, repair};
+use super::swarm;
 use super::world::{Report, World};
 use crate::failure::{Failure, words_of};
-
-/// One fault.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Start a machine's process.
-    Start(usize),
-    /// `kill -9`.
-    Kill(usize),
-    /// Cut both directions between two machines.
-    Cut(usize, usize),
-    /// Cut one direction.
-    CutOneWay(usize, usize),
-    /// Repair between two machines.
-    Mend(usize, usize),
-    /// Repair everything.
-    MendAll,
-    /// Cut one machine off from all.
-    Isolate(usize),
-    /// SIGSTOP.
-    Pause(usize),
-    /// SIGCONT.
-    Resume(usize),
-    /// A stretch of lost segments, so many of a thousand.
-    Loss(u64),
-}
 
 /// What a seed means.
 #[derive(Clone, Debug)]
@@ -54,15 +35,8 @@ pub struct Plan {
     pub discovery_dies: bool,
     /// At the end an old copy of a data directory is started elsewhere: it must go, and nobody else must suffer.
     pub stale_copy: bool,
-}
-
-/// Steps with the waits before them.
-pub type Schedule = Vec<(Duration, Step)>;
-
-/// The `i`-th name of a simulated cluster.
-#[must_use]
-pub fn name(i: usize) -> NodeName {
-    format!("ekka@10.0.{}.{}", i / 250, i % 250 + 1).parse().expect("a name")
+    /// Which kinds of faults a swarm has; none in the other plans.
+    pub kinds: BTreeSet<Kind>,
 }
 
 impl Plan {
@@ -90,7 +64,7 @@ impl Plan {
         let disc_delay = Duration::from_millis([2, 10, 100, 600][usize::try_from(rng.below(4)).unwrap_or(0)]);
         let discovery_dies = rng.below(3) == 0;
         let stale_copy = one_list && rng.below(3) == 0;
-        Self { seed, specs, one_list, schedule, disc_delay, discovery_dies, stale_copy }
+        Self { seed, specs, one_list, schedule, disc_delay, discovery_dies, stale_copy, kinds: BTreeSet::new() }
     }
 
     /// Like [`Plan::from_seed`], but aimed at the vote: one list, slow discs, and crashes with quick restarts and
@@ -124,7 +98,14 @@ impl Plan {
             disc_delay: Duration::from_millis(600),
             discovery_dies: false,
             stale_copy: false,
+            kinds: BTreeSet::new(),
         }
+    }
+
+    /// A swarm: only some of all kinds of faults, drawn by the seed, and of the awaited kinds only these.
+    #[must_use]
+    pub fn swarm(seed: u64, awaited: &[Kind]) -> Self {
+        swarm::plan(seed, awaited)
     }
 
     /// The same plan with faults put in on purpose.
@@ -143,8 +124,11 @@ impl Plan {
     /// Something that must hold did not, in either phase.
     pub fn run(&self) -> Result<Report, Failure> {
         let mut world = World::new(self.specs.clone(), self.seed);
-        world.watch.one_id_promised = self.one_list;
+        world.watch.one_id_promised = self.one_list && !self.kinds.contains(&Kind::Forms);
         world.disc_delay = self.disc_delay;
+        world.watch.pauses_count = self.kinds.contains(&Kind::LongPauses);
+        world.half_joins_count = self.kinds.contains(&Kind::HalfJoins);
+        swarm::prepare(self, &mut world);
         // A broken invariant of a machine is a panic; its trace is wanted too.
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.go(&mut world))) {
             Ok(Ok(())) => Ok(world.report()),
@@ -161,76 +145,49 @@ impl Plan {
         world.run_for(Duration::from_secs(2))?;
         world.discovery_works = !(self.discovery_dies && all_admitted(world));
         repair(world);
+        if self.kinds.contains(&Kind::DrainsOfAll) && self.one_list {
+            world.run_to("all are members although some drain", CONVERGE, all_take_part)?;
+        }
+        if self.kinds.contains(&Kind::Drains) || self.kinds.contains(&Kind::DrainsOfAll) {
+            undrain_all(world)?;
+        }
         let one_list = self.one_list;
-        let done = |world: &World| converged(world) || !one_list && explained(world);
+        let whole = if self.kinds.is_empty() { converged } else { together };
+        let done = |world: &World| whole(world) || !one_list && explained(world);
         world.run_to("all in one cluster after the repair", CONVERGE, done)?;
         // What has come together stays together.
         world.run_for(Duration::from_secs(5))?;
         // Where lists contradict each other, a wait may have ended in a vote that is under way just now.
         let stays = if one_list { Duration::ZERO } else { CONVERGE };
         world.run_to("what had come together stays together", stays, done)?;
+        if !self.kinds.is_empty() && together(world) {
+            self.end_swarm(world)?;
+        }
         if self.discovery_dies && converged(world) {
             live_without_discovery(world)?;
         }
         if self.stale_copy && converged(world) { start_stale_copy(world) } else { Ok(()) }
     }
-}
 
-/// Discovery is down for days: all restart, know each other from their discs alone, and one is cut off for a while.
-fn live_without_discovery(world: &mut World) -> Result<(), Failure> {
-    world.discovery_works = false;
-    // What was learned last has to reach the discs first.
-    world.run_for(Duration::from_secs(2))?;
-    for i in 0..world.machines.len() {
-        world.kill(i);
-        world.start(i);
+    /// After the faults: commands are answered, all agree, whoever is outside is taken back, and copies are refused.
+    fn end_swarm(&self, world: &mut World) -> Result<(), Failure> {
+        let mut rng = Rng::new(self.seed ^ 0x656e_6473);
+        world.until_answered()?;
+        world.run_to("all together once commands were answered", CONVERGE, together)?;
+        settled(world)?;
+        take_back(world, self.kinds.contains(&Kind::JoinsAlive), &mut rng)?;
+        clean_up(world)?;
+        settled(world)?;
+        let anywhere = self.kinds.contains(&Kind::CopiesAnywhere);
+        if (anywhere || self.kinds.contains(&Kind::Copies)) && converged(world) {
+            copies::start_beside(world, anywhere, &mut rng)?;
+        }
+        Ok(())
     }
-    world.run_to("all found each other without discovery", CONVERGE, converged)?;
-    apply(world, &Step::Isolate(0));
-    world.run_for(Duration::from_secs(6))?;
-    world.mend_all();
-    world.run_to("whoever was cut off is back without discovery", CONVERGE, converged)?;
-    world.discovery_works = true;
-    Ok(())
-}
-
-/// Copies the directory of a machine that then starts anew, and starts the copy with a clock that is behind, so that
-/// its guid lies between those of the two starts.
-fn start_stale_copy(world: &mut World) -> Result<(), Failure> {
-    // It finds the others, not the original itself: of two that meet at once the larger guid goes (section 4), and a
-    // clock that is behind makes that the original.
-    let original = &world.machines[0].spec;
-    let mut seeds = original.seeds.clone();
-    seeds.retain(|seed| *seed != original.name);
-    let own = name(world.machines.len() + 100);
-    let spec = NodeSpec { name: own, seeds, clock_offset_ms: -3_600_000, ..original.clone() };
-    let copy = world.add(spec, world.machines[0].disc.clone());
-    world.kill(0);
-    world.start(0);
-    world.run_to("the original is back", CONVERGE, converged)?;
-    let began = world.machines[0].life;
-    world.start(copy);
-    world.run_to("the stale copy is refused", CONVERGE, |world| world.machines[copy].process.is_none())?;
-    world.run_to("the others are together", CONVERGE, converged)?;
-    if world.machines[0].life == began { Ok(()) } else { Err(world.failed("the original was thrown out")) }
-}
-
-/// How long everything may take to come together once all is repaired.
-const CONVERGE: Duration = Duration::from_secs(60);
-
-/// Whether everybody has it on disc that all are members of one cluster.
-fn all_admitted(world: &World) -> bool {
-    let n = world.machines.len();
-    let first = world.machines[0].disc.saved.roster.cluster_id;
-    first.is_some()
-        && world.machines.iter().all(|machine| {
-            let roster = &machine.disc.saved.roster;
-            roster.cluster_id == first && roster.seats.values().filter(|seat| seat.removed.is_none()).count() == n
-        })
 }
 
 /// Lists: all the same, or overlapping and different ones; sometimes without the node itself.
-fn lists(names: &[NodeName], own: &NodeName, one_list: bool, rng: &mut Rng) -> Vec<NodeName> {
+pub(super) fn lists(names: &[NodeName], own: &NodeName, one_list: bool, rng: &mut Rng) -> Vec<NodeName> {
     let mut list: Vec<NodeName> = names.to_vec();
     if !one_list {
         list.retain(|_| rng.below(4) > 0);
@@ -256,66 +213,4 @@ fn random_step(n: usize, rng: &mut Rng) -> Step {
         11 if rng.below(2) == 0 => Step::Loss(rng.below(300)),
         _ => Step::Resume(a),
     }
-}
-
-/// Does one step.
-pub fn apply(world: &mut World, step: &Step) {
-    let all = 0..world.machines.len();
-    match *step {
-        Step::Start(i) => world.start(i),
-        Step::Kill(i) => world.kill(i),
-        Step::Cut(a, b) => {
-            world.cut(a, b);
-            world.cut(b, a);
-        }
-        Step::CutOneWay(a, b) => world.cut(a, b),
-        Step::Mend(a, b) => {
-            world.mend(a, b);
-            world.mend(b, a);
-        }
-        Step::MendAll => world.mend_all(),
-        Step::Isolate(i) => {
-            for other in all.filter(|other| *other != i) {
-                world.cut(i, other);
-                world.cut(other, i);
-            }
-        }
-        Step::Pause(i) => world.pause(i),
-        Step::Resume(i) => world.resume(i),
-        Step::Loss(per_mille) => world.net.stall_per_mille = per_mille,
-    }
-}
-
-/// Ends every fault: all run, everybody reaches everybody.
-pub fn repair(world: &mut World) {
-    world.mend_all();
-    world.net.stall_per_mille = 0;
-    for i in 0..world.machines.len() {
-        world.resume(i);
-        world.start(i);
-    }
-}
-
-/// Whether all are up in one cluster and see each other up.
-#[must_use]
-pub fn converged(world: &World) -> bool {
-    let mut id = None;
-    let machines = || world.machines.iter().filter(|machine| !machine.copy);
-    let n = machines().count();
-    machines().all(|machine| {
-        let Some(process) = &machine.process else { return false };
-        let view = process.control.view();
-        let same = view.cluster_id.is_some() && *id.get_or_insert(view.cluster_id) == view.cluster_id;
-        let up = view.members.iter().filter(|m| m.status == Status::Up).count();
-        same && view.status == Status::Up && up == n && view.members.len() == up
-    })
-}
-
-/// Whether everybody is either up or says why not.
-fn explained(world: &World) -> bool {
-    world.machines.iter().all(|machine| {
-        let Some(process) = &machine.process else { return false };
-        let view = process.control.view();
-        view.status == Status::Up || view.reasons.iter().any(|reason| reason.text.contains("waits: "))
-    })
 }
