@@ -145,7 +145,8 @@ impl Autocluster {
             // Late comers of the absorbed cluster are told by every member that knows.
             self.persist_then(Vec::new(), out);
         }
-        out.push(Output::Admit { record, asked });
+        // A cluster that goes into this one brings all of its members, whatever they were here before.
+        out.push(Output::Admit { record, asked: asked || from.is_some() });
     }
 
     /// The newcomer was admitted, or not.

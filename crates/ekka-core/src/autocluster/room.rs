@@ -127,6 +127,12 @@ impl Autocluster {
         self.saved.cluster_id
     }
 
+    /// The same once it is on disc: what others may be told.
+    #[must_use]
+    pub fn cluster_on_disc(&self) -> Option<ClusterId> {
+        self.saved.cluster_id.filter(|_| !self.entering)
+    }
+
     /// Whether a peer counts for this node's cluster, by its own last word: it is in it, or it is a founder that was
     /// not told yet. One that left or is in another cluster does not; one that is not connected is not doubted.
     #[must_use]
@@ -197,7 +203,7 @@ impl Autocluster {
     /// What this node says of itself.
     fn state(&self) -> Message {
         Message::State {
-            cluster_id: self.saved.cluster_id.filter(|_| !self.entering),
+            cluster_id: self.cluster_on_disc(),
             status: self.status,
             quorum: self.quorum,
             electorate: self.settings.electorate.clone(),

@@ -330,7 +330,7 @@ impl Control {
 
     fn drain(&mut self, on: bool, only_plan: bool, now: Now) -> Answer {
         let refused = match (self.standing.status, on) {
-            (Status::Up | Status::Draining, _) => None,
+            (Status::Up | Status::Draining, _) | (_, false) => None,
             (status, _) => Some(format!("this node is {}: only one that is up drains", status.as_str())),
         };
         let text =

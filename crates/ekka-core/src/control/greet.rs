@@ -33,29 +33,23 @@ impl Control {
         }
     }
 
-    /// A member that runs, or a peer that is linked, with the claimed name and another node id.
-    fn name_holder(&self, hello: &Hello) -> Option<Known> {
+    /// A member that runs, or a peer that is linked, with the claimed name and another node id; and whether it is in a
+    /// cluster.
+    fn name_holder(&self, hello: &Hello) -> Option<(Known, bool)> {
         let other = |id: NodeId| id != hello.node_id && id != self.me().node_id;
-        let member = self
-            .membership
-            .roster()
-            .records
-            .values()
-            .filter(|record| record.name == hello.name && other(record.id.node_id))
-            .find(|record| self.membership.is_running(record.id.node_id))
-            .map(|record| Known {
-                id: record.id,
-                name: record.name.clone(),
-                addr: self
-                    .conns
-                    .addr(record.id.node_id)
-                    .map_or_else(|| record.endpoint.to_string(), ToString::to_string),
-            });
-        let peer = || {
-            let (id, addr) = self.conns.named(&hello.name).find(|(id, _)| other(id.node_id))?;
-            Some(Known { id, name: hello.name.clone(), addr: addr.into() })
+        let peer = self.conns.named(&hello.name).find(|(id, _)| other(id.node_id)).map(|(id, addr)| {
+            let known = Known { id, name: hello.name.clone(), addr: addr.into() };
+            (known, self.autocluster.is_up(id.node_id))
+        });
+        let member = || {
+            let roster = self.membership.roster();
+            let runs = |id: NodeId| roster.is_member(id) && self.membership.is_running(id) && !self.conns.is_linked(id);
+            let named = roster.records.values().filter(|record| record.name == hello.name && other(record.id.node_id));
+            let record = named.into_iter().find(|record| runs(record.id.node_id))?;
+            let known = Known { id: record.id, name: record.name.clone(), addr: record.endpoint.to_string() };
+            Some((known, matches!(record.status, Status::Up | Status::Draining)))
         };
-        member.or_else(peer)
+        peer.or_else(member)
     }
 
     /// Answers a Hello, at once or after others were asked.
@@ -133,6 +127,7 @@ impl Control {
         let hello = &hello;
         let peer = hello.incarnation();
         self.displace(peer, hello, &addr, now, out);
+        self.displace_name(hello, &addr, now, out);
         let endpoint = Endpoint { host: hello.name.host().clone(), port: hello.listen_port };
         self.clocks.observe(peer.node_id, hello.wall, now.wall, 0);
         self.standing.refusal = None;
@@ -158,6 +153,22 @@ impl Control {
         }
         self.dirty = true;
         self.release_others(peer, now, out);
+    }
+
+    /// Whoever is linked under the name of one with the better claim to it is told so.
+    fn displace_name(&mut self, hello: &Hello, addr: &str, now: Now, out: &mut Vec<Output>) {
+        let others: Vec<(Incarnation, String)> = self
+            .conns
+            .named(&hello.name)
+            .filter(|(id, _)| id.node_id != hello.node_id)
+            .map(|(id, addr)| (id, addr.to_string()))
+            .collect();
+        let holder = Known { id: hello.incarnation(), name: hello.name.clone(), addr: addr.into() };
+        for (id, addr) in others {
+            let claim = Hello { node_id: id.node_id, guid: id.guid, ..hello.clone() };
+            let refusal = identity::name_conflict(&claim, &addr, &holder);
+            self.drop_links(id.node_id, &CloseCause::Refused(refusal), now, out);
+        }
     }
 
     /// The links of another start of this node end. A newer one that was let in before is a copy, and is told so.

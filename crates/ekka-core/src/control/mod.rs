@@ -270,7 +270,8 @@ impl Control {
                 membership::Output::SelfRemoved { cause, by } => self.self_removed(cause, by, now, out),
                 membership::Output::FarewellHeard { by } => self.farewell_heard(by, now),
                 membership::Output::CountedIn(roster) => {
-                    if self.autocluster.saved().left && !self.autocluster.is_joining() {
+                    let elsewhere = self.autocluster.cluster_on_disc().is_some_and(|id| Some(id) != roster.cluster_id);
+                    if (elsewhere || self.autocluster.saved().left) && !self.autocluster.is_joining() {
                         self.work.push_back(Work::Membership(membership::Input::Part(roster)));
                     }
                 }

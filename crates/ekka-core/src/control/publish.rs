@@ -84,7 +84,7 @@ impl Control {
         let leads = |id: NodeId| self.membership.status(id) == Status::Up;
         self.view.status != self.standing.status
             || self.view.quorum != self.standing.quorum
-            || self.view.cluster_id != self.autocluster.cluster_id()
+            || self.view.cluster_id != self.autocluster.cluster_on_disc()
             || self.view.leader.is_some_and(|id| !leads(id))
     }
 
@@ -119,7 +119,7 @@ impl Control {
             name: self.setup.name.clone(),
             status,
             cluster_name: self.setup.cluster_name.clone(),
-            cluster_id: self.autocluster.cluster_id(),
+            cluster_id: self.autocluster.cluster_on_disc(),
             cluster_version,
             ready_quorum: usable && self.standing.quorum.holds(),
             ready_available: usable,

@@ -171,9 +171,16 @@ impl Control {
         if self.standing.status != Status::Joining {
             return String::new();
         }
-        if let Some((refusal, _)) = &self.standing.refusal {
-            return format!("refused: {}", refusal.text);
+        let waits = self.waits_for();
+        match &self.standing.refusal {
+            Some((refusal, _)) if waits.is_empty() => format!("refused: {}", refusal.text),
+            // One peer's refusal need not be what it waits for.
+            Some((refusal, _)) => format!("{waits}; refused by one: {}", refusal.text),
+            None => waits,
         }
+    }
+
+    fn waits_for(&self) -> String {
         let voters = self.membership.voters();
         let returning = self.autocluster.cluster_id().is_some() && !voters.is_empty();
         if !returning || self.standing.quorum.holds() {
@@ -286,6 +293,7 @@ impl Control {
         };
         let id = self.decisions.record(now.wall, how, what, rule, lines);
         self.standing.was_up = false;
+        self.standing.draining = false;
         self.standing.conflicts.remove(&cluster_id);
         self.work.push_back(Work::Membership(membership::Input::Enter { roster, farewell: asked }));
         self.persist.wanted = true;

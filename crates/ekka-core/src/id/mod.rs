@@ -105,12 +105,13 @@ fn v7(wall: Wall, random: u128) -> u128 {
 impl Guid {
     /// The guid of a new start: from `wall`, but always above `last`, the one before it on this disc.
     ///
-    /// Where the clock is behind `last`, the result is `last` plus one, so guids of one node only grow.
+    /// Where the clock is behind `last`, the result is a little more than `last`, so guids of one node only grow; by how
+    /// much is random, so that two starts from one old copy of a directory are two.
     #[must_use]
     pub fn next(wall: Wall, random: u128, last: Option<Self>) -> Self {
         let fresh = Self(v7(wall, random));
         match last {
-            Some(last) if fresh <= last => Self::from_u128(last.as_u128().saturating_add(1)),
+            Some(last) if fresh <= last => Self::from_u128(last.as_u128().saturating_add(1 + (random & 0xffff_ffff))),
             _ => fresh,
         }
     }

@@ -102,7 +102,9 @@ impl Clocks {
         }
         offsets.sort_unstable();
         let peers = offsets.len();
-        let far = offsets.iter().filter(|ms| is_far(**ms)).count();
+        // The median is far where more than half are far, all to one side.
+        let far_on = |side: i64| offsets.iter().filter(|ms| is_far(**ms) && ms.signum() == side).count();
+        let far = far_on(1).max(far_on(-1));
         let yields = if peers == 1 { far == 1 && !is_up } else { far * 2 > peers };
         if !yields {
             return None;

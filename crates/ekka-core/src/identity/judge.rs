@@ -29,8 +29,8 @@ pub struct Facts {
     pub latest: Option<(u64, Guid)>,
     /// What those who may hear another start of it said; `None` while they have not been asked.
     pub asked: Option<Asked>,
-    /// A member or peer of another node id that has the claimed name and is up.
-    pub name_holder: Option<Known>,
+    /// A member or peer of another node id that has the claimed name and runs, and whether it is in a cluster.
+    pub name_holder: Option<(Known, bool)>,
     /// Planted fault: a stale incarnation wins.
     pub stale_wins: bool,
 }
@@ -76,15 +76,33 @@ pub fn duplicate(older: &Known) -> Refusal {
     Refusal::new(RefusalReason::DuplicateIdentity, text)
 }
 
-/// Of two that claim this node's identity: who is in the cluster stays, and otherwise the older one.
+/// Of two that claim one thing: who is in a cluster stays, and otherwise the older start.
+fn stays((guid, is_in): (Guid, bool), hello: &Hello) -> bool {
+    let they_in = hello.status != Status::Joining;
+    if is_in == they_in { hello.guid > guid } else { is_in }
+}
+
+/// The words for a name that somebody else has.
+#[must_use]
+pub fn name_conflict(hello: &Hello, addr: &str, holder: &Known) -> Refusal {
+    let text = format!(
+        "name conflict: {} is the name of node_id {} at {}, which is up; node_id {} at {addr} claims it too. Give one of \
+         them another node.name",
+        hello.name,
+        short(holder.id.node_id),
+        holder.addr,
+        short(hello.node_id),
+    );
+    Refusal::new(RefusalReason::NameConflict, text)
+}
+
+/// Of two that claim this node's identity.
 fn own_twin(hello: &Hello, addr: &str, facts: &Facts) -> Judgement {
     let me = &facts.me;
     if hello.guid == me.id.guid {
         return Judgement::Refuse(Refusal::new(RefusalReason::OurSelf, format!("this is {} itself", me.name)));
     }
-    let they_in = hello.status != Status::Joining;
-    let mine_stays = if facts.me_in == they_in { hello.guid > me.id.guid } else { facts.me_in };
-    if mine_stays {
+    if stays((me.id.guid, facts.me_in), hello) {
         return Judgement::Refuse(duplicate(me));
     }
     let other = Known { id: hello.incarnation(), name: hello.name.clone(), addr: addr.into() };
@@ -131,19 +149,15 @@ pub fn judge(hello: &Hello, addr: &str, facts: &Facts) -> Judgement {
     {
         return judgement;
     }
-    let holder = facts.name_holder.as_ref().or((hello.name == me.name).then_some(me));
-    if let Some(holder) = holder {
-        let text = format!(
-            "name conflict: {} is the name of node_id {} at {}, which is up; node_id {} at {addr} claims it too. Give \
-             one of them another node.name",
-            hello.name,
-            short(holder.id.node_id),
-            holder.addr,
-            short(hello.node_id),
-        );
-        return Judgement::Refuse(Refusal::new(RefusalReason::NameConflict, text));
+    if hello.name == me.name {
+        return Judgement::Refuse(name_conflict(hello, addr, me));
     }
-    Judgement::Accept
+    match &facts.name_holder {
+        Some((holder, is_in)) if stays((holder.id.guid, *is_in), hello) => {
+            Judgement::Refuse(name_conflict(hello, addr, holder))
+        }
+        _ => Judgement::Accept,
+    }
 }
 
 #[cfg(test)]
@@ -262,7 +276,7 @@ mod tests {
     #[test]
     fn a_name_in_use_is_refused_with_both_sides_named() {
         let mut facts = facts();
-        facts.name_holder = Some(known(3, 9, "ekka@10.0.0.2"));
+        facts.name_holder = Some((known(3, 9, "ekka@10.0.0.2"), true));
         let Judgement::Refuse(refusal) = judge(&hello(2, 5, 1, "ekka@10.0.0.2"), "10.0.0.5:9", &facts) else {
             panic!("not refused")
         };

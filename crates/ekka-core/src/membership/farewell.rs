@@ -125,10 +125,11 @@ impl Membership {
         }
     }
 
-    /// Somebody counts this node as a member of a cluster while it is in none. Where it left for good, that is by a
-    /// request which it made before it ended, and it has to say farewell again.
+    /// Somebody counts this node as a member of a cluster that it is not in: by a request which it made before it ended,
+    /// or by a vote that it promised to before an operator's word. It may have to say farewell.
     pub(super) fn look_for_own_seat(&self, theirs: &Roster, out: &mut Vec<Output>) {
-        if self.roster.cluster_id.is_none() && self.parting.is_none() && theirs.is_member(self.me()) {
+        let another = self.roster.cluster_id != theirs.cluster_id;
+        if another && self.parting.is_none() && theirs.is_member(self.me()) {
             out.push(Output::CountedIn(theirs.clone()));
         }
     }

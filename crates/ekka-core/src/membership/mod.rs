@@ -364,7 +364,7 @@ pub enum Output {
         /// Who.
         by: NodeId,
     },
-    /// A cluster counts this node, which is in none.
+    /// Another cluster counts this node as a member.
     CountedIn(Roster),
     /// A round trip was measured, with the peer's wall clock: for the comparison of clocks.
     RoundTrip {
