@@ -59,7 +59,9 @@ pub(super) struct Gossip {
 
 /// How often an announcement is repeated while nobody answers: it may be lost.
 const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(1);
-const PACKET_MAX: usize = 16 * 1024;
+/// Room for some 1,600 members of 39 bytes: an answer to an announcement then holds all that its sender knows. With room
+/// for 400 each answer is a draw, and the last few of 1,000 members come only after some fifteen of them.
+const PACKET_MAX: usize = 64 * 1024;
 
 /// Parameters for a cluster of this size. A member is suspected for 3 s in small clusters (heartbeats decide there
 /// before foca does), and longer by the logarithm of the size, as memberlist and SWIM advise.
@@ -156,7 +158,7 @@ impl Gossip {
         let known = self.foca.num_members();
         if self.announce_at.is_none_or(|at| at <= now) {
             self.announce_at = Some(now + ANNOUNCE_INTERVAL);
-            // An answer holds some hundred members; while each teaches new ones, more are asked for.
+            // Who answers may know only some members yet; while each answer teaches new ones, more are asked for.
             if known + 1 < self.size && (known == 0 || known > self.known) {
                 self.announce_to_one(&peers(), now, wishes);
             }
