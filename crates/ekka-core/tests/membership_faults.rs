@@ -216,9 +216,9 @@ fn goodbye_is_stopped_at_once_and_leaving_takes_the_seat() {
     world.isolate(&[2]);
     world.give(2, Input::Reset { farewell: true });
     world.run(ms(5_000));
-    assert!(world.room(2).farewell().is_some(), "nobody can have heard it");
+    assert!(world.room(2).is_parting(), "nobody can have heard it");
     world.repair();
-    assert!(world.until(ms(3_000), |w| w.room(2).farewell().is_none()).is_some(), "somebody has heard it");
+    assert!(world.until(ms(3_000), |w| !w.room(2).is_parting()).is_some(), "somebody has heard it");
     world.run(ms(500));
     world.kill(2);
     assert!(world.running().into_iter().all(|by| world.status(by, 1) == Some(Status::Stopped)));
@@ -242,7 +242,7 @@ fn a_removed_node_learns_so_and_comes_back_only_by_admission() {
     assert!(world.until(ms(4_000), |w| w.removed_self.contains(&2)).is_some(), "it learns so");
     assert_eq!(world.status(1, 2), None);
     let record = world.room(2).own().clone();
-    world.give(1, Input::Admit(record));
+    world.give(1, Input::Admit { record, above: 0 });
     let roster = world.room(1).roster().clone();
     world.give(2, Input::Enter { roster, farewell: false });
     assert!(world.until(ms(3_000), World::all_see_all_up).is_some(), "admitted again");
@@ -257,7 +257,7 @@ fn newcomers_admitted_by_different_members_are_seen_by_all() {
         world.dial(i, by);
         world.run(ms(20));
         let record = world.room(i).own().clone();
-        world.give(by, Input::Admit(record));
+        world.give(by, Input::Admit { record, above: 0 });
         let roster = world.room(by).roster().clone();
         world.give(i, Input::Enter { roster, farewell: false });
         world.give(i, Input::SetStatus(Status::Up));

@@ -6,8 +6,8 @@ use ekka::config::Config;
 use ekka::core::autocluster::Candidate;
 use ekka::core::id::{Guid, NodeId};
 use ekka::core::limits::CANDIDATES_MAX;
-use ekka::core::view::{Role, Status};
-use ekka::core::wire::{HelloTemplate, Purpose};
+use ekka::core::view::Role;
+use ekka::core::wire::{HelloTemplate, Moment, Purpose};
 use ekka::env::Env;
 use ekka::transport::{CookieSet, Credentials, Kdf, observe_once};
 use serde_json::json;
@@ -97,7 +97,8 @@ impl Observer {
 
     async fn dial(&self, candidate: &Candidate) -> (&'static str, String) {
         use ekka::core::control::DialError;
-        let hello = self.template.hello(Purpose::Observer, None, Status::Joining, self.env.clock.now().wall);
+        let moment = Moment { wall: self.env.clock.now().wall, ..Moment::default() };
+        let hello = self.template.hello(Purpose::Observer, moment);
         match observe_once(&self.env, &self.credentials, hello, &candidate.endpoint).await {
             Ok((there, took)) => {
                 let cluster = match there.cluster_id {

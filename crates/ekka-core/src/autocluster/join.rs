@@ -108,7 +108,7 @@ impl Autocluster {
     ) {
         self.joining = Some(Joining { cluster_id, to: Some(to), from, until: now.mono + JOIN_TIMEOUT });
         let (record, asked) = (self.own.clone(), self.operator.is_some());
-        out.push(Output::Send { to, message: Message::Join { record, cluster_id, from, asked } });
+        out.push(Output::Send { to, message: Message::Join { record, cluster_id, from, asked, above: 0 } });
     }
 
     /// Whether a join is under way or wanted.
@@ -130,7 +130,7 @@ impl Autocluster {
         record: Record,
         cluster_id: ClusterId,
         from: Option<ClusterId>,
-        asked: bool,
+        (asked, above): (bool, u64),
         out: &mut Vec<Output>,
     ) {
         let to = record.id.node_id;
@@ -146,7 +146,7 @@ impl Autocluster {
             self.persist_then(Vec::new(), out);
         }
         // A cluster that goes into this one brings all of its members, whatever they were here before.
-        out.push(Output::Admit { record, asked: asked || from.is_some() });
+        out.push(Output::Admit { record, asked: asked || from.is_some(), above });
     }
 
     /// The newcomer was admitted, or not.

@@ -211,6 +211,8 @@ pub enum Message {
         from: Option<ClusterId>,
         /// An operator wants it: who was taken out for good comes back only so.
         asked: bool,
+        /// The number with which it left that cluster before; 0 where it did not.
+        above: u64,
     },
     /// You are in.
     Joined {
@@ -385,6 +387,8 @@ pub enum Output {
         record: Record,
         /// An operator wants it.
         asked: bool,
+        /// The number with which it left before.
+        above: u64,
     },
     /// This node was taken out of the cluster that it wanted to join, and stays outside until an operator's word.
     TakenOut(String),

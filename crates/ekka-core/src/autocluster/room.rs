@@ -144,18 +144,20 @@ impl Autocluster {
         })
     }
 
-    /// Whether a peer says of itself that it is up.
+    /// Whether a peer says of itself that it is up, in this node's cluster where it has one.
     #[must_use]
     pub fn is_up(&self, node_id: NodeId) -> bool {
         let said = self.peers.get(&node_id).and_then(|known| known.said.as_ref());
-        said.is_some_and(|said| matches!(said.status, Status::Up | Status::Draining))
+        let ours = |id: Option<ClusterId>| self.saved.cluster_id.is_none() || id == self.saved.cluster_id;
+        said.is_some_and(|said| matches!(said.status, Status::Up | Status::Draining) && ours(said.cluster_id))
     }
 
-    /// The roster of the cluster that this node is entering: to be on disc together with its id.
+    /// The roster of the cluster that this node is entering, to be on disc together with its id; and whether that is by
+    /// an operator's word.
     #[must_use]
-    pub fn entering_roster(&self) -> Option<&crate::membership::Roster> {
+    pub fn entering(&self) -> Option<(&crate::membership::Roster, bool)> {
         self.after.iter().rev().find_map(|(_, then)| match then {
-            Then::Entered { roster, .. } => Some(roster),
+            Then::Entered { roster, asked, .. } => Some((roster, *asked)),
             _ => None,
         })
     }
@@ -281,7 +283,9 @@ impl Autocluster {
             Message::Accepted { ballot } => self.on_accepted(from.node_id, ballot, now, out),
             Message::Nack { ballot, why } => self.on_nack(from.node_id, ballot, &why, now),
             Message::Chosen { proposal, roster } => self.on_chosen(from.node_id, &proposal, roster, out),
-            Message::Join { record, cluster_id, from, asked } => self.on_join(record, cluster_id, from, asked, out),
+            Message::Join { record, cluster_id, from, asked, above } => {
+                self.on_join(record, cluster_id, from, (asked, above), out);
+            }
             Message::Joined { roster, first_voters } => self.on_joined(from.node_id, roster, first_voters, out),
             Message::NotJoined { why, denial } => self.on_not_joined(from.node_id, why, denial, now, out),
         }

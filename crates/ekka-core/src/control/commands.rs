@@ -1,5 +1,6 @@
 //! What operators and the embedding program want: done, planned, or refused in words.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -28,6 +29,8 @@ pub(super) struct Pending {
     leaving: Option<Leaving>,
     /// Answered once this node's disc has what they did.
     forced: Vec<Forced>,
+    /// Members that left, to be told once this node's disc has it.
+    confirms: BTreeMap<(NodeId, ClusterId), u64>,
 }
 
 #[derive(Debug)]
@@ -57,6 +60,11 @@ struct Forced {
 }
 
 impl Pending {
+    /// A member's farewell is to be confirmed with this write. One that is said again waits for the same.
+    pub(super) fn confirm(&mut self, token: u64, to: NodeId, cluster_id: ClusterId) {
+        self.confirms.entry((to, cluster_id)).or_insert(token);
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         let entering = self.entering.as_ref().map(|entering| entering.until);
         entering.into_iter().chain(self.leaving.as_ref().map(|leaving| leaving.until)).min()
@@ -204,7 +212,7 @@ impl Control {
         if let Some(error) = self.busy() {
             return Some(Err(error));
         }
-        if self.autocluster.cluster_id().is_none() && self.membership.farewell().is_some() && !only_plan {
+        if self.autocluster.cluster_id().is_none() && self.membership.is_parting() && !only_plan {
             let decision = self.record_command(now, "wait until a member has heard the farewell");
             self.wait_for_farewell(id, decision, now);
             return None;
@@ -247,8 +255,7 @@ impl Control {
 
     fn wait_for_farewell(&mut self, id: RequestId, decision: DecisionId, now: Now) {
         self.standing.leaving = true;
-        self.persist.wanted = true;
-        let (token, until) = (self.persist.last + 1, now.mono + FAREWELL_TIMEOUT);
+        let (token, until) = (self.persist.next(), now.mono + FAREWELL_TIMEOUT);
         self.pending.leaving = Some(Leaving { id, decision, token, on_disc: false, heard: false, until });
     }
 
@@ -272,26 +279,35 @@ impl Control {
         for Forced { id, reply, .. } in done {
             out.push(Output::Reply { id, result: Ok(reply) });
         }
+        let confirms = core::mem::take(&mut self.pending.confirms);
+        let (done, later) = confirms.into_iter().partition(|(_, wanted)| *wanted <= token);
+        self.pending.confirms = later;
+        let done: BTreeMap<(NodeId, ClusterId), u64> = done;
+        for (to, cluster_id) in done.into_keys() {
+            let message = membership::Message::FarewellHeard { cluster_id };
+            self.send(to, &Message::Membership(message), out);
+        }
     }
 
     /// Answers `leave` once it is on disc and a member holds it, or says that none does yet.
     pub(super) fn finish_leaving(&mut self, now: Now, out: &mut Vec<Output>) {
         let Some(Leaving { on_disc, heard, until, .. }) = self.pending.leaving else { return };
-        let late = on_disc && now.mono >= until;
-        if !(on_disc && heard || late) {
+        let done = on_disc && heard;
+        if !done && now.mono < until {
             return;
         }
         self.standing.leaving = false;
         self.dirty = true;
         let Some(Leaving { id, decision, .. }) = self.pending.leaving.take() else { return };
         let name = &self.setup.name;
-        let result = if heard {
+        let result = if done {
             Ok(self.done(format!("{name} has left the cluster"), decision))
         } else {
+            let seconds = FAREWELL_TIMEOUT.as_secs();
+            let lacks = if on_disc { "no member" } else { "not even its own disc" };
             Err(CommandError::Failed(format!(
-                "{name} is out of the cluster, but no member has confirmed that within {} s: each that it meets is \
-                 told; `ekka leave` again waits for that, and {decision} is its record",
-                FAREWELL_TIMEOUT.as_secs()
+                "{name} is out of the cluster, but {lacks} has confirmed that within {seconds} s: each member that it \
+                 meets is told; `ekka leave` again waits for that, and {decision} is its record"
             )))
         };
         out.push(Output::Reply { id, result });
@@ -408,9 +424,9 @@ impl Control {
         }
         let decision = self.record_command(now, &format!("force-leave {name}"));
         self.work.push_back(Work::Membership(membership::Input::Remove { node_id, cause: RemovalCause::Force }));
-        self.persist.wanted = true;
         let reply = self.done(format!("{name} is no member any more"), decision);
-        self.pending.forced.push(Forced { id, token: self.persist.last + 1, reply });
+        let token = self.persist.next();
+        self.pending.forced.push(Forced { id, token, reply });
         None
     }
 
@@ -465,8 +481,7 @@ impl Control {
         self.standing.status = Status::Stopped;
         self.dirty = true;
         self.publish(now, out);
-        let welcomed = core::mem::take(&mut self.welcomed).into_keys();
-        for conn in self.conns.all().chain(welcomed).collect::<Vec<_>>() {
+        for conn in self.conns.all().chain(self.twins.conns()).collect::<Vec<_>>() {
             out.push(Output::Close { conn, cause: CloseCause::Stopping });
         }
         emit(None, EventKind::NodeStopped {}, out);

@@ -1,4 +1,4 @@
-//! The table of connections: which belong to which incarnation, and which one carries.
+//! The table of links: which connections belong to which incarnation, and which one carries.
 //!
 //! **Invariants**: of one node only one incarnation is linked; every connection in the table is in the list of its
 //! peer.
@@ -28,14 +28,14 @@ pub(super) struct Link {
     pub(super) addr: String,
 }
 
-/// One connection with a verdict.
+/// One connection that is a link: both sides have let each other in.
 #[derive(Clone, Debug)]
 pub(super) struct Conn {
     pub(super) link: Link,
     heard: Option<Instant>,
 }
 
-/// All connections with a verdict.
+/// All links.
 #[derive(Default, Debug)]
 pub(super) struct Conns {
     table: BTreeMap<ConnId, Conn>,
@@ -192,27 +192,26 @@ impl Control {
     }
 
     /// Ends all connections of a node, which stays known.
-    pub(super) fn drop_links(&mut self, node_id: NodeId, cause: &CloseCause, now: Now, out: &mut Vec<Output>) {
+    pub(super) fn drop_links(&mut self, node_id: NodeId, cause: &CloseCause, out: &mut Vec<Output>) {
         for conn in self.conns.of(node_id) {
             out.push(Output::Close { conn, cause: cause.clone() });
             if let Some((entry, true)) = self.conns.remove(conn) {
                 let lost = if *cause == CloseCause::Silent { Lost::Silent } else { Lost::Replaced };
-                self.unlinked(entry.link.peer, lost, now, out);
+                self.unlinked(entry.link.peer, lost, out);
             }
         }
     }
 
-    fn unlinked(&mut self, id: Incarnation, lost: Lost, now: Now, out: &mut Vec<Output>) {
+    fn unlinked(&mut self, id: Incarnation, lost: Lost, out: &mut Vec<Output>) {
         self.clocks.forget(id.node_id);
         self.work.push_back(Work::Membership(membership::Input::Disconnected { id, lost }));
         self.work.push_back(Work::Autocluster(autocluster::Input::Disconnected { id }));
-        self.nobody_to_ask(id.node_id, now, out);
+        self.nobody_to_ask(id.node_id, out);
     }
 
     /// A connection ended by the other side or by the network.
     pub(super) fn closed(&mut self, conn: ConnId, cause: &CloseCause, now: Now, out: &mut Vec<Output>) {
-        self.twins.forget(conn);
-        let let_in = self.welcomed.remove(&conn).is_some() || self.conns.get(conn).is_some();
+        let let_in = self.twins.forget(conn) || self.conns.get(conn).is_some();
         // Only a connection that this node had let in can be refused by the other side; for one that this node itself
         // turned away the cause is its own refusal.
         if let CloseCause::Refused(refusal) = cause
@@ -230,7 +229,7 @@ impl Control {
                     Lost::Replaced
                 }
             };
-            self.unlinked(entry.link.peer, lost, now, out);
+            self.unlinked(entry.link.peer, lost, out);
         }
     }
 

@@ -12,7 +12,7 @@ use super::{CloseCause, ConnId, Control, Output, StopReason, Work, emit};
 use crate::autocluster::{self, Denial};
 use crate::event::EventKind;
 use crate::id::{Endpoint, Incarnation, NodeId};
-use crate::identity::{self, Asked, Facts, Judgement, Known};
+use crate::identity::{self, Asked, Claim, Facts, Judgement, Known};
 use crate::limits::MEMBERS_MAX;
 use crate::machine::Machine;
 use crate::membership::{self, Record, RemovalCause};
@@ -23,23 +23,30 @@ use crate::wire::{Hello, Lane, Purpose, Refusal, RefusalReason};
 impl Control {
     fn facts(&self, hello: &Hello, asked: Option<Asked>) -> Facts {
         let me = Known { id: self.me(), name: self.setup.name.clone(), addr: self.setup.endpoint.to_string() };
+        let peer = hello.incarnation();
+        let copy = self.membership.roster().is_disproved(peer);
+        let original = || {
+            let guid = self.membership.record(peer.node_id).map_or(peer.guid, |record| record.id.guid);
+            self.known_start(Incarnation { guid, ..peer }, hello.name.clone())
+        };
         Facts {
             me,
-            me_in: self.standing.was_up,
+            mine: self.claim(),
             latest: self.latest_start(hello.node_id),
+            linked: self.conns.linked(hello.node_id).filter(|linked| *linked != peer).map(|linked| linked.guid),
+            copy_of: copy.then(original),
             asked,
             name_holder: self.name_holder(hello),
             stale_wins: self.setup.faults.stale_wins,
         }
     }
 
-    /// A member that runs, or a peer that is linked, with the claimed name and another node id; and whether it is in a
-    /// cluster.
-    fn name_holder(&self, hello: &Hello) -> Option<(Known, bool)> {
+    /// A member that runs, or a peer that is linked, with the claimed name and another node id.
+    fn name_holder(&self, hello: &Hello) -> Option<(Known, Claim)> {
         let other = |id: NodeId| id != hello.node_id && id != self.me().node_id;
         let peer = self.conns.named(&hello.name).find(|(id, _)| other(id.node_id)).map(|(id, addr)| {
             let known = Known { id, name: hello.name.clone(), addr: addr.into() };
-            (known, self.autocluster.is_up(id.node_id))
+            (known, Claim { guid: id.guid, is_in: self.autocluster.is_up(id.node_id), holds: false })
         });
         let member = || {
             let roster = self.membership.roster();
@@ -47,7 +54,8 @@ impl Control {
             let named = roster.records.values().filter(|record| record.name == hello.name && other(record.id.node_id));
             let record = named.into_iter().find(|record| runs(record.id.node_id))?;
             let known = Known { id: record.id, name: record.name.clone(), addr: record.endpoint.to_string() };
-            Some((known, matches!(record.status, Status::Up | Status::Draining)))
+            let is_in = matches!(record.status, Status::Up | Status::Draining);
+            Some((known, Claim { guid: record.id.guid, is_in, holds: false }))
         };
         peer.or_else(member)
     }
@@ -94,30 +102,35 @@ impl Control {
     /// Lets a peer in. Whoever was dialled had the first word: a connection that this node accepted is a link only with
     /// the first frame on it, since the dialling side may still refuse what it found.
     fn welcome(&mut self, arrival: Arrival, asked: Option<Asked>, now: Now, out: &mut Vec<Output>) {
+        self.displace(&arrival, out);
         let mine = self.hello(Purpose::Peer(Lane::Control), now.wall);
         out.push(Output::Verdict { conn: arrival.conn, verdict: Ok(Box::new(mine)) });
-        if let Some(endpoint) = &arrival.dialed {
-            let peer = arrival.hello.incarnation();
-            if self.conns.carries(peer, now.mono) {
-                // Another name or address of somebody who is linked. The accepting side has no link on it yet.
-                self.conns.note_answer(endpoint, peer.node_id, now.mono);
-                out.push(Output::Close { conn: arrival.conn, cause: CloseCause::Redundant });
-            } else {
-                self.link(arrival, now, out);
-            }
+        let Some(endpoint) = &arrival.dialed else {
+            return self.twins.welcome(arrival, asked, now.mono);
+        };
+        let peer = arrival.hello.incarnation();
+        if self.conns.carries(peer, now.mono) {
+            // Another name or address of somebody who is linked. The accepting side has no link on it yet.
+            self.conns.note_answer(endpoint, peer.node_id, now.mono);
+            out.push(Output::Close { conn: arrival.conn, cause: CloseCause::Redundant });
         } else {
-            self.welcomed.insert(arrival.conn, (arrival, asked));
+            self.link(arrival, now, out);
         }
     }
 
     /// The first frame on a connection that this node accepted: it is a link, if all is as it was at the Hello.
     pub(super) fn confirm(&mut self, conn: ConnId, now: Now, out: &mut Vec<Output>) {
-        let Some((arrival, asked)) = self.welcomed.remove(&conn) else { return };
+        let Some((arrival, asked)) = self.twins.confirm(conn) else { return };
         let facts = self.facts(&arrival.hello, asked);
-        match identity::judge(&arrival.hello, &arrival.addr, &facts) {
+        // A start that was linked in between has not been asked.
+        let judgement = match facts.linked {
+            Some(_) => Judgement::Ask,
+            None => identity::judge(&arrival.hello, &arrival.addr, &facts),
+        };
+        match judgement {
             Judgement::Accept => self.link(arrival, now, out),
             Judgement::Refuse(refusal) => out.push(Output::Close { conn, cause: CloseCause::Refused(refusal) }),
-            // Another start came in between: the next Hello is judged with what is known then.
+            // Its next Hello is judged with what is known then.
             Judgement::Ask | Judgement::StopSelf(_) => out.push(Output::Close { conn, cause: CloseCause::Reset }),
         }
     }
@@ -126,10 +139,9 @@ impl Control {
         let Arrival { conn, hello, addr, dialed, at } = arrival;
         let hello = &hello;
         let peer = hello.incarnation();
-        self.displace(peer, hello, &addr, now, out);
-        self.displace_name(hello, &addr, now, out);
+        self.displace_name(hello, &addr, out);
         let endpoint = Endpoint { host: hello.name.host().clone(), port: hello.listen_port };
-        self.clocks.observe(peer.node_id, hello.wall, now.wall, 0);
+        self.clocks.observe(peer.node_id, hello.wall, at.wall, 0);
         self.standing.refusal = None;
         let link = Link { peer, name: hello.name.clone(), dialed, addr };
         if self.conns.insert(conn, link, now.mono) {
@@ -138,7 +150,7 @@ impl Control {
                 name: hello.name.clone(),
                 endpoint: endpoint.clone(),
                 start_counter: hello.start_counter,
-                heard: at,
+                heard: at.mono,
             }));
             self.work.push_back(Work::Autocluster(autocluster::Input::Connected(autocluster::Peer {
                 id: peer,
@@ -149,14 +161,37 @@ impl Control {
             })));
         } else {
             // A second connection beside a silent one: its Hello is a sign of life, and from here on it carries.
-            self.work.push_back(Work::Membership(membership::Input::HeardFrom { id: peer, at }));
+            self.work.push_back(Work::Membership(membership::Input::HeardFrom { id: peer, at: at.mono }));
         }
         self.dirty = true;
-        self.release_others(peer, now, out);
+        self.release_others(peer);
+    }
+
+    /// The links of another start of this node end: it is over, or it is the copy, and is told so.
+    fn displace(&mut self, arrival: &Arrival, out: &mut Vec<Output>) {
+        let hello = &arrival.hello;
+        let peer = hello.incarnation();
+        let linked = self.conns.linked(peer.node_id).filter(|other| *other != peer);
+        if let Some(other) = linked {
+            let cause = if other.guid < peer.guid && !hello.holds {
+                CloseCause::Superseded
+            } else {
+                let original = Known { id: peer, name: hello.name.clone(), addr: arrival.addr.clone() };
+                CloseCause::Refused(identity::duplicate(&original))
+            };
+            self.drop_links(peer.node_id, &cause, out);
+        }
+        if self.setup.faults.stale_wins {
+            return;
+        }
+        let latest = self.latest_start(peer.node_id).map(|(_, guid)| guid);
+        for copy in latest.into_iter().chain(linked.map(|other| other.guid)).filter(|guid| *guid > peer.guid) {
+            self.work.push_back(Work::Membership(membership::Input::Disproved { original: peer, copy }));
+        }
     }
 
     /// Whoever is linked under the name of one with the better claim to it is told so.
-    fn displace_name(&mut self, hello: &Hello, addr: &str, now: Now, out: &mut Vec<Output>) {
+    fn displace_name(&mut self, hello: &Hello, addr: &str, out: &mut Vec<Output>) {
         let others: Vec<(Incarnation, String)> = self
             .conns
             .named(&hello.name)
@@ -167,26 +202,7 @@ impl Control {
         for (id, addr) in others {
             let claim = Hello { node_id: id.node_id, guid: id.guid, ..hello.clone() };
             let refusal = identity::name_conflict(&claim, &addr, &holder);
-            self.drop_links(id.node_id, &CloseCause::Refused(refusal), now, out);
-        }
-    }
-
-    /// The links of another start of this node end. A newer one that was let in before is a copy, and is told so.
-    fn displace(&mut self, peer: Incarnation, hello: &Hello, addr: &str, now: Now, out: &mut Vec<Output>) {
-        let latest = self.latest_start(peer.node_id);
-        if let Some(other) = self.conns.linked(peer.node_id)
-            && other != peer
-        {
-            let cause = if other.guid < peer.guid {
-                CloseCause::Superseded
-            } else {
-                let original = Known { id: peer, name: hello.name.clone(), addr: addr.into() };
-                CloseCause::Refused(identity::duplicate(&original))
-            };
-            self.drop_links(peer.node_id, &cause, now, out);
-        }
-        if latest.is_some_and(|(_, guid)| guid > peer.guid) && !self.setup.faults.stale_wins {
-            self.work.push_back(Work::Membership(membership::Input::Disproved { original: peer }));
+            self.drop_links(id.node_id, &CloseCause::Refused(refusal), out);
         }
     }
 
@@ -196,11 +212,13 @@ impl Control {
             self.standing.refusal = Some((refusal.clone(), now.mono));
             self.dirty = true;
         }
-        let disputes = self.standing.was_up && self.standing.quorum.holds();
+        let disputes = self.standing.holds();
         let reason = match refusal.reason {
-            // Somebody who was cut off from the others may have taken a copy for this node. The others hear this one,
-            // so it goes on; who refuses it asks them at its next try.
-            RefusalReason::Superseded | RefusalReason::Restored if disputes => return false,
+            // Somebody who was cut off from the others may have taken a copy for this node. A majority hears this one, so
+            // it goes on; who refuses it asks them at its next try. Were it the copy, they would leave it one by one.
+            RefusalReason::DuplicateIdentity | RefusalReason::Superseded | RefusalReason::Restored if disputes => {
+                return false;
+            }
             RefusalReason::DuplicateIdentity | RefusalReason::Superseded => StopReason::Refused(refusal.clone()),
             RefusalReason::Restored => StopReason::Restored(refusal.text.clone()),
             _ => return false,
@@ -210,7 +228,7 @@ impl Control {
     }
 
     /// Checks a newcomer that asks to be admitted, and admits it.
-    pub(super) fn admit(&mut self, record: Record, asked: bool, now: Now, out: &mut Vec<Output>) {
+    pub(super) fn admit(&mut self, record: Record, (asked, above): (bool, u64), now: Now, out: &mut Vec<Output>) {
         let id = record.id;
         let seat = self.membership.roster().seats.get(&id.node_id);
         let removed = seat.and_then(|seat| seat.removed).filter(|cause| *cause != RemovalCause::Autoclean);
@@ -240,7 +258,7 @@ impl Control {
             self.decisions.record(now.wall, "admit", what, rule, lines);
             // The roster with the newcomer is needed in the answer, so this is worked off here and now.
             let mut given = Vec::new();
-            self.membership.handle(membership::Input::Admit(record), now, &mut given);
+            self.membership.handle(membership::Input::Admit { record, above }, now, &mut given);
             self.membership_gave(given, now, out);
             Ok(self.membership.roster().clone())
         };

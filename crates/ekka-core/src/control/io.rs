@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::autocluster::{self, Candidate};
 use crate::decision::{Decision, DecisionId};
 use crate::event::Event;
-use crate::id::{ClusterId, Endpoint, Guid, Incarnation, NodeId, NodeName};
+use crate::id::{ClusterId, Endpoint, Guid, NodeId, NodeName};
+use crate::identity::Claim;
 use crate::membership;
 use crate::view::{Role, View};
 use crate::wire::{Hello, Refusal};
@@ -31,7 +32,7 @@ pub enum Message {
     Membership(membership::Message),
     /// Of the room autocluster.
     Autocluster(autocluster::Message),
-    /// Are you still this incarnation and alive? Asked of one of two that claim one identity.
+    /// Are you there, and how do you stand? Asked of one start of a node before another is let in.
     AreYouThere {
         /// Tells answers apart.
         nonce: u64,
@@ -40,6 +41,8 @@ pub enum Message {
     IAmHere {
         /// The nonce that is answered.
         nonce: u64,
+        /// How it stands.
+        claim: Claim,
     },
     /// Which start of this node answers you? Asked of others before another start than the latest one known is let in.
     WhoRuns {
@@ -52,8 +55,8 @@ pub enum Message {
     Runs {
         /// The nonce that is answered.
         nonce: u64,
-        /// The start that answered just now; `None` where none is linked.
-        id: Option<Incarnation>,
+        /// The start that answered just now, and how it stands; `None` where none is linked.
+        claim: Option<Claim>,
     },
 }
 
@@ -64,9 +67,9 @@ pub struct Saved {
     pub formation: autocluster::Saved,
     /// The roster, with how often each member's directory was started: finds restored copies.
     pub roster: membership::Roster,
-    /// What members of a cluster that this node left are still to be told.
+    /// Clusters that this node left.
     #[serde(default)]
-    pub farewell: Option<membership::Farewell>,
+    pub farewells: Vec<membership::Farewell>,
 }
 
 /// Who this node is, as read and raised under the lock of its data directory (file `node.json`).

@@ -5,8 +5,7 @@
 //! **Inputs** [`Input`] and **outputs** [`Output`] are everything that a node exchanges with its shell. The shell
 //! carries bytes, dials, writes files and asks strategies; it never decides what the cluster believes.
 //!
-//! **Invariants** (checked by `check`, beside those of the rooms): every connection with a verdict belongs to the
-//! incarnation that is linked; of one node only one incarnation is linked; the number of the view grows.
+//! **Invariants** (checked by `check`, beside those of the rooms): every link belongs to the incarnation that is linked; of one node only one incarnation is linked; the number of the view grows.
 
 mod commands;
 mod conns;
@@ -28,14 +27,13 @@ use crate::autocluster::{self, Autocluster};
 use crate::decision::{DecisionId, Decisions};
 use crate::event::{Event, EventKind};
 use crate::id::{Endpoint, Incarnation, NodeId, NodeName};
-use crate::identity::Asked;
 use crate::identity::clock::Clocks;
 use crate::machine::Machine;
 use crate::membership::{self, Membership, Record};
 use crate::rng::Rng;
 use crate::time::{Instant, Now, Wall};
 use crate::view::{Status, View};
-use crate::wire::{Hello, HelloTemplate, Purpose};
+use crate::wire::{Hello, HelloTemplate, Moment, Purpose};
 
 use conns::Conns;
 use standing::{Entry, Standing};
@@ -45,6 +43,8 @@ use twins::{Arrival, Twins};
 enum Work {
     Membership(membership::Input),
     Autocluster(autocluster::Input),
+    /// A Hello that was held back has all answers.
+    Judge(ConnId),
 }
 
 /// The whole of a node that decides: see the module's head.
@@ -56,8 +56,6 @@ pub struct Control {
     clocks: Clocks,
     decisions: Decisions,
     conns: Conns,
-    /// Accepted connections on which nothing came yet, with what was answered about their peers.
-    welcomed: BTreeMap<ConnId, (Arrival, Option<Asked>)>,
     twins: Twins,
     standing: Standing,
     rng: Rng,
@@ -99,6 +97,14 @@ struct Persist {
     not_before: Instant,
 }
 
+impl Persist {
+    /// The token of the next write, which is wanted.
+    fn next(&mut self) -> u64 {
+        self.wanted = true;
+        self.last + 1
+    }
+}
+
 impl Control {
     /// A node at its start.
     #[must_use]
@@ -121,8 +127,13 @@ impl Control {
         let options =
             membership::Options { no_recontact: setup.faults.no_recontact, stale_wins: setup.faults.stale_wins };
         let base_port = setup.formation.base_port;
-        let membership =
-            Membership::new(record.clone(), setup.saved.roster, setup.saved.farewell, rng.child("membership"), options);
+        let membership = Membership::new(
+            record.clone(),
+            setup.saved.roster,
+            setup.saved.farewells,
+            rng.child("membership"),
+            options,
+        );
         let autocluster = Autocluster::new(record, setup.formation, setup.saved.formation, rng.child("autocluster"));
         let fixed = Fixed {
             identity: setup.identity,
@@ -143,7 +154,6 @@ impl Control {
             clocks: Clocks::default(),
             decisions: Decisions::default(),
             conns: Conns::default(),
-            welcomed: BTreeMap::new(),
             twins: Twins::default(),
             standing: Standing::new(now),
             rng,
@@ -175,9 +185,15 @@ impl Control {
     #[must_use]
     pub fn saved(&self) -> Saved {
         // Id and roster of a new cluster go to disc in one write: a crash between two would leave an id without members.
-        let roster = self.autocluster.entering_roster().unwrap_or_else(|| self.membership.roster());
-        let farewell = self.membership.farewell().cloned();
-        Saved { formation: self.autocluster.saved().clone(), roster: roster.clone(), farewell }
+        let present = self.membership.roster();
+        let (roster, asked) = self.autocluster.entering().unwrap_or((present, false));
+        let mut farewells: Vec<_> = self.membership.farewells().cloned().collect();
+        // So does what is to be said to those whom an operator's word leaves behind.
+        if asked && present.cluster_id != roster.cluster_id {
+            farewells.extend(membership::Farewell::of(present, self.me().node_id));
+        }
+        farewells.retain(|farewell| Some(farewell.cluster_id) != roster.cluster_id);
+        Saved { formation: self.autocluster.saved().clone(), roster: roster.clone(), farewells }
     }
 
     fn me(&self) -> Incarnation {
@@ -187,7 +203,8 @@ impl Control {
     /// This node's Hello of this moment.
     #[must_use]
     pub fn hello(&self, purpose: Purpose, wall: Wall) -> Hello {
-        self.hello.hello(purpose, self.autocluster.cluster_id(), self.standing.status, wall)
+        let (status, holds) = (self.standing.status, self.standing.holds());
+        self.hello.hello(purpose, Moment { cluster_id: self.autocluster.cluster_on_disc(), status, holds, wall })
     }
 
     /// What this node's Hellos have in common, for a shell that gives them from the latest view.
@@ -237,6 +254,8 @@ impl Control {
                 self.autocluster.handle(input, now, &mut given);
                 self.autocluster_gave(given, now, out);
             }
+            Work::Judge(conn) if !self.stopped => self.judge_held(conn, now, out),
+            Work::Judge(_) => {}
         }
     }
 
@@ -254,7 +273,7 @@ impl Control {
                         out.push(Output::Dial { endpoint });
                     }
                 }
-                membership::Output::Drop { node_id } => self.drop_links(node_id, &CloseCause::Silent, now, out),
+                membership::Output::Drop { node_id } => self.drop_links(node_id, &CloseCause::Silent, out),
                 membership::Output::Persist => self.persist.wanted = true,
                 membership::Output::Changed => self.dirty = true,
                 membership::Output::Liveness { id, up, evidence, lines } => {
@@ -268,6 +287,10 @@ impl Control {
                     }
                 }
                 membership::Output::SelfRemoved { cause, by } => self.self_removed(cause, by, now, out),
+                membership::Output::FarewellCame { from, cluster_id } => {
+                    let token = self.persist.next();
+                    self.pending.confirm(token, from, cluster_id);
+                }
                 membership::Output::FarewellHeard { by } => self.farewell_heard(by, now),
                 membership::Output::CountedIn(roster) => {
                     let elsewhere = self.autocluster.cluster_on_disc().is_some_and(|id| Some(id) != roster.cluster_id);
@@ -295,7 +318,12 @@ impl Control {
                         out.push(Output::Dial { endpoint });
                     }
                 }
-                autocluster::Output::Send { to, message } => self.send(to, &Message::Autocluster(message), out),
+                autocluster::Output::Send { to, mut message } => {
+                    if let autocluster::Message::Join { cluster_id, above, .. } = &mut message {
+                        *above = self.membership.left_with(*cluster_id);
+                    }
+                    self.send(to, &Message::Autocluster(message), out);
+                }
                 autocluster::Output::Persist { token } => {
                     self.persist.wanted = true;
                     self.persist.covers = Some(token);
@@ -303,7 +331,9 @@ impl Control {
                 autocluster::Output::Entered { cluster_id, roster, how, lines, asked } => {
                     self.entered(Entry { cluster_id, roster, how, asked }, lines, now, out);
                 }
-                autocluster::Output::Admit { record, asked } => self.admit(record, asked, now, out),
+                autocluster::Output::Admit { record, asked, above } => {
+                    self.admit(record, (asked, above), now, out);
+                }
                 autocluster::Output::TakenOut(why) => self.taken_out(why, now, out),
                 autocluster::Output::Waits(text) => {
                     if self.standing.waits != text {
@@ -374,10 +404,13 @@ impl Control {
                 self.work.push_back(Work::Membership(membership::Input::HeardFrom { id: peer, at: now.mono }));
                 self.work.push_back(Work::Autocluster(autocluster::Input::Received { from: peer, message }));
             }
-            Message::AreYouThere { nonce } => self.send(peer.node_id, &Message::IAmHere { nonce }, out),
-            Message::IAmHere { nonce } => self.is_here(peer, nonce, now, out),
+            Message::AreYouThere { nonce } => {
+                let claim = self.claim();
+                self.send(peer.node_id, &Message::IAmHere { nonce, claim }, out);
+            }
+            Message::IAmHere { nonce, claim } => self.is_here(peer, nonce, claim, out),
             Message::WhoRuns { node_id, nonce } => self.who_runs(peer.node_id, node_id, nonce, now, out),
-            Message::Runs { nonce, id } => self.answered(peer.node_id, nonce, id, now, out),
+            Message::Runs { nonce, claim } => self.answered(peer.node_id, nonce, claim),
         }
     }
 }
@@ -414,7 +447,7 @@ impl Machine for Control {
         match input {
             Input::Start => self.start(out),
             Input::Hello { conn, hello, addr, dialed } => {
-                self.greet(Arrival { conn, hello: *hello, addr, dialed, at: now.mono }, None, now, out);
+                self.greet(Arrival { conn, hello: *hello, addr, dialed, at: now }, None, now, out);
             }
             Input::Frame { conn, bytes } => self.frame(conn, &bytes, now, out),
             Input::Closed { conn, cause } => self.closed(conn, &cause, now, out),
@@ -475,5 +508,6 @@ impl Machine for Control {
         self.membership.check();
         self.autocluster.check();
         self.conns.check();
+        self.twins.check();
     }
 }

@@ -78,6 +78,11 @@ impl Standing {
         self.refusal.as_ref().map(|(_, at)| *at + REFUSAL_SHOWN)
     }
 
+    /// Whether this node is up and reaches a majority of its cluster's voters.
+    pub(super) fn holds(&self) -> bool {
+        self.was_up && self.quorum.holds()
+    }
+
     /// Since when a reason holds; the first time it is asked for starts it.
     fn since(&mut self, code: &str, wall: Wall) -> Wall {
         *self.since.entry(code.to_string()).or_insert(wall)
@@ -99,7 +104,7 @@ impl Control {
                 let mut given = Vec::new();
                 self.membership.handle(membership::Input::Paused { for_ms }, now, &mut given);
                 self.membership_gave(given, now, out);
-                self.twins.held_longer(late);
+                self.twins.wait_longer(late);
                 emit(None, EventKind::NodePaused { for_ms }, out);
             }
         }
@@ -207,9 +212,10 @@ impl Control {
         }
         match self.standing.status {
             Status::Joining if self.autocluster.saved().left => {
-                let unheard = match self.membership.farewell() {
-                    Some(_) => "; no member of it has confirmed that yet, and each that is met is told",
-                    None => "",
+                let unheard = if self.membership.is_parting() {
+                    "; no member of it has confirmed that yet, and each that is met is told"
+                } else {
+                    ""
                 };
                 let text = format!(
                     "this node left its cluster, or was taken out: `ekka join NODE` or `ekka form` brings it back{unheard}"

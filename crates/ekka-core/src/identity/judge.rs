@@ -3,8 +3,8 @@
 use alloc::format;
 use alloc::string::String;
 
+use super::Claim;
 use crate::id::{Guid, Incarnation, NodeId, NodeName};
-use crate::view::Status;
 use crate::wire::{Hello, Refusal, RefusalReason};
 
 /// What this node knows of a node id or a name that a Hello claims.
@@ -23,14 +23,18 @@ pub struct Known {
 pub struct Facts {
     /// This node.
     pub me: Known,
-    /// This node is in its cluster, and not only on its way into it.
-    pub me_in: bool,
-    /// The latest start known of that node id: its counter and its guid.
+    /// Its own claim.
+    pub mine: Claim,
+    /// The latest start known of that node id: how often its directory was started, and its guid.
     pub latest: Option<(u64, Guid)>,
+    /// Another start of that node id that is linked here.
+    pub linked: Option<Guid>,
+    /// The start that says Hello was found to be a copy before; the original, for words.
+    pub copy_of: Option<Known>,
     /// What those who may hear another start of it said; `None` while they have not been asked.
     pub asked: Option<Asked>,
-    /// A member or peer of another node id that has the claimed name and runs, and whether it is in a cluster.
-    pub name_holder: Option<(Known, bool)>,
+    /// A member or peer of another node id that has the claimed name and runs.
+    pub name_holder: Option<(Known, Claim)>,
     /// Planted fault: a stale incarnation wins.
     pub stale_wins: bool,
 }
@@ -39,8 +43,8 @@ pub struct Facts {
 /// that somebody has to it, after the Hello that is judged: no age of a heartbeat and no clock is in it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Asked {
-    /// A start older than the one that says Hello answered.
-    pub older: Option<Known>,
+    /// The other start with the best claim that answered.
+    pub rival: Option<(Known, Claim)>,
     /// The very start that says Hello answered on a link of somebody else.
     pub itself: bool,
 }
@@ -63,23 +67,17 @@ fn short(node_id: NodeId) -> String {
     text.chars().take(8).collect()
 }
 
-/// The words for a copied data directory, as the newer of the two is told.
+/// The words for a copied data directory, as the copy is told.
 #[must_use]
-pub fn duplicate(older: &Known) -> Refusal {
+pub fn duplicate(original: &Known) -> Refusal {
     let text = format!(
         "duplicate identity: node_id {} already runs as {} at {} and answers. This data directory is a copy of its: \
          give this node an empty data directory, or start it once with `ekka agent --restored`",
-        short(older.id.node_id),
-        older.name,
-        older.addr,
+        short(original.id.node_id),
+        original.name,
+        original.addr,
     );
     Refusal::new(RefusalReason::DuplicateIdentity, text)
-}
-
-/// Of two that claim one thing: who is in a cluster stays, and otherwise the older start.
-fn stays((guid, is_in): (Guid, bool), hello: &Hello) -> bool {
-    let they_in = hello.status != Status::Joining;
-    if is_in == they_in { hello.guid > guid } else { is_in }
 }
 
 /// The words for a name that somebody else has.
@@ -102,39 +100,50 @@ fn own_twin(hello: &Hello, addr: &str, facts: &Facts) -> Judgement {
     if hello.guid == me.id.guid {
         return Judgement::Refuse(Refusal::new(RefusalReason::OurSelf, format!("this is {} itself", me.name)));
     }
-    if stays((me.id.guid, facts.me_in), hello) {
+    if facts.mine.beats(Claim::of(hello)) {
         return Judgement::Refuse(duplicate(me));
     }
     let other = Known { id: hello.incarnation(), name: hello.name.clone(), addr: addr.into() };
     Judgement::StopSelf(duplicate(&other))
 }
 
-/// Compares with the latest start known of the same node id; `None` where nothing speaks against letting it in.
+/// Compares with other starts of the same node id; `None` where nothing speaks against letting it in.
 fn other_start(hello: &Hello, facts: &Facts) -> Option<Judgement> {
-    let (counter, guid) = facts.latest.filter(|(_, guid)| *guid != hello.guid)?;
+    if let Some(original) = &facts.copy_of {
+        return Some(Judgement::Refuse(duplicate(original)));
+    }
+    let latest = facts.latest.filter(|(_, guid)| *guid != hello.guid);
+    if latest.is_none() && facts.linked.is_none() {
+        return None;
+    }
     let Some(asked) = &facts.asked else { return Some(Judgement::Ask) };
-    let node = short(hello.node_id);
+    if let Some((rival, claim)) = &asked.rival {
+        return (!Claim::of(hello).beats(*claim)).then(|| Judgement::Refuse(duplicate(rival)));
+    }
+    let (counter, guid) = latest?;
     if hello.guid < guid {
-        // A newer start was seen, but this one is in the cluster with others: the newer one was a copy.
-        return (!asked.itself).then(|| {
-            let text = format!(
-                "a newer start of node_id {node} is known here (start {counter}, this is start {}): this one is over",
-                hello.start_counter
-            );
-            Judgement::Refuse(Refusal::new(RefusalReason::Superseded, text))
-        });
+        // It is in the cluster, and somebody else hears it there: the newer start was of a copy, and is not here.
+        return (!(hello.holds && asked.itself)).then(|| Judgement::Refuse(superseded(hello, counter)));
     }
-    if let Some(older) = &asked.older {
-        return Some(Judgement::Refuse(duplicate(older)));
-    }
-    (hello.start_counter <= counter).then(|| {
-        let text = format!(
-            "the data directory of {} was restored from an old copy: this is its start {}, but start {counter} was \
-             seen here; it joins as a new node",
-            hello.name, hello.start_counter
-        );
-        Judgement::Refuse(Refusal::new(RefusalReason::Restored, text))
-    })
+    (hello.start_counter <= counter).then(|| Judgement::Refuse(restored(hello, counter)))
+}
+
+fn superseded(hello: &Hello, counter: u64) -> Refusal {
+    let text = format!(
+        "a newer start of node_id {} is known here (start {counter}, this is start {}): this one is over",
+        short(hello.node_id),
+        hello.start_counter
+    );
+    Refusal::new(RefusalReason::Superseded, text)
+}
+
+fn restored(hello: &Hello, counter: u64) -> Refusal {
+    let text = format!(
+        "the data directory of {} was restored from an old copy: this is its start {}, but start {counter} was seen \
+         here; it joins as a new node",
+        hello.name, hello.start_counter
+    );
+    Refusal::new(RefusalReason::Restored, text)
 }
 
 /// Judges a Hello.
@@ -153,7 +162,7 @@ pub fn judge(hello: &Hello, addr: &str, facts: &Facts) -> Judgement {
         return Judgement::Refuse(name_conflict(hello, addr, me));
     }
     match &facts.name_holder {
-        Some((holder, is_in)) if stays((holder.id.guid, *is_in), hello) => {
+        Some((holder, claim)) if !Claim::of(hello).beats(*claim) => {
             Judgement::Refuse(name_conflict(hello, addr, holder))
         }
         _ => Judgement::Accept,
@@ -165,7 +174,7 @@ mod tests {
     use super::*;
     use crate::id::ClusterId;
     use crate::time::Wall;
-    use crate::view::Role;
+    use crate::view::{Role, Status};
     use crate::wire::{Lane, Purpose, VersionRange};
 
     fn known(node: u128, guid: u128, name: &str) -> Known {
@@ -190,14 +199,21 @@ mod tests {
             role: Role::Core,
             status: Status::Joining,
             listen_port: 4370,
+            holds: false,
         }
+    }
+
+    fn claim(guid: u128, is_in: bool, holds: bool) -> Claim {
+        Claim { guid: Guid::from_u128(guid), is_in, holds }
     }
 
     fn facts() -> Facts {
         Facts {
             me: known(1, 100, "ekka@10.0.0.1"),
-            me_in: true,
+            mine: claim(100, true, true),
             latest: None,
+            linked: None,
+            copy_of: None,
             asked: None,
             name_holder: None,
             stale_wins: false,
@@ -217,66 +233,83 @@ mod tests {
     }
 
     #[test]
-    fn of_two_with_this_identity_the_one_in_the_cluster_stays_and_else_the_older_one() {
-        let stays = |guid, they_in, me_in| {
-            let mut hello = hello(1, guid, 4, "ekka@10.0.0.7");
-            hello.status = if they_in { Status::Up } else { Status::Joining };
-            match judge(&hello, "a", &Facts { me_in, ..facts() }) {
-                Judgement::Refuse(refusal) if refusal.reason == RefusalReason::DuplicateIdentity => true,
-                Judgement::StopSelf(_) => false,
-                other => panic!("{other:?}"),
-            }
-        };
-        for (guid, they_in, me_in, mine_stays) in [
-            (101, false, false, true),
-            (101, true, true, true),
-            (99, false, false, false),
-            (99, true, true, false),
-            (99, false, true, true), // a copy whose clock is behind
-            (101, true, false, false),
+    fn whoever_holds_a_majority_stays_then_whoever_is_in_the_cluster_then_the_older_start() {
+        for (a, b, first) in [
+            (claim(9, true, true), claim(5, true, false), true),
+            (claim(9, true, true), claim(5, false, false), true),
+            (claim(9, true, false), claim(5, false, false), true),
+            (claim(9, false, false), claim(5, false, false), false),
+            (claim(9, true, true), claim(5, true, true), false),
         ] {
-            assert_eq!(stays(guid, they_in, me_in), mine_stays, "guid {guid}, they in {they_in}, me in {me_in}");
+            assert_eq!((a.beats(b), b.beats(a)), (first, !first), "{a:?} {b:?}");
         }
+    }
+
+    #[test]
+    fn of_two_with_this_identity_the_better_claim_stays() {
+        let mut newer = hello(1, 101, 4, "ekka@10.0.0.7");
+        assert_eq!(reason(&judge(&newer, "a", &facts())), Some(RefusalReason::DuplicateIdentity));
+        (newer.status, newer.holds) = (Status::Up, true);
+        let cut_off = Facts { mine: claim(100, true, false), ..facts() };
+        assert!(matches!(judge(&newer, "a", &cut_off), Judgement::StopSelf(_)));
+        // A copy whose clock is behind has the smaller guid, and is not in the cluster.
+        let slow = judge(&hello(1, 99, 4, "ekka@10.0.0.7"), "a", &facts());
+        assert_eq!(reason(&slow), Some(RefusalReason::DuplicateIdentity));
+        assert!(!matches!(slow, Judgement::StopSelf(_)));
         assert_eq!(reason(&judge(&hello(1, 100, 3, "ekka@10.0.0.1"), "a", &facts())), Some(RefusalReason::OurSelf));
     }
 
     #[test]
-    fn a_newer_start_is_let_in_once_no_older_one_answered() {
+    fn a_newer_start_is_let_in_once_nobody_with_a_better_claim_answered() {
         let mut facts = facts();
         facts.latest = Some((7, Guid::from_u128(50)));
         let newer = hello(2, 60, 8, "ekka@10.0.0.3");
         assert_eq!(judge(&newer, "a", &facts), Judgement::Ask);
         facts.asked = Some(Asked::default());
         assert_eq!(judge(&newer, "a", &facts), Judgement::Accept);
-        facts.asked = Some(Asked { older: Some(known(2, 50, "ekka@10.0.0.2")), itself: false });
+        let rival = (known(2, 50, "ekka@10.0.0.2"), claim(50, false, false));
+        facts.asked = Some(Asked { rival: Some(rival), itself: false });
         assert_eq!(reason(&judge(&newer, "a", &facts)), Some(RefusalReason::DuplicateIdentity));
+        let settled = Hello { status: Status::Up, holds: true, ..newer };
+        assert_eq!(judge(&settled, "a", &facts), Judgement::Accept, "it has the cluster's majority, the rival nobody");
     }
 
     #[test]
-    fn an_older_start_is_over_unless_it_runs_in_the_cluster_with_others() {
+    fn an_older_start_is_over_unless_it_holds_a_majority_and_others_hear_it() {
         let mut facts = facts();
         facts.latest = Some((7, Guid::from_u128(50)));
         let older = hello(2, 40, 6, "ekka@10.0.0.2");
         assert_eq!(judge(&older, "a", &facts), Judgement::Ask);
-        facts.asked = Some(Asked::default());
+        facts.asked = Some(Asked { rival: None, itself: true });
         assert_eq!(reason(&judge(&older, "a", &facts)), Some(RefusalReason::Superseded));
-        facts.asked = Some(Asked { older: None, itself: true });
-        assert_eq!(judge(&older, "a", &facts), Judgement::Accept);
+        let holds = Hello { status: Status::Up, holds: true, ..older };
+        assert_eq!(judge(&holds, "a", &facts), Judgement::Accept);
+        facts.asked = Some(Asked::default());
+        assert_eq!(reason(&judge(&holds, "a", &facts)), Some(RefusalReason::Superseded), "nobody else hears it");
     }
 
     #[test]
-    fn a_restored_directory_is_told_so() {
+    fn another_start_that_is_linked_is_asked_although_nothing_is_known_of_the_node() {
+        let facts = Facts { linked: Some(Guid::from_u128(50)), ..facts() };
+        assert_eq!(judge(&hello(2, 60, 8, "ekka@10.0.0.3"), "a", &facts), Judgement::Ask);
+    }
+
+    #[test]
+    fn a_copy_that_was_found_out_and_a_restored_directory_are_told_so() {
         let mut facts = facts();
         facts.latest = Some((7, Guid::from_u128(50)));
         facts.asked = Some(Asked::default());
         let restored = judge(&hello(2, 60, 7, "ekka@10.0.0.2"), "a", &facts);
         assert_eq!(reason(&restored), Some(RefusalReason::Restored));
+        facts.copy_of = Some(known(2, 50, "ekka@10.0.0.2"));
+        let copy = judge(&hello(2, 60, 8, "ekka@10.0.0.2"), "a", &facts);
+        assert_eq!(reason(&copy), Some(RefusalReason::DuplicateIdentity));
     }
 
     #[test]
     fn a_name_in_use_is_refused_with_both_sides_named() {
         let mut facts = facts();
-        facts.name_holder = Some((known(3, 9, "ekka@10.0.0.2"), true));
+        facts.name_holder = Some((known(3, 9, "ekka@10.0.0.2"), claim(9, true, false)));
         let Judgement::Refuse(refusal) = judge(&hello(2, 5, 1, "ekka@10.0.0.2"), "10.0.0.5:9", &facts) else {
             panic!("not refused")
         };

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::contact::Contact;
 use super::room::Membership;
 use super::{Lost, Output};
-use crate::id::{Endpoint, Incarnation, NodeName};
+use crate::id::{Endpoint, Guid, Incarnation, NodeId, NodeName};
 use crate::limits::{FULL_MESH_MAX, LINK_SILENCE};
 use crate::time::{Instant, Now};
 use crate::view::Status;
@@ -91,22 +91,34 @@ impl Membership {
         self.dial_wanted(now, out);
     }
 
-    /// Back to an earlier start: the later one was a copy of its directory.
-    pub(super) fn disproved(&mut self, original: Incarnation, now: Now, out: &mut Vec<Output>) {
-        if let Some(contact) = self.contacts.get_mut(&original.node_id)
-            && contact.id.guid > original.guid
-        {
-            *contact = Contact::new(original, now.mono, now.wall);
-        }
-        if let Some(record) = self.roster.records.get_mut(&original.node_id)
-            && record.id.guid > original.guid
-        {
-            record.id = original;
-            record.version = 0;
-            record.status = Status::Joining;
+    /// Back to an earlier start: the later one was a copy of its directory. Everybody is told.
+    pub(super) fn disproved(&mut self, original: Incarnation, copy: Guid, now: Now, out: &mut Vec<Output>) {
+        if self.take_copy(original.node_id, copy, now, out) {
+            self.fresh.insert(original.node_id, None);
             self.digest = None;
             out.push(Output::Persist);
+            out.push(Output::Changed);
         }
+    }
+
+    /// Forgets what was taken from a copy; whether that was news.
+    pub(super) fn take_copy(&mut self, node_id: NodeId, copy: Guid, now: Now, out: &mut Vec<Output>) -> bool {
+        // Were it this very process, it would be refused by all whom it meets.
+        let own = self.own.id == Incarnation { node_id, guid: copy };
+        if own || !self.roster.disprove(node_id, copy) {
+            return false;
+        }
+        if node_id == self.me() {
+            let mut wishes = Vec::new();
+            self.gossip.outrank(copy, now.mono, &mut wishes);
+            self.wishes(wishes, now, out);
+        }
+        if let Some(contact) = self.contacts.get_mut(&node_id)
+            && contact.id.guid == copy
+        {
+            *contact = Contact::new(Incarnation { node_id, guid: Guid::MIN }, now.mono, now.wall);
+        }
+        true
     }
 
     /// Anything came from this peer just now.

@@ -93,12 +93,6 @@ impl Membership {
         Some(u32::try_from(now.since(heard).as_millis()).unwrap_or(u32::MAX))
     }
 
-    /// Whether anything came from this node within that time.
-    #[must_use]
-    pub fn is_heard(&self, node_id: NodeId, within: Duration, now: Now) -> bool {
-        self.contacts.get(&node_id).is_some_and(|contact| contact.is_heard_within(within, now.mono))
-    }
-
     /// Whether this node runs, as far as this node can tell. A node that is no neighbour is believed as foca says.
     #[must_use]
     pub fn is_running(&self, node_id: NodeId) -> bool {

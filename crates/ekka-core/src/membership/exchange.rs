@@ -97,6 +97,13 @@ impl Membership {
                 }
             }
         }
+        if self.concerns(theirs) {
+            for (node_id, copy) in &theirs.copies {
+                if self.take_copy(*node_id, *copy, now, out) {
+                    changed.insert(*node_id);
+                }
+            }
+        }
         for record in theirs.records.values() {
             let role = self.record(record.id.node_id).map(|known| known.role);
             if self.take_record(record, now, out) {
@@ -119,7 +126,7 @@ impl Membership {
         let lacks = |id: &&NodeId| {
             let seat = self.roster.seats.get(id) != theirs.seats.get(id);
             let record = self.roster.records.get(id) != theirs.records.get(id);
-            seat || record
+            seat || record || self.roster.copies.get(id) != theirs.copies.get(id)
         };
         if reply && self.roster.cluster_id == theirs.cluster_id {
             let missing: Vec<NodeId> = self.roster.seats.keys().filter(lacks).copied().collect();
@@ -200,12 +207,17 @@ impl Membership {
         }
     }
 
-    pub(super) fn admit(&mut self, record: &Record, now: Now, out: &mut Vec<Output>) {
+    /// Gives a seat, above the number with which the node left before.
+    pub(super) fn admit(&mut self, record: &Record, above: u64, now: Now, out: &mut Vec<Output>) {
         let node_id = record.id.node_id;
-        if !self.roster.is_member(node_id) {
-            let seat = Seat { number: self.roster.next_number(), by: self.me(), removed: None };
+        let was = self.roster.is_member(node_id);
+        // A farewell that this node has not heard of yet must not take the new seat away later.
+        let outdated = self.roster.seats.get(&node_id).is_none_or(|seat| seat.number <= above);
+        if !was || outdated {
+            let number = self.roster.next_number().max(above.saturating_add(1));
+            let seat = Seat { number, by: self.me(), removed: None };
             if self.roster.merge_seat(node_id, seat) {
-                self.seated(node_id, false, seat, out);
+                self.seated(node_id, was, seat, out);
             }
         }
         self.take_record(record, now, out);
@@ -216,8 +228,8 @@ impl Membership {
 
     pub(super) fn enter(&mut self, roster: Roster, farewell: bool, now: Now, out: &mut Vec<Output>) {
         let old = core::mem::replace(&mut self.roster, roster);
-        if self.parting.as_ref().is_some_and(|parting| Some(parting.cluster_id()) == self.roster.cluster_id) {
-            self.parting = None;
+        if let Some(cluster_id) = &self.roster.cluster_id {
+            self.partings.remove(cluster_id);
         }
         if farewell && old.cluster_id != self.roster.cluster_id {
             self.part_from(&old, now, out);

@@ -1,6 +1,7 @@
 //! foca (SWIM) as the suggestion who is alive: the only detector between nodes that are no neighbours.
 //!
-//! foca sees `(node_id, guid, renewal)`: a renewal follows a verdict of down and is no new incarnation. Its packets
+//! foca sees `(node_id, guid, renewal)`: a renewal follows a verdict of down and is no new incarnation. Of two with one
+//! node id it believes the one of the higher rank, which is the guid, unless a copied directory has shown a larger one. Its packets
 //! travel on the control link; its timers wait here, in exact order of their deadlines.
 
 use alloc::collections::BTreeMap;
@@ -11,7 +12,7 @@ use core::time::Duration;
 use foca::{Foca, Identity, NoCustomBroadcast, Notification, PeriodicParams, Runtime, Timer};
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Incarnation, NodeId};
+use crate::id::{Guid, Incarnation, NodeId};
 use crate::rng::Rng;
 use crate::time::Instant;
 
@@ -19,7 +20,14 @@ use crate::time::Instant;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Swimmer {
     pub(super) id: Incarnation,
+    rank: Guid,
     renewal: u32,
+}
+
+impl Swimmer {
+    fn new(id: Incarnation) -> Self {
+        Self { id, rank: id.guid, renewal: 0 }
+    }
 }
 
 impl Identity for Swimmer {
@@ -34,7 +42,7 @@ impl Identity for Swimmer {
     }
 
     fn win_addr_conflict(&self, adversary: &Self) -> bool {
-        (self.id.guid, self.renewal) > (adversary.id.guid, adversary.renewal)
+        (self.rank, self.renewal) > (adversary.rank, adversary.renewal)
     }
 }
 
@@ -89,7 +97,7 @@ fn config(size: usize) -> foca::Config {
 impl Gossip {
     pub(super) fn new(me: Incarnation, mut rng: Rng) -> Self {
         let own = rng.child("announce");
-        let foca = Foca::new(Swimmer { id: me, renewal: 0 }, config(1), rng, Postcard);
+        let foca = Foca::new(Swimmer::new(me), config(1), rng, Postcard);
         Self { foca, timers: BTreeMap::new(), last_timer: 0, announce_at: None, known: 0, size: 1, rng: own }
     }
 
@@ -117,8 +125,19 @@ impl Gossip {
     pub(super) fn announce(&mut self, to: Incarnation, now: Instant, wishes: &mut Vec<Wish>) {
         // An error is foca's own refusal to encode or to talk while it is down; the next announcement follows.
         self.with(now, wishes, |foca, runtime| {
-            let _ = foca.announce(Swimmer { id: to, renewal: 0 }, runtime);
+            let _ = foca.announce(Swimmer::new(to), runtime);
         });
+    }
+
+    /// A start of this node with a larger guid turned out to be of a copy: from now on this one ranks above it.
+    pub(super) fn outrank(&mut self, copy: Guid, now: Instant, wishes: &mut Vec<Wish>) {
+        let own = *self.foca.identity();
+        if own.rank <= copy {
+            let rank = Guid::from_u128(copy.as_u128().saturating_add(1));
+            self.with(now, wishes, |foca, runtime| {
+                let _ = foca.change_identity(Swimmer { rank, renewal: 0, ..own }, runtime);
+            });
+        }
     }
 
     /// A packet of a peer. Whatever cannot be decoded is dropped: the peer is trusted, but may be of another version.

@@ -43,7 +43,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ClusterId, Endpoint, Incarnation, NodeId, NodeName};
+use crate::id::{ClusterId, Endpoint, Guid, Incarnation, NodeId, NodeName};
 use crate::time::{Instant, Wall};
 use crate::view::{Role, Status};
 
@@ -119,6 +119,9 @@ pub struct Roster {
     pub seats: BTreeMap<NodeId, Seat>,
     /// Latest record of each node with a seat (removed ones keep it, for their start counter).
     pub records: BTreeMap<NodeId, Record>,
+    /// The latest start of each node that turned out to be of a copied directory: a record of it counts for nothing.
+    #[serde(default)]
+    pub copies: BTreeMap<NodeId, Guid>,
 }
 
 /// A message of this room.
@@ -184,7 +187,7 @@ pub enum Message {
         /// Its seat there, removed.
         seat: Seat,
     },
-    /// The answer: the removal is held here, or an admission that came after it.
+    /// The answer: the removal is on disc here, or an admission that came after it.
     FarewellHeard {
         /// Which cluster.
         cluster_id: ClusterId,
@@ -266,20 +269,27 @@ pub enum Input {
     Enter {
         /// Its roster.
         roster: Roster,
-        /// Whether this node goes there by itself and leaves others behind, who are told.
+        /// Whether whoever is left behind is told: an operator took this node out of their cluster.
         farewell: bool,
     },
     /// This start of a node runs, and the newer one that was taken for its successor was a copy of its directory.
     Disproved {
         /// The start that runs.
         original: Incarnation,
+        /// The later one.
+        copy: Guid,
     },
     /// This node's own status changed.
     SetStatus(Status),
     /// This node's own tags changed.
     SetTags(BTreeMap<String, String>),
     /// Admit this node as a member (also raises the seat of one that comes back after a removal).
-    Admit(Record),
+    Admit {
+        /// Its record.
+        record: Record,
+        /// The number with which it left this cluster before, as it says itself.
+        above: u64,
+    },
     /// Take a member out for good.
     Remove {
         /// Whom.
@@ -358,6 +368,13 @@ pub enum Output {
         cause: RemovalCause,
         /// By whom.
         by: NodeId,
+    },
+    /// A member left: to be confirmed once this node's disc has it.
+    FarewellCame {
+        /// Who.
+        from: NodeId,
+        /// Which cluster.
+        cluster_id: ClusterId,
     },
     /// A member of the old cluster holds this node's farewell.
     FarewellHeard {

@@ -9,7 +9,7 @@ use super::evidence::{Row, start};
 use super::farewell::{Farewell, Parting};
 use super::gossip::{Gossip, Wish};
 use super::{Input, Message, Output, Record, Roster};
-use crate::id::{Incarnation, NodeId, NodeName};
+use crate::id::{ClusterId, Incarnation, NodeId, NodeName};
 use crate::limits::HEARTBEAT_INTERVAL;
 use crate::machine::Machine;
 use crate::rng::Rng;
@@ -60,8 +60,8 @@ pub struct Membership {
     /// Digest of the roster, until something in it changes.
     pub(super) digest: Option<u64>,
     pub(super) beats: u64,
-    /// What members of an old cluster are still to be told.
-    pub(super) parting: Option<Parting>,
+    /// Clusters that this node left.
+    pub(super) partings: BTreeMap<ClusterId, Parting>,
     /// Beyond the full mesh, when this node may next compare rosters with anybody.
     pub(super) exchange_at: Instant,
 }
@@ -69,9 +69,13 @@ pub struct Membership {
 impl Membership {
     /// The room at the start of a node.
     #[must_use]
-    pub fn new(own: Record, mut roster: Roster, farewell: Option<Farewell>, mut rng: Rng, options: Options) -> Self {
+    pub fn new(own: Record, mut roster: Roster, farewells: Vec<Farewell>, mut rng: Rng, options: Options) -> Self {
         roster.records.insert(own.id.node_id, own.clone());
-        let gossip = Gossip::new(own.id, rng.child("foca"));
+        let mut gossip = Gossip::new(own.id, rng.child("foca"));
+        if let Some(copy) = roster.copies.get(&own.id.node_id) {
+            // Nobody is known yet, so there is nobody to tell.
+            gossip.outrank(*copy, Instant::ZERO, &mut Vec::new());
+        }
         let mut room = Self {
             own,
             roster,
@@ -94,8 +98,11 @@ impl Membership {
             doubted: BTreeMap::new(),
             digest: None,
             beats: 0,
-            parting: farewell.map(Parting::from),
+            partings: BTreeMap::new(),
         };
+        // A farewell to the present cluster is an old one: the node came back since.
+        let left = farewells.into_iter().filter(|farewell| room.roster.cluster_id != Some(farewell.cluster_id));
+        room.partings = left.map(|farewell| (farewell.cluster_id, Parting::from(farewell))).collect();
         room.choose_neighbours();
         room
     }
@@ -183,8 +190,9 @@ impl Membership {
     }
 
     pub(super) fn contact(&mut self, id: Incarnation, now: Now) -> &mut Contact {
+        let copy = self.roster.is_disproved(id);
         let contact = self.contacts.entry(id.node_id).or_insert_with(|| Contact::new(id, now.mono, now.wall));
-        if contact.id.guid < id.guid {
+        if contact.id.guid < id.guid && !copy {
             contact.id = id;
             contact.goodbye = false;
             contact.forget_rtt();
@@ -310,7 +318,7 @@ impl Machine for Membership {
             Input::Unreachable { node_id } => self.unreachable_after_reset(node_id, now),
             Input::Received { from, message } => self.received(from, message, now, out),
             Input::HeardFrom { id, at } => self.heard_at(id, at, now, out),
-            Input::Disproved { original } => self.disproved(original, now, out),
+            Input::Disproved { original, copy } => self.disproved(original, copy, now, out),
             Input::Enter { roster, farewell } => self.enter(roster, farewell, now, out),
             Input::SetStatus(status) => {
                 if self.own.status != status {
@@ -324,7 +332,7 @@ impl Machine for Membership {
                     self.bump_own(out);
                 }
             }
-            Input::Admit(record) => self.admit(&record, now, out),
+            Input::Admit { record, above } => self.admit(&record, above, now, out),
             Input::Remove { node_id, cause } => self.unseat(node_id, cause, out),
             Input::Reset { farewell } => self.reset(farewell, now, out),
             Input::Part(roster) => self.part_from(&roster, now, out),
@@ -353,7 +361,7 @@ impl Machine for Membership {
             self.watch(now, out);
             self.believe_doubts(now, out);
             self.dial_wanted(now, out);
-            self.say_farewell(now, out);
+            self.say_farewells(now, out);
             self.flush(out);
         }
         if now.mono >= self.heartbeat_at {

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::{Record, RemovalCause, Roster, Seat};
-use crate::id::NodeId;
+use crate::id::{Guid, Incarnation, NodeId};
 use crate::limits::{MEMBERS_MAX, VOTERS_MAX};
 use crate::view::Role;
 
@@ -94,8 +94,33 @@ impl Roster {
         }
     }
 
+    /// Whether this start was of a copied directory.
+    #[must_use]
+    pub fn is_disproved(&self, id: Incarnation) -> bool {
+        self.copies.get(&id.node_id) == Some(&id.guid)
+    }
+
+    /// A start turned out to be of a copied directory: what its record said is forgotten. Whether that was news.
+    pub fn disprove(&mut self, node_id: NodeId, copy: Guid) -> bool {
+        if !self.seats.contains_key(&node_id) || self.copies.get(&node_id).is_some_and(|known| *known >= copy) {
+            return false;
+        }
+        self.copies.insert(node_id, copy);
+        if let Some(record) = self.records.get_mut(&node_id)
+            && record.id.guid == copy
+        {
+            // Whatever the node itself says is later than this.
+            record.id.guid = Guid::MIN;
+            record.version = 0;
+        }
+        true
+    }
+
     /// Takes a record; whether it changed something.
     pub fn merge_record(&mut self, record: &Record) -> bool {
+        if self.is_disproved(record.id) {
+            return false;
+        }
         match self.records.get(&record.id.node_id) {
             Some(old) if !record.is_later_than(old) => false,
             None if self.records.len() >= MEMBERS_MAX => false,
@@ -130,6 +155,7 @@ impl Roster {
             eat(record.id.guid.as_u128());
             eat(u128::from(record.version));
         }
+        eat(self.copies.get(&node_id).map_or(0, |copy| copy.as_u128()));
         mixed(hash)
     }
 
@@ -140,6 +166,7 @@ impl Roster {
             cluster_id: self.cluster_id,
             seats: nodes.iter().filter_map(|id| Some((*id, *self.seats.get(id)?))).collect(),
             records: nodes.iter().filter_map(|id| Some((*id, self.records.get(id)?.clone()))).collect(),
+            copies: nodes.iter().filter_map(|id| Some((*id, *self.copies.get(id)?))).collect(),
         }
     }
 }
@@ -186,7 +213,7 @@ mod tests {
     #[test]
     fn rosters_that_differ_in_some_versions_differ_in_their_digest() {
         let record = |i: u128, version| Record {
-            id: crate::id::Incarnation { node_id: NodeId::from_u128(i << 64), guid: crate::id::Guid::from_u128(i) },
+            id: Incarnation { node_id: NodeId::from_u128(i << 64), guid: Guid::from_u128(i) },
             version,
             name: "a@b".parse().unwrap(),
             endpoint: "a@b".parse::<crate::id::NodeName>().unwrap().endpoint(4370).unwrap(),

@@ -87,6 +87,8 @@ pub struct Hello {
     pub status: Status,
     /// The port that it listens on, where its name does not tell.
     pub listen_port: u16,
+    /// It is up, and reaches a majority of its cluster's voters.
+    pub holds: bool,
 }
 
 /// Why bytes are no Hello. The peer's fault.
@@ -124,6 +126,7 @@ mod tag {
     pub(super) const LISTEN_PORT: u16 = 15;
     pub(super) const REASON: u16 = 16;
     pub(super) const TEXT: u16 = 17;
+    pub(super) const HOLDS: u16 = 18;
 }
 
 type Fields = Vec<(u16, Vec<u8>)>;
@@ -177,6 +180,7 @@ impl Hello {
         put(&mut fields, tag::ROLE, &self.role);
         put(&mut fields, tag::STATUS, &self.status);
         put(&mut fields, tag::LISTEN_PORT, &self.listen_port);
+        put(&mut fields, tag::HOLDS, &self.holds);
         fields
     }
 
@@ -197,6 +201,7 @@ impl Hello {
             role: take(fields, tag::ROLE)?,
             status: take(fields, tag::STATUS)?,
             listen_port: take(fields, tag::LISTEN_PORT)?,
+            holds: take(fields, tag::HOLDS)?,
         })
     }
 
@@ -398,6 +403,7 @@ mod tests {
             role: Role::Core,
             status: Status::Joining,
             listen_port: 4371,
+            holds: false,
         }
     }
 

@@ -9,7 +9,7 @@ mod template;
 
 pub use frame::{FrameDecoder, FrameError, FrameKind, encode_frame};
 pub use hello::{Hello, HelloError, HelloReply, Lane, Purpose, Refusal, RefusalReason, VersionRange};
-pub use template::HelloTemplate;
+pub use template::{HelloTemplate, Moment};
 
 /// The protocol version that this code speaks best.
 pub const PROTOCOL_VERSION: u16 = 1;

@@ -30,10 +30,24 @@ pub struct HelloTemplate {
     pub listen_port: u16,
 }
 
+/// What a Hello says of the moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Moment {
+    /// The id of its cluster, once it has one.
+    pub cluster_id: Option<ClusterId>,
+    /// Its status.
+    pub status: Status,
+    /// It is up, and reaches a majority of its cluster's voters.
+    pub holds: bool,
+    /// Its wall clock.
+    pub wall: Wall,
+}
+
 impl HelloTemplate {
     /// The Hello of this moment.
     #[must_use]
-    pub fn hello(&self, purpose: Purpose, cluster_id: Option<ClusterId>, status: Status, wall: Wall) -> Hello {
+    pub fn hello(&self, purpose: Purpose, moment: Moment) -> Hello {
+        let Moment { cluster_id, status, holds, wall } = moment;
         Hello {
             versions: VersionRange::OURS,
             features: 0,
@@ -50,6 +64,7 @@ impl HelloTemplate {
             role: self.role,
             status,
             listen_port: self.listen_port,
+            holds,
         }
     }
 }

@@ -188,7 +188,7 @@ impl World {
             started: self.wall(),
             tags: BTreeMap::new(),
         };
-        let room = Membership::new(record, node.saved.clone(), None, self.rng.child("room"), self.options);
+        let room = Membership::new(record, node.saved.clone(), Vec::new(), self.rng.child("room"), self.options);
         self.nodes[i].room = Some(room);
         self.nodes[i].tick_at = None;
         self.arm(i);
@@ -362,6 +362,11 @@ impl World {
                 | Output::RoundTrip { .. }
                 | Output::FarewellHeard { .. }
                 | Output::CountedIn(_) => {}
+                // The disc of this world is written at once.
+                Output::FarewellCame { from, cluster_id } => {
+                    let message = Message::FarewellHeard { cluster_id };
+                    self.send(i, self.by_id[&from], message);
+                }
             }
         }
         self.arm(i);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ekka_core::control::{CloseCause, ConnId, DialError};
 use ekka_core::id::Endpoint;
-use ekka_core::limits::DIAL_TIMEOUT;
+use ekka_core::limits::{DIAL_TIMEOUT, VERDICT_TIMEOUT};
 use ekka_core::wire::{Hello, Lane, Purpose, Refusal};
 
 use super::net::{Connection, Delivery, End};
@@ -82,6 +82,10 @@ impl World {
         if connection.ends[0].local.is_some() || connection.closed[0] {
             return;
         }
+        if connection.ends[1].local.is_some() && !connection.read {
+            self.net.connections.entry(conn).and_modify(|connection| connection.read = true);
+            return self.at(self.now + VERDICT_TIMEOUT, Happening::DialDeadline { conn });
+        }
         let (dialer, life, endpoint) =
             (connection.ends[0].machine, connection.ends[0].life, connection.endpoint.clone());
         if self.machines[dialer].life == life && self.dialing.remove(&(dialer, endpoint.clone())).is_some() {
@@ -150,7 +154,7 @@ impl World {
         let end =
             |machine: usize, life: u64| End { machine, life, local: None, not_before: self.now, hanging: Vec::new() };
         let ends = [end(machine, life), end(target, self.machines[target].life)];
-        self.net.connections.insert(conn, Connection { ends, endpoint, closed: [false, false] });
+        self.net.connections.insert(conn, Connection { ends, endpoint, closed: [false, false], read: false });
         self.carry(conn, 1, Delivery::Greeting { conn, hello: Box::new(hello) }, latency);
         self.at(self.now + DIAL_TIMEOUT, Happening::DialDeadline { conn });
     }

@@ -54,6 +54,8 @@ pub struct Connection {
     pub endpoint: Endpoint,
     /// No end uses it any more.
     pub closed: [bool; 2],
+    /// The Hello was read in time: from then on the verdict has its own.
+    pub read: bool,
 }
 
 /// The state of the network.

@@ -3,7 +3,7 @@
 use ekka_core::event::EventKind;
 use ekka_core::id::Guid;
 use ekka_core::view::Status;
-use ekka_sim::core_world::{NodeSpec, World, converged, name};
+use ekka_sim::core_world::{NodeSpec, converged, name};
 
 use crate::support::{SECOND, cut, guids, listed, run, together, view, wait};
 
@@ -114,77 +114,6 @@ fn s1_2_a_restored_directory_is_told_so_and_joins_as_new() {
         w.machines[0].process.is_some() && view(w, 0).me.node_id != node_id && view(w, 0).status == Status::Up
     });
     assert_eq!(world.watch.ids.len(), 1);
-}
-
-/// A copy of machine 0's directory, with a clock that is off by so much. It knows all seeds.
-fn copy_of_first(world: &mut World, clock_offset_ms: i64) -> usize {
-    let spec = NodeSpec { name: name(50), clock_offset_ms, ..world.machines[0].spec.clone() };
-    let disc = world.machines[0].disc.clone();
-    world.add(spec, disc)
-}
-
-/// The copy must end; the original must go on in the same start, and all must be as before.
-fn the_copy_ends(world: &mut World, copy: usize, before: &[Guid]) {
-    wait(world, "the copy stops", 15, |w| w.machines[copy].process.is_none());
-    run(world, SECOND);
-    world.mend_all();
-    wait(world, "all as before", 20, converged);
-    assert_eq!((0..before.len()).map(|i| view(world, i).guid()).collect::<Vec<_>>(), before);
-}
-
-/// S1-2: a member without a link to the original asks the others before it takes a copy for a restart.
-#[test]
-fn s1_2_a_copy_that_meets_first_who_cannot_hear_the_original_is_refused() {
-    for seed in 0..20 {
-        let mut world = together(3, seed);
-        let before = guids(&world);
-        cut(&mut world, 0, 2);
-        run(&mut world, SECOND * u32::try_from(seed % 5).unwrap());
-        let copy = copy_of_first(&mut world, 0);
-        // It reaches only the member that has no link to the original.
-        cut(&mut world, copy, 0);
-        cut(&mut world, copy, 1);
-        world.start(copy);
-        the_copy_ends(&mut world, copy, &before);
-    }
-}
-
-/// S1-2: who was cut off with a copy, and took it in, finds out when it meets the original again.
-#[test]
-fn s1_2_a_copy_that_was_taken_in_behind_a_cut_is_found_out_after_the_repair() {
-    for seed in 0..20 {
-        let mut world = together(5, seed);
-        let before = guids(&world);
-        let copy = copy_of_first(&mut world, 0);
-        for a in [0, 1, 2] {
-            for b in [3, 4, copy] {
-                cut(&mut world, a, b);
-            }
-        }
-        wait(&mut world, "both sides see the cut", 5, |w| {
-            [3, 4].iter().all(|i| view(w, *i).members.iter().filter(|m| m.status == Status::Down).count() == 3)
-        });
-        world.start(copy);
-        world.watch.copied(copy);
-        run(&mut world, SECOND * 3);
-        world.mend_all();
-        the_copy_ends(&mut world, copy, &before);
-    }
-}
-
-/// S1-2: a copy whose clock is behind is no older start: whoever is in the cluster stays.
-#[test]
-fn s1_2_a_copy_with_a_clock_that_is_behind_does_not_stop_the_restarted_original() {
-    for seed in 0..20 {
-        let mut world = together(3, seed);
-        let copy = copy_of_first(&mut world, -3_600_000);
-        world.kill(0);
-        world.start(0);
-        wait(&mut world, "the original is back", 10, converged);
-        let before: Vec<Guid> = (0..3).map(|i| view(&world, i).guid()).collect();
-        world.start(copy);
-        the_copy_ends(&mut world, copy, &before);
-    }
 }
 
 /// Two machines that claim one name at their first start are not counted as two voters.

@@ -1,7 +1,11 @@
 //! Stop is not leave: section 6.
 
+use std::time::Duration;
+
 use ekka_core::autocluster::Merge;
 use ekka_core::control::{Command, CommandError, Reply, StopReason};
+use ekka_core::id::NodeName;
+use ekka_core::machine::Machine as _;
 use ekka_core::view::Status;
 use ekka_sim::core_world::{NodeSpec, World, converged, name};
 
@@ -118,6 +122,7 @@ fn a_join_out_of_a_cluster_with_others_is_told_to_them() {
         [(0..3, 3), (3..5, 2)].into_iter().all(|(mut of, n)| of.all(|i| view(w, i).members.len() == n))
     });
     world.watch.may_leave(2);
+    world.watch.may_go(view(&world, 2).me.node_id);
     let id = world.command(2, Command::Join { name: names[3].clone(), plan: false });
     wait(&mut world, "join is answered", 20, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
     wait(&mut world, "the old cluster has two members", 10, |w| (0..2).all(|i| view(w, i).members.len() == 2));
@@ -129,6 +134,7 @@ fn a_join_out_of_a_cluster_with_others_is_told_to_them() {
 fn who_was_forced_out_does_not_come_back_by_itself_even_without_its_note() {
     let mut world = together(3, 3);
     world.watch.may_leave(2);
+    world.watch.may_go(view(&world, 2).me.node_id);
     world.kill(2);
     let victim = world.machines[2].spec.name.clone();
     wait(&mut world, "seen down", 5, |w| (0..2).all(|i| view(w, i).members.iter().any(|m| m.status == Status::Down)));
@@ -159,4 +165,128 @@ fn members_that_all_drain_admit_a_newcomer() {
     run(&mut world, SECOND);
     world.start(3);
     wait(&mut world, "the newcomer is up", 10, |w| view(w, 3).status == Status::Up);
+}
+
+/// A disc that does not take the farewell holds `leave` up for its time, and nothing else.
+#[test]
+fn leave_with_a_disc_that_hangs_says_so() {
+    let mut world = together(3, 1);
+    world.watch.may_leave(2);
+    world.disc_delay = SECOND * 3600;
+    let id = world.command(2, Command::Leave { plan: false });
+    wait(
+        &mut world,
+        "it says what lacks",
+        15,
+        |w| matches!(w.replies.get(&(2, id)), Some(Err(CommandError::Failed(why))) if why.contains("its own disc")),
+    );
+    let deadline = world.machines[2].process.as_ref().and_then(|p| p.control.deadline());
+    assert!(deadline.is_none_or(|deadline| deadline >= world.now), "nothing is due for ever");
+}
+
+/// The farewell was heard by one who is cut off from those that the node joins again: it does not undo the join.
+#[test]
+fn a_join_that_was_answered_is_not_undone_by_the_farewell_before_it() {
+    for seed in 0..10 {
+        let mut world = together(5, seed);
+        world.watch.may_leave(4);
+        for i in 0..3 {
+            cut(&mut world, 3, i);
+            cut(&mut world, 4, i);
+        }
+        run(&mut world, SECOND * 5);
+        let id = world.command(4, Command::Leave { plan: false });
+        wait(&mut world, "leave is answered", 12, |w| matches!(w.replies.get(&(4, id)), Some(Ok(_))));
+        for i in 0..3 {
+            world.mend(4, i);
+            world.mend(i, 4);
+        }
+        let id = world.command(4, Command::Join { name: name(0), plan: false });
+        wait(&mut world, "join is answered", 62, |w| matches!(w.replies.get(&(4, id)), Some(Ok(_))));
+        run(&mut world, SECOND * 5);
+        world.mend_all();
+        wait(&mut world, "all together again", 20, converged);
+        run(&mut world, SECOND * 10);
+        assert!(converged(&world), "seed {seed}: {}", world.words());
+    }
+}
+
+/// Killed just after it joined again: the farewell that nobody had heard is not said any more.
+#[test]
+fn an_old_farewell_is_not_said_by_who_came_back() {
+    for seed in 0..10 {
+        let mut world = together(3, seed);
+        world.watch.may_leave(2);
+        for other in [0, 1] {
+            cut(&mut world, 2, other);
+        }
+        world.command(2, Command::Leave { plan: false });
+        run(&mut world, SECOND * 12);
+        let id = world.command(2, Command::Join { name: name(0), plan: false });
+        world.disc_delay = Duration::from_millis(600);
+        world.mend(0, 2);
+        world.mend(2, 0);
+        until(&mut world, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
+        world.kill(2);
+        world.mend_all();
+        run(&mut world, SECOND);
+        world.start(2);
+        wait(&mut world, "all together again", 20, converged);
+        run(&mut world, SECOND * 10);
+        assert!(converged(&world), "seed {seed}: {}", world.words());
+    }
+}
+
+/// Steps of a millisecond, so that what follows comes right after it.
+fn until(world: &mut World, holds: impl Fn(&World) -> bool) {
+    for _ in 0..60_000 {
+        if holds(world) {
+            return;
+        }
+        run(world, Duration::from_millis(1));
+    }
+    panic!("not within a minute: {}", world.words());
+}
+
+/// A `leave` that was answered is on the disc of a member that stays.
+#[test]
+fn leave_is_confirmed_by_a_disc() {
+    for seed in 0..20 {
+        let mut world = together(2, seed);
+        world.watch.may_leave(1);
+        world.disc_delay = Duration::from_millis(600);
+        let id = world.command(1, Command::Leave { plan: false });
+        until(&mut world, |w| matches!(w.replies.get(&(1, id)), Some(Ok(_))));
+        world.kill(0);
+        world.kill(1);
+        world.start(0);
+        wait(&mut world, "the other one remembers it", 10, |w| view(w, 0).members.len() == 1);
+    }
+}
+
+/// Killed right after an operator's `join` out of a cluster: the old one is told all the same.
+#[test]
+fn a_join_out_of_a_cluster_is_told_although_the_node_is_killed() {
+    for seed in 0..10 {
+        let names = names(5);
+        let seeds = |i: usize| if i < 3 { &names[..3] } else { &names[3..] };
+        let spec = |(i, own): (usize, &NodeName)| NodeSpec { merge: Merge::Never, ..NodeSpec::new(own, seeds(i)) };
+        let mut world = World::new(names.iter().enumerate().map(spec).collect(), seed);
+        world.watch.one_id_promised = false;
+        (0..5).for_each(|i| world.start(i));
+        wait(&mut world, "two clusters", 10, |w| (0..5).all(|i| view(w, i).status == Status::Up));
+        world.watch.may_leave(2);
+        world.watch.may_go(view(&world, 2).me.node_id);
+        for other in [0, 1] {
+            cut(&mut world, 2, other);
+        }
+        run(&mut world, SECOND * 6);
+        world.disc_delay = Duration::from_millis(600);
+        let id = world.command(2, Command::Join { name: names[3].clone(), plan: false });
+        until(&mut world, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
+        world.kill(2);
+        world.mend_all();
+        world.start(2);
+        wait(&mut world, "the old cluster has two members", 20, |w| (0..2).all(|i| view(w, i).members.len() == 2));
+    }
 }

@@ -1,6 +1,7 @@
 //! Clusters that meet: section 8, rule 6.
 
 use ekka_core::autocluster::Merge;
+use ekka_core::id::NodeName;
 use ekka_core::view::Status;
 use ekka_sim::core_world::{NodeSpec, World, converged};
 
@@ -46,4 +47,26 @@ fn s1_5_clusters_that_may_not_merge_stay_and_say_so() {
     wait(&mut world, "all raise the conflict", 60, |w| (0..3).all(|i| !view(w, i).conflicts.is_empty()));
     run(&mut world, SECOND * 30);
     assert_eq!((0..3).map(|i| view(&world, i).cluster_id).collect::<Vec<_>>(), before);
+}
+
+/// Section 4: clocks are compared within the cluster; another one in sight, however large, troubles nobody.
+#[test]
+fn the_clocks_of_another_cluster_trouble_nobody() {
+    let names = names(8);
+    let spec = |(i, own): (usize, &NodeName)| {
+        let (seeds, clock_offset_ms) = if i < 3 { (&names[..3], 0) } else { (&names[3..], 180_000) };
+        NodeSpec { merge: Merge::Never, clock_offset_ms, ..NodeSpec::new(own, seeds) }
+    };
+    let mut world = World::new(names.iter().enumerate().map(spec).collect(), 1);
+    world.watch.one_id_promised = false;
+    for i in 0..8 {
+        world.start(i);
+        world.watch.clock_jumped(i);
+    }
+    wait(&mut world, "two clusters", 15, |w| (0..8).all(|i| view(w, i).status == Status::Up));
+    world.machines.iter_mut().for_each(|machine| machine.spec.seeds.clone_from(&names));
+    run(&mut world, SECOND * 60);
+    for i in 0..3 {
+        assert!(view(&world, i).reasons.iter().all(|reason| reason.code != "clock"), "{}", world.words());
+    }
 }

@@ -85,8 +85,14 @@ impl Driver {
             let wait = self.until_deadline();
             if wait.is_zero() {
                 self.control.tick(self.env.clock.now(), &mut out);
-                continue;
+                if let Some(reason) = self.start_outputs(&mut out) {
+                    self.finish(&reason).await;
+                    return reason;
+                }
+                // However soon the next deadline is: connections and disc share this thread, and get their turn.
+                tokio::task::yield_now().await;
             }
+            let wait = self.until_deadline();
             tokio::select! {
                 biased;
                 own = self.channels.own.recv() => self.take_own(own, &mut out),

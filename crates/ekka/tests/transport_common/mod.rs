@@ -80,6 +80,7 @@ impl Setup {
             role: Role::Core,
             status: Status::Joining,
             listen_port: 1,
+            holds: false,
         };
         Arc::new(move |purpose| Hello { purpose, ..hello.clone() })
     }
