@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use super::conns::Link;
 use super::twins::Arrival;
-use super::{CloseCause, ConnId, Control, Output, StopReason, Work, emit};
+use super::{CloseCause, ConnId, Control, Message, Output, StopReason, Work, emit};
 use crate::autocluster::{self, Denial};
 use crate::event::EventKind;
 use crate::id::{Endpoint, Incarnation, NodeId};
@@ -65,16 +65,13 @@ impl Control {
         let facts = self.facts(&arrival.hello, asked);
         let Arrival { conn, hello, addr, .. } = &arrival;
         match identity::judge(hello, addr, &facts) {
-            Judgement::Accept => self.welcome(arrival, facts.asked, now, out),
+            Judgement::Accept => {
+                let contested = facts.name_holder.is_some() || facts.asked.as_ref().is_some_and(|a| a.rival.is_some());
+                self.welcome(arrival, facts.asked, contested, now, out);
+            }
             Judgement::Refuse(refusal) => self.turn_away(*conn, hello, refusal, now, out),
             Judgement::Ask => self.hold(arrival, now, out),
-            Judgement::StopSelf(refusal) => {
-                out.push(Output::Verdict {
-                    conn: *conn,
-                    verdict: Err(Refusal::new(RefusalReason::OurSelf, "this other copy of the directory stops")),
-                });
-                self.end(StopReason::Refused(refusal), now, out);
-            }
+            Judgement::StopSelf(_) => self.welcome(arrival, facts.asked, true, now, out),
         }
     }
 
@@ -100,38 +97,44 @@ impl Control {
     }
 
     /// Lets a peer in. Whoever was dialled had the first word: a connection that this node accepted is a link only with
-    /// the first frame on it, since the dialling side may still refuse what it found.
-    fn welcome(&mut self, arrival: Arrival, asked: Option<Asked>, now: Now, out: &mut Vec<Output>) {
-        self.displace(&arrival, out);
+    /// the first frame on it, since the dialling side may still refuse what it found. So is one whose peer has a better
+    /// claim than somebody who is there: its Hello may have been under way for as long as a cut lasted, and its process
+    /// be over since. Such a peer is asked on that very connection.
+    fn welcome(&mut self, arrival: Arrival, asked: Option<Asked>, contested: bool, now: Now, out: &mut Vec<Output>) {
+        let (conn, peer) = (arrival.conn, arrival.hello.incarnation());
         let mine = self.hello(Purpose::Peer(Lane::Control), now.wall);
-        out.push(Output::Verdict { conn: arrival.conn, verdict: Ok(Box::new(mine)) });
+        out.push(Output::Verdict { conn, verdict: Ok(Box::new(mine)) });
         let Some(endpoint) = &arrival.dialed else {
             return self.twins.welcome(arrival, asked, now.mono);
         };
-        let peer = arrival.hello.incarnation();
         if self.conns.carries(peer, now.mono) {
             // Another name or address of somebody who is linked. The accepting side has no link on it yet.
             self.conns.note_answer(endpoint, peer.node_id, now.mono);
-            out.push(Output::Close { conn: arrival.conn, cause: CloseCause::Redundant });
+            out.push(Output::Close { conn, cause: CloseCause::Redundant });
+        } else if contested {
+            let nonce = self.rng.next_u64();
+            Self::send_on(conn, &Message::AreYouThere { nonce }, out);
+            self.twins.welcome(arrival, asked, now.mono);
         } else {
             self.link(arrival, now, out);
         }
     }
 
-    /// The first frame on a connection that this node accepted: it is a link, if all is as it was at the Hello.
+    /// The first frame on a connection that waited for it: it is a link, if all is as it was at the Hello.
     pub(super) fn confirm(&mut self, conn: ConnId, now: Now, out: &mut Vec<Output>) {
         let Some((arrival, asked)) = self.twins.confirm(conn) else { return };
-        let facts = self.facts(&arrival.hello, asked);
-        // A start that was linked in between has not been asked.
-        let judgement = match facts.linked {
-            Some(_) => Judgement::Ask,
-            None => identity::judge(&arrival.hello, &arrival.addr, &facts),
-        };
-        match judgement {
+        let mut facts = self.facts(&arrival.hello, asked);
+        // A start that was linked in between was not among those who answered.
+        let answered = facts.asked.as_ref().and_then(|asked| asked.rival.as_ref()).map(|(_, claim)| claim.guid);
+        if facts.linked.is_some() && facts.linked != answered {
+            facts.asked = None;
+        }
+        match identity::judge(&arrival.hello, &arrival.addr, &facts) {
             Judgement::Accept => self.link(arrival, now, out),
             Judgement::Refuse(refusal) => out.push(Output::Close { conn, cause: CloseCause::Refused(refusal) }),
             // Its next Hello is judged with what is known then.
-            Judgement::Ask | Judgement::StopSelf(_) => out.push(Output::Close { conn, cause: CloseCause::Reset }),
+            Judgement::Ask => out.push(Output::Close { conn, cause: CloseCause::Reset }),
+            Judgement::StopSelf(refusal) => self.end(StopReason::Refused(refusal), now, out),
         }
     }
 
@@ -139,6 +142,7 @@ impl Control {
         let Arrival { conn, hello, addr, dialed, at } = arrival;
         let hello = &hello;
         let peer = hello.incarnation();
+        self.displace(hello, &addr, out);
         self.displace_name(hello, &addr, out);
         let endpoint = Endpoint { host: hello.name.host().clone(), port: hello.listen_port };
         self.clocks.observe(peer.node_id, hello.wall, at.wall, 0);
@@ -168,15 +172,14 @@ impl Control {
     }
 
     /// The links of another start of this node end: it is over, or it is the copy, and is told so.
-    fn displace(&mut self, arrival: &Arrival, out: &mut Vec<Output>) {
-        let hello = &arrival.hello;
+    fn displace(&mut self, hello: &Hello, addr: &str, out: &mut Vec<Output>) {
         let peer = hello.incarnation();
         let linked = self.conns.linked(peer.node_id).filter(|other| *other != peer);
         if let Some(other) = linked {
             let cause = if other.guid < peer.guid && !hello.holds {
                 CloseCause::Superseded
             } else {
-                let original = Known { id: peer, name: hello.name.clone(), addr: arrival.addr.clone() };
+                let original = Known { id: peer, name: hello.name.clone(), addr: addr.into() };
                 CloseCause::Refused(identity::duplicate(&original))
             };
             self.drop_links(peer.node_id, &cause, out);
