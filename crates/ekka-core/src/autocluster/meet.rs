@@ -49,6 +49,12 @@ impl Autocluster {
         id
     }
 
+    /// Whether that cluster goes into this node's: its members follow the records, and need not be told who left it.
+    #[must_use]
+    pub fn is_followed_by(&self, cluster_id: ClusterId) -> bool {
+        Some(self.end_of_chain(cluster_id)) == self.saved.cluster_id
+    }
+
     /// The other clusters in sight, each with the member that shows most.
     fn others(&self, mine: ClusterId) -> BTreeMap<ClusterId, Other> {
         let mut others: BTreeMap<ClusterId, Other> = BTreeMap::new();

@@ -86,7 +86,8 @@ impl Control {
                 lines,
             );
             let holder = match refusal.reason {
-                RefusalReason::NameConflict => self.membership.holder_of(&hello.name),
+                RefusalReason::NameConflict if hello.name == self.setup.name => Some(self.me().node_id),
+                RefusalReason::NameConflict => self.name_holder(hello).map(|(holder, _)| holder.id.node_id),
                 _ => Some(hello.node_id),
             };
             let a = holder.map_or_else(String::new, |id| id.to_string());

@@ -293,7 +293,8 @@ impl Control {
                 }
                 membership::Output::FarewellHeard { by } => self.farewell_heard(by, now),
                 membership::Output::CountedIn(roster) => {
-                    let elsewhere = self.autocluster.cluster_on_disc().is_some_and(|id| Some(id) != roster.cluster_id);
+                    let other = roster.cluster_id.filter(|id| !self.autocluster.is_followed_by(*id));
+                    let elsewhere = other.is_some() && self.autocluster.cluster_on_disc().is_some();
                     if (elsewhere || self.autocluster.saved().left) && !self.autocluster.is_joining() {
                         self.work.push_back(Work::Membership(membership::Input::Part(roster)));
                     }

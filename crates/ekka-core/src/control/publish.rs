@@ -146,6 +146,10 @@ impl Control {
             let text = format!("this node's clock is {ms} ms ahead of the median of its peers");
             alarms.push(Reason { code: "clock".into(), text, since: now.wall });
         }
+        if let Some((refusal, _)) = self.standing.refusal.as_ref().filter(|_| self.standing.was_up) {
+            let text = format!("a peer refuses this node: {}", refusal.text);
+            alarms.push(Reason { code: "refused".into(), text, since: now.wall });
+        }
         alarms.extend(conflicts.iter().map(|conflict| Reason {
             code: "conflict".into(),
             text: format!("another cluster {} of this name: met {}; {}", conflict.other, conflict.met, conflict.why),

@@ -193,9 +193,13 @@ impl Control {
         }
         let missing: Vec<String> = voters
             .iter()
-            .filter(|v| **v != self.me().node_id && !self.membership.is_running(**v))
-            .filter_map(|v| self.membership.record(*v))
-            .map(|record| record.name.to_string())
+            .filter(|v| **v != self.me().node_id)
+            .filter_map(|v| Some((self.membership.is_running(*v), self.membership.record(*v)?)))
+            .filter_map(|(runs, record)| match runs {
+                false => Some(record.name.to_string()),
+                true if self.autocluster.is_with_us(record.id.node_id) => None,
+                true => Some(format!("{} (it runs, and is not in this cluster)", record.name)),
+            })
             .collect();
         let Quorum { voters, in_reach, .. } = self.standing.quorum;
         format!(
@@ -235,6 +239,9 @@ impl Control {
         if self.standing.was_up && !self.standing.quorum.holds() {
             let text = format!("minority: {in_reach} of {voters} voters in reach, {needed} needed");
             found.push(("minority", text));
+            if let Some((refusal, _)) = &self.standing.refusal {
+                found.push(("refused", format!("refused by those that it meets: {}", refusal.text)));
+            }
         }
         let codes: Vec<&str> = found.iter().map(|(code, _)| *code).collect();
         self.standing.keep_only(&codes);

@@ -128,6 +128,10 @@ impl Membership {
             let record = self.roster.records.get(id) != theirs.records.get(id);
             seat || record || self.roster.copies.get(id) != theirs.copies.get(id)
         };
+        if reply && self.roster.cluster_id != theirs.cluster_id && self.roster.is_member(from) {
+            // It is counted here, and is elsewhere: it may have to say farewell.
+            self.tell(from, &[from, self.me()], out);
+        }
         if reply && self.roster.cluster_id == theirs.cluster_id {
             let missing: Vec<NodeId> = self.roster.seats.keys().filter(lacks).copied().collect();
             self.tell(from, &missing, out);

@@ -9,7 +9,7 @@ use super::evidence::{Row, start};
 use super::farewell::{Farewell, Parting};
 use super::gossip::{Gossip, Wish};
 use super::{Input, Message, Output, Record, Roster};
-use crate::id::{ClusterId, Incarnation, NodeId, NodeName};
+use crate::id::{ClusterId, Incarnation, NodeId};
 use crate::limits::HEARTBEAT_INTERVAL;
 use crate::machine::Machine;
 use crate::rng::Rng;
@@ -168,13 +168,6 @@ impl Membership {
     pub fn said_goodbye(&self, id: Incarnation) -> bool {
         let contact = self.contacts.get(&id.node_id).is_some_and(|c| c.id == id && c.goodbye);
         contact || self.record(id.node_id).is_some_and(|record| record.id == id && record.status == Status::Stopped)
-    }
-
-    /// The node with this name that runs, or else one that had it.
-    #[must_use]
-    pub fn holder_of(&self, name: &NodeName) -> Option<NodeId> {
-        let named = || self.roster.records.values().filter(|r| r.name == *name).map(|r| r.id.node_id);
-        named().find(|id| self.is_running(*id)).or_else(|| named().next())
     }
 
     pub(super) fn me(&self) -> NodeId {

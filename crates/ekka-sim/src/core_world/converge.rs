@@ -62,7 +62,7 @@ fn lost_its_name(world: &World, machine: &Machine) -> bool {
     let Some(process) = &machine.process else { return false };
     let same = world.machines.iter().filter(|other| !other.copy && other.spec.name == machine.spec.name).count();
     let view = process.control.view();
-    same > 1 && view.status != Status::Up && view.reasons.iter().any(|reason| reason.text.contains("name conflict"))
+    same > 1 && !view.ready_quorum && view.reasons.iter().any(|reason| reason.text.contains("name conflict"))
 }
 
 /// The views of all that belong together now: everybody but copies, whoever is outside, and refused twins.
@@ -86,6 +86,8 @@ pub(super) fn together(world: &World) -> bool {
     let Some(first) = views.first() else { return false };
     let expected: BTreeSet<NodeId> = views.iter().map(|view| view.me.node_id).collect();
     let mut given_up: BTreeSet<NodeId> = world.machines.iter().flat_map(|m| m.given_up.iter().copied()).collect();
+    let twins = world.machines.iter().filter(|machine| lost_its_name(world, machine));
+    given_up.extend(twins.filter_map(|machine| Some(machine.process.as_ref()?.control.view().me.node_id)));
     if !world.half_joins_count {
         let out = outsiders(world).into_iter().filter_map(|i| world.machines[i].process.as_ref());
         given_up.extend(out.map(|process| process.control.view().me.node_id));

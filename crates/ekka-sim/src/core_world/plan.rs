@@ -158,7 +158,9 @@ impl Plan {
         // What has come together stays together.
         world.run_for(Duration::from_secs(5))?;
         // Where lists contradict each other, a wait may have ended in a vote that is under way just now.
-        let stays = if one_list { Duration::ZERO } else { CONVERGE };
+        // Of two with one name both may be shown until the one that was refused has been silent for its time.
+        let twins = self.kinds.contains(&Kind::Twins);
+        let stays = if one_list && !twins { Duration::ZERO } else { CONVERGE };
         world.run_to("what had come together stays together", stays, done)?;
         if !self.kinds.is_empty() && together(world) {
             self.end_swarm(world)?;
@@ -175,6 +177,9 @@ impl Plan {
         world.until_answered()?;
         world.run_to("all together once commands were answered", CONVERGE, together)?;
         settled(world)?;
+        if self.kinds.contains(&Kind::Twins) {
+            return Ok(()); // One of two with one name stays outside, and nothing but another name brings it in.
+        }
         take_back(world, self.kinds.contains(&Kind::JoinsAlive), &mut rng)?;
         clean_up(world)?;
         settled(world)?;
