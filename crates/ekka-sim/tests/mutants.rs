@@ -5,8 +5,8 @@ use ekka_sim::mutants::Mutant;
 #[test]
 fn every_planted_fault_is_caught() {
     for mutant in Mutant::ALL {
-        let caught = mutant.hunt(400);
-        assert!(caught.is_some(), "400 seeds do not see that {mutant}");
+        let caught = mutant.hunt(1_500);
+        assert!(caught.is_some(), "1,500 seeds do not see that {mutant}");
     }
 }
 

@@ -36,9 +36,15 @@ impl Control {
             linked: self.conns.linked(hello.node_id).filter(|linked| *linked != peer).map(|linked| linked.guid),
             copy_of: copy.then(original),
             asked,
+            seated: self.membership.roster().is_member(hello.node_id),
             name_holder: self.name_holder(hello),
             stale_wins: self.setup.faults.stale_wins,
         }
+    }
+
+    /// Whether a peer is a member here, or up anywhere.
+    fn is_in(&self, node_id: NodeId) -> bool {
+        self.membership.roster().is_member(node_id) || self.autocluster.is_up(node_id)
     }
 
     /// A member that runs, or a peer that is linked, with the claimed name and another node id.
@@ -46,7 +52,7 @@ impl Control {
         let other = |id: NodeId| id != hello.node_id && id != self.me().node_id;
         let peer = self.conns.named(&hello.name).find(|(id, _)| other(id.node_id)).map(|(id, addr)| {
             let known = Known { id, name: hello.name.clone(), addr: addr.into() };
-            (known, Claim { guid: id.guid, is_in: self.autocluster.is_up(id.node_id), holds: false })
+            (known, Claim { guid: id.guid, is_in: self.is_in(id.node_id), holds: false })
         });
         let member = || {
             let roster = self.membership.roster();
@@ -54,8 +60,7 @@ impl Control {
             let named = roster.records.values().filter(|record| record.name == hello.name && other(record.id.node_id));
             let record = named.into_iter().find(|record| runs(record.id.node_id))?;
             let known = Known { id: record.id, name: record.name.clone(), addr: record.endpoint.to_string() };
-            let is_in = matches!(record.status, Status::Up | Status::Draining);
-            Some((known, Claim { guid: record.id.guid, is_in, holds: false }))
+            Some((known, Claim { guid: record.id.guid, is_in: true, holds: false }))
         };
         peer.or_else(member)
     }

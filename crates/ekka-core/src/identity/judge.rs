@@ -33,6 +33,8 @@ pub struct Facts {
     pub copy_of: Option<Known>,
     /// What those who may hear another start of it said; `None` while they have not been asked.
     pub asked: Option<Asked>,
+    /// The node that says Hello is a member of this node's cluster.
+    pub seated: bool,
     /// A member or peer of another node id that has the claimed name and runs.
     pub name_holder: Option<(Known, Claim)>,
     /// Planted fault: a stale incarnation wins.
@@ -146,6 +148,12 @@ fn restored(hello: &Hello, counter: u64) -> Refusal {
     Refusal::new(RefusalReason::Restored, text)
 }
 
+/// The claim to a name: a member's is better than that of somebody who is not in.
+fn name_claim(hello: &Hello, facts: &Facts) -> Claim {
+    let claim = Claim::of(hello);
+    Claim { is_in: claim.is_in || facts.seated, holds: false, ..claim }
+}
+
 /// Judges a Hello.
 #[must_use]
 pub fn judge(hello: &Hello, addr: &str, facts: &Facts) -> Judgement {
@@ -162,7 +170,7 @@ pub fn judge(hello: &Hello, addr: &str, facts: &Facts) -> Judgement {
         return Judgement::Refuse(name_conflict(hello, addr, me));
     }
     match &facts.name_holder {
-        Some((holder, claim)) if !Claim::of(hello).beats(*claim) => {
+        Some((holder, claim)) if !name_claim(hello, facts).beats(*claim) => {
             Judgement::Refuse(name_conflict(hello, addr, holder))
         }
         _ => Judgement::Accept,
@@ -214,6 +222,7 @@ mod tests {
             latest: None,
             linked: None,
             copy_of: None,
+            seated: false,
             asked: None,
             name_holder: None,
             stale_wins: false,

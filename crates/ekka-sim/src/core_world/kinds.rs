@@ -123,9 +123,11 @@ impl Kind {
                 drawn.remove(&Self::Moves);
             }
         }
-        // Whoever goes out and wants in again under a name that its twin has by then is refused, as it should be.
+        // Whoever goes out, or forms, and wants in under a name that its twin has by then is refused, as it should be.
         if drawn.contains(&Self::Twins) {
-            let words = [Self::Leaves, Self::JoinsAlive, Self::HalfJoins, Self::LeavesCutOff, Self::JoinsElsewhere];
+            let out = [Self::Leaves, Self::HalfJoins, Self::LeavesCutOff];
+            let words =
+                [Self::Forms, Self::JoinsAlive, Self::JoinsElsewhere].into_iter().chain(out).collect::<Vec<_>>();
             drawn.retain(|kind| !words.contains(kind));
         }
         drawn

@@ -40,7 +40,9 @@ impl World {
                 view.members.iter().find(|m| by_hex(m.id.node_id)).map(|m| m.id.node_id)
             }
             Command::Join { plan: false, .. } | Command::Form { plan: false } => {
+                // It may leave another cluster behind, where it was admitted without knowing it yet.
                 self.watch.may_leave(machine);
+                self.watch.may_go(me);
                 self.watch.returns(me);
                 None
             }

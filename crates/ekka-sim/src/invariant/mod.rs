@@ -34,6 +34,8 @@ pub struct Watch {
     copies: BTreeSet<NodeId>,
     /// Addresses that only lies of discovery named.
     pub made_up: BTreeSet<Endpoint>,
+    /// An operator's `form` may draw founders of another cluster away.
+    pub founders_may_go: bool,
     /// Whether a pause must leave the belief in the own clock untouched.
     pub pauses_count: bool,
     may_go: BTreeSet<NodeId>,
@@ -175,7 +177,9 @@ impl Watch {
         own_row::check_start(&mut seat.start, view).map_err(words)?;
         hints::check(view).map_err(words)?;
         id_kept::check(&mut seat.cluster, seat.may_leave, view).map_err(words)?;
-        members_kept::check(&self.may_go, before.as_deref(), view).map_err(words)?;
+        if !self.founders_may_go {
+            members_kept::check(&self.may_go, before.as_deref(), view).map_err(words)?;
+        }
         clock::check(seat.clock, &mut seat.was_up, view).map_err(words)?;
         lies::check(&self.made_up, view).map_err(words)?;
         Ok(new)
