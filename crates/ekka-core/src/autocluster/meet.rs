@@ -49,10 +49,14 @@ impl Autocluster {
         id
     }
 
-    /// Whether that cluster goes into this node's: its members follow the records, and need not be told who left it.
+    /// Whether this node's cluster and that one become one by themselves (rule 6): then nobody need be told who left.
     #[must_use]
-    pub fn is_followed_by(&self, cluster_id: ClusterId) -> bool {
-        Some(self.end_of_chain(cluster_id)) == self.saved.cluster_id
+    pub fn merges_with(&self, cluster_id: ClusterId) -> bool {
+        let Some(mine) = self.saved.cluster_id else { return false };
+        // As long as nobody of it has said otherwise.
+        let commits = |id: ClusterId| self.others(mine).get(&id).is_none_or(|other| other.quorum);
+        self.end_of_chain(cluster_id) == mine
+            || cluster_id < mine && self.settings.merge == Merge::Empty && commits(cluster_id)
     }
 
     /// The other clusters in sight, each with the member that shows most.

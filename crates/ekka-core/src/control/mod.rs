@@ -11,11 +11,11 @@ mod commands;
 mod conns;
 mod greet;
 pub mod io;
+mod persist;
 mod publish;
 mod standing;
 mod twins;
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -36,6 +36,7 @@ use crate::view::{Status, View};
 use crate::wire::{Hello, HelloTemplate, Moment, Purpose};
 
 use conns::Conns;
+use persist::Persist;
 use standing::{Entry, Standing};
 use twins::{Arrival, Twins};
 
@@ -83,26 +84,6 @@ struct Fixed {
     base_port: u16,
     started: Wall,
     faults: Faults,
-}
-
-/// Writes under way.
-#[derive(Default)]
-struct Persist {
-    last: u64,
-    wanted: bool,
-    /// Token of this room → highest token of autocluster that it covers.
-    waiting: BTreeMap<u64, u64>,
-    covers: Option<u64>,
-    /// Until when a large cluster's roster waits for more changes.
-    not_before: Instant,
-}
-
-impl Persist {
-    /// The token of the next write, which is wanted.
-    fn next(&mut self) -> u64 {
-        self.wanted = true;
-        self.last + 1
-    }
 }
 
 impl Control {
@@ -179,21 +160,6 @@ impl Control {
     #[must_use]
     pub fn decisions(&self) -> &Decisions {
         &self.decisions
-    }
-
-    /// What is to be on disc now.
-    #[must_use]
-    pub fn saved(&self) -> Saved {
-        // Id and roster of a new cluster go to disc in one write: a crash between two would leave an id without members.
-        let present = self.membership.roster();
-        let (roster, asked) = self.autocluster.entering().unwrap_or((present, false));
-        let mut farewells: Vec<_> = self.membership.farewells().cloned().collect();
-        // So does what is to be said to those whom an operator's word leaves behind.
-        if asked && present.cluster_id != roster.cluster_id {
-            farewells.extend(membership::Farewell::of(present, self.me().node_id));
-        }
-        farewells.retain(|farewell| Some(farewell.cluster_id) != roster.cluster_id);
-        Saved { formation: self.autocluster.saved().clone(), roster: roster.clone(), farewells }
     }
 
     fn me(&self) -> Incarnation {
@@ -293,7 +259,7 @@ impl Control {
                 }
                 membership::Output::FarewellHeard { by } => self.farewell_heard(by, now),
                 membership::Output::CountedIn(roster) => {
-                    let other = roster.cluster_id.filter(|id| !self.autocluster.is_followed_by(*id));
+                    let other = roster.cluster_id.filter(|id| !self.autocluster.merges_with(*id));
                     let elsewhere = other.is_some() && self.autocluster.cluster_on_disc().is_some();
                     if (elsewhere || self.autocluster.saved().left) && !self.autocluster.is_joining() {
                         self.work.push_back(Work::Membership(membership::Input::Part(roster)));
@@ -368,26 +334,6 @@ impl Control {
         if let Ok(bytes) = postcard::to_allocvec(message) {
             out.push(Output::Send { conn, bytes });
         }
-    }
-
-    fn persist_if_wanted(&mut self, out: &mut Vec<Output>) {
-        if !core::mem::take(&mut self.persist.wanted) {
-            return;
-        }
-        self.persist.last += 1;
-        if let Some(covers) = self.persist.covers.take() {
-            self.persist.waiting.insert(self.persist.last, covers);
-        }
-        out.push(Output::Persist { token: self.persist.last, saved: Box::new(self.saved()) });
-    }
-
-    fn persisted(&mut self, token: u64, out: &mut Vec<Output>) {
-        let later = self.persist.waiting.split_off(&(token + 1));
-        let done = core::mem::replace(&mut self.persist.waiting, later);
-        if let Some(covers) = done.into_values().next_back() {
-            self.work.push_back(Work::Autocluster(autocluster::Input::Persisted { token: covers }));
-        }
-        self.commands_persisted(token, out);
     }
 
     fn frame(&mut self, conn: ConnId, bytes: &[u8], now: Now, out: &mut Vec<Output>) {

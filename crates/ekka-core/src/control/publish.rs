@@ -20,7 +20,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 const REFRESH_LARGE: Duration = Duration::from_secs(10);
 
 /// How often in a large cluster the view is made anew while many things change: each view costs a row a member.
-const SETTLE_LARGE: Duration = Duration::from_millis(250);
+pub(super) const SETTLE_LARGE: Duration = Duration::from_millis(250);
 
 /// The view of a node that has not begun.
 pub(super) fn first_view(fixed: &Fixed, me: Incarnation) -> View {
@@ -86,19 +86,6 @@ impl Control {
             || self.view.quorum != self.standing.quorum
             || self.view.cluster_id != self.autocluster.cluster_on_disc()
             || self.view.leader.is_some_and(|id| !leads(id))
-    }
-
-    /// Whether what is to be kept can wait: a roster that others told of, while a large cluster forms. Each write holds
-    /// the whole roster. What formation must have on disc before it answers never waits.
-    pub(super) fn persist_can_wait(&mut self, now: Now) -> bool {
-        let large = self.membership.is_large();
-        if large && self.persist.wanted && self.persist.covers.is_none() && now.mono < self.persist.not_before {
-            return true;
-        }
-        if self.persist.wanted {
-            self.persist.not_before = now.mono + SETTLE_LARGE;
-        }
-        false
     }
 
     fn make_view(&mut self, now: Now) -> View {
