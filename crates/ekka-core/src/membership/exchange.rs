@@ -82,7 +82,7 @@ impl Membership {
         let sum = |room: &Self| {
             // A record counts for the node that it names: a peer may have put it under another.
             let named = theirs.records.values().map(|record| &record.id.node_id);
-            let ids: BTreeSet<&NodeId> = theirs.seats.keys().chain(named).collect();
+            let ids: BTreeSet<&NodeId> = theirs.seats.keys().chain(theirs.copies.keys()).chain(named).collect();
             ids.into_iter().fold(0, |sum: u64, id| sum.wrapping_add(room.roster.entry_digest(*id)))
         };
         let before = sum(self);
