@@ -44,7 +44,7 @@ pub const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Addresses and reasons that the refusal log remembers.
 pub const REFUSAL_LOG_ENTRIES: usize = 1024;
 
-/// Time for the verdict on a verified Hello; it may be held back while an older claimant of the identity is probed.
+/// Time for the verdict on a verified Hello; it may be held back while others are asked which start of its node runs.
 pub const VERDICT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for what was queued to go out before a connection is closed.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -114,7 +114,8 @@ const _: () = {
     assert!(CONTROL_FRAME_MAX <= CONTROL_QUEUE_MAX && BULK_FRAME_MAX <= BULK_QUEUE_MAX);
     assert!(HALF_OPEN_RESERVED < HALF_OPEN_MAX && HALF_OPEN_LOOPBACK < HALF_OPEN_MAX);
     assert!(HANDSHAKE_TIMEOUT.as_millis() < VERDICT_TIMEOUT.as_millis());
-    assert!(MEMBER_SILENCE.as_millis() < VERDICT_TIMEOUT.as_millis());
+    // Both sides may ask around, one after the other.
+    assert!(DETECTION_TIME.as_millis() * 2 < VERDICT_TIMEOUT.as_millis());
     // A link must miss three heartbeats before it is down, and a member must be asked about in the rest.
     assert!(HEARTBEAT_INTERVAL.as_millis() * 3 < LINK_SILENCE.as_millis());
     assert!(LINK_SILENCE.as_millis() < MEMBER_SILENCE.as_millis());
