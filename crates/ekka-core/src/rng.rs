@@ -60,6 +60,12 @@ impl Rng {
         if bound == 0 { 0 } else { self.next_u64() % bound }
     }
 
+    /// A place in a list of `len` entries; 0 where it is empty.
+    pub fn index(&mut self, len: usize) -> usize {
+        // Below `len`, so it fits.
+        usize::try_from(self.below(len as u64)).unwrap_or(0)
+    }
+
     /// A duration in `[0, max)`.
     pub fn up_to(&mut self, max: Duration) -> Duration {
         Duration::from_nanos(self.below(u64::try_from(max.as_nanos()).unwrap_or(u64::MAX)))

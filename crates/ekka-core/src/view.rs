@@ -51,6 +51,12 @@ pub enum Status {
 }
 
 impl Status {
+    /// Whether a node with this status takes part in its cluster: it is up, be it draining.
+    #[must_use]
+    pub fn takes_part(self) -> bool {
+        matches!(self, Self::Up | Self::Draining)
+    }
+
     /// The word that people and JSON use.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -253,7 +253,7 @@ fn newcomers_admitted_by_different_members_are_seen_by_all() {
     let mut world = World::new(6, 8, Options::default());
     world.form(1);
     for i in 1..8 {
-        let by = usize::try_from(world.rng.below(i as u64)).expect("below i");
+        let by = world.rng.index(i);
         world.dial(i, by);
         world.run(ms(20));
         let record = world.room(i).own().clone();

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ekka::config::{fuzz_conf, fuzz_erlang};
+use ekka::core::rng::Rng;
 
 const CONFS: &[&str] = &[
     include_str!("../../../etc/ekka-static.conf"),
@@ -57,39 +58,26 @@ const PIECES: &[&str] = &[
     "\0",
 ];
 
-/// xorshift64*: the same run for the same seed.
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let high = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        usize::try_from(high).expect("31 bits") % bound.max(1)
-    }
-}
-
 fn mutated(rng: &mut Rng, corpus: &[&str]) -> Vec<u8> {
-    let mut data = corpus[rng.below(corpus.len())].as_bytes().to_vec();
-    for _ in 0..=rng.below(8) {
-        let at = rng.below(data.len() + 1);
-        match rng.below(5) {
+    let mut data = corpus[rng.index(corpus.len())].as_bytes().to_vec();
+    for _ in 0..=rng.index(8) {
+        let at = rng.index(data.len() + 1);
+        match rng.index(5) {
             0 => data.truncate(at),
-            1 => drop(data.splice(at..at, PIECES[rng.below(PIECES.len())].bytes())),
+            1 => drop(data.splice(at..at, PIECES[rng.index(PIECES.len())].bytes())),
             2 => {
-                let end = (at + rng.below(40)).min(data.len());
+                let end = (at + rng.index(40)).min(data.len());
                 data.drain(at..end);
             }
             3 => {
-                let end = (at + rng.below(200)).min(data.len());
+                let end = (at + rng.index(200)).min(data.len());
                 let copy = data[at..end].to_vec();
-                let to = rng.below(data.len() + 1);
+                let to = rng.index(data.len() + 1);
                 drop(data.splice(to..to, copy));
             }
             _ => {
                 if let Some(byte) = data.get_mut(at) {
-                    *byte = u8::try_from(rng.below(256)).expect("below 256");
+                    *byte = u8::try_from(rng.index(256)).expect("below 256");
                 }
             }
         }
@@ -102,8 +90,7 @@ fn run(name: &str, corpus: &[&str], target: fn(&[u8])) {
     let mut rounds = 0u64;
     while Instant::now() < until {
         rounds += 1;
-        let seed = rounds.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let data = mutated(&mut Rng(seed), corpus);
+        let data = mutated(&mut Rng::new(rounds), corpus);
         let started = Instant::now();
         let survived = std::panic::catch_unwind(|| target(&data)).is_ok();
         assert!(survived, "{name}: round {rounds} panics on {:?}", String::from_utf8_lossy(&data));

@@ -10,6 +10,7 @@ use ekka::core::autocluster::Candidate;
 use ekka::core::control::{ConnId, Control, DialError, Faults, Identity, Input, Output, Saved, Setup};
 use ekka::core::id::{Endpoint, Guid, NodeId};
 use ekka::core::machine::Machine;
+use ekka::core::rng::Rng;
 use ekka::core::time::{Instant, Now, Wall};
 use ekka::core::view::{Role, Status};
 use ekka::core::wire::{Lane, Purpose};
@@ -19,52 +20,36 @@ use ekka::node::fuzz::{fuzz_linked, fuzz_message};
 const ROUNDS_FOR: Duration = Duration::from_secs(3);
 const CONN: ConnId = ConnId(1);
 
-/// xorshift64*: the same run for the same seed.
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+/// A frame of the corpus, changed or not, or nothing but noise.
+fn frame(rng: &mut Rng, corpus: &[Vec<u8>]) -> Vec<u8> {
+    if rng.index(16) == 0 {
+        return (0..rng.index(64)).map(|_| rng.next_u64().to_le_bytes()[0]).collect();
     }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() >> 33).expect("31 bits") % bound.max(1)
-    }
-
-    /// A frame of the corpus, changed or not, or nothing but noise.
-    fn frame(&mut self, corpus: &[Vec<u8>]) -> Vec<u8> {
-        if self.below(16) == 0 {
-            return (0..self.below(64)).map(|_| self.next().to_le_bytes()[0]).collect();
-        }
-        let mut bytes = corpus[self.below(corpus.len())].clone();
-        for _ in 0..self.below(5) {
-            let at = self.below(bytes.len() + 1);
-            match self.below(6) {
-                0 => bytes.truncate(at),
-                1 => bytes.insert(at, self.next().to_le_bytes()[0]),
-                2 => {
-                    // The largest numbers, where a count or a time may stand.
-                    let end = (at + 9).min(bytes.len());
-                    bytes.splice(at..end, [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]);
-                }
-                3 => {
-                    let end = (at + self.below(24)).min(bytes.len());
-                    let piece = bytes[at..end].to_vec();
-                    let to = self.below(bytes.len() + 1);
-                    bytes.splice(to..to, piece);
-                }
-                _ => {
-                    if let Some(byte) = bytes.get_mut(at) {
-                        *byte ^= 1 << self.below(8);
-                    }
+    let mut bytes = corpus[rng.index(corpus.len())].clone();
+    for _ in 0..rng.index(5) {
+        let at = rng.index(bytes.len() + 1);
+        match rng.index(6) {
+            0 => bytes.truncate(at),
+            1 => bytes.insert(at, rng.next_u64().to_le_bytes()[0]),
+            2 => {
+                // The largest numbers, where a count or a time may stand.
+                let end = (at + 9).min(bytes.len());
+                bytes.splice(at..end, [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]);
+            }
+            3 => {
+                let end = (at + rng.index(24)).min(bytes.len());
+                let piece = bytes[at..end].to_vec();
+                let to = rng.index(bytes.len() + 1);
+                bytes.splice(to..to, piece);
+            }
+            _ => {
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte ^= 1 << rng.index(8);
                 }
             }
         }
-        bytes
     }
+    bytes
 }
 
 /// Two nodes that are each other's seeds, with one connection between them.
@@ -207,7 +192,7 @@ fn the_envelope_of_the_control_lane_survives_mutated_bytes() {
     let mut rounds = 0u64;
     while std::time::Instant::now() < until {
         rounds += 1;
-        let data = Rng(rounds.wrapping_mul(0x9e37_79b9_7f4a_7c15)).frame(&corpus);
+        let data = frame(&mut Rng::new(rounds), &corpus);
         let survived = catch_unwind(|| fuzz_message(&data)).is_ok();
         assert!(survived, "round {rounds} panics on {data:02x?}");
     }
@@ -221,13 +206,13 @@ fn a_linked_peer_that_sends_anything_never_makes_a_node_panic() {
     let (mut fed, mut answered, mut rounds) = (0u64, 0u64, 0u64);
     while std::time::Instant::now() < until {
         rounds += 1;
-        let mut rng = Rng(rounds.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut rng = Rng::new(rounds);
         // From its first word on, or in a formed cluster.
         let mut world = if rounds.is_multiple_of(2) { World::formed() } else { World::new() };
         world.step(Duration::from_millis(50));
         for _ in 0..200 {
-            let data = rng.frame(&corpus);
-            world.now = later(world.now, Duration::from_millis(rng.next() % 400));
+            let data = frame(&mut rng, &corpus);
+            world.now = later(world.now, Duration::from_millis(rng.below(400)));
             let (victim, now) = (&mut world.nodes[0], world.now);
             let out = catch_unwind(AssertUnwindSafe(|| fuzz_linked(victim, CONN, &data, now)));
             let Ok(out) = out else { panic!("round {rounds} panics on {data:02x?}") };

@@ -9,6 +9,7 @@ use ekka::config::TlsMode;
 use ekka::transport::fuzz::{fuzz_frames, fuzz_hello};
 use ekka::transport::{Limits, RefusalNotice};
 use ekka_core::control::{DialError, Input};
+use ekka_core::rng::Rng;
 use ekka_core::wire::{FrameKind, HelloReply, Refusal, RefusalReason, encode_frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -175,39 +176,23 @@ async fn a_verdict_that_does_not_come_ends_the_connection() {
     assert!(matches!(b.input().await, Input::Closed { .. }));
 }
 
-/// xorshift64*: the same bytes for the same seed.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound.max(1) as u64).unwrap()
-    }
-
-    fn mutate(&mut self, seed: &[u8]) -> Vec<u8> {
-        let mut bytes = seed.to_vec();
-        for _ in 0..=self.below(8) {
-            let at = self.below(bytes.len());
-            match self.below(5) {
-                0 if !bytes.is_empty() => bytes[at] ^= 1 << self.below(8),
-                1 if !bytes.is_empty() => bytes[at] = self.next().to_le_bytes()[0],
-                2 => bytes.truncate(at),
-                3 => bytes.insert(at, self.next().to_le_bytes()[0]),
-                _ => {
-                    let end = (at + self.below(16)).min(bytes.len());
-                    let piece = bytes[at..end].to_vec();
-                    bytes.splice(at..at, piece);
-                }
+fn mutate(rng: &mut Rng, seed: &[u8]) -> Vec<u8> {
+    let mut bytes = seed.to_vec();
+    for _ in 0..=rng.index(8) {
+        let at = rng.index(bytes.len());
+        match rng.index(5) {
+            0 if !bytes.is_empty() => bytes[at] ^= 1 << rng.index(8),
+            1 if !bytes.is_empty() => bytes[at] = rng.next_u64().to_le_bytes()[0],
+            2 => bytes.truncate(at),
+            3 => bytes.insert(at, rng.next_u64().to_le_bytes()[0]),
+            _ => {
+                let end = (at + rng.index(16)).min(bytes.len());
+                let piece = bytes[at..end].to_vec();
+                bytes.splice(at..at, piece);
             }
         }
-        bytes
     }
+    bytes
 }
 
 #[test]
@@ -222,13 +207,13 @@ fn mutated_frames_and_hellos_never_panic() {
         encode_frame(kind, &hello.encode(), &mut frames).unwrap();
     }
     let seed = std::env::var("EKKA_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1u64);
-    let mut random = Random(seed.max(1));
+    let mut rng = Rng::new(seed);
     let begun = Instant::now();
     let mut rounds = 0u64;
     while begun.elapsed() < Duration::from_secs(2) {
-        fuzz_frames(&random.mutate(&frames));
+        fuzz_frames(&mutate(&mut rng, &frames));
         for seed in [&hello.encode(), &replies[0], &replies[1]] {
-            fuzz_hello(&random.mutate(seed));
+            fuzz_hello(&mutate(&mut rng, seed));
         }
         rounds += 1;
     }

@@ -11,7 +11,6 @@ use super::{Denial, Message, Output};
 use crate::id::{ClusterId, Endpoint, Incarnation, NodeId, NodeName};
 use crate::membership::{Record, Roster};
 use crate::time::{Instant, Now};
-use crate::view::Status;
 
 /// How long one member may take to answer.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -83,16 +82,13 @@ impl Autocluster {
             .peers
             .values()
             .filter(|k| {
-                k.said.as_ref().is_some_and(|said| {
-                    said.cluster_id == Some(cluster_id)
-                        && said.quorum
-                        && matches!(said.status, Status::Up | Status::Draining)
-                })
+                k.said
+                    .as_ref()
+                    .is_some_and(|said| said.cluster_id == Some(cluster_id) && said.quorum && said.status.takes_part())
             })
             .map(|known| known.peer.id.node_id)
             .collect();
-        let Some(pick) = usize::try_from(self.rng.below(members.len() as u64)).ok().and_then(|at| members.get(at))
-        else {
+        let Some(pick) = members.get(self.rng.index(members.len())) else {
             return;
         };
         self.send_join(*pick, cluster_id, from, now, out);

@@ -149,7 +149,7 @@ impl Autocluster {
     pub fn is_up(&self, node_id: NodeId) -> bool {
         let said = self.peers.get(&node_id).and_then(|known| known.said.as_ref());
         let ours = |id: Option<ClusterId>| self.saved.cluster_id.is_none() || id == self.saved.cluster_id;
-        said.is_some_and(|said| matches!(said.status, Status::Up | Status::Draining) && ours(said.cluster_id))
+        said.is_some_and(|said| said.status.takes_part() && ours(said.cluster_id))
     }
 
     /// The roster of the cluster that this node is entering, to be on disc together with its id; and whether that is by

@@ -17,7 +17,6 @@ use crate::limits::MEMBERS_MAX;
 use crate::machine::Machine;
 use crate::membership::{self, Record, RemovalCause};
 use crate::time::Now;
-use crate::view::Status;
 use crate::wire::{Hello, Lane, Purpose, Refusal, RefusalReason};
 
 impl Control {
@@ -241,8 +240,7 @@ impl Control {
         let id = record.id;
         let seat = self.membership.roster().seats.get(&id.node_id);
         let removed = seat.and_then(|seat| seat.removed).filter(|cause| *cause != RemovalCause::Autoclean);
-        let result = if !matches!(self.standing.status, Status::Up | Status::Draining) || !self.standing.quorum.holds()
-        {
+        let result = if !self.standing.status.takes_part() || !self.standing.quorum.holds() {
             Err((format!("{} has no majority in reach itself", self.setup.name), Denial::Later))
         } else if self.conns.linked(id.node_id) != Some(id) {
             Err((String::from("this incarnation is not linked here"), Denial::Later))

@@ -10,7 +10,6 @@ use core::time::Duration;
 use super::{Control, Fixed, Output, emit};
 use crate::event::EventKind;
 use crate::id::{Incarnation, NodeId, NodeName};
-use crate::limits::FULL_MESH_MAX;
 use crate::time::Now;
 use crate::view::{Conflict, Member, Quorum, Reason, Split, SplitState, Status, View};
 
@@ -61,7 +60,7 @@ impl Control {
         if !self.dirty {
             return;
         }
-        let large = self.membership.size() > FULL_MESH_MAX;
+        let large = self.membership.is_large();
         if large && now.mono < self.settled_at && !self.is_urgent() {
             self.refresh_at = self.refresh_at.min(self.settled_at);
             return;

@@ -35,7 +35,7 @@ impl Membership {
             return hears;
         }
         let voters: Vec<NodeId> = self.voters.iter().copied().filter(|id| *id != to && self.is_linked(*id)).collect();
-        let at = usize::try_from(self.rng.below(voters.len() as u64)).unwrap_or(0);
+        let at = self.rng.index(voters.len());
         voters.get(at).copied()
     }
 

@@ -6,7 +6,7 @@ use super::contact::Contact;
 use super::room::Membership;
 use super::{Lost, Output};
 use crate::id::{Endpoint, Guid, Incarnation, NodeId, NodeName};
-use crate::limits::{FULL_MESH_MAX, LINK_SILENCE};
+use crate::limits::LINK_SILENCE;
 use crate::time::{Instant, Now};
 use crate::view::Status;
 
@@ -60,7 +60,7 @@ impl Membership {
             self.offer(id.node_id, out);
         }
         let mut wishes = Vec::new();
-        if self.roster.is_member(id.node_id) && self.size() <= FULL_MESH_MAX {
+        if self.roster.is_member(id.node_id) && !self.is_large() {
             self.gossip.announce(id, now.mono, &mut wishes);
         }
         self.wishes(wishes, now, out);

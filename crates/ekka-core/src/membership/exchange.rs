@@ -278,7 +278,7 @@ impl Membership {
         let mut chosen = BTreeSet::new();
         if self.is_large() && peers.len() > FANOUT {
             while chosen.len() < FANOUT {
-                let at = usize::try_from(self.rng.below(peers.len() as u64)).unwrap_or(0);
+                let at = self.rng.index(peers.len());
                 chosen.insert(peers[at]);
             }
         } else {

@@ -187,7 +187,7 @@ impl Gossip {
 
     fn announce_to_one(&mut self, peers: &[Incarnation], now: Instant, wishes: &mut Vec<Wish>) {
         if !peers.is_empty() {
-            let at = usize::try_from(self.rng.below(peers.len() as u64)).unwrap_or(0);
+            let at = self.rng.index(peers.len());
             self.announce(peers[at], now, wishes);
         }
     }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::evidence::Cell;
 use super::room::Membership;
 use crate::id::NodeId;
-use crate::limits::{DETECTION_TIME, FULL_MESH_MAX, LINK_SILENCE};
+use crate::limits::{DETECTION_TIME, LINK_SILENCE};
 use crate::time::{Instant, Now, Wall};
 use crate::view::{Link, LinkState, Member, Role, Status, Unreachable};
 
@@ -126,7 +126,7 @@ impl Membership {
             link.last_ok = contact.heard_wall;
             links.push(link);
         }
-        if self.size() <= FULL_MESH_MAX {
+        if !self.is_large() {
             for (from, row) in &self.rows {
                 for (to, cell) in row.cells().filter(|(to, _)| to != from && self.roster.is_member(*to)) {
                     if self.status(to) != Status::Stopped {

@@ -47,8 +47,7 @@ pub(super) fn all_admitted(world: &World) -> bool {
 
 /// Whether everybody that is not outside is up, be it draining.
 pub(super) fn all_take_part(world: &World) -> bool {
-    let takes_part = |view: &Arc<View>| matches!(view.status, Status::Up | Status::Draining);
-    insiders(world).iter().all(takes_part)
+    insiders(world).iter().all(|view| view.status.takes_part())
 }
 
 /// Who is outside by an operator's word, as each says of itself.

@@ -20,9 +20,8 @@ const CLOCKS: [i64; 4] = [-3_600_000, -2_000, 0, 30_000];
 /// Starts a copy of one of the members. `anywhere`: it may reach peers that have no link to the original.
 pub(super) fn start_beside(world: &mut World, anywhere: bool, rng: &mut Rng) -> Result<(), Failure> {
     let n = world.machines.len();
-    let pick = |rng: &mut Rng, below: usize| usize::try_from(rng.below(below as u64)).unwrap_or(0);
-    let original = pick(rng, n);
-    let clock_offset_ms = CLOCKS[pick(rng, CLOCKS.len())];
+    let original = rng.index(n);
+    let clock_offset_ms = CLOCKS[rng.index(CLOCKS.len())];
     let spec = NodeSpec { name: name(n + 100), clock_offset_ms, ..world.machines[original].spec.clone() };
     let copy = world.add(spec, world.machines[original].disc.clone());
     let mut blind = n / 2;
@@ -40,7 +39,7 @@ pub(super) fn start_beside(world: &mut World, anywhere: bool, rng: &mut Rng) -> 
     world.start(copy);
     for _ in 0..rng.below(8) {
         world.run_for(rng.up_to(Duration::from_secs(2)))?;
-        let peer = pick(rng, n);
+        let peer = rng.index(n);
         let (a, b) = if anywhere && rng.below(3) == 0 && peer != original { (original, peer) } else { (copy, peer) };
         world.mend(a, b);
         world.mend(b, a);

@@ -91,7 +91,7 @@ pub(super) fn take_back(world: &mut World, alive: bool, rng: &mut Rng) -> Result
             return Err(world.failed(format!("machine {i} came back uncalled")));
         }
         let views = insiders(world);
-        let Some(to) = usize::try_from(rng.below(views.len() as u64)).ok().and_then(|at| views.get(at)) else {
+        let Some(to) = views.get(rng.index(views.len())) else {
             continue;
         };
         let join = Command::Join { name: to.name.clone(), plan: false };

@@ -44,7 +44,7 @@ impl Plan {
     #[must_use]
     pub fn from_seed(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        let n = 3 + usize::try_from(rng.below(5)).unwrap_or(0);
+        let n = 3 + rng.index(5);
         let names: Vec<NodeName> = (0..n).map(name).collect();
         let one_list = rng.below(4) > 0;
         // Some nodes may be in nobody's list: they vote for nothing and join.
@@ -61,7 +61,7 @@ impl Plan {
         for _ in 0..rng.below(30) {
             schedule.push((rng.up_to(pace), random_step(n, &mut rng)));
         }
-        let disc_delay = Duration::from_millis([2, 10, 100, 600][usize::try_from(rng.below(4)).unwrap_or(0)]);
+        let disc_delay = Duration::from_millis([2, 10, 100, 600][rng.index(4)]);
         let discovery_dies = rng.below(3) == 0;
         let stale_copy = one_list && rng.below(3) == 0;
         Self { seed, specs, one_list, schedule, disc_delay, discovery_dies, stale_copy, kinds: BTreeSet::new() }
@@ -72,7 +72,7 @@ impl Plan {
     #[must_use]
     pub fn crashes_in_the_vote(seed: u64) -> Self {
         let mut rng = Rng::new(seed ^ 0x0076_6f74_6573);
-        let n = 3 + 2 * usize::try_from(rng.below(2)).unwrap_or(0);
+        let n = 3 + 2 * rng.index(2);
         let names: Vec<NodeName> = (0..n).map(name).collect();
         let specs = names.iter().map(|own| NodeSpec::new(own, &names)).collect();
         let mut schedule: Schedule = Vec::new();
@@ -207,7 +207,7 @@ pub(super) fn lists(names: &[NodeName], own: &NodeName, one_list: bool, rng: &mu
 }
 
 fn random_step(n: usize, rng: &mut Rng) -> Step {
-    let mut pick = || usize::try_from(rng.below(n as u64)).unwrap_or(0);
+    let mut pick = || rng.index(n);
     let (a, b) = (pick(), pick());
     match rng.below(12) {
         0..=2 => Step::Kill(a),

@@ -39,7 +39,7 @@ struct Draw {
 
 impl Draw {
     fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.rng.below(bound as u64)).unwrap_or(0)
+        self.rng.index(bound)
     }
 
     fn any(&mut self) -> usize {
@@ -58,7 +58,7 @@ impl Draw {
 pub(super) fn plan(seed: u64, awaited: &[Kind]) -> Plan {
     let mut rng = Rng::new(seed ^ 0x0073_7761_726d);
     let kinds = Kind::draw(seed, awaited);
-    let n = 3 + usize::try_from(rng.below(5)).unwrap_or(0);
+    let n = 3 + rng.index(5);
     let mut names: Vec<NodeName> = (0..n).map(name).collect();
     let one_list = rng.below(6) > 0;
     let listed = if n >= 5 && rng.below(3) == 0 { 3 } else { n };
@@ -75,12 +75,12 @@ pub(super) fn plan(seed: u64, awaited: &[Kind]) -> Plan {
     let mut specs: Vec<NodeSpec> = names.iter().map(|own| NodeSpec::new(own, &list(own))).collect();
     let minority = n - (n - 1) / 2;
     if kinds.contains(&Kind::Year) || kinds.contains(&Kind::YearOfMany) {
-        specs[n - 1].clock_offset_ms = [YEAR_MS, -YEAR_MS, 0][usize::try_from(rng.below(3)).unwrap_or(0)];
+        specs[n - 1].clock_offset_ms = [YEAR_MS, -YEAR_MS, 0][rng.index(3)];
     }
     let mut draw = Draw { n, minority, may_restore: true, may_move: true, rng };
     let schedule = schedule(&kinds.iter().copied().collect::<Vec<_>>(), names.len(), &mut draw);
     let mut rng = draw.rng;
-    let disc_delay = Duration::from_millis([2, 10, 100, 600][usize::try_from(rng.below(4)).unwrap_or(0)]);
+    let disc_delay = Duration::from_millis([2, 10, 100, 600][rng.index(4)]);
     // The other endings count every machine in.
     let plain = [Kind::Twins, Kind::Moves, Kind::Lies].iter().all(|kind| !kinds.contains(kind));
     let discovery_dies = plain && rng.below(4) == 0;
@@ -192,8 +192,8 @@ pub(super) fn prepare(plan: &Plan, world: &mut World) {
         return;
     }
     let mut rng = Rng::new(plan.seed ^ 0x006c_6965_7321);
-    for i in 0..usize::try_from(rng.below(8)).unwrap_or(0) {
-        let stranger = Stranger::ALL[usize::try_from(rng.below(Stranger::ALL.len() as u64)).unwrap_or(0)];
+    for i in 0..rng.index(8) {
+        let stranger = Stranger::ALL[rng.index(Stranger::ALL.len())];
         let endpoint = world.lies.name(&name(STRANGERS + i));
         world.net.strangers.insert(endpoint.clone(), stranger);
         world.watch.made_up.insert(endpoint);

@@ -69,7 +69,7 @@ impl Plan {
         let mut rng = Rng::new(seed);
         let hosts = if rng.below(5) == 0 { 6 + rng.below(2) } else { 3 + rng.below(3) };
         let hosts = usize::try_from(hosts).unwrap_or(3);
-        let latency = Duration::from_millis([2, 5, 20, 80][usize::try_from(rng.below(4)).unwrap_or(0)]);
+        let latency = Duration::from_millis([2, 5, 20, 80][rng.index(4)]);
         // Each seed has only some kinds of faults, so that rare mixtures come up (swarm testing).
         let kinds: Vec<u64> = (0..KINDS).filter(|_| rng.below(2) == 0).collect();
         let mut schedule = Vec::new();
@@ -80,7 +80,7 @@ impl Plan {
         let pace = Duration::from_millis(100 + rng.below(2_000));
         if !kinds.is_empty() {
             for _ in 0..rng.below(16) {
-                let kind = kinds[usize::try_from(rng.below(kinds.len() as u64)).unwrap_or(0)];
+                let kind = kinds[rng.index(kinds.len())];
                 let wait = rng.up_to(pace);
                 schedule.extend(steps(kind, hosts, wait, &mut rng));
             }
@@ -142,13 +142,13 @@ const KINDS: u64 = 12;
 /// A few steps of one kind. Whoever leaves is one of a minority.
 fn steps(kind: u64, hosts: usize, wait: Duration, rng: &mut Rng) -> Vec<(Duration, Step)> {
     let s = Duration::from_secs;
-    let few = hosts - 1 - usize::try_from(rng.below((hosts as u64 - 1) / 2)).unwrap_or(0);
-    let to = usize::try_from(rng.below(hosts as u64)).unwrap_or(0);
+    let few = hosts - 1 - rng.index((hosts - 1) / 2);
+    let to = rng.index(hosts);
     match kind {
         // While the network is whole: what reaches nobody is another matter.
-        8 if to % 2 == 0 => vec![(wait, Step::MendAll), (s(3), Step::Leave(few)), (s(2), Step::MendAll)],
+        8 if to.is_multiple_of(2) => vec![(wait, Step::MendAll), (s(3), Step::Leave(few)), (s(2), Step::MendAll)],
         8 => vec![(wait, Step::Crash(few)), (s(0), Step::Start(few)), (s(1), Step::Join(few, to))],
-        9 if to % 2 == 0 => vec![(wait, Step::Stop(to))],
+        9 if to.is_multiple_of(2) => vec![(wait, Step::Stop(to))],
         9 => vec![(wait, Step::Start(to))],
         10 => vec![(wait, Step::HoldAll(to))],
         11 => vec![(wait, Step::StartOnFullDisk(to)), (rng.up_to(s(3)), Step::WorkDisk(to)), (s(0), Step::Start(to))],
@@ -157,7 +157,7 @@ fn steps(kind: u64, hosts: usize, wait: Duration, rng: &mut Rng) -> Vec<(Duratio
 }
 
 fn step(kind: u64, hosts: usize, rng: &mut Rng) -> Step {
-    let mut pick = || usize::try_from(rng.below(hosts as u64)).unwrap_or(0);
+    let mut pick = || rng.index(hosts);
     let a = pick();
     let b = (a + 1 + pick() % (hosts - 1)) % hosts;
     let heads = pick() % 2 == 0;

@@ -8,7 +8,6 @@ use ekka_core::autocluster;
 use ekka_core::control::{self, Control, Setup, StopReason};
 use ekka_core::event::EventKind;
 use ekka_core::id::Endpoint;
-use ekka_core::view::Status;
 use ekka_core::wire::Moment;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -213,7 +212,7 @@ fn hello_source(parts: &Parts) -> transport::HelloSource {
     let template = parts.control.hello_template().clone();
     Arc::new(move |purpose| {
         let view = shared.view();
-        let holds = matches!(view.status, Status::Up | Status::Draining) && view.quorum.holds();
+        let holds = view.status.takes_part() && view.quorum.holds();
         let moment = Moment { cluster_id: view.cluster_id, status: view.status, holds, wall: clock.now().wall };
         template.hello(purpose, moment)
     })

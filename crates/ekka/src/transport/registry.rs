@@ -34,6 +34,13 @@ pub(super) struct Connection {
     pub(super) open: bool,
 }
 
+impl Connection {
+    /// Whether it is an open control connection.
+    fn is_link(&self) -> bool {
+        self.open && self.lane == Lane::Control
+    }
+}
+
 /// All connections and dials.
 #[derive(Default)]
 pub(super) struct Registry {
@@ -72,14 +79,14 @@ impl Registry {
 
     /// The open control connections.
     pub(super) fn links(&self) -> impl Iterator<Item = &Connection> {
-        self.connections.values().filter(|c| c.open && c.lane == Lane::Control)
+        self.connections.values().filter(|c| c.is_link())
     }
 
     /// Replaces the members, each with the address in its name; gives all addresses by which members are known.
     pub(super) fn set_members(&mut self, members: BTreeMap<NodeId, Option<IpAddr>>) -> BTreeSet<IpAddr> {
         self.known.set_members(members);
         // Of those who became members just now.
-        for connection in self.connections.values().filter(|c| c.open && c.lane == Lane::Control) {
+        for connection in self.connections.values().filter(|c| c.is_link()) {
             let (addr, dialed) = connection.remote;
             self.known.seen(connection.incarnation.node_id, addr, dialed);
         }
@@ -100,7 +107,7 @@ impl Registry {
     /// lives is known by the control lane alone.
     pub(super) fn remove(&mut self, id: ConnId, cause: &CloseCause) {
         let Some(gone) = self.connections.remove(&id) else { return };
-        if gone.lane != Lane::Control || !gone.open || self.has_link(gone.incarnation) {
+        if !gone.is_link() || self.has_link(gone.incarnation) {
             return;
         }
         gone.counters.ended(cause);

@@ -118,7 +118,7 @@ pub(super) fn peers(view: &View) -> impl Iterator<Item = &Member> {
 }
 
 fn is_up(member: &Member) -> bool {
-    matches!(member.status, Status::Up | Status::Draining)
+    member.status.takes_part()
 }
 
 fn peer(member: &Member) -> super::Labels {
