@@ -7,7 +7,16 @@ use anyhow::{Result, bail};
 use crate::command::{cargo, exists, run};
 
 /// A program that tests call, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 4] = [("ip", "iproute2"), ("nft", "nftables"), ("ps", "procps"), ("openssl", "openssl")];
+const PROGRAMS: [(&str, &str); 8] = [
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
+    ("ps", "procps"),
+    ("openssl", "openssl"),
+    ("etcd", "etcd-server"),
+    ("etcdctl", "etcd-client"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("kubectl", "kubernetes-client"),
+];
 
 /// Whether `cargo nextest` can be called.
 pub(crate) fn has_nextest() -> bool {

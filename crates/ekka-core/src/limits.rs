@@ -93,6 +93,8 @@ pub const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 pub const REDISCOVER_INTERVAL: Duration = Duration::from_secs(5);
 /// How often it runs once all are up.
 pub const REDISCOVER_SLOW_INTERVAL: Duration = Duration::from_secs(30);
+/// News of a backend is looked at not more often than this.
+pub const NEWS_INTERVAL: Duration = Duration::from_millis(200);
 /// Settling time of the answering candidates for `static`.
 pub const SETTLE_STATIC: Duration = Duration::from_secs(1);
 /// Settling time for every other strategy.

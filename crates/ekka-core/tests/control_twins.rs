@@ -68,6 +68,7 @@ fn node() -> Control {
         formation: Settings {
             strategies: vec![],
             electorate: None,
+            decider: None,
             expect: Some(2),
             settle: Duration::from_secs(1),
             merge: Merge::Empty,

@@ -9,6 +9,8 @@ pub mod admin;
 pub mod config;
 pub mod discovery;
 pub mod env;
+#[cfg(any(feature = "etcd", feature = "k8s"))]
+mod http;
 pub mod node;
 pub mod transport;
 

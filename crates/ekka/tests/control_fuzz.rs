@@ -116,7 +116,7 @@ impl World {
                 }
                 Output::Discover => {
                     let candidates = (0..2).map(|n| Candidate { name: name(n), endpoint: at(n) }).collect();
-                    (which, Input::Discovered { strategy: "static".to_owned(), result: Ok(candidates) })
+                    (which, Input::Discovered { strategy: "static".to_owned(), result: Ok(candidates.into()) })
                 }
                 Output::Persist { token, .. } => (which, Input::Persisted { token }),
                 _ => continue,

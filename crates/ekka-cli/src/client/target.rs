@@ -14,10 +14,6 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto, version};
 use super::Duplex;
 use crate::exit::Failure;
 
-/// Where most systems keep the authorities that they trust.
-const SYSTEM_AUTHORITIES: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
-
 /// Where an agent is.
 #[derive(Clone)]
 pub(crate) enum Target {
@@ -113,16 +109,18 @@ fn read_token(path: &Path) -> Result<String, Failure> {
 }
 
 fn client_config(authorities: Option<&Path>) -> Result<Arc<ClientConfig>, Failure> {
-    let path = match authorities {
-        Some(path) => path,
-        None => SYSTEM_AUTHORITIES.iter().map(Path::new).find(|path| path.exists()).ok_or_else(|| {
-            Failure::usage("this host keeps no authorities where they usually are: give --ca-file FILE")
-        })?,
+    let from = authorities
+        .map_or_else(|| "the system's authorities".to_owned(), |path| format!("--ca-file {}", path.display()));
+    let bad = |why: &dyn fmt::Display| Failure::usage(format!("{from}: {why}"));
+    let trusted = match authorities {
+        Some(path) => {
+            let pem = std::fs::read(path).map_err(|error| bad(&error))?;
+            CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect()
+        }
+        None => ekka::env::system_authorities().map_err(|why| bad(&format!("{why}: give --ca-file FILE")))?,
     };
-    let bad = |why: &dyn fmt::Display| Failure::usage(format!("--ca-file {}: {why}", path.display()));
-    let pem = std::fs::read(path).map_err(|error| bad(&error))?;
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok));
+    roots.add_parsable_certificates(trusted);
     if roots.is_empty() {
         return Err(bad(&"holds no certificate in PEM"));
     }

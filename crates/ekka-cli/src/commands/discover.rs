@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use ekka::config::Config;
 use ekka::core::autocluster::Candidate;
-use ekka::core::id::{Guid, NodeId};
+use ekka::core::id::{Endpoint, Guid, NodeId};
 use ekka::core::limits::CANDIDATES_MAX;
 use ekka::core::view::Role;
 use ekka::core::wire::{HelloTemplate, Moment, Purpose};
+use ekka::discovery::{Context, Me, SharedCredentials};
 use ekka::env::Env;
 use ekka::transport::{CookieSet, Credentials, Kdf, observe_once};
 use serde_json::json;
@@ -32,13 +33,13 @@ pub(super) async fn run(args: &ConfigArgs, json: bool) -> Result<(), Failure> {
     // The node's own directory stays as it is: this one goes at the end.
     let scratch = Scratch::make()?;
     let observer = Arc::new(Observer::new(&loaded.config, &scratch)?);
-    let strategies =
-        ekka::discovery::strategies(&loaded.config).map_err(|text| Failure::new(Code::Usage, "not_there_yet", text))?;
+    let strategies = ekka::discovery::strategies(&loaded.config, &observer.context(&loaded.config))
+        .map_err(|text| Failure::new(Code::Usage, "configuration", text))?;
     let mut seen = Vec::new();
     let mut failed = Vec::new();
     for strategy in strategies {
         match strategy.discover().await {
-            Ok(candidates) => seen.extend(look(&observer, strategy.name(), candidates).await),
+            Ok(found) => seen.extend(look(&observer, strategy.name(), found.candidates).await),
             Err(error) => failed.push((strategy.name(), error)),
         }
     }
@@ -84,6 +85,19 @@ impl Observer {
             listen_port: config.node.port,
         };
         Ok(Self { env, credentials, template })
+    }
+
+    /// What the strategies are made with: as the node would make them, save that the node_id is none of this world.
+    fn context(&self, config: &Config) -> Context {
+        let (name, node_id) = (config.node.name.clone(), self.template.node_id);
+        let endpoint = Endpoint { host: name.host().clone(), port: config.node.port };
+        Context {
+            env: self.env.clone(),
+            me: Me { name, endpoint, node_id },
+            base_port: config.node.base_port,
+            cluster_name: config.cluster.name.clone(),
+            credentials: SharedCredentials::new(self.credentials.clone()),
+        }
     }
 
     async fn look(&self, strategy: &'static str, candidate: Candidate) -> Seen {

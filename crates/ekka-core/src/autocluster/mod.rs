@@ -78,6 +78,59 @@ pub struct Candidate {
     pub endpoint: Endpoint,
 }
 
+/// What a strategy answers.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Answer {
+    /// Whom it knows, this node included where the backend lists it.
+    pub candidates: Vec<Candidate>,
+    /// How many distinct nodes must vote by what the backend knows (the majority of the replicas, say). It holds where
+    /// the configuration gives no number.
+    pub expect: Option<u32>,
+}
+
+impl From<Vec<Candidate>> for Answer {
+    fn from(candidates: Vec<Candidate>) -> Self {
+        Self { candidates, expect: None }
+    }
+}
+
+/// What a backend is to know of this node.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Registration {
+    /// It wants to be found. Off once it has left, or is on its way out.
+    pub listed: bool,
+    /// The cluster that it is in, once that is on disc.
+    pub cluster_id: Option<ClusterId>,
+    /// Which record of another cluster that cluster replaces in a backend that decides.
+    pub supersedes: Supersedes,
+}
+
+/// Which clusters another one has taken the place of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Supersedes {
+    /// These, which were merged into it.
+    Merged(Vec<ClusterId>),
+    /// Any: it was formed by an operator's word.
+    Any,
+}
+
+impl Default for Supersedes {
+    fn default() -> Self {
+        Self::Merged(Vec::new())
+    }
+}
+
+impl Supersedes {
+    /// Whether the record of that cluster gives way.
+    #[must_use]
+    pub fn includes(&self, cluster_id: ClusterId) -> bool {
+        match self {
+            Self::Merged(merged) => merged.contains(&cluster_id),
+            Self::Any => true,
+        }
+    }
+}
+
 /// What happens when two formed clusters meet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -96,8 +149,10 @@ pub struct Settings {
     pub strategies: Vec<String>,
     /// With `static`: the list that votes, this node's own name included, sorted. `None`: whoever is found votes.
     pub electorate: Option<Vec<NodeName>>,
-    /// How many distinct nodes must vote; `None`: a majority of the distinct candidates listed so far, at least 2,
-    /// and 1 only after 30 s in which nobody else was ever listed.
+    /// The strategy whose backend decides the id in one step (etcd), in place of a vote.
+    pub decider: Option<String>,
+    /// How many distinct nodes must vote; `None`: what a backend knows, else a majority of the distinct candidates
+    /// listed so far, at least 2, and 1 only after 30 s in which answers listed this node and nobody else.
     pub expect: Option<u32>,
     /// How long the answering candidates must have been the same. Not waited for once all of a static list answer.
     pub settle: Duration,
@@ -152,6 +207,8 @@ pub enum Message {
         quorum: bool,
         /// The list that it votes with; `None`: it votes with whoever is found.
         electorate: Option<Vec<NodeName>>,
+        /// The strategy whose backend decides for it; it takes no part in votes.
+        decider: Option<String>,
         /// Its merged clusters.
         merged: Vec<(ClusterId, ClusterId)>,
         /// It left, or its role does not vote: do not count it.
@@ -252,6 +309,8 @@ pub enum NackReason {
     InCluster(ClusterId),
     /// It takes no part (left, or no voter).
     Idle,
+    /// The backend of this strategy decides for it.
+    DecidedBy(String),
 }
 
 /// What this room knows of a peer from its Hello. It goes with the vote, since whoever finishes a vote may never have
@@ -280,8 +339,10 @@ pub enum Input {
         /// Which strategy.
         strategy: String,
         /// Whom it named, or why it failed.
-        result: Result<Vec<Candidate>, String>,
+        result: Result<Answer, String>,
     },
+    /// The backend that decides has answered a claim: the value that holds, this node's or another, or why it failed.
+    Claimed(Result<Proposal, String>),
     /// A verified control connection to this incarnation is there.
     Connected(Peer),
     /// The last one went.
@@ -349,6 +410,10 @@ pub enum Input {
 pub enum Output {
     /// Ask all strategies now.
     Discover,
+    /// Offer this value to the backend that decides, and answer with [`Input::Claimed`].
+    Claim(Proposal),
+    /// What backends are to know of this node now. Given when it changes.
+    Register(Registration),
     /// A connection to this candidate is wanted.
     Dial {
         /// Where.

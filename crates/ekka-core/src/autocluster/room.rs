@@ -33,6 +33,7 @@ pub(super) struct Said {
     pub(super) status: Status,
     pub(super) quorum: bool,
     pub(super) electorate: Option<Vec<NodeName>>,
+    pub(super) decider: Option<String>,
     pub(super) idle: bool,
     pub(super) merge: Merge,
 }
@@ -209,6 +210,7 @@ impl Autocluster {
             status: self.status,
             quorum: self.quorum,
             electorate: self.settings.electorate.clone(),
+            decider: self.settings.decider.clone(),
             merged: self.saved.merged.iter().map(|(from, into)| (*from, *into)).collect(),
             idle: self.is_idle(),
             merge: self.settings.merge,
@@ -243,19 +245,13 @@ impl Autocluster {
         }
     }
 
-    fn discovered(
-        &mut self,
-        strategy: String,
-        result: Result<Vec<super::Candidate>, String>,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) {
+    fn discovered(&mut self, strategy: String, result: Result<super::Answer, String>, now: Now, out: &mut Vec<Output>) {
         match result {
             Ok(found) => {
                 if self.failing.remove(&strategy).is_some() {
                     out.push(Output::DiscoveryState { strategy, error: None });
                 }
-                self.candidates.listed(found, now.mono);
+                self.candidates.listed(found.candidates, now.mono);
             }
             Err(error) => {
                 if self.failing.insert(strategy.clone(), error.clone()).as_ref() != Some(&error) {
@@ -271,8 +267,8 @@ impl Autocluster {
             return;
         }
         match message {
-            Message::State { cluster_id, status, quorum, electorate, merged, idle, merge } => {
-                known.said = Some(Said { cluster_id, status, quorum, electorate, idle, merge });
+            Message::State { cluster_id, status, quorum, electorate, decider, merged, idle, merge } => {
+                known.said = Some(Said { cluster_id, status, quorum, electorate, decider, idle, merge });
                 self.learn_merged(merged, out);
             }
             Message::Prepare { ballot, electorate } => self.on_prepare(from.node_id, ballot, electorate.as_ref(), out),
@@ -352,6 +348,7 @@ impl Machine for Autocluster {
                 self.discover_at = now.mono;
             }
             Input::Discovered { strategy, result } => self.discovered(strategy, result, now, out),
+            Input::Claimed(_) => {}
             Input::Connected(peer) => self.connected(peer, out),
             Input::Disconnected { id } => self.disconnected(id),
             Input::DialFailed { endpoint, why } => self.candidates.failed(&endpoint, why),

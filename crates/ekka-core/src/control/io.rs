@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::autocluster::{self, Candidate};
+use crate::autocluster::{self, Answer, Proposal, Registration};
 use crate::decision::{Decision, DecisionId};
 use crate::event::Event;
 use crate::id::{ClusterId, Endpoint, Guid, NodeId, NodeName};
@@ -221,8 +221,10 @@ pub enum Input {
         /// Which.
         strategy: String,
         /// Whom it named, or why it failed.
-        result: Result<Vec<Candidate>, String>,
+        result: Result<Answer, String>,
     },
+    /// The answer to [`Output::Claim`]: the value that holds in the backend, or why it could not be asked.
+    Claimed(Result<Box<Proposal>, String>),
     /// All that [`Output::Persist`] gave up to this token is on disc.
     Persisted {
         /// The token.
@@ -275,6 +277,10 @@ pub enum Output {
     },
     /// Ask every strategy once.
     Discover,
+    /// Offer this value to the backend that decides, once; the answer is an [`Input::Claimed`].
+    Claim(Box<Proposal>),
+    /// What backends are to know of this node from now on.
+    Register(Registration),
     /// Write this to disc, then say so. A later one replaces one that is not yet written.
     Persist {
         /// Grows.

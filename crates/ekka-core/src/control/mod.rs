@@ -16,6 +16,7 @@ mod publish;
 mod standing;
 mod twins;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -278,6 +279,8 @@ impl Control {
         for output in given {
             match output {
                 autocluster::Output::Discover => out.push(Output::Discover),
+                autocluster::Output::Claim(proposal) => out.push(Output::Claim(Box::new(proposal))),
+                autocluster::Output::Register(registration) => out.push(Output::Register(registration)),
                 autocluster::Output::Dial { endpoint, anew } => {
                     let never = self.setup.faults.no_recontact && self.standing.was_up;
                     let own = endpoint == self.setup.endpoint || never;
@@ -406,6 +409,10 @@ impl Machine for Control {
             Input::DialFailed { endpoint, error } => self.dial_failed(&endpoint, &error, now, out),
             Input::Discovered { strategy, result } => {
                 self.work.push_back(Work::Autocluster(autocluster::Input::Discovered { strategy, result }));
+            }
+            Input::Claimed(result) => {
+                let result = result.map(|proposal| *proposal);
+                self.work.push_back(Work::Autocluster(autocluster::Input::Claimed(result)));
             }
             Input::Persisted { token } => self.persisted(token, out),
             Input::Reconfigure { tags, formation } => {

@@ -69,12 +69,12 @@ impl World {
         let result = if !self.discovery_works || self.lies.down.contains(&machine) {
             Err("the backend is down".into())
         } else if self.lies.empty.contains(&machine) {
-            Ok(Vec::new())
+            Ok(Vec::new().into())
         } else {
             let list = self.machines[machine].spec.seeds.iter();
             let named =
                 list.map(|name| Candidate { name: name.clone(), endpoint: name.endpoint(4370).expect("a port") });
-            Ok(self.lies.extra.iter().cloned().chain(named).collect())
+            Ok(self.lies.extra.iter().cloned().chain(named).collect::<Vec<_>>().into())
         };
         self.input(machine, Input::Discovered { strategy: "static".into(), result });
     }

@@ -51,6 +51,7 @@ impl NodeSpec {
         Settings {
             strategies: vec!["static".into()],
             electorate: Some(list),
+            decider: None,
             expect: Some(expect),
             settle: SETTLE_STATIC,
             merge: self.merge,

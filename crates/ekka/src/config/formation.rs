@@ -11,16 +11,19 @@ use super::model::{Config, Node, Strategy};
 ///
 /// With `static` the electorate is the seeds and this node, sorted, each once (a replicant, which never votes, does not
 /// count itself); the default of `cluster.expect` is their majority. `manual`, and `dns` or `mcast` with a name on
-/// loopback, form alone. Everything else decides by the candidates that are found.
+/// loopback, form alone. With `etcd` the backend decides the id, whatever else is asked; one node is enough to ask it.
+/// Everything else decides by what its backend knows of replicas, or by the candidates that are found.
 #[must_use]
 pub fn formation_settings(config: &Config) -> Settings {
     let discovery = &config.cluster.discovery;
-    let electorate = electorate(&config.node, discovery);
+    let decider = discovery.iter().find(|strategy| matches!(strategy, Strategy::Etcd(_)));
+    let electorate = if decider.is_some() { None } else { electorate(&config.node, discovery) };
     let has_static = electorate.is_some();
     Settings {
         strategies: discovery.iter().map(|strategy| strategy.name().to_owned()).collect(),
         expect: config.cluster.expect.or_else(|| default_expect(config, electorate.as_deref())),
         electorate,
+        decider: decider.map(|strategy| strategy.name().to_owned()),
         settle: if has_static { SETTLE_STATIC } else { SETTLE_OTHER },
         merge: config.cluster.merge,
         base_port: config.node.base_port,
@@ -46,10 +49,13 @@ fn default_expect(config: &Config, electorate: Option<&[NodeName]>) -> Option<u3
     if let Some(list) = electorate {
         return u32::try_from(list.len() / 2 + 1).ok();
     }
-    let alone = config.cluster.discovery.iter().all(|strategy| match strategy {
-        Strategy::Manual => true,
+    let one = |strategy: &Strategy| match strategy {
+        Strategy::Manual | Strategy::Etcd(_) => true,
         Strategy::Mcast(_) | Strategy::Dns(_) => config.node.name.host().is_loopback(),
-        Strategy::Static { .. } | Strategy::Etcd(_) | Strategy::K8s(_) => false,
-    });
-    alone.then_some(1)
+        Strategy::Static { .. } | Strategy::K8s(_) => false,
+    };
+    let discovery = &config.cluster.discovery;
+    // Where the backend decides, one is enough whatever else is asked.
+    let decided = discovery.iter().any(|strategy| matches!(strategy, Strategy::Etcd(_)));
+    (decided || discovery.iter().all(one)).then_some(1)
 }

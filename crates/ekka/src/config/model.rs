@@ -31,23 +31,16 @@ pub struct Config {
 }
 
 impl Config {
-    /// What this version has no code for, in words: discovery strategies and roles. `agent` refuses to start with them.
+    /// What this version has no code for, in words: roles. `agent` refuses to start with them.
     #[must_use]
     pub fn unsupported(&self) -> Vec<String> {
-        let strategies = self.cluster.discovery.iter().filter_map(|strategy| match strategy {
-            Strategy::Manual | Strategy::Static { .. } => None,
-            Strategy::Mcast(_) | Strategy::Dns(_) | Strategy::Etcd(_) | Strategy::K8s(_) => Some(format!(
-                "cluster.discovery = {} is not in this version yet; manual and static are",
-                strategy.name()
-            )),
-        });
         let role = match self.node.role {
             Role::Core => None,
             Role::Replicant => Some("replicant"),
             Role::Witness => Some("witness"),
         };
         let role = role.map(|role| format!("node.role = {role} is not in this version yet; core is"));
-        strategies.chain(role).collect()
+        role.into_iter().collect()
     }
 
     /// Keys that were written and do nothing yet in this version, in words, to be logged once at start.

@@ -3,7 +3,7 @@
 use ekka_core::autocluster::Candidate;
 use ekka_core::id::NodeName;
 
-use super::Discovery;
+use super::{Discovery, Found};
 use crate::env::BoxFuture;
 
 /// An operator types `join`; nobody is named.
@@ -15,8 +15,8 @@ impl Discovery for Manual {
         "manual"
     }
 
-    fn discover(&self) -> BoxFuture<'_, Result<Vec<Candidate>, String>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn discover(&self) -> BoxFuture<'_, Result<Found, String>> {
+        Box::pin(async { Ok(Found::default()) })
     }
 }
 
@@ -43,7 +43,7 @@ impl Discovery for Static {
         "static"
     }
 
-    fn discover(&self) -> BoxFuture<'_, Result<Vec<Candidate>, String>> {
-        Box::pin(async { Ok(self.candidates.clone()) })
+    fn discover(&self) -> BoxFuture<'_, Result<Found, String>> {
+        Box::pin(async { Ok(self.candidates.clone().into()) })
     }
 }

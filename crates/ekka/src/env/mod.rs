@@ -3,9 +3,11 @@
 //! Production uses [`Env::real`]; simulation gives its own. Nothing else in this crate opens a socket, reads a
 //! clock, draws randomness or touches a file of the data directory.
 
+mod authorities;
 mod gate;
 mod real;
 
+pub use authorities::system_authorities;
 pub use gate::{Dead, Gate, GatedNet};
 pub use real::{RealClock, RealDisk, RealNet};
 

@@ -50,9 +50,8 @@ pub(super) struct Reload {
 pub(super) struct Channels {
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) inputs: mpsc::Receiver<Input>,
-    /// For tasks of the loop (discovery, disc, reload) that give inputs.
+    /// From tasks of the loop (discovery, disc, reload) that give inputs.
     pub(super) own: mpsc::Receiver<Own>,
-    pub(super) own_sender: mpsc::Sender<Own>,
 }
 
 /// Everything that the loop holds.
@@ -127,7 +126,7 @@ impl Driver {
             Some(Own::Input(input)) => self.take(Some(input), out),
             Some(Own::Reload(Reload { strategies, input, done })) => {
                 if let Some(strategies) = strategies {
-                    self.strategies.replace(strategies, &self.shared);
+                    self.strategies.replace(strategies);
                 }
                 self.take(Some(input), out);
                 // Whoever asked may have gone.
@@ -159,7 +158,9 @@ impl Driver {
                 Output::Send { conn, bytes } => self.transport.send(conn, bytes),
                 Output::Close { conn, cause } => self.transport.close(conn, cause),
                 Output::Dial { endpoint } => self.transport.dial(endpoint),
-                Output::Discover => self.strategies.ask(&self.channels.own_sender, &self.shared),
+                Output::Discover => self.strategies.ask(),
+                Output::Claim(offer) => self.strategies.claim(*offer),
+                Output::Register(registration) => self.strategies.register(registration),
                 Output::Persist { token, saved } => {
                     self.to_disc.send_replace(Some((token, Arc::new(*saved))));
                 }

@@ -24,6 +24,7 @@ use ekka_core::view::{Member, View};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::config::{Config, TlsMode};
+use crate::discovery::Context;
 use crate::env::Env;
 use crate::transport::{Kdf, Transport};
 use driver::{Own, Request};
@@ -48,6 +49,8 @@ struct Inner {
     reloading: tokio::sync::Mutex<()>,
     /// The embedding program gave strategies of its own.
     own_strategies: bool,
+    /// What strategies are made with, at a reload too.
+    context: Context,
     env: Env,
 }
 

@@ -19,7 +19,9 @@ pub(super) async fn reload(node: &Inner, wanted: Config) -> Result<Reloaded, Str
     let transport = node.transport.get().ok_or("the node is starting")?;
     let old = node.config();
     let config = merged(&old, &wanted);
-    let strategies = if node.own_strategies { None } else { Some(discovery::strategies(&config)?) };
+    // The same settings: those in use go on, with what they keep in a backend.
+    let stay = node.own_strategies || old.cluster.discovery == config.cluster.discovery;
+    let strategies = if stay { None } else { Some(discovery::strategies(&config, &node.context)?) };
     let credentials = start::derive(&config, &node.env, node.kdf).await.map_err(|error| error.to_string())?;
     let stopping = || String::from("the node is stopping");
     let before = transport.credentials();
@@ -30,6 +32,7 @@ pub(super) async fn reload(node: &Inner, wanted: Config) -> Result<Reloaded, Str
     }
     let step = rotation(&credentials);
     let place = node.own.reserve().await.map_err(|_| stopping())?;
+    node.context.credentials.set(credentials.clone());
     transport.set_credentials(credentials);
     let formation = Box::new(formation_settings(&config));
     let input = Input::Reconfigure { tags: config.node.tags.clone(), formation };

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::StampedEvent;
+use crate::discovery::Found;
 use crate::env::Clock;
 
 /// The part of a node that its handles read.
@@ -109,15 +110,15 @@ impl Shared {
         }
     }
 
-    pub(super) fn discovered(&self, strategy: &str, result: &Result<Vec<Candidate>, String>) {
+    pub(super) fn discovered(&self, strategy: &str, result: &Result<Found, String>) {
         let mut figures = locked(&self.figures);
         let word = match result {
-            Ok(candidates) if candidates.is_empty() => "empty",
+            Ok(found) if found.candidates.is_empty() => "empty",
             Ok(_) => "ok",
             Err(_) => "error",
         };
         *figures.rounds.entry((strategy.to_owned(), word)).or_default() += 1;
-        if let Ok(candidates) = result {
+        if let Ok(Found { candidates, .. }) = result {
             figures.last_success.insert(strategy.to_owned(), self.clock.now().mono);
             figures.candidates.insert(strategy.to_owned(), candidates.clone());
         }

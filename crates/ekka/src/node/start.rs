@@ -18,7 +18,7 @@ use super::store::{self, StoreError};
 use super::strategies::Strategies;
 use super::{Inner, Node};
 use crate::config::{Config, formation_settings};
-use crate::discovery::{self, Discovery};
+use crate::discovery::{self, Context, Discovery, Me, SharedCredentials};
 use crate::env::{DiskGuard, Env};
 use crate::transport::{
     self, BindError, CertificateNotice, CookieError, CookieSet, Credentials, CredentialsError, Kdf, RefusalNotice,
@@ -55,7 +55,7 @@ pub struct StartOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// Something in the configuration has no code yet.
+    /// A strategy of the configuration cannot be had.
     #[error("{0}")]
     Unsupported(String),
     /// The data directory cannot be used.
@@ -98,14 +98,16 @@ struct Parts {
 /// See [`StartError`]; it can be tried again.
 pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<Node, StartError> {
     let own_strategies = options.discovery.is_some();
-    let strategies = match options.discovery {
-        Some(strategies) => strategies,
-        None => discovery::strategies(&config).map_err(StartError::Unsupported)?,
-    };
     let (identity, saved, guard) = open_directory(&config, &env, options.restored).await?;
     let credentials = match options.credentials {
         Some(credentials) => credentials,
         None => derive(&config, &env, options.kdf).await?,
+    };
+    let in_use = SharedCredentials::new(credentials.clone());
+    let context = context(&config, &env, &identity, in_use.clone());
+    let strategies = match options.discovery {
+        Some(strategies) => strategies,
+        None => discovery::strategies(&config, &context).map_err(StartError::Unsupported)?,
     };
     let mut formation = formation_settings(&config);
     formation.faults = options.formation_faults;
@@ -128,6 +130,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         config: std::sync::Mutex::new(config),
         reloading: tokio::sync::Mutex::default(),
         own_strategies,
+        context,
         env: env.clone(),
     });
     let parts = Parts {
@@ -153,6 +156,18 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
     // Set once, here.
     let _ = inner.transport.set(transport);
     Ok(Node { inner })
+}
+
+/// What strategies are made with.
+fn context(config: &Config, env: &Env, identity: &control::Identity, credentials: SharedCredentials) -> Context {
+    let endpoint = Endpoint { host: config.node.name.host().clone(), port: config.node.port };
+    Context {
+        env: env.clone(),
+        me: Me { name: config.node.name.clone(), endpoint, node_id: identity.node_id },
+        base_port: config.node.base_port,
+        cluster_name: config.cluster.name.clone(),
+        credentials,
+    }
 }
 
 /// What `Control` starts with.
@@ -274,9 +289,9 @@ async fn main(parts: Parts, ready: oneshot::Sender<Result<Transport, StartError>
         control: parts.control,
         env: parts.env,
         transport,
-        strategies: Strategies::new(parts.strategies),
+        strategies: Strategies::new(parts.strategies, parts.own.0, parts.shared.clone()),
         shared: parts.shared.clone(),
-        channels: Channels { requests: parts.requests, inputs, own: parts.own.1, own_sender: parts.own.0 },
+        channels: Channels { requests: parts.requests, inputs, own: parts.own.1 },
         answers: BTreeMap::new(),
         last_request: 0,
         deserted: false,

@@ -1,58 +1,136 @@
-//! The strategies that the loop asks, and their replacement as a whole.
+//! The strategies that the loop asks, what ties them to the node, and their replacement as a whole.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use ekka_core::autocluster::{Proposal, Registration};
 use ekka_core::control::Input;
-use ekka_core::limits::DISCOVERY_TIMEOUT;
-use tokio::sync::mpsc;
+use ekka_core::limits::{DISCOVERY_TIMEOUT, NEWS_INTERVAL};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::driver::Own;
 use super::shared::Shared;
-use crate::discovery::Discovery;
+use crate::discovery::{Attachment, Discovery, Found};
+
+/// How long taking an entry out of one backend may hold up this node's end.
+const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The strategies in use.
 pub(super) struct Strategies {
     list: Vec<Arc<dyn Discovery>>,
-    /// Ends the rounds under way: what an old list still names must not come after what the new one does.
-    replaced: CancellationToken,
+    to: mpsc::Sender<Own>,
+    shared: Arc<Shared>,
+    registration: watch::Sender<Registration>,
+    use_of: Use,
+}
+
+/// One list in use: its tasks, and the word that ends them. What an old list still names must not come after what the
+/// new one does, and its entry in a backend must not come back after it was taken out.
+#[derive(Default)]
+struct Use {
+    ended: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Use {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(self.ended.clone().run_until_cancelled_owned(task));
+    }
+
+    async fn end(self) {
+        self.ended.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
 }
 
 impl Strategies {
-    pub(super) fn new(list: Vec<Arc<dyn Discovery>>) -> Self {
-        Self { list, replaced: CancellationToken::new() }
+    pub(super) fn new(list: Vec<Arc<dyn Discovery>>, to: mpsc::Sender<Own>, shared: Arc<Shared>) -> Self {
+        let strategies = Self { list, to, shared, registration: watch::Sender::default(), use_of: Use::default() };
+        let cleared = CancellationToken::new();
+        cleared.cancel();
+        strategies.attach(&cleared);
+        strategies
     }
 
-    /// Asks all of them; each answer comes as an input.
-    pub(super) fn ask(&self, to: &mpsc::Sender<Own>, shared: &Arc<Shared>) {
+    /// Begins what goes on beside the rounds, once that is cleared.
+    fn attach(&self, cleared: &CancellationToken) {
         for strategy in &self.list {
-            let task = discover(strategy.clone(), to.clone(), shared.clone());
-            shared.tasks.spawn(self.replaced.clone().run_until_cancelled_owned(task));
+            let news = Arc::new(Notify::new());
+            let node = Attachment { registration: self.registration.subscribe(), news: news.clone() };
+            let (running, cleared) = (strategy.clone(), cleared.clone());
+            self.use_of.spawn(async move {
+                cleared.cancelled_owned().await;
+                running.run(node).await;
+            });
+            self.use_of.spawn(listen(news, strategy.clone(), self.to.clone(), self.shared.clone()));
         }
     }
 
-    /// Takes another list. What this node left in a backend that is asked no more is taken out of it.
-    pub(super) fn replace(&mut self, list: Vec<Arc<dyn Discovery>>, shared: &Arc<Shared>) {
-        let old = std::mem::replace(self, Self::new(list));
-        old.replaced.cancel();
-        let stays = |strategy: &Arc<dyn Discovery>| self.list.iter().any(|new| new.name() == strategy.name());
-        let gone: Vec<_> = old.list.into_iter().filter(|strategy| !stays(strategy)).collect();
-        shared.forget_strategies(gone.iter().map(|strategy| strategy.name()));
-        shared.tasks.spawn(unregister(gone));
+    /// Asks all of them; each answer comes as an input.
+    pub(super) fn ask(&self) {
+        for strategy in &self.list {
+            self.use_of.spawn(discover(strategy.clone(), self.to.clone(), self.shared.clone()));
+        }
     }
 
-    /// Takes this node's entries out of all backends.
-    pub(super) async fn unregister(&self) {
+    /// What backends are to know from now on.
+    pub(super) fn register(&self, registration: Registration) {
+        self.registration.send_replace(registration);
+    }
+
+    /// Offers a value to the backend that decides; the answer comes as an input.
+    pub(super) fn claim(&self, offer: Proposal) {
+        self.use_of.spawn(claim(self.list.clone(), offer, self.to.clone()));
+    }
+
+    /// Takes another list. What this node left in the backends of the old one is taken out before the new one begins,
+    /// or the new entries could be taken out instead.
+    pub(super) fn replace(&mut self, list: Vec<Arc<dyn Discovery>>) {
+        let old = std::mem::replace(&mut self.list, list);
+        let before = std::mem::take(&mut self.use_of);
+        let stays = |strategy: &&Arc<dyn Discovery>| self.list.iter().any(|new| new.name() == strategy.name());
+        self.shared.forget_strategies(old.iter().filter(|strategy| !stays(strategy)).map(|strategy| strategy.name()));
+        let cleared = CancellationToken::new();
+        self.attach(&cleared);
+        self.shared.tasks.spawn(async move {
+            before.end().await;
+            unregister(old).await;
+            cleared.cancel();
+        });
+    }
+
+    /// Ends all of it and takes this node's entries out of all backends.
+    pub(super) async fn unregister(&mut self) {
+        std::mem::take(&mut self.use_of).end().await;
         unregister(self.list.clone()).await;
     }
 }
 
+/// Each takes its own entry out; one that hangs holds no other up, nor this node's end.
 async fn unregister(list: Vec<Arc<dyn Discovery>>) {
+    let mut under_way = tokio::task::JoinSet::new();
     for strategy in list {
-        if let Err(err) = strategy.unregister().await {
-            warn!(strategy = strategy.name(), err, "this node's entry could not be taken out");
-        }
+        under_way.spawn(async move {
+            let taken_out = tokio::time::timeout(UNREGISTER_TIMEOUT, strategy.unregister()).await;
+            let late = || format!("no answer within {} s", UNREGISTER_TIMEOUT.as_secs());
+            if let Err(err) = taken_out.unwrap_or_else(|_| Err(late())) {
+                warn!(strategy = strategy.name(), err, "this node's entry could not be taken out");
+            }
+        });
+    }
+    under_way.join_all().await;
+}
+
+/// Asks a strategy when it says that there is news, not more often than that is worth it.
+async fn listen(news: Arc<Notify>, strategy: Arc<dyn Discovery>, to: mpsc::Sender<Own>, shared: Arc<Shared>) {
+    loop {
+        news.notified().await;
+        discover(strategy.clone(), to.clone(), shared.clone()).await;
+        tokio::time::sleep(NEWS_INTERVAL).await;
     }
 }
 
@@ -62,7 +140,25 @@ async fn discover(strategy: Arc<dyn Discovery>, to: mpsc::Sender<Own>, shared: A
         Err(_) => Err(format!("no answer within {} s", DISCOVERY_TIMEOUT.as_secs())),
     };
     shared.discovered(strategy.name(), &result);
+    let result = result.map(Found::into_answer);
     let found = Input::Discovered { strategy: strategy.name().to_owned(), result };
     // Nobody listens any more only where the node has ended.
     let _ = to.send(Own::Input(found)).await;
+}
+
+/// Asks each strategy whether its backend decides; the first that does has the word.
+async fn claim(list: Vec<Arc<dyn Discovery>>, offer: Proposal, to: mpsc::Sender<Own>) {
+    let asked = async {
+        for strategy in list {
+            match strategy.claim(&offer).await {
+                Ok(None) => {}
+                Ok(Some(holds)) => return Ok(Box::new(holds)),
+                Err(error) => return Err(error),
+            }
+        }
+        Err("no strategy in use has a backend that decides".to_owned())
+    };
+    let late = |_| Err(format!("no answer within {} s", DISCOVERY_TIMEOUT.as_secs()));
+    let result = tokio::time::timeout(DISCOVERY_TIMEOUT, asked).await.unwrap_or_else(late);
+    let _ = to.send(Own::Input(Input::Claimed(result))).await;
 }
