@@ -6,6 +6,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod cluster;
+pub(crate) mod etcd;
 pub(crate) mod figures;
 pub(crate) mod netns;
 pub(crate) mod poll;
@@ -13,5 +14,6 @@ pub(crate) mod process;
 
 pub(crate) use agent::Agent;
 pub(crate) use cluster::Cluster;
+pub(crate) use etcd::Etcd;
 pub(crate) use figures::{Figures, duration, rounds};
 pub(crate) use netns::Netns;
