@@ -27,35 +27,36 @@ pub(super) struct V3<'a> {
 impl V3<'_> {
     pub(super) async fn list(&self) -> Result<Listing, Failure> {
         let mut listing = Listing::default();
-        let (mut from, mut page) = (self.layout.base().to_owned().into_bytes(), PAGE);
+        let (mut from, mut page, mut values) = (self.layout.base().to_owned().into_bytes(), PAGE, true);
         loop {
-            let answer = match self.range(&from, page, false).await {
+            let answer = match self.range(&from, page, !values).await {
                 // Somebody keeps long values there: smaller pages, and at last the name of the long one alone.
-                Err(failure) if failure.kind == Kind::TooLarge && page > 1 => {
-                    page /= 4;
+                Err(failure) if failure.kind == Kind::TooLarge && values => {
+                    (page, values) = if page > 1 { (page / 4, true) } else { (1, false) };
                     continue;
                 }
-                Err(failure) if failure.kind == Kind::TooLarge => self.range(&from, 1, true).await?,
                 answer => answer?,
             };
-            let without_values = page == 1;
             let rows = texts(&answer, "key")?;
             let Some((last, _)) = rows.last() else { return Ok(listing) };
             from = [last.as_slice(), &[0]].concat();
+            let count = rows.len();
             for (key, value) in rows {
                 let name = self.layout.below(&String::from_utf8_lossy(&key)).map(str::to_owned);
-                let value = if without_values && value.is_none() { Err("its value is too long") } else { Ok(value) };
-                let value = value.map(Option::unwrap_or_default);
+                let value = if values { Ok(value.unwrap_or_default()) } else { Err("its value is too long") };
                 listing.entries.extend(name.map(|name| Entry { name, value }));
             }
             if answer.get("more").and_then(Value::as_bool) != Some(true) {
                 return Ok(listing);
             }
             if listing.entries.len() >= KEYS_MAX {
+                // It counts from where this page begins.
                 let rest = answer.get("count").and_then(number).unwrap_or_default().max(0).unsigned_abs();
-                listing.of = Some(rest.max(listing.entries.len() as u64));
+                let rest = rest.saturating_sub(count as u64);
+                listing.of = Some(listing.entries.len() as u64 + rest);
                 return Ok(listing);
             }
+            (page, values) = ((page * 4).min(PAGE), true);
         }
     }
 
