@@ -4,7 +4,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::{Agent, Cluster, Etcd, Figures, rounds};
+use support::{Agent, Cluster, Etcd, Figures, Stall, duration, rounds};
 
 const FORM: Duration = Duration::from_secs(6);
 const BASE: &str = "ekkacl/ekka/";
@@ -133,7 +133,7 @@ fn users_12_an_outage_of_etcd_hurts_no_formed_cluster_restarts_of_nodes_included
     let (id, _) = cluster.form(FORM * 10);
     let downs = cluster.downs().unwrap_or_else(|error| panic!("{error}"));
     etcd.kill(0);
-    let outage = support::duration(Duration::from_secs(10), Duration::from_secs(120));
+    let outage = duration(Duration::from_secs(10), Duration::from_secs(120));
     cluster.throughout("all stay up in one cluster", outage, |cluster| {
         let now = cluster.whole()?;
         if now == id { Ok(()) } else { Err(now) }
@@ -176,17 +176,18 @@ fn an_etcd_that_comes_back_with_nothing_is_given_the_id_again_and_newcomers_join
     figures.assert_median();
 }
 
-#[test]
-fn ekka_spec_10_16_a_node_that_is_frozen_while_it_claims_forms_no_second_cluster() {
+/// A node is frozen when its claim is on its way. What the network does with the claim afterwards must not matter.
+fn frozen_claim(deliver: bool) {
     let etcd = Etcd::start();
     for _ in 0..rounds(1, 20) {
         let mut cluster = nodes(3, &etcd);
+        let server = etcd.url(0).trim_start_matches("http://").to_owned();
+        let stall = Stall::new(&server, "/kv/txn");
+        cluster.agents[0].set("cluster.etcd.server", &format!("http://{}", stall.address));
         cluster.agents[0].start();
-        cluster.wait("it is registered", Duration::from_secs(30), |_| {
-            let listed = listed(&etcd);
-            if listed.len() == 1 { Ok(()) } else { Err(format!("{listed:?}")) }
-        });
+        stall.wait(Duration::from_secs(30));
         cluster.agents[0].freeze();
+        assert_eq!(listed(&etcd).len(), 1, "it is registered");
         let frozen = cluster.agents.remove(0);
         cluster.start();
         let id = cluster.wait("the others form", FORM * 10, Cluster::whole);
@@ -194,6 +195,7 @@ fn ekka_spec_10_16_a_node_that_is_frozen_while_it_claims_forms_no_second_cluster
             let listed = listed(&etcd);
             if listed.len() == 2 { Ok(()) } else { Err(format!("{listed:?}")) }
         });
+        stall.release(deliver);
         frozen.thaw();
         cluster.agents.insert(0, frozen);
         assert_eq!(cluster.wait("it joins them", FORM * 10, Cluster::whole), id, "one cluster");
@@ -201,6 +203,36 @@ fn ekka_spec_10_16_a_node_that_is_frozen_while_it_claims_forms_no_second_cluster
         drop(cluster);
         etcd.ctl(&["del", "--prefix", ""]);
     }
+}
+
+#[test]
+fn ekka_spec_10_16_a_node_frozen_past_its_lease_whose_claim_comes_late_forms_no_second_cluster() {
+    frozen_claim(true);
+}
+
+#[test]
+fn ekka_spec_10_16_a_node_frozen_past_its_lease_whose_claim_is_lost_forms_no_second_cluster() {
+    frozen_claim(false);
+}
+
+#[test]
+fn a_node_frozen_right_after_its_claim_is_waited_for_by_name_and_then_all_are_one() {
+    let etcd = Etcd::start();
+    let mut cluster = nodes(3, &etcd);
+    cluster.agents[0].start();
+    cluster.wait("it has claimed", Duration::from_secs(30), |_| id_in(&etcd));
+    cluster.agents[0].freeze();
+    cluster.agents[1].start();
+    let name = cluster.agents[0].name.clone();
+    wait_words(&cluster, 1, &name);
+    cluster.throughout("nobody forms another one", Duration::from_secs(5), |cluster| {
+        let status = cluster.agents[1].json(&["status"])?;
+        if status["cluster_id"].is_null() { Ok(()) } else { Err(status.to_string()) }
+    });
+    cluster.agents[0].thaw();
+    cluster.agents[2].start();
+    let id = cluster.wait("all are one", FORM * 10, Cluster::whole);
+    assert_eq!(id_in(&etcd), Ok(id));
 }
 
 #[test]
@@ -246,8 +278,10 @@ fn discover_explains_what_etcd_holds_and_changes_nothing() {
     etcd.ctl(&["put", &format!("{BASE}nodes/emqx@10.0.0.4"), "emqx@10.0.0.4"]);
     etcd.ctl(&["put", &format!("{BASE}n9@10.255.255.1"), "hello"]);
     let before = etcd.keys("");
-    let file = cluster.agents[0].data().parent().expect("a folder").join("node.conf");
-    let output = cluster.agents[0].ekka(&["discover", "-c", file.to_str().expect("UTF-8")]);
+    let folder = cluster.agents[0].data().parent().expect("a folder").to_owned();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ekka"));
+    command.arg("discover").arg("-c").arg(folder.join("node.conf")).env("HOME", &folder).current_dir(&folder);
+    let output = command.output().expect("the binary can be started");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     println!("{text}");
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));

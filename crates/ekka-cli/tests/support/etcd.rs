@@ -45,6 +45,17 @@ impl Etcd {
         etcd
     }
 
+    /// One member on loopback that speaks TLS; `client` are the authority, the certificate and the key that its own
+    /// tools show.
+    pub(crate) fn start_tls(words: &[&str], client: [&str; 3]) -> Self {
+        let mut etcd = Self::on_loopback(1, "https", words);
+        for (name, file) in ["cacert", "cert", "key"].iter().zip(client) {
+            std::fs::copy(file, etcd.folder().join(format!("ctl-{name}.pem"))).expect("a file can be copied");
+        }
+        etcd.run_all();
+        etcd
+    }
+
     /// Three members on loopback that run and answer.
     pub(crate) fn three() -> Self {
         let mut etcd = Self::on_loopback(3, "http", &[]);
@@ -159,6 +170,14 @@ impl Etcd {
         let mut child = it.child.take().unwrap_or_else(|| panic!("{} does not run", it.name));
         child.kill().expect("an own child can be killed");
         child.wait().expect("an own child can be waited for");
+    }
+
+    /// SIGSTOP of a member: it keeps its sockets and says nothing more.
+    pub(crate) fn freeze(&self, member: usize) {
+        let it = &self.members[member];
+        let pid = it.child.as_ref().unwrap_or_else(|| panic!("{} does not run", it.name)).id().to_string();
+        let status = Command::new("kill").args(["-STOP", &pid]).status().expect("kill is there");
+        assert!(status.success(), "an own child can be stopped");
     }
 
     /// Ends the one member, throws its data away, and starts it again with nothing.
