@@ -130,7 +130,7 @@ async fn tls_with_client_certificates_works_and_what_is_wrong_with_them_is_told(
     assert!(stranger.contains("cluster.etcd.ssl.cacertfile"), "{stranger}");
     let plain = etcd.url(0).replace("https", "http");
     let plain = error(&Own::new(4, &plain, &[])).await;
-    assert!(plain.contains("HTTPS"), "{plain}");
+    assert!(plain.contains("write https://"), "{plain}");
     // The certificate is replaced while the node runs.
     std::fs::copy(folder.path().join("other.pem"), folder.path().join("client.pem")).expect("a file");
     std::fs::copy(folder.path().join("other.key"), folder.path().join("client.key")).expect("a file");

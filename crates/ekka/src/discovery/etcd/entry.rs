@@ -4,7 +4,7 @@
 //! value counts by its key's name: that is how the original wrote them.
 
 use ekka_core::autocluster::Candidate;
-use ekka_core::id::{ClusterId, Endpoint, NodeId, NodeName};
+use ekka_core::id::{ClusterId, Endpoint, NameError, NodeId, NodeName};
 use serde::{Deserialize, Serialize};
 
 use crate::discovery::{LeftOut, Me};
@@ -46,15 +46,19 @@ pub(super) fn judge(name: &str, value: &[u8], base_port: u16) -> Result<Candidat
         let whose = if original { ": the original Ekka keeps its keys there" } else { "" };
         return Err(left_out(format!("stands in a folder of its own, `{}`{whose}", cut(folder.as_bytes()))));
     }
-    let by_key: NodeName = name.parse().map_err(|error| left_out(format!("no entry of a node: {error}")))?;
+    let no_name = |error: NameError| left_out(format!("no entry of a node: {}", cut(error.to_string().as_bytes())));
+    let by_key: NodeName = name.parse().map_err(no_name)?;
     if by_key.host().is_auto() {
         return Err(left_out("`auto` is no address".to_owned()));
     }
     if value.iter().all(u8::is_ascii_whitespace) {
         return by_name(by_key, base_port).map_err(left_out);
     }
-    let value: Value = serde_json::from_slice(value)
-        .map_err(|error| left_out(format!("its value is none that ekka writes ({error}): `{}`", cut(value))))?;
+    let foreign = |error: serde_json::Error| {
+        let (error, value) = (cut(error.to_string().as_bytes()), cut(value));
+        left_out(format!("its value is none that ekka writes ({error}): `{value}`"))
+    };
+    let value: Value = serde_json::from_slice(value).map_err(foreign)?;
     if value.name != by_key {
         return Err(left_out(format!("its value is that of another node, {}", value.name)));
     }

@@ -59,8 +59,9 @@ pub(super) fn of_formed(cluster_id: ClusterId) -> Proposal {
 pub(super) fn decode(key: &str, value: &[u8]) -> Result<Proposal, String> {
     read(value).map_err(|why| {
         format!(
-            "etcd's key {key} holds no cluster id that this version reads ({why}): found `{}`; if no node of this \
+            "etcd's key {key} holds no cluster id that this version reads ({}): found `{}`; if no node of this \
              cluster is formed, delete the key (etcdctl del {key}), else write another cluster.etcd.prefix",
+            cut(why.as_bytes()),
             cut(value)
         )
     })

@@ -102,6 +102,9 @@ impl Who {
 
 /// What the texts of the TLS library and of HTTP mean here; empty where they speak for themselves.
 pub(super) fn hint(text: &str) -> &'static str {
+    if text.starts_with("http://") && text.contains("closed before message completed") {
+        return ": where etcd speaks TLS, write https:// in cluster.etcd.server";
+    }
     const HINTS: [(&str, &str); 8] = [
         ("UnknownIssuer", ": cluster.etcd.ssl.cacertfile does not hold the authority that signed etcd's certificate"),
         ("CertificateRequired", ": etcd asks for a client certificate: set cluster.etcd.ssl.certfile and keyfile"),
