@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use support::{Agent, Cluster, Etcd, Figures, Stall, duration, rounds};
 
-const FORM: Duration = Duration::from_secs(6);
+const FORM: Duration = Duration::from_secs(4);
 const BASE: &str = "ekkacl/ekka/";
 
 /// Lets an agent ask that etcd.
@@ -108,7 +108,7 @@ fn a_fourth_node_joins_and_one_that_comes_after_a_crash_forms_no_second_cluster(
 #[test]
 fn ekka_spec_10_17_nodes_wait_for_an_etcd_that_is_not_there_say_so_and_then_form() {
     let mut etcd = Etcd::not_started();
-    let mut figures = Figures::new("formation once etcd is there", Duration::from_secs(15));
+    let mut figures = Figures::new("formation once etcd is there", Duration::from_secs(10));
     let mut cluster = nodes(3, &etcd);
     cluster.start();
     for index in 0..3 {

@@ -30,6 +30,9 @@ pub(super) struct Written {
 }
 
 pub(super) async fn run(etcd: &Etcd, node: Attachment) {
+    if let Some(server) = etcd.api.ask.password_in_the_clear() {
+        warn!(strategy = "etcd", %server, "the password of etcd's user goes there in the clear: https:// hides it");
+    }
     let changed = Notify::new();
     tokio::join!(keep(etcd, node.registration, &changed), follow(etcd, &node.news, &changed));
 }
