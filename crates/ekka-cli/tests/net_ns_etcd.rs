@@ -3,7 +3,7 @@
 mod support;
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ struct Plain {
 }
 
 impl Plain {
-    fn start(network: &Netns, folder: PathBuf, name: &str, file: &str, text: &str) -> Self {
-        let mut agent = Agent::new(&folder, name);
+    fn start(network: &Netns, folder: &Path, name: &str, file: &str, text: &str) -> Self {
+        let mut agent = Agent::new(folder, name);
         agent.enter(&network.namespace(0));
         let file = folder.join(file);
         fs::write(&file, text).expect("the configuration can be written");
@@ -36,7 +36,7 @@ impl Plain {
         command.args(["netns", "exec", &network.namespace(0), env!("CARGO_BIN_EXE_ekka"), "agent", "-c"]).arg(&file);
         command.args(["--name", name, "--set"]).arg(format!("node.data_dir={}", agent.data().display()));
         command.args(["--set", "node.cookie=tests-only-0123456789-0123456789-abcdef"]);
-        command.current_dir(&folder).env("HOME", &folder).env("XDG_RUNTIME_DIR", &folder).stdin(Stdio::null());
+        command.current_dir(folder).env("HOME", folder).env("XDG_RUNTIME_DIR", folder).stdin(Stdio::null());
         let child = command.stdout(log.try_clone().expect("a file can be shared")).stderr(log).spawn();
         Self { agent, child: child.expect("the agent can be started") }
     }
@@ -55,7 +55,7 @@ fn three_with(file: &str, text: &str, base: &str) {
     let etcd = Etcd::in_namespace(&network.namespace(0), "127.0.0.1");
     let folder = tempfile::tempdir().expect("a folder");
     let names = ["n1@127.0.0.1", "n2@127.0.0.1", "n3@127.0.0.1"];
-    let start = |name: &&str| Plain::start(&network, folder.path().join(&name[..2]), name, file, text);
+    let start = |name: &&str| Plain::start(&network, &folder.path().join(&name[..2]), name, file, text);
     let nodes: Vec<Plain> = names.iter().map(start).collect();
     let whole = || {
         let mut ids = Vec::new();
@@ -70,7 +70,7 @@ fn three_with(file: &str, text: &str, base: &str) {
         }
         if ids.iter().all(|id| *id == ids[0]) { Ok(()) } else { Err(format!("{ids:?}")) }
     };
-    let (_, took) = poll::until(LIMIT, whole).unwrap_or_else(|seen| {
+    let ((), took) = poll::until(LIMIT, whole).unwrap_or_else(|seen| {
         let logs: String = nodes.iter().map(|node| node.agent.log()).collect();
         panic!("{seen}\n{logs}")
     });

@@ -160,7 +160,7 @@ impl Etcd {
                 format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
             if output.status.success() { Ok(()) } else { Err(said) }
         };
-        let (_, took) = poll::until(START_LIMIT, health).unwrap_or_else(|seen| panic!("etcd: {seen}\n{}", self.log()));
+        let ((), took) = poll::until(START_LIMIT, health).unwrap_or_else(|seen| panic!("etcd: {seen}\n{}", self.log()));
         println!("etcd answers: {took:.2?}");
     }
 

@@ -49,7 +49,7 @@ fn pass(client: &TcpStream, server: &str, word: &str, once: &Once) {
     let Ok(server) = TcpStream::connect(server) else { return };
     let back = (server.try_clone().expect("a socket"), client.try_clone().expect("a socket"));
     thread::spawn(move || copy(&back.0, &back.1));
-    let mut buffer = [0; 65_536];
+    let mut buffer = vec![0; 65_536];
     let mut from = client;
     while let Ok(length @ 1..) = from.read(&mut buffer) {
         let sent = String::from_utf8_lossy(&buffer[..length]);

@@ -68,6 +68,7 @@ impl Request {
 #[derive(Clone, Debug)]
 pub(crate) struct Response {
     pub(crate) status: StatusCode,
+    #[allow(dead_code, reason = "the strategy of etcd looks at none")]
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }

@@ -25,19 +25,16 @@ impl Server {
             _ => return Err(bad()),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let (host, port) = match rest.strip_prefix('[') {
-            Some(v6) => {
-                let (host, after) = v6.split_once(']').ok_or_else(bad)?;
-                (Host::Ip(host.parse::<std::net::Ipv6Addr>().map_err(|_| bad())?.into()), after.strip_prefix(':'))
+        let (host, port) = if let Some(v6) = rest.strip_prefix('[') {
+            let (host, after) = v6.split_once(']').ok_or_else(bad)?;
+            (Host::Ip(host.parse::<std::net::Ipv6Addr>().map_err(|_| bad())?.into()), after.strip_prefix(':'))
+        } else {
+            let (host, port) = rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port)));
+            if host.is_empty() || host.contains('/') {
+                return Err(bad());
             }
-            None => {
-                let (host, port) = rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port)));
-                if host.is_empty() || host.contains('/') {
-                    return Err(bad());
-                }
-                let ip = host.parse().map(Host::Ip);
-                (ip.unwrap_or_else(|_| Host::Dns(host.to_ascii_lowercase())), port)
-            }
+            let ip = host.parse().map(Host::Ip);
+            (ip.unwrap_or_else(|_| Host::Dns(host.to_ascii_lowercase())), port)
         };
         let port = match port {
             Some(port) => port.parse().map_err(|_| bad())?,

@@ -1,7 +1,7 @@
 //! One question to the servers: the one that answered last is asked first, then the others, each for a bounded time.
 //! A user's token is fetched when it is needed, and again when etcd does not know it any more.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -212,8 +212,8 @@ impl Ask {
         Ok(if let Token::Is(token) = token { Some(token) } else { None })
     }
 
-    async fn password(&self, file: &PathBuf) -> Result<String, Miss> {
-        let path = file.clone();
+    async fn password(&self, file: &Path) -> Result<String, Miss> {
+        let path = file.to_path_buf();
         let read = self.env.blocking(move || std::fs::read_to_string(path)).await;
         let wrong = |why: String| {
             Miss::Final(Failure::other(format!("cluster.etcd.password_file = {}: {why}", file.display())))

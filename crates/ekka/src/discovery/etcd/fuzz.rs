@@ -23,7 +23,7 @@ fn fuzz_answers(data: &[u8]) {
     let _ = v3_form::changes(data, &layout);
     let _ = api::version(data);
     let Ok(answer) = serde_json::from_slice::<Value>(data) else { return };
-    let _ = v3_form::texts(&answer, "key");
+    let _ = v3_form::rows(&answer);
     let _ = v3_form::stored(&answer);
     let _ = v2_form::listing(&answer, &layout);
     let _ = v2_form::stored(&answer);

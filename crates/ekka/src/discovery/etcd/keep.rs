@@ -151,10 +151,9 @@ impl Keeper<'_> {
 async fn follow(etcd: &Etcd, news: &Notify, changed: &Notify) {
     let mut backoff = Backoff::new();
     loop {
-        match changes(etcd, news, changed, &mut backoff).await {
+        if let Err(failure) = changes(etcd, news, changed, &mut backoff).await {
             // The loop that keeps says what is wrong with etcd, and discovery does.
-            Err(failure) => debug!(strategy = "etcd", err = %failure, "changes are not seen at once"),
-            Ok(()) => {}
+            debug!(strategy = "etcd", err = %failure, "changes are not seen at once");
         }
         tokio::time::sleep(backoff.pause(&etcd.context.env)).await;
     }

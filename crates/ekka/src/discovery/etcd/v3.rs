@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::api::{Change, Entry, Hold, KEYS_MAX, Listing, Stored};
 use super::ask::{Ask, Pass, said};
 use super::layout::Layout;
-use super::v3_form::{changes, encoded, number, stored, texts};
-use super::words::{Failure, Kind};
+use super::v3_form::{changes, encoded, number, rows, stored};
+use super::words::{Failure, Kind, no_user};
 use crate::http::{Lines, Request, Response};
 
 /// Keys that are asked for at once; fewer where their values are long.
@@ -37,13 +37,13 @@ impl V3<'_> {
                 }
                 answer => answer?,
             };
-            let rows = texts(&answer, "key")?;
+            let rows = rows(&answer)?;
             let Some((last, _)) = rows.last() else { return Ok(listing) };
             from = [last.as_slice(), &[0]].concat();
             let count = rows.len();
             for (key, value) in rows {
                 let name = self.layout.below(&String::from_utf8_lossy(&key)).map(str::to_owned);
-                let value = if values { Ok(value.unwrap_or_default()) } else { Err("its value is too long") };
+                let value = if values { Ok(value) } else { Err("its value is too long") };
                 listing.entries.extend(name.map(|name| Entry { name, value }));
             }
             if answer.get("more").and_then(Value::as_bool) != Some(true) {
@@ -170,7 +170,7 @@ impl V3<'_> {
         }
         if has("user name is empty") {
             self.ask.ask_for_token_again();
-            return self.ask.who.no_user(server, &said);
+            return no_user(server, &said);
         }
         if has("database space exceeded") {
             return Failure::other(format!(

@@ -24,10 +24,14 @@ pub(super) fn number(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok())
 }
 
+/// A key and its value.
+type Row = (Vec<u8>, Vec<u8>);
+
 /// Keys and values of a range. (An empty value is left out by the gateway, as every default.)
-pub(super) fn texts(answer: &Value, key: &str) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Failure> {
+pub(super) fn rows(answer: &Value) -> Result<Vec<Row>, Failure> {
     let rows = answer.get("kvs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    rows.iter().map(|row| Ok((decoded(row.get(key))?.unwrap_or_default(), decoded(row.get("value"))?))).collect()
+    let field = |row: &Value, field: &str| Ok(decoded(row.get(field))?.unwrap_or_default());
+    rows.iter().map(|row| Ok((field(row, "key")?, field(row, "value")?))).collect()
 }
 
 /// The one key that a range found.
@@ -79,8 +83,8 @@ mod tests {
                 "kvs":[{"key":"cC9la2thL2lk","create_revision":"2","mod_revision":"2","version":"1","value":"aGk="},
                        {"key":"cC9la2thL3g=","create_revision":"2","mod_revision":"3"}],"count":"2"}"#,
         );
-        let rows = texts(&answer, "key").expect("rows");
-        assert_eq!(rows, [(b"p/ekka/id".to_vec(), Some(b"hi".to_vec())), (b"p/ekka/x".to_vec(), None)]);
+        let rows = rows(&answer).expect("rows");
+        assert_eq!(rows, [(b"p/ekka/id".to_vec(), b"hi".to_vec()), (b"p/ekka/x".to_vec(), Vec::new())]);
         assert_eq!(stored(&answer).expect("a key"), Some(Stored { value: b"hi".to_vec(), revision: 2 }));
         assert_eq!(stored(&json(r#"{"header":{}}"#)).expect("none"), None);
         assert_eq!(number(&json(r#""7587862094938718209""#)), Some(7_587_862_094_938_718_209));

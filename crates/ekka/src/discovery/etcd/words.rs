@@ -62,7 +62,7 @@ pub(super) struct Who {
 impl Who {
     pub(super) fn denied(&self, server: &str, said: &str) -> Failure {
         let base = &self.base;
-        let Some(user) = &self.user else { return self.no_user(server, said) };
+        let Some(user) = &self.user else { return no_user(server, said) };
         Failure::other(format!(
             "{server}: user `{user}` may not read and write keys that begin with {base} ({}): grant it a role with \
              `etcdctl role grant-permission ROLE readwrite --prefix=true {base}`",
@@ -83,14 +83,6 @@ impl Who {
         })
     }
 
-    pub(super) fn no_user(&self, server: &str, said: &str) -> Failure {
-        Failure::other(format!(
-            "{server}: etcd asks for a user ({}): set cluster.etcd.username and cluster.etcd.password_file (its JSON \
-             gateway takes no user from a client certificate)",
-            cut(said.as_bytes())
-        ))
-    }
-
     pub(super) fn bad_password(&self, server: &str, said: &str) -> Failure {
         let user = self.user.as_deref().unwrap_or_default();
         Failure::other(format!(
@@ -100,20 +92,31 @@ impl Who {
     }
 }
 
+/// etcd wants to know who asks.
+pub(super) fn no_user(server: &str, said: &str) -> Failure {
+    Failure::other(format!(
+        "{server}: etcd asks for a user ({}): set cluster.etcd.username and cluster.etcd.password_file (its JSON \
+         gateway takes no user from a client certificate)",
+        cut(said.as_bytes())
+    ))
+}
+
+/// What a part of a text means.
+const HINTS: [(&str, &str); 8] = [
+    ("UnknownIssuer", ": cluster.etcd.ssl.cacertfile does not hold the authority that signed etcd's certificate"),
+    ("CertificateRequired", ": etcd asks for a client certificate: set cluster.etcd.ssl.certfile and keyfile"),
+    ("UnknownCA", ": etcd does not trust the certificate in cluster.etcd.ssl.certfile (its --trusted-ca-file)"),
+    ("DecryptError", ": etcd does not trust the certificate in cluster.etcd.ssl.certfile (its --trusted-ca-file)"),
+    ("BadCertificate", ": etcd refuses the certificate in cluster.etcd.ssl.certfile, or asks for one"),
+    ("NotValidForName", ": etcd's certificate is for other names; write one of those in cluster.etcd.server"),
+    ("ProtocolVersion", ": etcd does not speak TLS 1.3"),
+    ("InvalidContentType", ": no TLS comes back: write http:// in cluster.etcd.server, or give etcd certificates"),
+];
+
 /// What the texts of the TLS library and of HTTP mean here; empty where they speak for themselves.
 pub(super) fn hint(text: &str) -> &'static str {
     if text.starts_with("http://") && text.contains("closed before message completed") {
         return ": where etcd speaks TLS, write https:// in cluster.etcd.server";
     }
-    const HINTS: [(&str, &str); 8] = [
-        ("UnknownIssuer", ": cluster.etcd.ssl.cacertfile does not hold the authority that signed etcd's certificate"),
-        ("CertificateRequired", ": etcd asks for a client certificate: set cluster.etcd.ssl.certfile and keyfile"),
-        ("UnknownCA", ": etcd does not trust the certificate in cluster.etcd.ssl.certfile (its --trusted-ca-file)"),
-        ("DecryptError", ": etcd does not trust the certificate in cluster.etcd.ssl.certfile (its --trusted-ca-file)"),
-        ("BadCertificate", ": etcd refuses the certificate in cluster.etcd.ssl.certfile, or asks for one"),
-        ("NotValidForName", ": etcd's certificate is for other names; write one of those in cluster.etcd.server"),
-        ("ProtocolVersion", ": etcd does not speak TLS 1.3"),
-        ("InvalidContentType", ": no TLS comes back: write http:// in cluster.etcd.server, or give etcd certificates"),
-    ];
     HINTS.iter().find(|(part, _)| text.contains(part)).map_or("", |(_, hint)| hint)
 }
