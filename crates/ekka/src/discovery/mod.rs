@@ -14,6 +14,8 @@ mod manual;
 #[cfg(feature = "mcast")]
 mod mcast;
 
+#[cfg(feature = "dns")]
+pub use dns::{fuzz_dns_files, fuzz_dns_message};
 pub use manual::{Manual, Static};
 
 use std::sync::{Arc, Mutex, PoisonError};
