@@ -6,6 +6,8 @@
 
 pub(crate) mod agent;
 pub(crate) mod cluster;
+pub(crate) mod dns;
+pub(crate) mod dns_responder;
 pub(crate) mod figures;
 pub(crate) mod netns;
 pub(crate) mod poll;
