@@ -59,7 +59,7 @@ fn name(reader: &mut Reader<'_>, ipv6: bool) -> (NodeName, Option<String>) {
     if !written.host().is_auto() || (reader.is_set("node.name") && reader.text("node.name").is_none()) {
         return (written, None);
     }
-    match auto::host(reader.vars, reader.around, ipv6) {
+    match auto::host(reader.vars, reader.around, ipv6, records(reader).as_ref()) {
         Ok((host, why)) => {
             let name = written.with_host(host);
             let from = format!("{} from {why}", name.host());
@@ -71,6 +71,16 @@ fn name(reader: &mut Reader<'_>, ipv6: bool) -> (NodeName, Option<String>) {
             (written, None)
         }
     }
+}
+
+/// The name that `dns` asks for addresses, where the resolver of the system is the one that it asks.
+fn records(reader: &Reader<'_>) -> Option<auto::Records> {
+    let asks_dns = reader.items("cluster.discovery").is_some_and(|words| words.iter().any(|word| word == "dns"));
+    let record = reader.text("cluster.dns.type");
+    if !asks_dns || reader.is_set("cluster.dns.server") || record.as_deref() == Some("srv") {
+        return None;
+    }
+    Some(auto::Records { name: reader.text("cluster.dns.name")?, ipv6: record.as_deref() == Some("aaaa") })
 }
 
 fn base_port(reader: &Reader<'_>) -> u16 {

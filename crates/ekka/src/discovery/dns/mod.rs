@@ -44,7 +44,8 @@ const KEEP_MAX: Duration = Duration::from_secs(30);
 const KEEP_EMPTY: Duration = Duration::from_secs(1);
 
 pub(super) fn strategy(options: &Dns, context: &Context) -> Result<Arc<dyn Discovery>, String> {
-    Ok(Arc::new(Strategy::new(options, context, Files::default(), Arc::new(Hickory))?))
+    let naming = Naming { app: options.app.clone(), me: context.me.clone(), base_port: context.base_port };
+    Ok(Arc::new(Strategy::new(options, naming, context.env.clone(), Files::default(), Arc::new(Hickory))?))
 }
 
 /// One DNS name, asked for one type of record.
@@ -65,27 +66,19 @@ struct Kept {
 }
 
 impl Strategy {
-    fn new(options: &Dns, context: &Context, files: Files, asker: Arc<dyn Ask>) -> Result<Self, String> {
+    fn new(options: &Dns, naming: Naming, env: Env, files: Files, asker: Arc<dyn Ask>) -> Result<Self, String> {
         let app = &options.app;
         let example: NodeName = format!("{app}@localhost").parse().map_err(|_| {
             format!("cluster.dns.app = {app} is no name part of a node: write 1 to 64 letters, digits, _, - or .")
         })?;
-        if options.record != DnsRecord::Srv && example.port(context.base_port).is_none() {
-            let sum = u32::from(context.base_port) + u32::from(example.port_offset());
+        if options.record != DnsRecord::Srv && example.port(naming.base_port).is_none() {
+            let sum = u32::from(naming.base_port) + u32::from(example.port_offset());
             return Err(format!(
                 "cluster.dns.app = {app} gives port {sum} by the port rule, which is above 65535: write another name, or \
                  a smaller node.base_port"
             ));
         }
-        let (me, base_port) = (context.me.clone(), context.base_port);
-        Ok(Self {
-            options: options.clone(),
-            naming: Naming { app: app.clone(), me, base_port },
-            env: context.env.clone(),
-            files,
-            asker,
-            kept: Mutex::new(None),
-        })
+        Ok(Self { options: options.clone(), naming, env, files, asker, kept: Mutex::new(None) })
     }
 
     async fn ask(&self) -> Result<Found, String> {
