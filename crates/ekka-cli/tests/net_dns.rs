@@ -7,6 +7,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use support::dns::{self, Dns, asks};
+use support::dns_responder::{Responder, Way};
 use support::{Agent, Cluster, Figures, poll, rounds};
 
 const NAME: &str = "ekka.test";
@@ -31,8 +32,8 @@ fn hosts(cluster: &Cluster, indexes: impl IntoIterator<Item = usize>) -> Vec<Str
 fn nobody_was_hurt(cluster: &Cluster) {
     assert_eq!(cluster.downs(), Ok(0), "{}", cluster.report());
     for agent in &cluster.agents {
-        let starts = agent.log().matches("node.starting").count();
-        assert!(starts <= 1 && !agent.log().contains("panicked"), "{}", agent.report());
+        let starts = agent.events().map(|all| all.iter().filter(|event| event["type"] == "node.starting").count());
+        assert!(starts.is_ok_and(|count| count <= 1) && !agent.log().contains("panicked"), "{}", agent.report());
     }
 }
 
@@ -140,14 +141,10 @@ fn users_13_an_answer_that_is_empty_first_and_right_later_makes_one_cluster() {
 }
 
 #[test]
-fn negative_answers_are_kept_for_a_second_only_whatever_the_server_says() {
-    let (cluster, mut dns) = nodes(1);
-    // Two hours, for whoever believes it.
-    dns.configure(&["neg-ttl=7200".to_owned(), "auth-ttl=7200".to_owned()]);
-    let agent = &cluster.agents[0];
-    let empty = agent.discover().unwrap_or_else(|error| panic!("{error}"));
+fn a_record_that_comes_after_a_negative_answer_is_found_at_the_next_question() {
+    let (mut cluster, dns) = nodes(1);
+    let empty = cluster.agents[0].discover().unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(empty["candidates"].as_array().map(Vec::len), Some(0), "{empty}");
-    let (mut cluster, dns) = (cluster, dns);
     cluster.agents[0].set("cluster.expect", "1").start();
     cluster.wait("it is up, alone", JOIN_LIMIT, Cluster::whole);
     let mut other = cluster.agent("x@127.0.0.1");
@@ -234,4 +231,86 @@ fn told(agent: &Agent, words: &str) -> Result<(), String> {
     let events = agent.events()?;
     let found = events.iter().any(|event| event["type"] == "discovery.failing" && event.to_string().contains(words));
     if found { Ok(()) } else { Err(format!("{events:?}")) }
+}
+
+/// What `ekka discover` says of a server that answers in this way, and how long that took.
+fn discovered(way: &Way) -> (serde_json::Value, Duration, Responder) {
+    let server = Responder::start(way);
+    let cluster = Cluster::on_loopback(1);
+    let mut agent = cluster.agent("x@127.0.0.1");
+    asks(&mut agent, cluster.host(0), NAME, Some(&server.address.to_string()));
+    let start = Instant::now();
+    let found = agent.discover().unwrap_or_else(|error| panic!("{way:?}: {error}"));
+    (found, start.elapsed(), server)
+}
+
+#[test]
+fn each_failure_of_a_server_has_its_own_words_and_names_server_name_and_type() {
+    for (way, words) in [
+        (Way::Code(2), "answered SERVFAIL"),
+        (Way::Code(5), "answered REFUSED"),
+        (Way::Code(4), "code 4"),
+        (Way::Silence, "did not answer within 2 s"),
+        (Way::Garbage, "did not answer within 2 s"),
+        (Way::TruncatedForEver, "TCP"),
+    ] {
+        let (found, took, server) = discovered(&way);
+        let said = found["failed"][0]["error"].as_str().unwrap_or_else(|| panic!("{way:?}: {found}"));
+        println!("{way:?}: {took:.2?}: {said}");
+        for part in [words, "no answer for A records of ekka.test.", &server.address.to_string()] {
+            assert!(said.contains(part), "{way:?}: no `{part}` in {said}");
+        }
+        assert!(took < Duration::from_secs(8), "{way:?}: {took:?}");
+        assert!(server.questions() > 0, "{way:?}");
+    }
+}
+
+#[test]
+fn no_such_name_and_no_such_record_are_answers_in_which_nobody_is() {
+    for way in [Way::Code(3), Way::NoData] {
+        let (found, _, _) = discovered(&way);
+        assert_eq!(found["candidates"].as_array().map(Vec::len), Some(0), "{found}");
+        assert_eq!(found["failed"].as_array().map(Vec::len), Some(0), "{found}");
+    }
+}
+
+#[test]
+fn an_answer_too_long_for_udp_comes_over_tcp() {
+    let records: Vec<Vec<u8>> = (1..=100).map(|n| vec![127, 9, 9, n]).collect();
+    let (found, _, _) = discovered(&Way::Truncated(records));
+    assert_eq!(found["candidates"].as_array().map(Vec::len), Some(100), "{found}");
+}
+
+#[test]
+fn a_server_from_before_edns_is_understood() {
+    let (found, _, _) = discovered(&Way::BeforeEdns(vec![vec![127, 9, 9, 1]]));
+    assert_eq!(found["candidates"][0]["name"], "ekka@127.9.9.1", "{found}");
+}
+
+#[test]
+fn fifteen_services_with_long_names_and_ports_of_their_own_are_listed_in_their_order() {
+    let cluster = Cluster::on_loopback(1);
+    let mut dns = Dns::start(dns::free("127.0.0.1"));
+    let long = "a-name-as-long-as-those-that-orchestrators-give-to-their-containers.in-a-long-zone";
+    // The first has the weakest priority.
+    let line = |n: u16| format!("srv-host=_ekka._tcp.test,node-{n:02}.{long}.invalid,{},{},7", 4370 + n % 2, 100 - n);
+    dns.configure(&(0..15).map(line).collect::<Vec<_>>());
+    let mut agent = cluster.agent("x@127.0.0.1");
+    asks(&mut agent, "10.255.255.1", "_ekka._tcp.test", Some(&dns.server()));
+    agent.set("cluster.dns.type", "srv").set("node.cookie_weak", "allow");
+    let found = agent.discover().unwrap_or_else(|error| panic!("{error}"));
+    let names: Vec<&str> = found["candidates"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|row| row["name"].as_str().expect("a name"))
+        .collect();
+    let expected: Vec<String> = (0..15)
+        .rev()
+        .map(|n| {
+            let port = if n % 2 == 0 { "" } else { ":4371" };
+            format!("ekka@node-{n:02}.{long}.invalid{port}")
+        })
+        .collect();
+    assert_eq!(names, expected, "{found}");
 }

@@ -34,10 +34,19 @@ fn no_name(ttl: u64) -> Result<Reply, Failure> {
 }
 
 fn try_new(etc: &Path, options: &Dns, answers: Vec<Result<Reply, Failure>>) -> Result<Strategy, String> {
+    with_base(4370, etc, options, answers)
+}
+
+fn with_base(
+    base_port: u16,
+    etc: &Path,
+    options: &Dns,
+    answers: Vec<Result<Reply, Failure>>,
+) -> Result<Strategy, String> {
     let name: NodeName = "ekka@10.0.0.1".parse().unwrap();
     let endpoint = Endpoint { host: name.host().clone(), port: 4370 };
     let me = Me { name, endpoint, node_id: NodeId::from_random(1) };
-    let naming = Naming { app: options.app.clone(), me, base_port: 4370 };
+    let naming = Naming { app: options.app.clone(), me, base_port };
     // Off threads, so that paused time stands still while files are read.
     let env = Env { threads: false, ..Env::real(&etc.join("data")).unwrap() };
     Strategy::new(options, naming, env, Files::at(etc), Arc::new(Sequence { answers, count: AtomicUsize::new(0) }))
@@ -131,12 +140,14 @@ async fn a_server_of_the_configuration_is_asked_for_the_name_as_it_stands_there(
 #[test]
 fn names_and_ports_that_cannot_be_are_refused_before_anything_is_asked() {
     let etc = tempfile::tempdir().unwrap();
-    let refused = |app: &str, record| {
-        try_new(etc.path(), &Dns { app: app.to_owned(), record, ..options("x") }, vec![no_name(0)]).err()
+    let refused = |app: &str, base_port, record| {
+        let options = Dns { app: app.to_owned(), record, ..options("x") };
+        with_base(base_port, etc.path(), &options, vec![no_name(0)]).err()
     };
-    assert!(refused("a b", DnsRecord::A).is_some_and(|words| words.contains("cluster.dns.app = a b")));
-    // 4370 + 59999 is fine, so the base port has to be higher.
-    assert_eq!(refused("n59999", DnsRecord::A), None);
+    assert!(refused("a b", 4370, DnsRecord::A).is_some_and(|words| words.contains("cluster.dns.app = a b")));
+    assert!(refused("n59999", 10_000, DnsRecord::A).is_some_and(|words| words.contains("gives port 69999")));
+    assert_eq!(refused("n59999", 4370, DnsRecord::A), None);
+    assert_eq!(refused("n59999", 10_000, DnsRecord::Srv), None, "the records bring the port");
 }
 
 /// A message with records of every kind, as seed for mutations.
