@@ -291,7 +291,7 @@ fn a_server_from_before_edns_is_understood() {
 fn fifteen_services_with_long_names_and_ports_of_their_own_are_listed_in_their_order() {
     let cluster = Cluster::on_loopback(1);
     let mut dns = Dns::start(dns::free("127.0.0.1"));
-    let long = "a-name-as-long-as-those-that-orchestrators-give-to-their-containers.in-a-long-zone";
+    let long = "a-name-as-long-as-those-that-orchestrators-make-up.in-a-zone-with-a-long-name";
     // The first has the weakest priority.
     let line = |n: u16| format!("srv-host=_ekka._tcp.test,node-{n:02}.{long}.invalid,{},{},7", 4370 + n % 2, 100 - n);
     dns.configure(&(0..15).map(line).collect::<Vec<_>>());

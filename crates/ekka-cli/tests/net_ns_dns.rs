@@ -3,7 +3,8 @@
 mod support;
 
 use std::fs;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use support::dns::{self, Dns, Etc, asks};
@@ -37,7 +38,7 @@ fn world() -> World {
 /// What a node calls itself.
 fn name_of(agent: &Agent) -> Result<String, String> {
     let status = agent.json(&["status"])?;
-    status["name"].as_str().map(str::to_owned).ok_or_else(|| status.to_string())
+    status["node"].as_str().map(str::to_owned).ok_or_else(|| status.to_string())
 }
 
 #[test]
@@ -218,35 +219,60 @@ fn the_original_s_own_configuration_of_dns_runs_unchanged_in_one_style_and_says_
     let (erlang, conf) = section.split_once("Cuttlefish style config:").expect("both styles");
     let erlang = erlang.split_once("Erlang Config:").expect("its heading").1;
 
-    let mut world = world();
+    // Nothing but its own words: name (of a container, too), cookie and folder are the defaults.
+    let network = Netns::new(1);
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (conf_file, erlang_file) = (folder.path().join("ekka.conf"), folder.path().join("ekka.config"));
-    fs::write(&conf_file, conf).expect("a file in it");
-    fs::write(&erlang_file, erlang).expect("a file in it");
-
-    // Its own settings come last, so they hold; the harness adds name, cookie and folder only.
-    let agent = &mut world.cluster.agents[0];
-    agent.rename("ekka@127.0.0.1");
-    for key in ["cluster.discovery", "cluster.static.seeds"] {
-        agent.unset(key);
-    }
-    agent.start_with(&["-c", conf_file.to_str().expect("a plain path")]);
-    let found = poll::until(FORM_LIMIT, || {
-        let status = world.cluster.agents[0].json(&["status"])?;
-        if status["status"] == "up" { Ok(status) } else { Err(status.to_string()) }
+    let plain = Plain { folder: folder.path(), namespace: network.namespace(0) };
+    fs::write(folder.path().join("ekka.conf"), conf).expect("a file in it");
+    fs::write(folder.path().join("ekka.config"), erlang).expect("a file in it");
+    let mut agent = Ended(plain.ekka(&["agent", "-c", "ekka.conf"]).spawn().expect("the agent can be started"));
+    let status = poll::until(FORM_LIMIT, || {
+        let output = plain.ekka(&["--data-dir", "data/ekka", "status", "--json"]).output();
+        let text = String::from_utf8_lossy(&output.expect("the binary can be started").stdout).into_owned();
+        if text.contains("\"status\":\"up\"") { Ok(text) } else { Err(text) }
     });
-    let (status, took) = found.unwrap_or_else(|seen| panic!("{seen}\n{}", world.cluster.report()));
+    let (status, took) = status.unwrap_or_else(|seen| panic!("{seen}"));
     println!("up after {took:.2?}");
-    assert_eq!(status["name"], "ekka@127.0.0.1");
-    assert!(listens(&world.network, "127.0.0.1:4370"), "the port of the rule");
+    assert!(status.contains("\"node\":\"ekka@127.0.0.1\""), "{status}");
+    assert!(listens(&network, "127.0.0.1:4370"), "the port of the rule");
+    let found = plain.ekka(&["discover", "-c", "ekka.conf"]).output().expect("the binary can be started");
+    let found = String::from_utf8_lossy(&found.stdout).into_owned();
+    assert!(found.contains("this node itself"), "{found}");
+    agent.0.kill().expect("an own child can be killed");
 
-    let refused = world.cluster.agents[0].ekka(&["check", "-c", erlang_file.to_str().expect("a plain path")]);
+    let refused =
+        plain.ekka(&["check", "-c", "ekka.config"]).stderr(Stdio::piped()).output().expect("the binary can be started");
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(2), "{said}");
-    assert!(
-        said.contains("has options of etcd") && said.contains("{dns, [{name, \"localhost\"}, {app, \"ekka\"}]}"),
-        "{said}"
-    );
+    let words = "has options of etcd (server, prefix, node_ttl): the original README's DNS example is wrong";
+    assert!(said.contains(words) && said.contains("{dns, [{name, \"localhost\"}, {app, \"ekka\"}]}"), "{said}");
+}
+
+/// The binary in a folder and a namespace, without any setting of this machine.
+struct Plain<'a> {
+    folder: &'a Path,
+    namespace: String,
+}
+
+impl Plain<'_> {
+    fn ekka(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace, env!("CARGO_BIN_EXE_ekka")]).args(words);
+        command.current_dir(self.folder).stdin(Stdio::null()).stderr(Stdio::null());
+        command.env_clear().env("HOME", self.folder).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+    }
+}
+
+/// A child that does not outlive its test.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It may have ended before.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {

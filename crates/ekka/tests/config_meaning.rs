@@ -238,16 +238,18 @@ fn auto_with_dns_takes_the_own_address_that_the_records_list() {
         route: Some(IpAddr::from([192, 168, 7, 7])),
         ..Around::default()
     };
-    let dns = "node.name = ekka@auto\ncluster.discovery = dns\ncluster.dns.name = ekka.test\n";
+    let dns = "node.name = ekka@auto\ncluster.discovery = dns\n";
     let rows = [
         ("", around(&[two, six]), "ekka@10.0.0.2", "the records of ekka.test, which list this address"),
         ("cluster.dns.type = aaaa\n", around(&[two, six]), "ekka@[fd00::2]", "the records of ekka.test"),
         ("", around(&[IpAddr::from([127, 0, 0, 1])]), "ekka@192.168.7.7", "default route"),
         ("cluster.dns.type = srv\n", around(&[two]), "ekka@192.168.7.7", "default route"),
         ("cluster.dns.server = 10.0.0.53\n", around(&[two]), "ekka@192.168.7.7", "default route"),
+        ("cluster.dns.name = localhost\n", around(&[IpAddr::from([127, 0, 0, 1])]), "ekka@127.0.0.1", "localhost"),
     ];
     for (more, around, name, why) in rows {
-        let (_dir, path) = file("a.conf", format!("{dns}{more}"));
+        let named = if more.contains("dns.name") { "" } else { "cluster.dns.name = ekka.test\n" };
+        let (_dir, path) = file("a.conf", format!("{dns}{named}{more}"));
         let set = vec![COOKIE.trim().to_owned()];
         let sources = Sources { files: vec![path], env: vars(&[]), set, ..Sources::default() };
         let node = load_in(&sources, &around).unwrap_or_else(|e| panic!("{e}")).config.node;

@@ -113,7 +113,9 @@ pub(crate) struct Records {
 impl Records {
     /// The address of this machine that the others find there.
     fn own(&self, around: &dyn Surroundings) -> Option<IpAddr> {
-        let fit = |ip: &IpAddr| ip.is_ipv6() == self.ipv6 && !ip.is_loopback() && !ip.is_unspecified();
+        // Who has `localhost` asked for means this machine alone; elsewhere loopback is a slip of a hosts file.
+        let local = self.name.trim_end_matches('.').eq_ignore_ascii_case("localhost");
+        let fit = |ip: &IpAddr| ip.is_ipv6() == self.ipv6 && !ip.is_unspecified() && ip.is_loopback() == local;
         around.resolve(&self.name).into_iter().filter(fit).find(|ip| around.has(*ip))
     }
 }
