@@ -77,7 +77,10 @@ fn sorted(records: &[Record]) -> Vec<Record> {
 fn shown(record: &Record) -> String {
     match record {
         Record::Ip(ip) => ip.to_string(),
-        Record::Service(service) => format!("{}:{}", service.target, service.port),
+        Record::Service(service) => {
+            let target = service.target.trim_end_matches('.');
+            format!("{}:{}", if target.is_empty() { "." } else { target }, service.port)
+        }
     }
 }
 
