@@ -87,7 +87,7 @@ impl Drop for Responder {
     }
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Over {
     Udp,
     Tcp,
