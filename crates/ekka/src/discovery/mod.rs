@@ -15,6 +15,8 @@ mod manual;
 mod mcast;
 
 pub use manual::{Manual, Static};
+#[cfg(feature = "mcast")]
+pub use mcast::fuzz_mcast;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

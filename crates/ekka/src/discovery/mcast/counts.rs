@@ -26,7 +26,7 @@ pub(super) enum Ignored {
 }
 
 impl Ignored {
-    const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Malformed,
         Self::Version,
         Self::Unauthentic,

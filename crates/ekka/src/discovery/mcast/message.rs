@@ -68,18 +68,9 @@ impl Announcement {
     /// The datagram. The nonce must be fresh.
     pub(super) fn encode(&self, keys: &Keys) -> Vec<u8> {
         let body = postcard::to_allocvec(&self.body).expect("a body has nothing that cannot be written");
-        let len = HEAD_LEN + body.len() + TAG_LEN + MAC_LEN;
-        debug_assert!(len <= DATAGRAM_MAX, "names are bounded");
-        let mut head = Vec::with_capacity(HEAD_LEN);
-        head.extend_from_slice(MARK);
-        head.push(VERSION);
-        head.push(match self.kind {
-            Kind::Ping => 1,
-            Kind::Pong => 2,
-        });
-        head.extend_from_slice(&u16::try_from(len).unwrap_or(u16::MAX).to_be_bytes());
-        head.extend_from_slice(&self.nonce.to_be_bytes());
-        keys.seal(&head, body)
+        let datagram = datagram(self.kind, self.nonce, body, keys);
+        debug_assert!(datagram.len() <= DATAGRAM_MAX, "names are bounded");
+        datagram
     }
 
     /// What a datagram says.
@@ -93,6 +84,21 @@ impl Announcement {
         let whole = rest.is_empty() && is_endpoint(&body.endpoint) && is_one_node(body.reply);
         if whole { Ok(Self { kind, nonce, body }) } else { Err(Refusal::Malformed) }
     }
+}
+
+/// A datagram with any body.
+pub(super) fn datagram(kind: Kind, nonce: Nonce, body: Vec<u8>, keys: &Keys) -> Vec<u8> {
+    let len = HEAD_LEN + body.len() + TAG_LEN + MAC_LEN;
+    let mut head = Vec::with_capacity(HEAD_LEN);
+    head.extend_from_slice(MARK);
+    head.push(VERSION);
+    head.push(match kind {
+        Kind::Ping => 1,
+        Kind::Pong => 2,
+    });
+    head.extend_from_slice(&u16::try_from(len).unwrap_or(u16::MAX).to_be_bytes());
+    head.extend_from_slice(&nonce.to_be_bytes());
+    keys.seal(&head, body)
 }
 
 /// The checks that cost nothing.

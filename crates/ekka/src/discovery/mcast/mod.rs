@@ -7,7 +7,6 @@
 
 mod askers;
 mod counts;
-#[cfg(test)]
 mod fuzz;
 mod message;
 mod pace;
@@ -17,6 +16,8 @@ mod station;
 mod trouble;
 #[cfg(test)]
 mod world;
+
+pub use fuzz::fuzz_mcast;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

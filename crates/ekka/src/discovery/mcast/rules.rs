@@ -217,3 +217,131 @@ impl Rules {
         Announcement { kind, nonce: means.fresh, body }.encode(&self.keys)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discovery::mcast::message::tests::keys;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_nanos(ms * 1_000_000)
+    }
+
+    fn addr(n: u8) -> SocketAddr {
+        ([10, 77, 0, n], 4369).into()
+    }
+
+    fn node(n: u8, cookie: &str) -> Rules {
+        let name: NodeName = format!("n{n}@10.77.0.{n}").parse().unwrap();
+        let me = Me { endpoint: name.endpoint(4370).unwrap(), name, node_id: NodeId::from_u128(n.into()) };
+        let mut rules = Rules::new(me, keys(cookie));
+        rules.set_listed(true);
+        rules
+    }
+
+    fn means(n: u8, ms: u64, fresh: Nonce) -> Means {
+        Means { now: at(ms), fresh, reply: addr(n) }
+    }
+
+    fn give(to: &mut Rules, n: u8, bytes: &[u8], ms: u64) -> Reaction {
+        to.handle(&Datagram { bytes, from: addr(9) }, means(n, ms, u128::from(ms) << 64 | u128::from(n)))
+    }
+
+    fn known(rules: &mut Rules, ms: u64) -> Vec<String> {
+        rules.known(at(ms)).map(|(_, known)| known.name.to_string()).collect()
+    }
+
+    #[test]
+    fn a_ping_is_answered_to_its_sender_not_believed_and_a_hint_once() {
+        let (mut a, mut b) = (node(1, "c"), node(2, "c"));
+        let ping = a.ask(means(1, 0, 7));
+        let reaction = give(&mut b, 2, &ping, 1);
+        assert!(reaction.news);
+        assert_eq!(reaction.answer.as_ref().map(|(to, _)| *to), Some(addr(1)));
+        assert!(known(&mut b, 1).is_empty());
+        let pong = reaction.answer.unwrap().1;
+        assert_eq!(give(&mut a, 1, &pong, 2), Reaction::default());
+        assert_eq!(known(&mut a, 2), ["n2@10.77.0.2"]);
+        // The same pong again, and to who never asked.
+        give(&mut a, 1, &pong, 3);
+        assert_eq!(a.counts().of(Ignored::Repeated), 1);
+        give(&mut node(3, "c"), 3, &pong, 3);
+        // The ping again, at once and later.
+        for ms in [4, 6000] {
+            assert_eq!(give(&mut b, 2, &ping, ms), Reaction::default());
+        }
+        assert_eq!(b.counts().of(Ignored::Replayed), 2);
+    }
+
+    #[test]
+    fn an_answer_is_believed_for_five_seconds_and_only_to_an_own_ping() {
+        let (mut a, mut b) = (node(1, "c"), node(2, "c"));
+        let ping = a.ask(means(1, 0, 7));
+        let pong = give(&mut b, 2, &ping, 1).answer.unwrap().1;
+        give(&mut a, 1, &pong, 5001);
+        assert!(known(&mut a, 5001).is_empty());
+        assert_eq!(a.counts().of(Ignored::Unasked), 1);
+        let late = a.ask(means(1, 6000, 8));
+        let pong = give(&mut b, 2, &late, 6001).answer.unwrap().1;
+        assert!(give(&mut a, 1, &pong, 8000).news, "who answers after the answers were collected is news");
+        assert_eq!(known(&mut a, 8000), ["n2@10.77.0.2"]);
+    }
+
+    #[test]
+    fn another_cookie_is_not_answered_nor_believed_and_own_pings_come_back() {
+        let (mut a, mut b) = (node(1, "c"), node(2, "d"));
+        let ping = a.ask(means(1, 0, 7));
+        assert_eq!(give(&mut b, 2, &ping, 1), Reaction::default());
+        assert_eq!((b.counts().of(Ignored::Unauthentic), b.counts().strange()), (1, 1));
+        assert!(!a.hears_itself());
+        assert_eq!(give(&mut a, 1, &ping, 1), Reaction::default());
+        assert!(a.hears_itself());
+        assert_eq!((a.counts().of(Ignored::Own), a.counts().strange()), (1, 0));
+    }
+
+    #[test]
+    fn who_is_not_listed_answers_nobody_and_still_finds_others() {
+        let (mut a, mut b) = (node(1, "c"), node(2, "c"));
+        a.set_listed(false);
+        let ping = b.ask(means(2, 0, 7));
+        let reaction = give(&mut a, 1, &ping, 1);
+        assert_eq!(reaction, Reaction { answer: None, news: true });
+        let ping = a.ask(means(1, 2, 8));
+        let pong = give(&mut b, 2, &ping, 3).answer.unwrap().1;
+        give(&mut a, 1, &pong, 4);
+        assert_eq!(known(&mut a, 4), ["n2@10.77.0.2"]);
+    }
+
+    #[test]
+    fn a_lost_packet_forgets_nobody_and_three_rounds_of_silence_do() {
+        let (mut a, mut b) = (node(1, "c"), node(2, "c"));
+        let ping = a.ask(means(1, 0, 7));
+        let pong = give(&mut b, 2, &ping, 1).answer.unwrap().1;
+        give(&mut a, 1, &pong, 2);
+        for (ms, fresh) in [(5000, 8), (10_000, 9)] {
+            a.ask(means(1, ms, fresh));
+            assert_eq!(known(&mut a, ms).len(), 1, "after {ms} ms");
+        }
+        a.ask(means(1, 15_500, 10));
+        assert!(known(&mut a, 15_500).is_empty());
+    }
+
+    #[test]
+    fn everything_that_is_remembered_is_bounded() {
+        let mut a = node(1, "c");
+        for fresh in 0..100 {
+            a.ask(means(1, 0, fresh));
+        }
+        assert_eq!(a.asked.len(), ASKED_MAX);
+        let nonce = a.asked.back().unwrap().nonce;
+        for n in 0..1100u128 {
+            let name: NodeName = format!("x{n}@10.77.0.2").parse().unwrap();
+            let endpoint = name.endpoint(4370).unwrap();
+            let body = Body { node_id: NodeId::from_u128(n + 50), name, endpoint, reply: addr(2), answers: nonce };
+            let pong = Announcement { kind: Kind::Pong, nonce: n, body }.encode(&keys("c"));
+            give(&mut a, 1, &pong, 1);
+        }
+        assert_eq!(known(&mut a, 1).len(), CANDIDATES_MAX);
+        assert_eq!(a.counts().of(Ignored::Full), 1100 - CANDIDATES_MAX as u64);
+    }
+}

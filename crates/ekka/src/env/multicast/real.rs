@@ -162,16 +162,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn with_loop_off_the_host_does_not_hear_itself() {
-        let port = free_port();
-        let (quiet, loud) = (open(&group(vec![port], false)).unwrap(), open(&group(vec![port], true)).unwrap());
-        let to = (group(vec![], true).addr, port).into();
-        quiet.own.send_to(b"quiet", to).await.unwrap();
-        loud.own.send_to(b"loud", to).await.unwrap();
-        assert_eq!(hears(&quiet).await.as_deref(), Some(b"loud".as_slice()));
-    }
-
-    #[tokio::test]
     async fn a_port_that_another_program_holds_is_passed_over_and_all_held_is_said() {
         let holder = UdpSocket::bind("0.0.0.0:0").unwrap();
         let (held, free) = (holder.local_addr().unwrap().port(), free_port());
