@@ -8,6 +8,8 @@
 mod askers;
 mod counts;
 mod fuzz;
+#[cfg(test)]
+mod live;
 mod message;
 mod pace;
 mod rules;
