@@ -50,6 +50,11 @@ pub trait Discovery: Send + Sync + 'static {
         Box::pin(async { Ok(()) })
     }
 
+    /// How much of what came was ignored so far, by reason, where anybody can send something.
+    fn ignored(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
     /// Where the backend decides: offers a value and gives the one that holds, this or an earlier one. One step:
     /// whatever else goes on, all who ask are given the same. `None`: the backend cannot decide.
     fn claim<'a>(&'a self, offer: &'a Proposal) -> BoxFuture<'a, Result<Option<Proposal>, String>> {
