@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use support::mcast::Group;
+use support::mcast::{Group, metric};
 use support::{Agent, Cluster, Figures, duration, rounds};
 
 const FORM_LIMIT: Duration = Duration::from_secs(40);
@@ -67,6 +67,8 @@ fn s2_13_replayed_forged_and_cut_off_announcements_change_nothing_and_are_counte
     let group = Group::new();
     let stranger = group.stranger();
     let mut cluster = group.nodes(3);
+    let health = format!("{}:8370", cluster.host(0));
+    cluster.agents[0].set("health.listen", &health);
     cluster.start();
     let recorded = stranger.record(Duration::from_secs(6));
     assert!(recorded.len() >= 3, "only {} announcements were heard", recorded.len());
@@ -106,6 +108,12 @@ fn s2_13_replayed_forged_and_cut_off_announcements_change_nothing_and_are_counte
     assert_eq!(cluster.whole(), Ok(id), "{}", cluster.report());
     for words in ["a ping heard before", "of another cookie or cluster name, forged or damaged", "cut off"] {
         logs_ignored(&cluster, words);
+    }
+    for reason in ["replayed", "unauthentic", "malformed"] {
+        cluster.wait(reason, Duration::from_secs(80), |_| {
+            let count = metric(&health, "ekka_discovery_ignored_total", &format!("reason=\"{reason}\""))?;
+            if count > 0.0 { Ok(()) } else { Err("not counted".to_owned()) }
+        });
     }
 }
 

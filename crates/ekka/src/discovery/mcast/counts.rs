@@ -38,6 +38,20 @@ impl Ignored {
         Self::Full,
     ];
 
+    fn label(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Version => "version",
+            Self::Unauthentic => "unauthentic",
+            Self::Own => "own",
+            Self::Replayed => "replayed",
+            Self::TooSoon => "too_soon",
+            Self::Unasked => "unasked",
+            Self::Repeated => "repeated",
+            Self::Full => "full",
+        }
+    }
+
     fn words(self) -> &'static str {
         match self {
             Self::Malformed => "cut off or of another program",
@@ -84,6 +98,11 @@ impl Counts {
     #[cfg(test)]
     pub(super) fn of(&self, reason: Ignored) -> u64 {
         self.ignored[reason as usize]
+    }
+
+    /// A row of a metric for each reason.
+    pub(super) fn rows(&self) -> Vec<(&'static str, u64)> {
+        Ignored::ALL.iter().map(|reason| (reason.label(), self.ignored[*reason as usize])).collect()
     }
 
     /// How many were ignored for reasons that do not occur where all is well.

@@ -120,7 +120,9 @@ impl Insider {
 async fn nodes_of_one_host_find_each_other_and_a_late_one_is_news() {
     let options = options(0);
     let nodes: Vec<Node> = (1..=2).map(|n| Node::new(&options, n, COOKIE)).collect();
-    nodes.iter().for_each(|node| drop(node.run()));
+    for node in &nodes {
+        node.run();
+    }
     let late = Node::new(&options, 3, COOKIE);
     assert_eq!(names(&nodes[0].finds().await).first().map(String::as_str), Some("n1@127.0.0.1"));
     assert_eq!(names(&late.finds().await), ["n1@127.0.0.1", "n2@127.0.0.2", "n3@127.0.0.3"], "without `run`");

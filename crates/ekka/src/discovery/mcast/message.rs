@@ -116,7 +116,7 @@ fn head(datagram: &[u8]) -> Result<(Kind, Nonce), Refusal> {
         _ => return Err(Refusal::Malformed),
     };
     let len = usize::from(u16::from_be_bytes([head[6], head[7]]));
-    if len != datagram.len() || len > DATAGRAM_MAX || len < HEAD_LEN + TAG_LEN + MAC_LEN {
+    if len != datagram.len() || !(HEAD_LEN + TAG_LEN + MAC_LEN..=DATAGRAM_MAX).contains(&len) {
         return Err(Refusal::Malformed);
     }
     let mut nonce = [0; 16];

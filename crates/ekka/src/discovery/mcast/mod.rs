@@ -95,6 +95,10 @@ impl Discovery for Multicast {
         Box::pin(self.answer(node))
     }
 
+    fn ignored(&self) -> Vec<(&'static str, u64)> {
+        self.state().rules.counts().rows()
+    }
+
     fn unregister(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async {
             // No entry is anywhere; who stops answering is not found.

@@ -61,7 +61,9 @@ impl World {
         let (ours, foreign) = (keys("ours"), keys("foreign"));
         let mut machines: Vec<Rules> = (0..count).map(|n| Rules::new(me(n), ours.clone())).collect();
         machines.push(Rules::new(me(count), foreign.clone()));
-        machines.iter_mut().for_each(|machine| machine.set_listed(true));
+        for machine in &mut machines {
+            machine.set_listed(true);
+        }
         let dead = (count > 2 && rng.index(2) == 0).then(|| rng.index(count));
         let mut world = Self {
             rng,
