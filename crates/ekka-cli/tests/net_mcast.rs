@@ -35,6 +35,7 @@ fn discover_works_beside_a_running_agent_of_its_host_and_before_it_starts() {
             assert!(names.contains(&other.name.as_str().into()), "{} is not found: {said}", other.name);
         }
         assert!(names.contains(&agent.name.as_str().into()), "it does not list itself: {said}");
+        assert!(said["notes"].to_string().contains(&group.addr.to_string()), "it does not say whom it asked: {said}");
     }
 }
 

@@ -137,7 +137,7 @@ impl Multicast {
             self.close(&station).await;
             return Err(format!(
                 "what this node sends to {} from {} does not come back to it, and nobody answers: a firewall of this \
-                 host may drop UDP to port {}",
+                 host may drop UDP to port {}, or a flood of the group hides it",
                 self.options.addr,
                 station.reply.ip(),
                 ports(&self.options)
@@ -275,12 +275,13 @@ impl Multicast {
                 None => found.candidates.push(candidate),
             }
         }
-        found.notes.push(format!(
-            "asked {} on UDP port {} from {}",
-            self.options.addr,
-            ports(&self.options),
-            station.reply
-        ));
+        let (group, ports, from) = (self.options.addr, ports(&self.options), station.reply);
+        found.notes.push(format!("asked {group} on UDP port {ports} from {from}"));
+        if found.candidates.len() + found.left_out.len() == 1 {
+            let text = "nobody answered: no other node runs, the network drops multicast, or the others have another \
+                        cookie or cluster.name, which their log tells then";
+            found.notes.push(text.to_owned());
+        }
         found.notes.extend(rules.counts().words());
         found
     }
@@ -300,7 +301,10 @@ enum End {
 fn unfit(me: &Me, candidate: &Candidate) -> Option<String> {
     let (mine, theirs) = (me.name.host().is_loopback(), candidate.name.host().is_loopback());
     if candidate.name == me.name {
-        Some("has this node's own name: this node itself, if its agent runs; if not, give it another node.name".into())
+        Some(
+            "answers by this node's own name: this node's agent, if it runs; any other node needs another node.name"
+                .into(),
+        )
     } else if theirs && !mine {
         Some(format!("its name is on loopback, where {} cannot reach it: set its node.name", me.name))
     } else if mine && !theirs {

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use ekka_core::id::Host;
 use ekka_core::time::Instant;
@@ -12,6 +13,9 @@ use super::pace::Pace;
 use crate::config::Mcast;
 use crate::discovery::Context;
 use crate::env::{Datagrams, Env, MulticastGroup, MulticastSockets};
+
+/// How long this host's own name may take to be resolved: far less than an answer of this strategy may take.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Two open sockets.
 pub(super) struct Station {
@@ -113,8 +117,9 @@ async fn near(context: &Context) -> Vec<IpAddr> {
         Host::Ip(ip) => vec![*ip],
         // A name without an address leaves the choice to the route.
         Host::Dns(_) => {
-            let found = context.env.net.resolve(&endpoint.host, endpoint.port).await.unwrap_or_default();
-            found.into_iter().map(|addr| addr.ip()).collect()
+            let asked = context.env.net.resolve(&endpoint.host, endpoint.port);
+            let found = tokio::time::timeout(RESOLVE_TIMEOUT, asked).await;
+            found.ok().and_then(Result::ok).unwrap_or_default().into_iter().map(|addr| addr.ip()).collect()
         }
     }
 }
