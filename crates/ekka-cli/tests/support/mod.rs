@@ -9,6 +9,7 @@ pub(crate) mod cluster;
 pub(crate) mod dns;
 pub(crate) mod dns_responder;
 pub(crate) mod figures;
+pub(crate) mod mcast;
 pub(crate) mod netns;
 pub(crate) mod poll;
 pub(crate) mod process;
