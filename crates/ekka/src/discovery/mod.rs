@@ -14,6 +14,8 @@ mod manual;
 #[cfg(feature = "mcast")]
 mod mcast;
 
+#[cfg(feature = "k8s")]
+pub use k8s::{fuzz_list as fuzz_k8s_list, fuzz_watch as fuzz_k8s_watch};
 pub use manual::{Manual, Static};
 
 use std::sync::{Arc, Mutex, PoisonError};
