@@ -20,6 +20,7 @@ pub(crate) struct Agent {
     pub(crate) name: String,
     directory: PathBuf,
     settings: Vec<(String, String)>,
+    vars: Vec<(String, String)>,
     namespace: Option<String>,
     child: Option<Child>,
 }
@@ -32,6 +33,7 @@ impl Agent {
             name: name.to_owned(),
             directory: directory.to_owned(),
             settings: Vec::new(),
+            vars: Vec::new(),
             namespace: None,
             child: None,
         }
@@ -41,6 +43,13 @@ impl Agent {
     pub(crate) fn set(&mut self, key: &str, value: &str) -> &mut Self {
         self.settings.retain(|(known, _)| known != key);
         self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets a variable of its environment, in place of an earlier value.
+    pub(crate) fn var(&mut self, name: &str, value: &str) -> &mut Self {
+        self.vars.retain(|(known, _)| known != name);
+        self.vars.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -79,7 +88,7 @@ impl Agent {
     }
 
     /// The binary under test, in the node's namespace, free of this machine's settings.
-    fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let binary = env!("CARGO_BIN_EXE_ekka");
         let mut command = match &self.namespace {
             // `ip netns exec` replaces itself by the agent, so that the process id is the agent's.
@@ -96,6 +105,7 @@ impl Agent {
         // Relative paths, the default cookie and the links to sockets stay in the test's folder.
         command.current_dir(&self.directory).env("HOME", &self.directory).env("XDG_RUNTIME_DIR", &self.directory);
         command.env_remove("XDG_CONFIG_HOME").env_remove("NOTIFY_SOCKET");
+        command.envs(self.vars.iter().map(|(name, value)| (name, value)));
         command
     }
 
