@@ -7,6 +7,7 @@
 pub(crate) mod agent;
 pub(crate) mod cluster;
 pub(crate) mod figures;
+pub(crate) mod k8s;
 pub(crate) mod netns;
 pub(crate) mod poll;
 pub(crate) mod process;
