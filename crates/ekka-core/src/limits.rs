@@ -87,6 +87,10 @@ pub const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Candidates that one answer of a discovery may hold; more are cut off and said.
 pub const CANDIDATES_MAX: usize = 1024;
+/// A candidate that no answer names is forgotten after this. Answers may be short (5 of 15 records at a time, asked 24
+/// times in this time: one in 17,000 is forgotten too early, until it is named again); and a stale record must not
+/// count for ever among those of whom a majority is to vote.
+pub const CANDIDATE_KEPT: Duration = Duration::from_secs(120);
 /// Time for one strategy to answer.
 pub const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often discovery runs until all are up.

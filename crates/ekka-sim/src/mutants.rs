@@ -5,7 +5,7 @@ use std::fmt;
 use ekka_core::autocluster::Faults as FormationFaults;
 use ekka_core::control::Faults;
 
-use crate::core_world::Plan;
+use crate::core_world::{BackendPlan, Plan, Report, Source};
 use crate::failure::Failure;
 
 /// One planted fault. (That frame lengths are not checked is planted and caught in the tests of the transport.)
@@ -19,11 +19,22 @@ pub enum Mutant {
     NoRecontact,
     /// A stale incarnation wins over a newer one.
     StaleWins,
+    /// An offer to etcd counts as won where its answer is lost.
+    LostClaimWins,
+    /// The number of replicas is not cared for.
+    IgnoreReplicas,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::FormAlone, Self::PromiseUnsaved, Self::NoRecontact, Self::StaleWins];
+    pub const ALL: [Self; 6] = [
+        Self::FormAlone,
+        Self::PromiseUnsaved,
+        Self::NoRecontact,
+        Self::StaleWins,
+        Self::LostClaimWins,
+        Self::IgnoreReplicas,
+    ];
 
     /// The switches that plant it.
     #[must_use]
@@ -34,25 +45,32 @@ impl Mutant {
             Self::PromiseUnsaved => formation.promise_unsaved = true,
             Self::NoRecontact => faults.no_recontact = true,
             Self::StaleWins => faults.stale_wins = true,
+            Self::LostClaimWins => formation.lost_claim_wins = true,
+            Self::IgnoreReplicas => formation.ignore_replicas = true,
         }
         (faults, formation)
     }
 
-    /// The plan of a seed with this fault planted; for the vote, with as many crashes as its window wants.
-    #[must_use]
-    pub fn plan(self, seed: u64) -> Plan {
-        let plan = match self {
-            Self::PromiseUnsaved => Plan::crashes_in_the_vote(seed),
-            Self::FormAlone | Self::NoRecontact | Self::StaleWins => Plan::from_seed(seed),
-        };
+    /// Runs the plan of a seed with this fault planted: one that has what its window wants.
+    ///
+    /// # Errors
+    /// The fault was caught.
+    pub fn run(self, seed: u64) -> Result<Report, Failure> {
         let (faults, formation) = self.faults();
-        plan.with_faults(faults, formation)
+        match self {
+            Self::PromiseUnsaved => Plan::crashes_in_the_vote(seed).with_faults(faults, formation).run(),
+            Self::FormAlone | Self::NoRecontact | Self::StaleWins => {
+                Plan::from_seed(seed).with_faults(faults, formation).run()
+            }
+            Self::LostClaimWins => BackendPlan::from_seed(Source::Etcd, seed).with_faults(formation).run(),
+            Self::IgnoreReplicas => BackendPlan::from_seed(Source::K8s, seed).with_faults(formation).run(),
+        }
     }
 
     /// Runs up to so many seeds; the first that catches the fault, and how.
     #[must_use]
     pub fn hunt(self, seeds: u64) -> Option<(u64, Failure)> {
-        (0..seeds).find_map(|seed| self.plan(seed).run().err().map(|failure| (seed, failure)))
+        (0..seeds).find_map(|seed| self.run(seed).err().map(|failure| (seed, failure)))
     }
 }
 
@@ -63,6 +81,8 @@ impl fmt::Display for Mutant {
             Self::PromiseUnsaved => "promises of the vote are not on disc",
             Self::NoRecontact => "a down member is never contacted again",
             Self::StaleWins => "a stale incarnation wins",
+            Self::LostClaimWins => "an offer whose answer is lost counts as won",
+            Self::IgnoreReplicas => "the number of replicas is not cared for",
         })
     }
 }

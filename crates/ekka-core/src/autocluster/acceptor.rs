@@ -17,6 +17,9 @@ impl Autocluster {
         if self.is_idle() {
             return Some(NackReason::Idle);
         }
+        if let Some(decider) = &self.settings.decider {
+            return Some(NackReason::DecidedBy(decider.clone()));
+        }
         if electorate != self.settings.electorate.as_ref() {
             return Some(NackReason::ListDiffers(self.settings.electorate.clone()));
         }

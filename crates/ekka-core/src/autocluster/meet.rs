@@ -41,7 +41,7 @@ impl Autocluster {
     }
 
     /// Where the chain of records ends that begins with this cluster.
-    fn end_of_chain(&self, mut id: ClusterId) -> ClusterId {
+    pub(super) fn end_of_chain(&self, mut id: ClusterId) -> ClusterId {
         // Each step goes to a smaller id, so this ends.
         while let Some(next) = self.saved.merged.get(&id).filter(|next| **next < id) {
             id = *next;

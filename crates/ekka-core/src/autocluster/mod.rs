@@ -18,9 +18,11 @@
 
 mod acceptor;
 mod candidates;
+mod decided;
 mod join;
 mod meet;
 mod proposer;
+mod registration;
 mod room;
 mod words;
 
@@ -173,6 +175,10 @@ pub struct Faults {
     pub form_alone: bool,
     /// Answer before the promise is on disc.
     pub promise_unsaved: bool,
+    /// Take an offer to the backend that decides as won where its answer is lost.
+    pub lost_claim_wins: bool,
+    /// Do not care how many nodes must vote by what a backend knows.
+    pub ignore_replicas: bool,
 }
 
 /// What this room keeps on disc.
@@ -192,6 +198,9 @@ pub struct Saved {
     pub merged: BTreeMap<ClusterId, ClusterId>,
     /// This node left (`leave`): no strategy brings it back until `join` or `form`.
     pub left: bool,
+    /// Clusters that this node was in and is not now, the latest last.
+    #[serde(default)]
+    pub was_in: Vec<ClusterId>,
 }
 
 /// A message of this room.
@@ -349,6 +358,13 @@ pub enum Input {
     Disconnected {
         /// Who.
         id: Incarnation,
+    },
+    /// Somebody answered at this endpoint, perhaps a node that is linked already, or this node itself.
+    Answered {
+        /// Where.
+        endpoint: Endpoint,
+        /// Who.
+        node_id: NodeId,
     },
     /// A dial failed.
     DialFailed {

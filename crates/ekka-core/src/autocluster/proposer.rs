@@ -24,9 +24,13 @@ const RETRY_STEP: Duration = Duration::from_millis(700);
 const ALONE_AFTER: Duration = Duration::from_secs(30);
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-enum Phase {
+pub(super) enum Phase {
     #[default]
     Idle,
+    /// An offer is on its way to the backend that decides.
+    Claiming {
+        until: Instant,
+    },
     /// The ballot's number is on its way to the disc.
     Saving {
         ballot: Ballot,
@@ -59,7 +63,7 @@ pub(super) struct Proposer {
 impl Proposer {
     fn ballot(&self) -> Option<Ballot> {
         match &self.phase {
-            Phase::Idle => None,
+            Phase::Idle | Phase::Claiming { .. } => None,
             Phase::Saving { ballot } | Phase::Preparing { ballot, .. } | Phase::Accepting { ballot, .. } => {
                 Some(*ballot)
             }
@@ -79,6 +83,17 @@ impl Proposer {
         self.propose_at = None;
     }
 
+    pub(super) fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// An offer is on its way; given up then.
+    pub(super) fn offering(&mut self, until: Instant) {
+        self.tries += 1;
+        self.propose_at = None;
+        self.phase = Phase::Claiming { until };
+    }
+
     pub(super) fn check(&self, saved: &Saved, me: NodeId) {
         if let Some(ballot) = self.ballot() {
             assert_eq!(ballot.node_id, me, "a proposer uses its own ballots");
@@ -93,16 +108,19 @@ impl Autocluster {
         self.peers.values().filter(|known| {
             let Some(said) = &known.said else { return false };
             let listed = self.settings.electorate.as_ref().is_none_or(|list| list.contains(&known.peer.name));
-            said.cluster_id.is_none() && !said.idle && listed && said.electorate == self.settings.electorate
+            let same = said.electorate == self.settings.electorate && said.decider == self.settings.decider;
+            said.cluster_id.is_none() && !said.idle && listed && same
         })
     }
 
     /// How many distinct nodes must vote.
     pub(super) fn expect(&self, started: Instant, now: Instant) -> usize {
-        if let Some(expect) = self.settings.expect {
+        let known = self.candidates.expect().filter(|_| !self.settings.faults.ignore_replicas);
+        if let Some(expect) = self.settings.expect.or(known) {
             return usize::try_from(expect).unwrap_or(usize::MAX);
         }
-        if !self.candidates.any() && self.peers.is_empty() && now.since(started) >= ALONE_AFTER {
+        let alone = self.candidates.alone_since().is_some_and(|since| now.since(since.max(started)) >= ALONE_AFTER);
+        if alone && self.peers.is_empty() {
             return 1;
         }
         let listed = self.candidates.count().max(self.peers.len()) + 1;
@@ -143,8 +161,11 @@ impl Autocluster {
         if !all && !alone && now.mono.since(same_since) < self.settings.settle {
             return;
         }
+        if self.settings.decider.is_some() && !self.may_offer(now.mono) {
+            return;
+        }
         match self.proposer.propose_at {
-            Some(at) if now.mono >= at => self.begin_ballot(out),
+            Some(at) if now.mono >= at => self.propose(now, out),
             Some(_) => {}
             None => {
                 let me = self.me();
@@ -157,10 +178,14 @@ impl Autocluster {
                 };
                 self.proposer.propose_at = Some(now.mono + delay);
                 if delay.is_zero() {
-                    self.begin_ballot(out);
+                    self.propose(now, out);
                 }
             }
         }
+    }
+
+    fn propose(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.settings.decider.is_some() { self.offer(now, out) } else { self.begin_ballot(out) }
     }
 
     fn begin_ballot(&mut self, out: &mut Vec<Output>) {
@@ -261,6 +286,7 @@ impl Autocluster {
                     self.proposer.abandon();
                 }
             }
+            Phase::Claiming { until } if now.mono >= until => self.proposer.abandon(),
             other => self.proposer.phase = other,
         }
     }
@@ -303,11 +329,18 @@ impl Autocluster {
 
     /// Enough have accepted: the id is chosen, for ever.
     fn chosen(&mut self, proposal: &Proposal, accepted: &BTreeSet<NodeId>, out: &mut Vec<Output>) {
-        let roster = self.first_roster(proposal);
         let name = |id: &NodeId| {
             self.peers.get(id).map_or_else(|| self.own.name.to_string(), |known| known.peer.name.to_string())
         };
         let lines: Vec<String> = accepted.iter().map(|id| format!("accepted by {}", name(id))).collect();
+        self.enter_decided(proposal, lines, out);
+        self.proposer.abandon();
+    }
+
+    /// The value holds, by the vote or by the backend: tells everybody, and enters where this node is a founder.
+    /// Otherwise it finished the vote of others, and joins them.
+    pub(super) fn enter_decided(&mut self, proposal: &Proposal, lines: Vec<String>, out: &mut Vec<Output>) {
+        let roster = self.first_roster(proposal);
         for to in self.peers.keys() {
             let message = Message::Chosen { proposal: proposal.clone(), roster: roster.clone() };
             out.push(Output::Send { to: *to, message });
@@ -315,8 +348,6 @@ impl Autocluster {
         if proposal.names(self.me().node_id) {
             self.enter_chosen(proposal, roster, lines, out);
         }
-        // Otherwise this node finished the vote of others, and joins them.
-        self.proposer.abandon();
     }
 
     /// The roster with which a cluster starts: its first voters, by age.
@@ -334,7 +365,7 @@ impl Autocluster {
     }
 
     /// What the others must know of a node that is here.
-    fn founder(&self, node_id: NodeId) -> Option<Peer> {
+    pub(super) fn founder(&self, node_id: NodeId) -> Option<Peer> {
         if node_id == self.me().node_id {
             let Record { id, name, endpoint, role, software, .. } = self.own.clone();
             return Some(Peer { id, name, endpoint, role, software });
@@ -359,6 +390,7 @@ impl Autocluster {
         let proposal = Proposal { cluster_id, founders };
         let roster = self.first_roster(&proposal);
         self.saved.left = false;
+        self.by_word = true;
         self.proposer.abandon();
         self.enter_chosen(&proposal, roster, vec![String::from("formed alone")], out);
     }

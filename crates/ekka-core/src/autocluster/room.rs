@@ -6,10 +6,11 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::candidates::Candidates;
+use super::decided::Decided;
 use super::join::{Joining, OperatorJoin};
 use super::meet::Met;
 use super::proposer::Proposer;
-use super::{Input, Merge, Message, NackReason, Output, Peer, Saved, Settings};
+use super::{Answer, Input, Merge, Message, NackReason, Output, Peer, Registration, Saved, Settings};
 use crate::id::{ClusterId, Incarnation, NodeId, NodeName};
 use crate::limits::{REDISCOVER_INTERVAL, REDISCOVER_SLOW_INTERVAL};
 use crate::machine::Machine;
@@ -72,7 +73,12 @@ pub struct Autocluster {
     pub(super) alone: bool,
     pub(super) entering: bool,
     pub(super) started: Option<Instant>,
-    failing: BTreeMap<String, String>,
+    pub(super) decided: Decided,
+    /// This node formed its cluster by an operator's word, in this run.
+    pub(super) by_word: bool,
+    pub(super) registered: Option<Registration>,
+    /// Strategies that fail, each with why.
+    pub(super) failing: BTreeMap<String, String>,
     last_token: u64,
     after: Vec<(u64, Then)>,
     told: Option<Message>,
@@ -89,7 +95,7 @@ impl Autocluster {
         // A record only ever goes from a younger cluster to an older one; anything else on disc is damage.
         saved.merged.retain(|from, into| *into < *from);
         Self {
-            candidates: Candidates::new(own.endpoint.clone()),
+            candidates: Candidates::new(&own),
             own,
             settings,
             saved,
@@ -105,6 +111,9 @@ impl Autocluster {
             alone: true,
             entering: false,
             started: None,
+            decided: Decided::default(),
+            by_word: false,
+            registered: None,
             failing: BTreeMap::new(),
             last_token: 0,
             after: Vec::new(),
@@ -232,7 +241,7 @@ impl Autocluster {
 
     fn connected(&mut self, peer: Peer, out: &mut Vec<Output>) {
         let to = peer.id.node_id;
-        self.candidates.answered(&peer.endpoint);
+        self.candidates.answered(&peer.endpoint, to);
         self.peers.insert(to, Known { peer, said: None });
         let message = self.state();
         out.push(Output::Send { to, message });
@@ -245,15 +254,16 @@ impl Autocluster {
         }
     }
 
-    fn discovered(&mut self, strategy: String, result: Result<super::Answer, String>, now: Now, out: &mut Vec<Output>) {
+    fn discovered(&mut self, strategy: String, result: Result<Answer, String>, now: Now, out: &mut Vec<Output>) {
         match result {
             Ok(found) => {
                 if self.failing.remove(&strategy).is_some() {
-                    out.push(Output::DiscoveryState { strategy, error: None });
+                    out.push(Output::DiscoveryState { strategy: strategy.clone(), error: None });
                 }
-                self.candidates.listed(found.candidates, now.mono);
+                self.candidates.answered_by(&strategy, &found, now.mono);
             }
             Err(error) => {
+                self.candidates.failed_by(&strategy);
                 if self.failing.insert(strategy.clone(), error.clone()).as_ref() != Some(&error) {
                     out.push(Output::DiscoveryState { strategy, error: Some(error) });
                 }
@@ -303,6 +313,7 @@ impl Autocluster {
             let calm = self.saved.cluster_id.is_some() && self.quorum && self.status == Status::Up;
             let interval = if calm { REDISCOVER_SLOW_INTERVAL } else { REDISCOVER_INTERVAL };
             self.discover_at = now.mono + self.rng.jitter(interval);
+            self.candidates.forget_unlisted(now.mono);
             out.push(Output::Discover);
         }
         self.operator_step(now, out);
@@ -315,6 +326,7 @@ impl Autocluster {
         }
         self.dial_candidates(now, out);
         self.tell(now.mono, out);
+        self.register(out);
         let waits = self.words(started, now);
         if waits != self.waits {
             self.waits.clone_from(&waits);
@@ -348,7 +360,8 @@ impl Machine for Autocluster {
                 self.discover_at = now.mono;
             }
             Input::Discovered { strategy, result } => self.discovered(strategy, result, now, out),
-            Input::Claimed(_) => {}
+            Input::Claimed(result) => self.claimed(result, now, out),
+            Input::Answered { endpoint, node_id } => self.candidates.answered(&endpoint, node_id),
             Input::Connected(peer) => self.connected(peer, out),
             Input::Disconnected { id } => self.disconnected(id),
             Input::DialFailed { endpoint, why } => self.candidates.failed(&endpoint, why),
@@ -364,6 +377,7 @@ impl Machine for Autocluster {
             Input::Form => self.form(now, out),
             Input::Join { name, endpoint } => self.operator = Some(OperatorJoin::new(name, endpoint, now.mono)),
             Input::Left { stay_out } => {
+                self.remember_cluster();
                 self.saved.cluster_id = None;
                 self.saved.first_voters.clear();
                 // Promise and acceptance stay: the old decree is decided, and a second answer to it would be another
@@ -374,6 +388,7 @@ impl Machine for Autocluster {
                 self.persist_then(Vec::new(), out);
             }
             Input::Reconfigure(settings) => {
+                self.candidates.ask_anew();
                 self.settings = Settings { faults: self.settings.faults, ..settings };
                 self.discover_at = now.mono;
                 // Whoever was asked was asked under the old list.

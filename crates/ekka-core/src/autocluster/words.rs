@@ -45,16 +45,21 @@ impl Autocluster {
         if !self.settings.may_vote {
             return String::from("waits: a node that does not vote joins a cluster, it forms none; none is in sight");
         }
-        if let Some(text) = self.words_for_lists() {
+        if let Some(text) = self.words_for_decided().or_else(|| self.words_for_lists()) {
             return text;
         }
         let expect = self.expect(started, now.mono);
         let count = self.eligible().count() + 1;
+        if let Some(backend) = self.settings.decider.as_ref().filter(|_| count >= expect) {
+            return format!("waits: {backend} is asked for the cluster's id");
+        }
         if count >= expect {
             return format!("waits: {count} of {expect} nodes are here and vote");
         }
         let missing = self.missing();
-        let needs = if missing.is_empty() {
+        let needs = if let Some((strategy, error)) = self.failing.first_key_value().filter(|_| missing.is_empty()) {
+            format!("{strategy} fails: {error}")
+        } else if missing.is_empty() {
             String::from("nobody else is listed yet")
         } else {
             format!("needs one of {}", joined(missing))

@@ -235,6 +235,13 @@ impl Control {
 
     pub(super) fn dial_failed(&mut self, endpoint: &Endpoint, error: &DialError, now: Now, out: &mut Vec<Output>) {
         if let DialError::Rejected(refusal) = error
+            && refusal.reason == RefusalReason::OurSelf
+        {
+            let (endpoint, node_id) = (endpoint.clone(), self.me().node_id);
+            self.work.push_back(Work::Autocluster(autocluster::Input::Answered { endpoint, node_id }));
+            return;
+        }
+        if let DialError::Rejected(refusal) = error
             && self.refused_by_peer(refusal, now, out)
         {
             return;

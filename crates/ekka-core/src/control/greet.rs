@@ -112,6 +112,8 @@ impl Control {
         let Some(endpoint) = &arrival.dialed else {
             return self.twins.welcome(arrival, asked, now.mono);
         };
+        let answered = autocluster::Input::Answered { endpoint: endpoint.clone(), node_id: peer.node_id };
+        self.work.push_back(Work::Autocluster(answered));
         if self.conns.carries(peer, now.mono) {
             // Another name or address of somebody who is linked. The accepting side has no link on it yet.
             self.conns.note_answer(endpoint, peer.node_id, now.mono);

@@ -4,6 +4,7 @@
 //! Connections behave as TCP does: in order, resets on the end of a process, hangs on a cut (what was sent arrives
 //! late, or never where the connection is given up first).
 
+mod backend;
 mod converge;
 mod copies;
 mod discovery;
@@ -19,6 +20,7 @@ mod swarm;
 mod words;
 mod world;
 
+pub use backend::{Backend, BackendPlan, Source, Trouble};
 pub use converge::converged;
 pub use discovery::{Lies, Stranger};
 pub use kinds::Kind;

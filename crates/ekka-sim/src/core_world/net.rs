@@ -28,6 +28,8 @@ pub enum Delivery {
     Persisted { token: u64, saved: Box<ekka_core::control::Saved> },
     /// Discovery answers.
     Discovered,
+    /// A backend of discovery answers.
+    Backend(Box<ekka_core::control::Input>),
 }
 
 /// One end of a connection.

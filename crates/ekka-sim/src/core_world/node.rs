@@ -6,10 +6,12 @@ use std::time::Duration;
 use ekka_core::autocluster::{Faults as FormationFaults, Merge, Settings};
 use ekka_core::control::{Control, Faults, Identity, Saved, Setup, StopReason};
 use ekka_core::id::{Endpoint, Guid, NodeId, NodeName};
-use ekka_core::limits::SETTLE_STATIC;
+use ekka_core::limits::{SETTLE_OTHER, SETTLE_STATIC};
 use ekka_core::rng::Rng;
 use ekka_core::time::{Instant, Now, Wall};
 use ekka_core::view::Role;
+
+use super::backend::Source;
 
 /// How a machine is set up.
 #[derive(Clone, Debug)]
@@ -18,6 +20,8 @@ pub struct NodeSpec {
     pub name: NodeName,
     /// Its list of seeds, as discovery gives it; lies are allowed.
     pub seeds: Vec<NodeName>,
+    /// The strategy that is asked in place of the list.
+    pub source: Option<Source>,
     /// Clock offset from true time in milliseconds.
     pub clock_offset_ms: i64,
     /// What happens when two formed clusters meet.
@@ -35,6 +39,7 @@ impl NodeSpec {
         Self {
             name: name.clone(),
             seeds: seeds.to_vec(),
+            source: None,
             clock_offset_ms: 0,
             merge: Merge::Empty,
             faults: Faults::default(),
@@ -43,6 +48,20 @@ impl NodeSpec {
     }
 
     fn settings(&self) -> Settings {
+        let own = self.settings_of_list();
+        let Some(source) = self.source else { return own };
+        let decides = source == Source::Etcd;
+        Settings {
+            strategies: vec![source.name().into()],
+            electorate: None,
+            decider: decides.then(|| source.name().into()),
+            expect: decides.then_some(1),
+            settle: SETTLE_OTHER,
+            ..own
+        }
+    }
+
+    fn settings_of_list(&self) -> Settings {
         let mut list = self.seeds.clone();
         list.push(self.name.clone());
         list.sort();

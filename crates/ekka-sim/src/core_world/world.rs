@@ -13,6 +13,7 @@ use ekka_core::rng::Rng;
 use ekka_core::time::Instant;
 use ekka_core::wire::{Hello, Refusal};
 
+use super::backend::{Backend, Deed};
 use super::discovery::Lies;
 use super::net::{Delivery, Net};
 use super::node::{Disc, Machine, NodeSpec};
@@ -27,6 +28,7 @@ pub(super) enum Happening {
     Wake { machine: usize, life: u64 },
     Deliver { machine: usize, life: u64, delivery: Delivery },
     DialDeadline { conn: usize },
+    Backend(Deed),
 }
 
 impl Happening {
@@ -36,6 +38,8 @@ impl Happening {
             Self::Wake { machine, life } => (*machine as u64) << 40 | life << 2,
             Self::Deliver { machine, life, .. } => (*machine as u64) << 40 | life << 2 | 1,
             Self::DialDeadline { conn } => (*conn as u64) << 2 | 2,
+            Self::Backend(Deed::Claim { machine, life, .. }) => (*machine as u64) << 40 | life << 3 | 3,
+            Self::Backend(Deed::Upkeep { machine, life }) => (*machine as u64) << 40 | life << 3 | 7,
         }
     }
 }
@@ -75,6 +79,8 @@ pub struct World {
     pub discovery_works: bool,
     /// How discovery deceives.
     pub lies: Lies,
+    /// The backend that is asked in place of the lists.
+    pub backend: Option<Backend>,
     /// Whether whoever says that it is outside may be in nobody's list.
     pub half_joins_count: bool,
     /// Commands of operators that wait for their answers, by number.
@@ -118,6 +124,7 @@ impl World {
             disc_delay: Duration::from_millis(10),
             discovery_works: true,
             lies: Lies::default(),
+            backend: None,
             half_joins_count: true,
             asked: BTreeMap::new(),
             checked: true,
@@ -181,6 +188,7 @@ impl World {
             self.machines[machine].start(self.now);
             self.watch.started(machine, self.machines[machine].spec.clock_offset_ms);
             self.written.remove(&machine);
+            self.backend_sees_start(machine);
             self.input(machine, Input::Start);
         }
     }
@@ -299,6 +307,7 @@ impl World {
                 }
             }
             Happening::DialDeadline { conn } => self.dial_deadline(conn),
+            Happening::Backend(deed) => self.deed(deed),
         }
     }
 
@@ -358,6 +367,7 @@ impl World {
                 self.input(machine, Input::Persisted { token });
             }
             Delivery::Discovered => self.discovered(machine),
+            Delivery::Backend(input) => self.input(machine, *input),
         }
     }
 
@@ -450,6 +460,9 @@ impl World {
                 self.close_end(id, side, seen);
             }
             Output::Dial { endpoint } => self.dial(machine, endpoint),
+            Output::Claim(offer) => self.offer_to_backend(machine, offer),
+            Output::Register(registration) => self.register_at_backend(machine, registration),
+            Output::Discover if self.backend.is_some() => self.ask_backend(machine),
             Output::Discover => {
                 let when = self.now + self.rng.up_to(Duration::from_millis(2));
                 self.at(when, Happening::Deliver { machine, life, delivery: Delivery::Discovered });

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use ekka_sim::core_world::Kind as Fault;
+use ekka_sim::core_world::{Kind as Fault, Source};
 
 pub(crate) const HELP: &str = "\
 Deterministic simulation by seed.
 
   --kind core|swarm|stack|formation1000   the cores alone (default), the same with some of all kinds of faults,
                                     whole nodes, or the report on many nodes
+  --kind dns|mcast|etcd|k8s         the cores with a faulty backend of that strategy
   --seed N                          one seed, decimal or 0x…
   --seeds N                         so many seeds (default: 200 of core, 20 of stack)
   --from N                          the first of them (default 0)
@@ -27,6 +28,7 @@ pub(crate) enum Kind {
     Swarm,
     Stack,
     Formation1000,
+    Backend(Source),
 }
 
 impl Kind {
@@ -36,6 +38,7 @@ impl Kind {
             Self::Swarm => "swarm",
             Self::Stack => "stack",
             Self::Formation1000 => "formation1000",
+            Self::Backend(source) => source.name(),
         }
     }
 }
@@ -97,10 +100,11 @@ impl Options {
 }
 
 fn kind(text: &str) -> Result<Kind, String> {
-    [Kind::Core, Kind::Swarm, Kind::Stack, Kind::Formation1000]
-        .into_iter()
+    let worlds = [Kind::Core, Kind::Swarm, Kind::Stack, Kind::Formation1000];
+    let mut kinds = worlds.into_iter().chain(Source::ALL.map(Kind::Backend));
+    kinds
         .find(|kind| kind.name() == text)
-        .ok_or_else(|| format!("--kind {text}: core, swarm, stack and formation1000 are there"))
+        .ok_or_else(|| format!("--kind {text}: core, swarm, stack, formation1000, dns, mcast, etcd and k8s are there"))
 }
 
 fn awaited(text: &str) -> Result<Vec<Fault>, String> {

@@ -15,6 +15,10 @@ fn one(options: &Options, seed: u64) -> Result<(u64, u64), Failure> {
         Kind::Stack => {
             return stack::Plan::from_seed(seed).run().map(|report| (report.virtual_ms, report.trace_hash));
         }
+        Kind::Backend(source) => {
+            let plan = core_world::BackendPlan::from_seed(source, seed);
+            return plan.run().map(|report| (report.virtual_ms, report.trace_hash));
+        }
         Kind::Swarm => core_world::Plan::swarm(seed, &options.awaited),
         Kind::Core | Kind::Formation1000 => core_world::Plan::from_seed(seed),
     };

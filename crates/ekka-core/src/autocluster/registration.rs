@@ -1,0 +1,45 @@
+//! What backends are to know of this node.
+
+use alloc::vec::Vec;
+
+use super::room::Autocluster;
+use super::{Output, Registration, Supersedes};
+use crate::id::ClusterId;
+use crate::view::Status;
+
+/// Clusters that a node remembers having been in.
+const WAS_IN_MAX: usize = 16;
+
+impl Autocluster {
+    /// Says it when it changed.
+    pub(super) fn register(&mut self, out: &mut Vec<Output>) {
+        let cluster_id = self.cluster_on_disc();
+        let supersedes = if self.by_word && cluster_id.is_some() {
+            Supersedes::Any
+        } else {
+            Supersedes::Merged(cluster_id.map(|mine| self.merged_into(mine)).unwrap_or_default())
+        };
+        let listed = !self.saved.left && !matches!(self.status, Status::Leaving | Status::Stopped);
+        let registration = Registration { listed, cluster_id, supersedes };
+        if self.registered.as_ref() != Some(&registration) {
+            self.registered = Some(registration.clone());
+            out.push(Output::Register(registration));
+        }
+    }
+
+    /// The clusters whose chain of records ends in this one.
+    fn merged_into(&self, mine: ClusterId) -> Vec<ClusterId> {
+        self.saved.merged.keys().copied().filter(|id| self.end_of_chain(*id) == mine).collect()
+    }
+
+    /// This node is in its cluster no more.
+    pub(super) fn remember_cluster(&mut self) {
+        let Some(id) = self.saved.cluster_id else { return };
+        self.by_word = false;
+        let was_in = &mut self.saved.was_in;
+        was_in.retain(|other| *other != id);
+        was_in.push(id);
+        let more = was_in.len().saturating_sub(WAS_IN_MAX);
+        was_in.drain(..more);
+    }
+}
