@@ -5,10 +5,10 @@ use std::sync::Arc;
 use ekka::config::Config;
 use ekka::core::autocluster::Candidate;
 use ekka::core::id::{Endpoint, Guid, NodeId};
-use ekka::core::limits::CANDIDATES_MAX;
+use ekka::core::limits::{CANDIDATES_MAX, DISCOVERY_TIMEOUT};
 use ekka::core::view::Role;
 use ekka::core::wire::{HelloTemplate, Moment, Purpose};
-use ekka::discovery::{Context, Me, SharedCredentials};
+use ekka::discovery::{Context, Discovery, Found, LeftOut, Me, SharedCredentials};
 use ekka::env::Env;
 use ekka::transport::{CookieSet, Credentials, Kdf, observe_once};
 use serde_json::json;
@@ -23,7 +23,7 @@ struct Seen {
     strategy: &'static str,
     name: String,
     address: String,
-    /// `usable`, `self`, `other_cluster`, `other_name`, `credentials`, `refused` or `unreachable`.
+    /// `usable`, `self`, `other_cluster`, `other_name`, `credentials`, `refused`, `unreachable`, or `left_out`.
     result: &'static str,
     text: String,
 }
@@ -35,17 +35,53 @@ pub(super) async fn run(args: &ConfigArgs, json: bool) -> Result<(), Failure> {
     let observer = Arc::new(Observer::new(&loaded.config, &scratch)?);
     let strategies = ekka::discovery::strategies(&loaded.config, &observer.context(&loaded.config))
         .map_err(|text| Failure::new(Code::Usage, "configuration", text))?;
-    let mut seen = Vec::new();
-    let mut failed = Vec::new();
+    let mut report = Report::default();
     for strategy in strategies {
-        match strategy.discover().await {
-            Ok(found) => seen.extend(look(&observer, strategy.name(), found.candidates).await),
-            Err(error) => failed.push((strategy.name(), error)),
+        match asked(strategy.as_ref()).await {
+            Ok(found) => report.found(&observer, strategy.name(), found).await,
+            Err(error) => report.failed.push((strategy.name(), error)),
         }
     }
-    say(&seen, &failed, json)?;
+    say(&report, json)?;
     // An answer in which nobody is found is an answer; a strategy that fails is none.
-    if failed.is_empty() { Ok(()) } else { Err(Failure::silent(Code::Failed)) }
+    if report.failed.is_empty() { Ok(()) } else { Err(Failure::silent(Code::Failed)) }
+}
+
+/// One answer, within the time that a node gives it.
+async fn asked(strategy: &dyn Discovery) -> Result<Found, String> {
+    let late = |_| Err(format!("no answer within {} s", DISCOVERY_TIMEOUT.as_secs()));
+    tokio::time::timeout(DISCOVERY_TIMEOUT, strategy.discover()).await.unwrap_or_else(late)
+}
+
+/// All that the strategies said.
+#[derive(Default)]
+struct Report {
+    seen: Vec<Seen>,
+    notes: Vec<(&'static str, String)>,
+    failed: Vec<(&'static str, String)>,
+}
+
+impl Report {
+    async fn found(&mut self, observer: &Arc<Observer>, strategy: &'static str, found: Found) {
+        self.seen.extend(look(observer, strategy, found.candidates).await);
+        let left_out = |LeftOut { what, why }: LeftOut| Seen {
+            strategy,
+            name: printable(&what),
+            address: String::new(),
+            result: "left_out",
+            text: printable(&why),
+        };
+        self.seen.extend(found.left_out.into_iter().take(CANDIDATES_MAX).map(left_out));
+        self.notes.extend(found.notes.iter().map(|note| (strategy, printable(note))));
+        if let Some(expect) = found.expect {
+            self.notes.push((strategy, format!("a new cluster forms when {expect} nodes have met")));
+        }
+    }
+}
+
+/// What a backend holds may be anybody's text; it does not move the cursor of this terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 async fn look(observer: &Arc<Observer>, strategy: &'static str, candidates: Vec<Candidate>) -> Vec<Seen> {
@@ -124,6 +160,8 @@ impl Observer {
                     ("other_cluster", format!("is of the cluster named \"{}\"", there.cluster_name))
                 } else if there.name == candidate.name {
                     ("usable", words)
+                } else if there.name == self.template.name {
+                    ("self", format!("this node itself, {}, at an address that is not in its name", there.name))
                 } else {
                     ("other_name", format!("answers as {}: {words}", there.name))
                 }
@@ -140,7 +178,8 @@ impl Observer {
     }
 }
 
-fn say(seen: &[Seen], failed: &[(&str, String)], json: bool) -> Result<(), Failure> {
+fn say(report: &Report, json: bool) -> Result<(), Failure> {
+    let Report { seen, notes, failed } = report;
     if json {
         let candidates: Vec<_> = seen
             .iter()
@@ -148,18 +187,26 @@ fn say(seen: &[Seen], failed: &[(&str, String)], json: bool) -> Result<(), Failu
                 json!({"strategy": s.strategy, "name": s.name, "address": s.address, "result": s.result, "text": s.text})
             })
             .collect();
+        let notes: Vec<_> = notes.iter().map(|(name, text)| json!({"strategy": name, "text": text})).collect();
         let failed: Vec<_> = failed.iter().map(|(name, error)| json!({"strategy": name, "error": error})).collect();
-        return out::print(&format!("{}\n", json!({"candidates": candidates, "failed": failed})));
+        return out::print(&format!("{}\n", json!({"candidates": candidates, "notes": notes, "failed": failed})));
     }
     let rows = seen
         .iter()
         .map(|s| vec![s.strategy.into(), s.name.clone(), s.address.clone(), s.result.into(), s.text.clone()]);
-    let mut text = out::table(&["STRATEGY", "NAME", "ADDRESS", "RESULT", "WHAT"], rows);
-    if seen.is_empty() && failed.is_empty() {
-        text = "no strategy named anybody: with `manual`, an operator types `ekka join NODE`\n".into();
+    let mut text = if seen.is_empty() {
+        String::new()
+    } else {
+        out::table(&["STRATEGY", "NAME", "ADDRESS", "RESULT", "WHAT"], rows)
+    };
+    for (name, note) in notes {
+        text += &format!("{name}: {note}\n");
     }
     for (name, error) in failed {
         text += &format!("{name} failed: {error}\n");
+    }
+    if text.is_empty() {
+        text = "no strategy named anybody: with `manual`, an operator types `ekka join NODE`\n".into();
     }
     out::print(&text)
 }

@@ -142,7 +142,7 @@ fn on_directory(world: &mut World, step: &Step) {
         }
         Step::Move(i, to) => {
             world.kill(i);
-            world.backend_sees_end(i);
+            world.backend_removes(i);
             world.machines[i].rename(&name(to));
             world.start(i);
         }

@@ -6,4 +6,5 @@ mod identity;
 mod leaving;
 mod meeting;
 mod membership;
+mod sources;
 mod support;

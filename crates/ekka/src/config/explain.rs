@@ -78,10 +78,13 @@ fn forms(config: &Config, settings: &Settings) -> String {
     if !settings.may_vote {
         return "joins a cluster that others form; as a replicant it never forms one".to_owned();
     }
-    if config.cluster.discovery.iter().any(|strategy| matches!(strategy, Strategy::Etcd(_)))
-        && settings.electorate.is_none()
-    {
-        return "forms a new cluster by one key in etcd, which one node alone can make".to_owned();
+    if let Some(backend) = &settings.decider {
+        return match settings.expect {
+            Some(expect) if expect > 1 => {
+                format!("forms a new cluster by one key in {backend}, once {expect} nodes have met")
+            }
+            _ => format!("forms a new cluster by one key in {backend}, which one node alone can make"),
+        };
     }
     if config.cluster.discovery == [Strategy::Manual] && settings.expect != Some(1) {
         return "waits for an operator: `ekka form`, or `ekka join NODE`".to_owned();
@@ -94,9 +97,14 @@ fn forms(config: &Config, settings: &Settings) -> String {
         }
         (_, Some(1)) => "forms a new cluster alone where it finds no other node".to_owned(),
         (_, Some(expect)) => format!("forms a new cluster when {expect} nodes have met"),
-        (_, None) => "forms a new cluster when a majority of the nodes that discovery lists, at least 2, have met; \
-                      alone only after 30 s in which nobody else was listed"
-            .to_owned(),
+        (_, None) => {
+            let replicas = config.cluster.discovery.iter().any(|strategy| matches!(strategy, Strategy::K8s(_)));
+            let first = if replicas { "a majority of the replicas, where they can be read, else " } else { "" };
+            format!(
+                "forms a new cluster when {first}a majority of the nodes that discovery lists, at least 2, have met; \
+                 alone only after 30 s in which it listed this node and nobody else"
+            )
+        }
     }
 }
 

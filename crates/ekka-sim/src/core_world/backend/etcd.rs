@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ekka_core::autocluster::{Proposal, Registration};
+use ekka_core::id::ClusterId;
 
 /// `cluster.etcd.node_ttl`
 pub(super) const TTL: Duration = Duration::from_secs(60);
@@ -16,6 +17,10 @@ pub(in crate::core_world) struct Keys {
 }
 
 impl Keys {
+    pub(super) fn id(&self) -> Option<ClusterId> {
+        self.id.as_ref().map(|held| held.cluster_id)
+    }
+
     /// The key is lost; what processes want is not.
     pub(super) fn wipe(&mut self) {
         self.id = None;

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use ekka_core::autocluster::{Answer, Candidate, Proposal, Registration};
 use ekka_core::control::Input;
+use ekka_core::id::ClusterId;
 use ekka_core::rng::Rng;
 use ekka_core::time::Instant;
 
@@ -112,6 +113,12 @@ impl Backend {
         }
     }
 
+    /// The id that it decided.
+    #[must_use]
+    pub fn decided(&self) -> Option<ClusterId> {
+        self.keys.id()
+    }
+
     fn reached(&self, machine: usize) -> bool {
         !self.down && !self.unreached.contains(&machine)
     }
@@ -151,7 +158,7 @@ impl World {
     }
 
     /// A machine is at this address no more.
-    pub(super) fn backend_sees_end(&mut self, machine: usize) {
+    pub fn backend_removes(&mut self, machine: usize) {
         let Some(backend) = &mut self.backend else { return };
         let goes = self.now + backend.rng.up_to(backend.trouble.late);
         backend.records.end(machine, goes);
