@@ -46,13 +46,6 @@ impl Agent {
         self
     }
 
-    /// Sets a variable of its environment, in place of an earlier value.
-    pub(crate) fn var(&mut self, name: &str, value: &str) -> &mut Self {
-        self.vars.retain(|(known, _)| known != name);
-        self.vars.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
     /// Gives it another name (and so another address) from the next start on.
     pub(crate) fn rename(&mut self, name: &str) {
         name.clone_into(&mut self.name);
@@ -61,6 +54,13 @@ impl Agent {
     /// Runs it in a network namespace from the next start on.
     pub(crate) fn enter(&mut self, namespace: &str) {
         self.namespace = Some(namespace.to_owned());
+    }
+
+    /// Sets a variable of its environment, in place of an earlier value.
+    pub(crate) fn var(&mut self, name: &str, value: &str) -> &mut Self {
+        self.vars.retain(|(known, _)| known != name);
+        self.vars.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Where its data is.
