@@ -46,6 +46,11 @@ impl Agent {
         self
     }
 
+    /// Forgets a key of the configuration.
+    pub(crate) fn unset(&mut self, key: &str) {
+        self.settings.retain(|(known, _)| known != key);
+    }
+
     /// Gives it another name (and so another address) from the next start on.
     pub(crate) fn rename(&mut self, name: &str) {
         name.clone_into(&mut self.name);
@@ -76,10 +81,7 @@ impl Agent {
     /// Starts the process with further words on its command line.
     pub(crate) fn start_with(&mut self, words: &[&str]) {
         assert!(self.child.is_none(), "{} runs already", self.name);
-        let file = self.directory.join("node.conf");
-        let lines = self.settings.iter().map(|(key, value)| format!("{key} = {value}\n"));
-        let own = [format!("node.name = {}\n", self.name), format!("node.data_dir = {}\n", self.data().display())];
-        fs::write(&file, own.into_iter().chain(lines).collect::<String>()).expect("the configuration can be written");
+        let file = self.write_configuration();
         let log = File::options().create(true).append(true).open(self.log_path()).expect("the log can be opened");
         let mut command = self.command();
         command.arg("agent").arg("-c").arg(&file).args(words);
@@ -87,8 +89,16 @@ impl Agent {
         self.child = Some(command.spawn().expect("the agent can be started"));
     }
 
+    fn write_configuration(&self) -> PathBuf {
+        let file = self.directory.join("node.conf");
+        let lines = self.settings.iter().map(|(key, value)| format!("{key} = {value}\n"));
+        let own = [format!("node.name = {}\n", self.name), format!("node.data_dir = {}\n", self.data().display())];
+        fs::write(&file, own.into_iter().chain(lines).collect::<String>()).expect("the configuration can be written");
+        file
+    }
+
     /// The binary under test, in the node's namespace, free of this machine's settings.
-    pub(crate) fn command(&self) -> Command {
+    fn command(&self) -> Command {
         let binary = env!("CARGO_BIN_EXE_ekka");
         let mut command = match &self.namespace {
             // `ip netns exec` replaces itself by the agent, so that the process id is the agent's.
@@ -127,6 +137,19 @@ impl Agent {
             return Err(format!("{}: `{}`: {}: {}", self.name, words.join(" "), output.status, said.trim()));
         }
         serde_json::from_slice(&output.stdout).map_err(|error| format!("{}: `{}`: {error}", self.name, words.join(" ")))
+    }
+
+    /// What `ekka discover` says with this node's configuration; it needs no running agent.
+    ///
+    /// # Errors
+    /// It gave no JSON: what it said.
+    pub(crate) fn discover(&self) -> Result<Value, String> {
+        let file = self.write_configuration();
+        let mut command = self.command();
+        command.arg("discover").arg("-c").arg(&file).arg("--json").stdin(Stdio::null());
+        let output = command.output().expect("the binary can be started");
+        let said = String::from_utf8_lossy(&output.stderr);
+        serde_json::from_slice(&output.stdout).map_err(|error| format!("{}: discover: {error}: {said}", self.name))
     }
 
     /// The row of a member as this node sees it; there must be exactly one of that name.

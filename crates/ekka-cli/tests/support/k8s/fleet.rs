@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::access::Access;
@@ -113,13 +113,8 @@ impl Fleet {
 
     fn start_pod(&mut self, name: &str, pod: Pod, folder: &Path) {
         let ip = pod.ips[0].clone();
-        let mut agent = Agent::new(folder, &format!("{APP}@{ip}"));
+        let mut agent = self.agent(folder, &ip);
         agent
-            .set("node.cookie_file", &self.directory.path().join("cookie").display().to_string())
-            .set("cluster.discovery", "k8s")
-            .set("cluster.k8s.apiserver", &self.server.url())
-            .set("cluster.k8s.token_file", &self.token_file().display().to_string())
-            .set("cluster.k8s.cacertfile", &self.ca().display().to_string())
             .set("node.listen", &ip)
             .var("KUBERNETES_SERVICE_HOST", "127.0.0.1")
             .var("POD_IP", &ip)
@@ -136,26 +131,25 @@ impl Fleet {
         self.server.world(|world| world.remove_pod(name));
     }
 
-    /// What `ekka discover` says in a pod.
-    pub(crate) fn discover(agent: &Agent, config: &Path, words: &[&str]) -> (bool, String, String) {
-        let mut command = agent.command();
-        let output = command.arg("discover").arg("-c").arg(config).args(words).output().expect("the binary starts");
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        (output.status.success(), text(output.stdout), text(output.stderr))
+    /// A pod of which no process runs: it asks by `ekka discover`. Its folder holds nothing.
+    pub(crate) fn asker(&mut self, pod: &str, host: &str) -> Agent {
+        self.folders += 1;
+        let folder = self.directory.path().join(format!("asker-{}", self.folders));
+        let mut agent = self.agent(&folder, host);
+        agent.var("KUBERNETES_SERVICE_HOST", "127.0.0.1").var("HOSTNAME", pod);
+        agent
     }
 
-    /// What discovery of this pod sees, as JSON.
-    pub(crate) fn discovered(&self, name: &str) -> Value {
-        let config = self.directory.path().join(name).join("node.conf");
-        let (_, out, err) = Self::discover(&self.pods[name], &config, &["--json"]);
-        serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}"))
-    }
-
-    /// The same as text for people.
-    pub(crate) fn discovered_text(&self, name: &str) -> String {
-        let config = self.directory.path().join(name).join("node.conf");
-        let (_, out, err) = Self::discover(&self.pods[name], &config, &[]);
-        out + &err
+    /// A node that uses the API server.
+    fn agent(&self, folder: &Path, host: &str) -> Agent {
+        let mut agent = Agent::new(folder, &format!("{APP}@{host}"));
+        agent
+            .set("node.cookie_file", &self.directory.path().join("cookie").display().to_string())
+            .set("cluster.discovery", "k8s")
+            .set("cluster.k8s.apiserver", &self.server.url())
+            .set("cluster.k8s.token_file", &self.token_file().display().to_string())
+            .set("cluster.k8s.cacertfile", &self.ca().display().to_string());
+        agent
     }
 
     /// Waits until all pods are one cluster that each sees whole; its id and how long it took.

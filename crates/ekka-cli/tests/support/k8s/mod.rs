@@ -11,8 +11,8 @@ mod pki;
 mod serve;
 mod world;
 
-pub(crate) use access::Rule;
-pub(crate) use fleet::Fleet;
+pub(crate) use access::{Access, Rule};
+pub(crate) use fleet::{Fleet, TOKEN};
 pub(crate) use pki::Pki;
 pub(crate) use serve::{ApiServer, Place};
 pub(crate) use world::{Pod, World};

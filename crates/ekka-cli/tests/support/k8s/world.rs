@@ -14,7 +14,8 @@ pub(crate) struct Pod {
     pub(crate) ready: bool,
     /// Kind and name of what made it.
     pub(crate) owner: Option<(String, String)>,
-    pub(super) uid: u64,
+    /// Given by the world.
+    pub(crate) uid: u64,
 }
 
 /// What happened to an object.

@@ -140,7 +140,7 @@ fn reading(kind: &str, workload: &Workload) -> Reading {
         return Reading { notes: vec![note], ..Reading::default() };
     }
     let expect = replicas / 2 + 1;
-    let mut notes = vec![format!("{kind} {name} has {replicas} replicas: a new cluster needs {expect} of them")];
+    let mut notes = vec![format!("{kind} {name} has {replicas} replicas; a majority of them is {expect}")];
     let ordered = kind == "StatefulSet" && workload.spec.pod_management_policy.as_deref() != Some("Parallel");
     let deadlock = (ordered && expect > 1).then(|| {
         format!(
