@@ -13,34 +13,17 @@ use support::{Cluster, Figures, Netns, netns, rounds};
 
 /// The API server of the original's README.
 const ADDRESS: &str = "10.110.111.204";
-const ERLANG: &str = r#"{cluster_discovery,
-    {k8s, [
-        {apiserver, "http://10.110.111.204:8080"},
-        {app, ekka}
-    ]}},
-"#;
-const CONF: &str = "cluster.discovery = k8s
+const README: &str = include_str!("../../ekka/tests/fixtures/original-readme.txt");
 
-## Kubernates API server list, seperated by ','.
-##
-## Value: String
-cluster.k8s.apiserver = http://10.110.111.204:8080
-
-## The service name helps lookup EMQ nodes in the cluster.
-##
-## Value: String
-cluster.k8s.service_name = ekka
-
-## The address type is used to extract host from k8s service.
-##
-## Value: ip | dns
-cluster.k8s.address_type = ip
-
-## The app name helps build 'node.name'.
-##
-## Value: String
-cluster.k8s.app_name = ekka
-";
+/// The original's words on k8s between two lines, letter by letter.
+fn original(from: &str, to: &str) -> &'static str {
+    let section = README.split_once("{k8s, [").expect("the README has it").0.len();
+    let begin = README[..section].rfind("{cluster_discovery,").expect("the term begins before");
+    let text = &README[begin..];
+    let at = text.find(from).expect("it has the beginning");
+    let rest = &text[at..];
+    &rest[..rest.find(to).unwrap_or(rest.len())]
+}
 
 fn ip(words: &[&str]) {
     let output = Command::new("ip").args(words).output().expect("`ip` is there");
@@ -68,20 +51,16 @@ fn everybody() -> Access {
     Access { tokens: std::collections::BTreeMap::new(), all: true, ..Access::least(TOKEN) }
 }
 
-/// Nodes with the original's configuration beside their own names and cookie.
-fn nodes(network: &Netns, pods: usize, file: &str, text: &str) -> (Cluster, Vec<String>) {
+/// Nodes named by their addresses, without settings of discovery.
+fn nodes(network: &Netns, pods: usize) -> Cluster {
     let mut cluster = Cluster::on_hosts((0..pods).map(Netns::address).collect());
-    let mut words = Vec::new();
     for (host, agent) in cluster.agents.iter_mut().enumerate() {
         agent.enter(&network.namespace(host));
         agent.rename(&format!("ekka@{}", Netns::address(host)));
         agent.unset("cluster.static.seeds");
         agent.unset("cluster.discovery");
-        let path = agent.data().with_file_name(file);
-        fs::write(&path, text).expect("the configuration can be written");
-        words.push(path.display().to_string());
     }
-    (cluster, words)
+    cluster
 }
 
 fn runs_unchanged(file: &'static str, text: &str) {
@@ -92,10 +71,10 @@ fn runs_unchanged(file: &'static str, text: &str) {
     for _ in 0..rounds(1, 20) {
         let network = Netns::new(4);
         let server = server(&network, 3, everybody());
-        let (mut cluster, words) = nodes(&network, 3, file, text);
+        let mut cluster = nodes(&network, 3);
         let start = Instant::now();
-        for (agent, path) in cluster.agents.iter_mut().zip(&words) {
-            agent.start_with(&["-c", path]);
+        for agent in &mut cluster.agents {
+            agent.start_file(file, text);
         }
         cluster.wait("one cluster", figures.limit(), Cluster::whole);
         figures.add(start.elapsed());
@@ -107,12 +86,12 @@ fn runs_unchanged(file: &'static str, text: &str) {
 
 #[test]
 fn the_originals_conf_runs_unchanged() {
-    runs_unchanged("original.conf", CONF);
+    runs_unchanged("original.conf", original("cluster.discovery = k8s", "\nNetwork partition"));
 }
 
 #[test]
 fn the_originals_erlang_terms_run_unchanged() {
-    runs_unchanged("original.config", ERLANG);
+    runs_unchanged("original.config", original("{cluster_discovery,", "Cuttlefish style config"));
 }
 
 #[test]
@@ -122,7 +101,7 @@ fn a_token_goes_in_the_clear_only_where_that_is_allowed() {
     }
     let network = Netns::new(2);
     let server = server(&network, 1, Access::least(TOKEN));
-    let (mut cluster, _) = nodes(&network, 1, "original.conf", CONF);
+    let mut cluster = nodes(&network, 1);
     let agent = &mut cluster.agents[0];
     let token = agent.data().with_file_name("token");
     fs::write(&token, TOKEN).expect("written");

@@ -202,6 +202,21 @@ impl Agent {
         child.wait().expect("an own child can be waited for");
     }
 
+    /// Starts the process with a file of somebody else's as it is; this node's own settings of `node.*` come by `--set`.
+    pub(crate) fn start_file(&mut self, file: &str, text: &str) {
+        assert!(self.child.is_none(), "{} runs already", self.name);
+        fs::write(self.directory.join(file), text).expect("the configuration can be written");
+        let log = File::options().create(true).append(true).open(self.log_path()).expect("the log can be opened");
+        let mut command = self.command();
+        command.args(["agent", "-c", file, "--name", &self.name]);
+        command.arg("--set").arg(format!("node.data_dir={}", self.data().display()));
+        for (key, value) in self.settings.iter().filter(|(key, _)| key.starts_with("node.")) {
+            command.arg("--set").arg(format!("{key}={value}"));
+        }
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file can be shared")).stderr(log);
+        self.child = Some(command.spawn().expect("the agent can be started"));
+    }
+
     /// SIGSTOP: it keeps its sockets and says nothing more.
     pub(crate) fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
