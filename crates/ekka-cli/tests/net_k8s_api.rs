@@ -6,7 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::k8s::{Fleet, Pod, Rule};
+use support::k8s::{Fleet, Pod, Rule, World};
 use support::{Agent, poll};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -66,11 +66,11 @@ fn ekka_spec_10_19_a_denial_says_which_permission_is_missing() {
             "Endpoints were read instead of EndpointSlices",
             "ServiceAccount ekka of namespace default may not list endpointslices in API group \"discovery.k8s.io\"",
             "in namespace default (403 Forbidden)",
-            r#"add {apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["list", "watch"]} to a Role"#,
+            r#"add {apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["list", "watch"]} to its Role"#,
         ],
     );
     deny(&fleet, &[Rule("get", "", "endpoints")]);
-    contains(&failure(&agent), &["may not list endpointslices", "to a Role in namespace default"]);
+    contains(&failure(&agent), &["may not list endpointslices", "to its Role in namespace default"]);
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn pods_made_in_order_are_warned_of_once() {
         let before = fleet.server.world(|world| world.asked_for("limit="));
         fleet.server.stop();
         fleet.server.resume();
-        fleet.server.world(|world| world.compact());
+        fleet.server.world(World::compact);
         let listed = poll::until(LIMIT, || {
             let now = fleet.server.world(|world| world.asked_for("limit="));
             if now > before { Ok(()) } else { Err(format!("{now} lists")) }
@@ -312,13 +312,11 @@ fn the_watch_wakes_nodes_and_spares_the_server() {
     assert_eq!(watches("watch=true"), 3, "one for each pod");
     let lists = watches("limit=");
     fleet.server.world(|world| world.put_pod("other", pod("127.9.9.9")));
-    let agent = &fleet.pods["ekka-0"];
-    let seen = poll::until(LIMIT, || {
-        let metrics = agent.json(&["members"]).map(|_| ())?;
-        let told = fleet.server.world(|world| world.asked_for("limit="));
-        if told == lists { Ok(metrics) } else { Err(format!("{told} lists, {lists} before")) }
+    let spared = poll::throughout(Duration::from_secs(3), || match watches("limit=") {
+        told if told == lists => Ok(()),
+        told => Err(format!("{told} lists, {lists} before")),
     });
-    seen.expect("no further list while the watch lives");
+    spared.unwrap_or_else(|seen| panic!("{seen}"));
     // What the watch began with is forgotten, told by status and by an ERROR line: the list begins anew.
     for by_status in [true, false] {
         let before = fleet.server.world(|world| {

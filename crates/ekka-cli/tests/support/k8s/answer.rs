@@ -45,18 +45,17 @@ impl Asked<'_> {
 /// The server's answer.
 pub(super) fn answer(world: &mut World, asked: &Asked<'_>) -> Answer {
     if let Some(code) = world.faults.status {
-        return status(code, "InternalError", "the server is out of order", json!({}));
+        return status(code, "InternalError", "the server is out of order", &json!({}));
     }
     if world.faults.busy.0 > 0 {
         world.faults.busy.0 -= 1;
-        let Answer::Whole { status, body, .. } = status(429, "TooManyRequests", "too many requests", json!({})) else {
+        let Answer::Whole { status, body, .. } = status(429, "TooManyRequests", "too many requests", &json!({})) else {
             unreachable!("a Status is whole")
         };
         return Answer::Whole { status, body, retry_after: Some(world.faults.busy.1) };
     }
-    let user = match world.access.user(asked.authorization) {
-        Ok(user) => user,
-        Err(_) => return status(401, "Unauthorized", "Unauthorized", json!({})),
+    let Ok(user) = world.access.user(asked.authorization) else {
+        return status(401, "Unauthorized", "Unauthorized", &json!({}));
     };
     if let Some(document) = document(world, asked.path) {
         return Answer::Whole { status: 200, body: document.to_string(), retry_after: None };
@@ -158,7 +157,7 @@ fn page(world: &mut World, asked: &Asked<'_>, target: &Target<'_>, objects: &[Va
             world.faults.stale_pages -= 1;
             let text = "The provided continue parameter is too old to display a consistent list result. You can start a \
                         new list without the continue parameter.";
-            return status(410, "Expired", text, json!({}));
+            return status(410, "Expired", text, &json!({}));
         }
         from = token.strip_prefix("from/").and_then(|text| text.parse().ok()).expect("a token of this server");
     }
@@ -198,7 +197,7 @@ fn begin_watch(world: &World, asked: &Asked<'_>, target: &Target<'_>, objects: &
     }
     if after < world.oldest {
         let text = format!("too old resource version: {after} ({})", world.oldest);
-        let gone = status(410, "Expired", &text, json!({}));
+        let gone = status(410, "Expired", &text, &json!({}));
         let Answer::Whole { body, .. } = &gone else { unreachable!("a Status is whole") };
         if world.faults.gone_by_status {
             return gone;
@@ -218,17 +217,17 @@ fn forbidden(user: &str, verb: &str, target: &Target<'_>) -> Answer {
         "{what}{named} is forbidden: User \"{user}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" in the \
          namespace \"{namespace}\""
     );
-    status(403, "Forbidden", &text, json!({"name": name, "group": group, "kind": resource}))
+    status(403, "Forbidden", &text, &json!({"name": name, "group": group, "kind": resource}))
 }
 
 fn not_found(target: &Target<'_>, name: &str) -> Answer {
     let Target { group, resource, .. } = target;
     let what = if group.is_empty() { (*resource).to_owned() } else { format!("{resource}.{group}") };
     let details = json!({"name": name, "group": group, "kind": resource});
-    status(404, "NotFound", &format!("{what} \"{name}\" not found"), details)
+    status(404, "NotFound", &format!("{what} \"{name}\" not found"), &details)
 }
 
-fn status(code: u16, reason: &str, message: &str, details: Value) -> Answer {
+fn status(code: u16, reason: &str, message: &str, details: &Value) -> Answer {
     let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message,
                       "reason": reason, "details": details, "code": code});
     Answer::Whole { status: code, body: body.to_string(), retry_after: None }

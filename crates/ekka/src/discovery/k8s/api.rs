@@ -15,7 +15,7 @@ use super::objects::{List, Metadata};
 use super::token::{Token, TokenSource};
 use crate::config::K8s;
 use crate::env::Env;
-use crate::http::{Client, Limits, Lines, Request, Response, Server, TlsFiles};
+use crate::http::{Client, HttpError, Limits, Lines, Request, Response, Server, TlsFiles};
 
 /// Objects of one page of a list.
 const PAGE: usize = 250;
@@ -50,6 +50,12 @@ enum Way {
 enum Answer {
     Whole(Response),
     Lines(Lines),
+}
+
+/// An answer of any status.
+enum Reply {
+    Good(Answer),
+    Other(Response),
 }
 
 impl Api {
@@ -173,8 +179,8 @@ impl Api {
     async fn one(&self, ask: &Ask, server: &Server, way: Way) -> Result<Answer, Failure> {
         let mut token = self.token.token(&self.env, server).await;
         let mut response = match self.request(ask, server, way, &token).await? {
-            Ok(answer) => return Ok(answer),
-            Err(response) => response,
+            Reply::Good(answer) => return Ok(answer),
+            Reply::Other(response) => response,
         };
         if response.status == StatusCode::UNAUTHORIZED {
             // Tokens are rotated under way: what the file holds now may be another one.
@@ -182,8 +188,8 @@ impl Api {
             if fresh.value != token.value {
                 token = fresh;
                 response = match self.request(ask, server, way, &token).await? {
-                    Ok(answer) => return Ok(answer),
-                    Err(response) => response,
+                    Reply::Good(answer) => return Ok(answer),
+                    Reply::Other(response) => response,
                 };
             }
         }
@@ -193,23 +199,19 @@ impl Api {
         Err(judge(asked, response.status.as_u16(), retry_after(&response), &body))
     }
 
-    /// What the server answers: success, or another status.
-    async fn request(
-        &self,
-        ask: &Ask,
-        server: &Server,
-        way: Way,
-        token: &Token,
-    ) -> Result<Result<Answer, Response>, Failure> {
+    async fn request(&self, ask: &Ask, server: &Server, way: Way, token: &Token) -> Result<Reply, Failure> {
         let request = Request::get(ask.target(&self.namespace)).authorized(token.value.clone());
-        let answer =
-            match way {
-                Way::Lines => self.client.lines(server, request).await.map(|answer| answer.map(Answer::Lines)),
-                Way::Whole => self.client.send(server, request).await.map(|response| {
-                    if response.status.is_success() { Ok(Answer::Whole(response)) } else { Err(response) }
-                }),
-            };
-        answer.map_err(|error| Failure::Unreachable(error.to_string()))
+        let unreachable = |error: HttpError| Failure::Unreachable(error.to_string());
+        match way {
+            Way::Lines => match self.client.lines(server, request).await.map_err(unreachable)? {
+                Ok(lines) => Ok(Reply::Good(Answer::Lines(lines))),
+                Err(response) => Ok(Reply::Other(response)),
+            },
+            Way::Whole => match self.client.send(server, request).await.map_err(unreachable)? {
+                response if response.status.is_success() => Ok(Reply::Good(Answer::Whole(response))),
+                response => Ok(Reply::Other(response)),
+            },
+        }
     }
 
     /// # Errors

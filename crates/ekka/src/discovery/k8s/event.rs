@@ -37,7 +37,7 @@ pub(super) fn read(server: &str, source: Source, line: &[u8]) -> Result<Change, 
             let meta: Meta = parsed(server, from(event.object))?;
             Ok(Change::Bookmark { version: meta.metadata.resource_version })
         }
-        "ERROR" => Err(ended(server, from(event.object).unwrap_or_default())),
+        "ERROR" => Err(ended(server, &from(event.object).unwrap_or_default())),
         _ => Ok(Change::Unknown),
     }
 }
@@ -65,7 +65,7 @@ fn parsed<T>(server: &str, read: serde_json::Result<T>) -> Result<T, Failure> {
 }
 
 /// A watch whose beginning is too old ends with 410 in a line, under status 200.
-fn ended(server: &str, status: Status) -> Failure {
+fn ended(server: &str, status: &Status) -> Failure {
     let said: String = status.message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
     match status.code {
         410 => {

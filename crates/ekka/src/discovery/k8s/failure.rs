@@ -80,19 +80,17 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
 fn forbidden(asked: Asked<'_>, said: &str) -> String {
     let Asked { server, namespace, ask, .. } = asked;
-    let who = user(said);
-    let (whom, role) = match who.and_then(service_account) {
-        Some((of, name)) => {
-            let role = format!("a Role in namespace {namespace}, bound to ServiceAccount {name} of namespace {of}");
-            (format!("ServiceAccount {name} of namespace {of}"), role)
-        }
-        None => {
-            let whom = who.map_or_else(|| "this node's user".to_owned(), |user| format!("user \"{user}\""));
-            let role = format!("a Role in namespace {namespace}, bound to {whom}");
-            (whom, role)
-        }
+    let who = match user(said) {
+        None => "this node's user".to_owned(),
+        Some(user) => service_account(user).map_or_else(
+            || format!("user \"{user}\""),
+            |(of, name)| format!("ServiceAccount {name} of namespace {of}"),
+        ),
     };
-    format!("{server}: {whom} may not {ask} in namespace {namespace} (403 Forbidden): add {} to {role}", ask.rule())
+    format!(
+        "{server}: {who} may not {ask} in namespace {namespace} (403 Forbidden): add {} to its Role in namespace {namespace}",
+        ask.rule()
+    )
 }
 
 fn not_found(asked: Asked<'_>, said: &str) -> String {
@@ -145,7 +143,7 @@ mod tests {
         for part in [
             "ServiceAccount ekka of namespace shop may not list endpointslices in API group \"discovery.k8s.io\"",
             "in namespace shop (403 Forbidden)",
-            r#"add {apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["list", "watch"]} to a Role"#,
+            r#"add {apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["list", "watch"]} to its Role in namespace shop"#,
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }

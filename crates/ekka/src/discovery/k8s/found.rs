@@ -33,7 +33,7 @@ pub(super) fn found(options: &K8s, me: &NodeName, base_port: u16, set: &AddressS
     }
     let ipv6 = prefers_ipv6(me, &named);
     let (pods, not_ready) = readiness(&named);
-    let kept = one_family(named, ipv6, &mut left_out);
+    let kept = one_family(&named, ipv6, &mut left_out);
     found.candidates = kept;
     if not_ready > 0 {
         found.notes.push(format!("{not_ready} of {pods} pods are not ready; they are candidates all the same"));
@@ -108,14 +108,14 @@ fn readiness(named: &[Named<'_>]) -> (usize, usize) {
 }
 
 /// One candidate for each name; of a pod with addresses of both kinds only those of one kind, or it would count twice.
-fn one_family(named: Vec<Named<'_>>, ipv6: bool, left_out: &mut Vec<LeftOut>) -> Vec<Candidate> {
+fn one_family(named: &[Named<'_>], ipv6: bool, left_out: &mut Vec<LeftOut>) -> Vec<Candidate> {
     let preferred = |address: &Address| ip(address).is_none_or(|ip| ip.is_ipv6() == ipv6);
     let mut by_pod: BTreeMap<(&str, &str), String> = BTreeMap::new();
     for Named { candidate, address } in named.iter().filter(|named| preferred(named.address)) {
         by_pod.entry(pod_key(address)).or_insert_with(|| candidate.name.to_string());
     }
     let mut kept: BTreeMap<NodeName, Candidate> = BTreeMap::new();
-    for Named { candidate, address } in &named {
+    for Named { candidate, address } in named {
         match by_pod.get(&pod_key(address)) {
             Some(other) if !preferred(address) => {
                 if *other != candidate.name.to_string() {
