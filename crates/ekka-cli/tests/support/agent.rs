@@ -20,6 +20,7 @@ pub(crate) struct Agent {
     pub(crate) name: String,
     directory: PathBuf,
     settings: Vec<(String, String)>,
+    vars: Vec<(String, String)>,
     namespace: Option<String>,
     child: Option<Child>,
 }
@@ -32,6 +33,7 @@ impl Agent {
             name: name.to_owned(),
             directory: directory.to_owned(),
             settings: Vec::new(),
+            vars: Vec::new(),
             namespace: None,
             child: None,
         }
@@ -57,6 +59,13 @@ impl Agent {
     /// Runs it in a network namespace from the next start on.
     pub(crate) fn enter(&mut self, namespace: &str) {
         self.namespace = Some(namespace.to_owned());
+    }
+
+    /// Sets a variable of its environment, in place of an earlier value.
+    pub(crate) fn var(&mut self, name: &str, value: &str) -> &mut Self {
+        self.vars.retain(|(known, _)| known != name);
+        self.vars.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Where its data is.
@@ -106,6 +115,7 @@ impl Agent {
         // Relative paths, the default cookie and the links to sockets stay in the test's folder.
         command.current_dir(&self.directory).env("HOME", &self.directory).env("XDG_RUNTIME_DIR", &self.directory);
         command.env_remove("XDG_CONFIG_HOME").env_remove("NOTIFY_SOCKET");
+        command.envs(self.vars.iter().map(|(name, value)| (name, value)));
         command
     }
 

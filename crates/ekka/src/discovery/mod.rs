@@ -16,6 +16,8 @@ mod mcast;
 
 #[cfg(feature = "dns")]
 pub use dns::{fuzz_dns_files, fuzz_dns_message};
+#[cfg(feature = "k8s")]
+pub use k8s::{fuzz_list as fuzz_k8s_list, fuzz_watch as fuzz_k8s_watch};
 pub use manual::{Manual, Static};
 #[cfg(feature = "mcast")]
 pub use mcast::fuzz_mcast;
