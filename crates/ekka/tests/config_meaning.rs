@@ -230,6 +230,35 @@ fn multicast_by_ipv6_is_read_from_tuples_of_eight() {
 }
 
 #[test]
+fn auto_with_dns_takes_the_own_address_that_the_records_list() {
+    let [one, two, six]: [IpAddr; 3] = ["10.0.0.1", "10.0.0.2", "fd00::2"].map(|text| text.parse().unwrap());
+    let around = |own: &[IpAddr]| Around {
+        addrs: vec![IpAddr::from([127, 0, 0, 1]), one, two, six],
+        own: own.to_vec(),
+        route: Some(IpAddr::from([192, 168, 7, 7])),
+        ..Around::default()
+    };
+    let dns = "node.name = ekka@auto\ncluster.discovery = dns\n";
+    let rows = [
+        ("", around(&[two, six]), "ekka@10.0.0.2", "the records of ekka.test, which list this address"),
+        ("cluster.dns.type = aaaa\n", around(&[two, six]), "ekka@[fd00::2]", "the records of ekka.test"),
+        ("", around(&[IpAddr::from([127, 0, 0, 1])]), "ekka@192.168.7.7", "default route"),
+        ("cluster.dns.type = srv\n", around(&[two]), "ekka@192.168.7.7", "default route"),
+        ("cluster.dns.server = 10.0.0.53\n", around(&[two]), "ekka@192.168.7.7", "default route"),
+        ("cluster.dns.name = localhost\n", around(&[IpAddr::from([127, 0, 0, 1])]), "ekka@127.0.0.1", "localhost"),
+    ];
+    for (more, around, name, why) in rows {
+        let named = if more.contains("dns.name") { "" } else { "cluster.dns.name = ekka.test\n" };
+        let (_dir, path) = file("a.conf", format!("{dns}{named}{more}"));
+        let set = vec![COOKIE.trim().to_owned()];
+        let sources = Sources { files: vec![path], env: vars(&[]), set, ..Sources::default() };
+        let node = load_in(&sources, &around).unwrap_or_else(|e| panic!("{e}")).config.node;
+        assert_eq!(node.name.to_string(), name, "{more}");
+        assert!(node.name_from.as_ref().is_some_and(|text| text.contains(why)), "{:?}", node.name_from);
+    }
+}
+
+#[test]
 fn auto_takes_the_pod_then_the_host_name_then_the_route() {
     let route = IpAddr::from([192, 168, 7, 7]);
     let (ten, debian) = (IpAddr::from([10, 0, 0, 5]), IpAddr::from([127, 0, 1, 1]));
@@ -397,4 +426,35 @@ fn the_builder_gives_the_same_values_through_the_same_checks() {
     assert_eq!(built.config.cluster.autoclean, Some(Duration::from_secs(300)));
     let errors = base().name("nobody").set("cluster.nmae", "x").load_in(&Around::default()).unwrap_err();
     assert_eq!(errors.iter().map(|e| &e.place).collect::<Vec<_>>(), [&Place::Builder, &Place::Builder]);
+}
+
+#[test]
+fn auto_in_a_pod_is_the_name_that_the_strategy_gives_the_pod() {
+    let pod = [("KUBERNETES_SERVICE_HOST", "10.96.0.1"), ("POD_IP", "10.1.2.3"), ("HOSTNAME", "ekka-0")];
+    let around = || Around {
+        files: vec![("/var/run/secrets/kubernetes.io/serviceaccount/namespace", "shop\n")],
+        ..Around::default()
+    };
+    let load = |pairs: &[(&str, &str)], more: &[&str]| {
+        let mut set = vec![COOKIE.trim().to_owned(), "node.name=ekka@auto".into(), "cluster.discovery=k8s".into()];
+        set.extend(more.iter().map(|text| (*text).to_owned()));
+        load_in(&Sources { env: vars(pairs), set, ..Sources::default() }, &around())
+    };
+    for (kind, name) in [
+        ("ip", "ekka@10.1.2.3"),
+        ("dns", "ekka@10-1-2-3.shop.pod.cluster.local"),
+        ("hostname", "ekka@ekka-0.svc.shop.svc.cluster.local"),
+    ] {
+        let address_type = format!("cluster.k8s.address_type={kind}");
+        let loaded = load(&pod, &[&address_type, "cluster.k8s.service_name=svc"]).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(loaded.config.node.name.to_string(), name);
+    }
+    // On the machine's network HOSTNAME is the machine's: the pod's name can be given.
+    let host = [&pod[..2], &[("HOSTNAME", "worker-7"), ("POD_NAME", "ekka-1")]].concat();
+    let loaded = load(&host, &["cluster.k8s.address_type=hostname"]).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(loaded.config.node.name.to_string(), "ekka@ekka-1.ekka.shop.svc.cluster.local");
+    let error = load(&pod[..1], &["cluster.k8s.address_type=dns"]).expect_err("no address").to_string();
+    assert!(error.contains("POD_IP (fieldRef status.podIP)"), "{error}");
+    let outside = load(&pod[1..], &["cluster.k8s.address_type=dns"]).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(outside.config.node.name.to_string(), "ekka@10.1.2.3", "not in a pod");
 }

@@ -20,6 +20,7 @@ pub(crate) struct Agent {
     pub(crate) name: String,
     directory: PathBuf,
     settings: Vec<(String, String)>,
+    vars: Vec<(String, String)>,
     namespace: Option<String>,
     child: Option<Child>,
 }
@@ -32,6 +33,7 @@ impl Agent {
             name: name.to_owned(),
             directory: directory.to_owned(),
             settings: Vec::new(),
+            vars: Vec::new(),
             namespace: None,
             child: None,
         }
@@ -44,6 +46,11 @@ impl Agent {
         self
     }
 
+    /// Forgets a key of the configuration.
+    pub(crate) fn unset(&mut self, key: &str) {
+        self.settings.retain(|(known, _)| known != key);
+    }
+
     /// Gives it another name (and so another address) from the next start on.
     pub(crate) fn rename(&mut self, name: &str) {
         name.clone_into(&mut self.name);
@@ -52,6 +59,13 @@ impl Agent {
     /// Runs it in a network namespace from the next start on.
     pub(crate) fn enter(&mut self, namespace: &str) {
         self.namespace = Some(namespace.to_owned());
+    }
+
+    /// Sets a variable of its environment, in place of an earlier value.
+    pub(crate) fn var(&mut self, name: &str, value: &str) -> &mut Self {
+        self.vars.retain(|(known, _)| known != name);
+        self.vars.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Where its data is.
@@ -67,15 +81,20 @@ impl Agent {
     /// Starts the process with further words on its command line.
     pub(crate) fn start_with(&mut self, words: &[&str]) {
         assert!(self.child.is_none(), "{} runs already", self.name);
-        let file = self.directory.join("node.conf");
-        let lines = self.settings.iter().map(|(key, value)| format!("{key} = {value}\n"));
-        let own = [format!("node.name = {}\n", self.name), format!("node.data_dir = {}\n", self.data().display())];
-        fs::write(&file, own.into_iter().chain(lines).collect::<String>()).expect("the configuration can be written");
+        let file = self.write_configuration();
         let log = File::options().create(true).append(true).open(self.log_path()).expect("the log can be opened");
         let mut command = self.command();
         command.arg("agent").arg("-c").arg(&file).args(words);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file can be shared")).stderr(log);
         self.child = Some(command.spawn().expect("the agent can be started"));
+    }
+
+    fn write_configuration(&self) -> PathBuf {
+        let file = self.directory.join("node.conf");
+        let lines = self.settings.iter().map(|(key, value)| format!("{key} = {value}\n"));
+        let own = [format!("node.name = {}\n", self.name), format!("node.data_dir = {}\n", self.data().display())];
+        fs::write(&file, own.into_iter().chain(lines).collect::<String>()).expect("the configuration can be written");
+        file
     }
 
     /// The binary under test, in the node's namespace, free of this machine's settings.
@@ -96,6 +115,7 @@ impl Agent {
         // Relative paths, the default cookie and the links to sockets stay in the test's folder.
         command.current_dir(&self.directory).env("HOME", &self.directory).env("XDG_RUNTIME_DIR", &self.directory);
         command.env_remove("XDG_CONFIG_HOME").env_remove("NOTIFY_SOCKET");
+        command.envs(self.vars.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -117,6 +137,19 @@ impl Agent {
             return Err(format!("{}: `{}`: {}: {}", self.name, words.join(" "), output.status, said.trim()));
         }
         serde_json::from_slice(&output.stdout).map_err(|error| format!("{}: `{}`: {error}", self.name, words.join(" ")))
+    }
+
+    /// What `ekka discover` says with this node's configuration; it needs no running agent.
+    ///
+    /// # Errors
+    /// It gave no JSON: what it said.
+    pub(crate) fn discover(&self) -> Result<Value, String> {
+        let file = self.write_configuration();
+        let mut command = self.command();
+        command.arg("discover").arg("-c").arg(&file).arg("--json").stdin(Stdio::null());
+        let output = command.output().expect("the binary can be started");
+        let said = String::from_utf8_lossy(&output.stderr);
+        serde_json::from_slice(&output.stdout).map_err(|error| format!("{}: discover: {error}: {said}", self.name))
     }
 
     /// The row of a member as this node sees it; there must be exactly one of that name.
@@ -167,6 +200,21 @@ impl Agent {
         let mut child = self.child.take().unwrap_or_else(|| panic!("{} does not run", self.name));
         child.kill().expect("an own child can be killed");
         child.wait().expect("an own child can be waited for");
+    }
+
+    /// Starts the process with a file of somebody else's as it is; this node's own settings of `node.*` come by `--set`.
+    pub(crate) fn start_file(&mut self, file: &str, text: &str) {
+        assert!(self.child.is_none(), "{} runs already", self.name);
+        fs::write(self.directory.join(file), text).expect("the configuration can be written");
+        let log = File::options().create(true).append(true).open(self.log_path()).expect("the log can be opened");
+        let mut command = self.command();
+        command.args(["agent", "-c", file, "--name", &self.name]);
+        command.arg("--set").arg(format!("node.data_dir={}", self.data().display()));
+        for (key, value) in self.settings.iter().filter(|(key, _)| key.starts_with("node.")) {
+            command.arg("--set").arg(format!("{key}={value}"));
+        }
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file can be shared")).stderr(log);
+        self.child = Some(command.spawn().expect("the agent can be started"));
     }
 
     /// SIGSTOP: it keeps its sockets and says nothing more.

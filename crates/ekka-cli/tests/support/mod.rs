@@ -6,8 +6,12 @@
 
 pub(crate) mod agent;
 pub(crate) mod cluster;
+pub(crate) mod dns;
+pub(crate) mod dns_responder;
 pub(crate) mod etcd;
 pub(crate) mod figures;
+pub(crate) mod k8s;
+pub(crate) mod mcast;
 pub(crate) mod netns;
 pub(crate) mod poll;
 pub(crate) mod process;
