@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use support::{Agent, Cluster, Etcd, Figures, Stall, duration, rounds};
 
-const FORM: Duration = Duration::from_secs(4);
+/// Three seconds of it are those in which the list of nodes must stay the same (`SETTLE_OTHER`).
+const FORM: Duration = Duration::from_secs(5);
 const BASE: &str = "ekkacl/ekka/";
 
 /// Lets an agent ask that etcd.
