@@ -139,6 +139,15 @@ impl Agent {
         serde_json::from_slice(&output.stdout).map_err(|error| format!("{}: `{}`: {error}", self.name, words.join(" ")))
     }
 
+    /// Has the running agent read its settings again, as they are now.
+    ///
+    /// # Errors
+    /// It refuses, or does not answer.
+    pub(crate) fn reload(&self) -> Result<Value, String> {
+        self.write_configuration();
+        self.json(&["reload"])
+    }
+
     /// What `ekka discover` says with this node's configuration; it needs no running agent.
     ///
     /// # Errors
