@@ -7,8 +7,9 @@ use ekka_core::id::Endpoint;
 use ekka_core::limits::{DIAL_TIMEOUT, VERDICT_TIMEOUT};
 use ekka_core::wire::{Hello, Lane, Purpose, Refusal};
 
+use super::happening::Happening;
 use super::net::{Connection, Delivery, End};
-use super::world::{Happening, World, end_of};
+use super::world::{World, end_of};
 
 impl World {
     pub(super) fn end_connections(&mut self, machine: usize) {

@@ -9,6 +9,7 @@ mod converge;
 mod copies;
 mod discovery;
 mod endings;
+mod happening;
 mod kinds;
 mod links;
 mod net;

@@ -13,37 +13,15 @@ use ekka_core::rng::Rng;
 use ekka_core::time::Instant;
 use ekka_core::wire::{Hello, Refusal};
 
-use super::backend::{Backend, Deed};
+use super::backend::Backend;
 use super::discovery::Lies;
+use super::happening::Happening;
 use super::net::{Delivery, Net};
 use super::node::{Disc, Machine, NodeSpec};
 use super::operator::Asked;
 use crate::failure::Failure;
 use crate::invariant::Watch;
 use crate::trace::Trace;
-
-/// What happens at a point in time.
-#[derive(Clone, Debug)]
-pub(super) enum Happening {
-    Wake { machine: usize, life: u64 },
-    Deliver { machine: usize, life: u64, delivery: Delivery },
-    DialDeadline { conn: usize },
-    Backend(Deed),
-}
-
-impl Happening {
-    /// A number for the hash of the trace.
-    fn mark(&self) -> u64 {
-        match self {
-            Self::Wake { machine, life } => (*machine as u64) << 40 | life << 2,
-            Self::Deliver { machine, life, .. } => (*machine as u64) << 40 | life << 2 | 1,
-            Self::DialDeadline { conn } => (*conn as u64) << 2 | 2,
-            Self::Backend(Deed::News) => 11,
-            Self::Backend(Deed::Claim { machine, life, .. }) => (*machine as u64) << 40 | life << 3 | 3,
-            Self::Backend(Deed::Upkeep { machine, life }) => (*machine as u64) << 40 | life << 3 | 7,
-        }
-    }
-}
 
 /// Figures of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -18,8 +18,9 @@ use ekka_core::id::ClusterId;
 use ekka_core::rng::Rng;
 use ekka_core::time::Instant;
 
+use super::happening::Happening;
 use super::net::Delivery;
-use super::world::{Happening, World};
+use super::world::World;
 use etcd::Keys;
 use records::Records;
 
