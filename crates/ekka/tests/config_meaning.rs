@@ -230,6 +230,35 @@ fn multicast_by_ipv6_is_read_from_tuples_of_eight() {
 }
 
 #[test]
+fn auto_with_dns_takes_the_own_address_that_the_records_list() {
+    let [one, two, six]: [IpAddr; 3] = ["10.0.0.1", "10.0.0.2", "fd00::2"].map(|text| text.parse().unwrap());
+    let around = |own: &[IpAddr]| Around {
+        addrs: vec![IpAddr::from([127, 0, 0, 1]), one, two, six],
+        own: own.to_vec(),
+        route: Some(IpAddr::from([192, 168, 7, 7])),
+        ..Around::default()
+    };
+    let dns = "node.name = ekka@auto\ncluster.discovery = dns\n";
+    let rows = [
+        ("", around(&[two, six]), "ekka@10.0.0.2", "the records of ekka.test, which list this address"),
+        ("cluster.dns.type = aaaa\n", around(&[two, six]), "ekka@[fd00::2]", "the records of ekka.test"),
+        ("", around(&[IpAddr::from([127, 0, 0, 1])]), "ekka@192.168.7.7", "default route"),
+        ("cluster.dns.type = srv\n", around(&[two]), "ekka@192.168.7.7", "default route"),
+        ("cluster.dns.server = 10.0.0.53\n", around(&[two]), "ekka@192.168.7.7", "default route"),
+        ("cluster.dns.name = localhost\n", around(&[IpAddr::from([127, 0, 0, 1])]), "ekka@127.0.0.1", "localhost"),
+    ];
+    for (more, around, name, why) in rows {
+        let named = if more.contains("dns.name") { "" } else { "cluster.dns.name = ekka.test\n" };
+        let (_dir, path) = file("a.conf", format!("{dns}{named}{more}"));
+        let set = vec![COOKIE.trim().to_owned()];
+        let sources = Sources { files: vec![path], env: vars(&[]), set, ..Sources::default() };
+        let node = load_in(&sources, &around).unwrap_or_else(|e| panic!("{e}")).config.node;
+        assert_eq!(node.name.to_string(), name, "{more}");
+        assert!(node.name_from.as_ref().is_some_and(|text| text.contains(why)), "{:?}", node.name_from);
+    }
+}
+
+#[test]
 fn auto_takes_the_pod_then_the_host_name_then_the_route() {
     let route = IpAddr::from([192, 168, 7, 7]);
     let (ten, debian) = (IpAddr::from([10, 0, 0, 5]), IpAddr::from([127, 0, 1, 1]));

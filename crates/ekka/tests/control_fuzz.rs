@@ -115,7 +115,7 @@ impl World {
                     (other, Input::Frame { conn: CONN, bytes })
                 }
                 Output::Discover => {
-                    let candidates = (0..2).map(|n| Candidate { name: name(n), endpoint: at(n) }).collect();
+                    let candidates: Vec<_> = (0..2).map(|n| Candidate { name: name(n), endpoint: at(n) }).collect();
                     (which, Input::Discovered { strategy: "static".to_owned(), result: Ok(candidates.into()) })
                 }
                 Output::Persist { token, .. } => (which, Input::Persisted { token }),

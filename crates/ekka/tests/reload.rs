@@ -36,21 +36,12 @@ async fn a_reload_that_is_refused_changes_nothing() {
     let node = start(config(&names[0], &names, dir.path())).await.expect("it starts");
     until(&node, "forms", |view| view.status == Status::Up).await;
     let before = (node.config(), node.view().members[0].tags.clone(), node.cookie_ids());
-    let unsupported = built(&[
-        ("node.name", &names[0]),
-        ("node.data_dir", dir.path().to_str().expect("UTF-8")),
-        ("node.cookie", "another-cookie-that-is-long-enough-0123"),
-        ("node.tags", "zone=b"),
-        ("cluster.discovery", "etcd"),
-        ("cluster.etcd.server", "http://10.0.0.9:2379"),
-    ]);
-    let error = node.reload(unsupported).await.expect_err("etcd has no code yet");
-    assert!(error.contains("cluster.discovery = etcd is not there yet"), "{error}");
     let missing = built(&[
         ("node.name", &names[0]),
         ("node.data_dir", dir.path().to_str().expect("UTF-8")),
         ("node.cookie_file", dir.path().join("no-cookie").to_str().expect("UTF-8")),
         ("node.tags", "zone=b"),
+        ("cluster.discovery", "manual"),
     ]);
     let error = node.reload(missing).await.expect_err("there is no such file");
     assert!(error.contains("no-cookie"), "{error}");

@@ -72,8 +72,10 @@ impl Autocluster {
         if self.saved.cluster_id.is_some() || self.operator.is_some() || self.joining.is_some() || self.is_idle() {
             return;
         }
-        // Whoever was in that cluster before and is not now comes back as any other newcomer.
-        if held.names(self.me().node_id) && !self.saved.was_in.contains(&held.cluster_id) {
+        // Whoever was in that cluster before and is not now comes back as any other newcomer; and nobody founds one that
+        // has gone into another.
+        let over = self.saved.was_in.contains(&held.cluster_id) || self.saved.merged.contains_key(&held.cluster_id);
+        if held.names(self.me().node_id) && !over {
             let backend = self.settings.decider.clone().unwrap_or_default();
             let names = held.founders.iter().map(|founder| format!("founder {}", founder.name));
             let lines = vec![format!("decided by one key in {backend}")].into_iter().chain(names).collect();

@@ -166,6 +166,7 @@ impl Autocluster {
             return;
         }
         let before = self.saved.cluster_id;
+        self.remember_cluster();
         if let Some(old) = joining.from
             && joining.cluster_id < old
         {

@@ -157,7 +157,8 @@ impl Autocluster {
             return;
         }
         let all = self.settings.electorate.as_ref().is_some_and(|list| count >= list.len());
-        let alone = self.settings.expect == Some(1) && !self.candidates.any();
+        // A backend that decides is asked only once others had the time to show: it may have been emptied just now.
+        let alone = self.settings.expect == Some(1) && self.settings.decider.is_none() && !self.candidates.any();
         if !all && !alone && now.mono.since(same_since) < self.settings.settle {
             return;
         }

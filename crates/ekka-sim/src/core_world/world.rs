@@ -38,6 +38,7 @@ impl Happening {
             Self::Wake { machine, life } => (*machine as u64) << 40 | life << 2,
             Self::Deliver { machine, life, .. } => (*machine as u64) << 40 | life << 2 | 1,
             Self::DialDeadline { conn } => (*conn as u64) << 2 | 2,
+            Self::Backend(Deed::News) => 11,
             Self::Backend(Deed::Claim { machine, life, .. }) => (*machine as u64) << 40 | life << 3 | 3,
             Self::Backend(Deed::Upkeep { machine, life }) => (*machine as u64) << 40 | life << 3 | 7,
         }

@@ -17,6 +17,8 @@ pub trait Surroundings {
     fn resolve(&self, host: &str) -> Vec<IpAddr>;
     /// The source address of the default route.
     fn route_source(&self, ipv6: bool) -> Option<IpAddr>;
+    /// Whether this machine has that address.
+    fn has(&self, ip: IpAddr) -> bool;
     /// The text of a file that the platform mounts, such as the namespace of a pod.
     fn read(&self, path: &str) -> Option<String>;
     /// Whether a file is there.
@@ -59,6 +61,14 @@ impl Surroundings for Machine {
         (!ip.is_unspecified() && !ip.is_loopback()).then_some(ip)
     }
 
+    fn has(&self, ip: IpAddr) -> bool {
+        // To reach an own address, the kernel sends from that very address. Connecting sends nothing.
+        let any: SocketAddr =
+            if ip.is_ipv6() { (Ipv6Addr::UNSPECIFIED, 0).into() } else { (Ipv4Addr::UNSPECIFIED, 0).into() };
+        let Ok(socket) = UdpSocket::bind(any) else { return false };
+        socket.connect((ip, 9)).is_ok() && socket.local_addr().is_ok_and(|local| local.ip() == ip)
+    }
+
     fn read(&self, path: &str) -> Option<String> {
         std::fs::read_to_string(path).ok()
     }
@@ -97,13 +107,39 @@ pub(crate) fn contained(vars: &[(String, String)], around: &dyn Surroundings) ->
     in_pod(vars) || around.in_container()
 }
 
+/// The name whose records list the nodes, where `dns` finds them by address and by the resolver of the system.
+pub(crate) struct Records {
+    /// `cluster.dns.name`
+    pub(crate) name: String,
+    /// AAAA, not A.
+    pub(crate) ipv6: bool,
+}
+
+impl Records {
+    /// The address of this machine that the others find there.
+    fn own(&self, around: &dyn Surroundings) -> Option<IpAddr> {
+        // Who has `localhost` asked for means this machine alone; elsewhere loopback is a slip of a hosts file.
+        let local = self.name.trim_end_matches('.').eq_ignore_ascii_case("localhost");
+        let fit = |ip: &IpAddr| ip.is_ipv6() == self.ipv6 && !ip.is_unspecified() && ip.is_loopback() == local;
+        around.resolve(&self.name).into_iter().filter(fit).find(|ip| around.has(*ip))
+    }
+}
+
 /// The host for `auto`, and how it was found, in words.
-pub(crate) fn host(vars: &[(String, String)], around: &dyn Surroundings, ipv6: bool) -> Result<(Host, String), String> {
+pub(crate) fn host(
+    vars: &[(String, String)],
+    around: &dyn Surroundings,
+    ipv6: bool,
+    records: Option<&Records>,
+) -> Result<(Host, String), String> {
     if let Some(text) = lookup(vars, "POD_IP") {
         return match text.trim().parse::<IpAddr>() {
             Ok(ip) => Ok((Host::Ip(ip), "POD_IP of the environment".to_owned())),
             Err(_) => Err(format!("POD_IP is `{}`; `auto` needs an IP address there", super::value::clip(text))),
         };
+    }
+    if let Some((records, ip)) = records.and_then(|records| Some((records, records.own(around)?))) {
+        return Ok((Host::Ip(ip), format!("the records of {}, which list this address of this machine", records.name)));
     }
     let mut why_not = "this host has no name".to_owned();
     if let Some(name) = around.host_name() {

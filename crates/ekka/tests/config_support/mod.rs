@@ -13,6 +13,7 @@ pub(crate) struct Around {
     pub(crate) container: bool,
     pub(crate) host_name: Option<&'static str>,
     pub(crate) addrs: Vec<IpAddr>,
+    pub(crate) own: Vec<IpAddr>,
     pub(crate) route: Option<IpAddr>,
     pub(crate) files: Vec<(&'static str, &'static str)>,
 }
@@ -32,6 +33,10 @@ impl Surroundings for Around {
 
     fn route_source(&self, ipv6: bool) -> Option<IpAddr> {
         self.route.filter(|ip| ip.is_ipv6() == ipv6)
+    }
+
+    fn has(&self, ip: IpAddr) -> bool {
+        self.own.contains(&ip)
     }
 
     fn read(&self, path: &str) -> Option<String> {

@@ -92,6 +92,8 @@ pub(super) enum Deed {
     Claim { machine: usize, life: u64, offer: Box<Proposal> },
     /// A process keeps its entry.
     Upkeep { machine: usize, life: u64 },
+    /// There is a new entry.
+    News,
 }
 
 /// How often a process looks after its entry.
@@ -242,6 +244,7 @@ impl World {
 
     pub(super) fn deed(&mut self, deed: Deed) {
         match deed {
+            Deed::News => self.tell_watchers(),
             Deed::Claim { machine, life, offer } => {
                 let Some(backend) = &mut self.backend else { return };
                 let holds = backend.keys.claim(*offer);
@@ -274,11 +277,27 @@ impl World {
         }
         let Some(registration) = backend.keys.of(machine, life) else { return };
         if registration.listed {
-            backend.records.make(machine, Candidate { name, endpoint }, now, now);
+            let new = backend.records.make(machine, Candidate { name, endpoint }, now, now);
             backend.records.end(machine, now + etcd::TTL);
+            if new {
+                self.at(now, Happening::Backend(Deed::News));
+            }
         } else {
             backend.records.end(machine, now);
         }
-        backend.keys.record(&registration);
+        if let Some(backend) = &mut self.backend {
+            backend.keys.record(&registration);
+        }
+    }
+
+    /// Those who watch are told that there is a new entry, and ask.
+    fn tell_watchers(&mut self) {
+        for machine in 0..self.machines.len() {
+            let runs = self.machines[machine].process.is_some();
+            let told = |backend: &mut Backend| backend.reached(machine) && !backend.fails();
+            if runs && self.backend.as_mut().is_some_and(told) {
+                self.ask_backend(machine);
+            }
+        }
     }
 }

@@ -87,6 +87,8 @@ impl BackendPlan {
     pub fn run(&self) -> Result<Report, Failure> {
         let mut world = World::new(self.specs.clone(), self.seed);
         world.watch.one_id_promised = self.one_id;
+        // Where two clusters may form, one may count a founder that the other one has by then.
+        world.watch.founders_may_go = !self.one_id;
         let mut backend = Backend::new(self.source, self.seed);
         backend.trouble = self.trouble;
         backend.replicas = self.replicas;

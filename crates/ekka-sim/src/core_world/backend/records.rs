@@ -16,16 +16,18 @@ struct Record {
 pub(in crate::core_world) struct Records(Vec<Record>);
 
 impl Records {
-    /// Makes a record that shows from then on, unless the same one is there, which is there to stay from now on.
-    pub(super) fn make(&mut self, machine: usize, candidate: Candidate, shows: Instant, now: Instant) {
+    /// Makes a record that shows from then on, unless the same one is there, which is there to stay from now on. Whether
+    /// it is new.
+    pub(super) fn make(&mut self, machine: usize, candidate: Candidate, shows: Instant, now: Instant) -> bool {
         let there = |r: &&mut Record| {
             r.machine == machine && r.candidate == candidate && r.until.is_none_or(|until| until > now)
         };
         if let Some(record) = self.0.iter_mut().find(there) {
             record.until = None;
-            return;
+            return false;
         }
         self.0.push(Record { machine, candidate, from: shows, until: None });
+        true
     }
 
     /// The records of a machine go then.

@@ -63,7 +63,8 @@ fn name(reader: &mut Reader<'_>, ipv6: bool) -> (NodeName, Option<String>) {
     }
     let uses_k8s = reader.items("cluster.discovery").is_some_and(|list| list.iter().any(|word| word == "k8s"));
     let own = uses_k8s.then(|| pods::own_host(&k8s_options(reader, written.name()), reader.vars)).flatten();
-    match own.unwrap_or_else(|| auto::host(reader.vars, reader.around, ipv6)) {
+    let records = records(reader);
+    match own.unwrap_or_else(|| auto::host(reader.vars, reader.around, ipv6, records.as_ref())) {
         Ok((host, why)) => {
             let name = written.with_host(host);
             let from = format!("{} from {why}", name.host());
@@ -75,6 +76,16 @@ fn name(reader: &mut Reader<'_>, ipv6: bool) -> (NodeName, Option<String>) {
             (written, None)
         }
     }
+}
+
+/// The name that `dns` asks for addresses, where the resolver of the system is the one that it asks.
+fn records(reader: &Reader<'_>) -> Option<auto::Records> {
+    let asks_dns = reader.items("cluster.discovery").is_some_and(|words| words.iter().any(|word| word == "dns"));
+    let record = reader.text("cluster.dns.type");
+    if !asks_dns || reader.is_set("cluster.dns.server") || record.as_deref() == Some("srv") {
+        return None;
+    }
+    Some(auto::Records { name: reader.text("cluster.dns.name")?, ipv6: record.as_deref() == Some("aaaa") })
 }
 
 fn base_port(reader: &Reader<'_>) -> u16 {
