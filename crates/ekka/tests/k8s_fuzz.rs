@@ -53,7 +53,9 @@ fn mutated(rng: &mut Rng, corpus: &[&str]) -> Vec<u8> {
 }
 
 fn run(name: &str, corpus: &[&str], target: fn(&[u8])) {
-    corpus.iter().for_each(|text| target(text.as_bytes()));
+    for text in corpus {
+        target(text.as_bytes());
+    }
     let until = Instant::now() + Duration::from_secs(2);
     let mut rounds = 0u64;
     while Instant::now() < until {

@@ -179,17 +179,18 @@ async fn tell(
 ) -> Option<()> {
     let until = Instant::now() + Duration::from_secs(seconds);
     let mut lines = first;
+    let mut bookmarks = tokio::time::interval(Duration::from_millis(lock(shared).bookmark_ms));
     loop {
         for line in lines.drain(..) {
             to.send(Frame::data(Bytes::from(format!("{line}\n")))).await.ok()?;
         }
         let mut changed = std::pin::pin!(shared.changed.notified());
         changed.as_mut().enable();
-        let (bookmark, version) = {
+        let version = {
             let world = lock(shared);
             let news = world.events.iter().filter(|event| event.resource == resource && event.version > after);
             lines.extend(news.map(|event| json!({"type": event.kind, "object": event.object}).to_string()));
-            (Duration::from_millis(world.bookmark_ms), world.version)
+            world.version
         };
         after = version;
         if !lines.is_empty() {
@@ -197,7 +198,7 @@ async fn tell(
         }
         tokio::select! {
             () = changed => {}
-            () = tokio::time::sleep(bookmark) => {
+            _ = bookmarks.tick() => {
                 let object = json!({"kind": "EndpointSlice", "metadata": {"resourceVersion": after.to_string()}});
                 lines.push(json!({"type": "BOOKMARK", "object": object}).to_string());
             }
