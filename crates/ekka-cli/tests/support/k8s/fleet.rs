@@ -107,13 +107,21 @@ impl Fleet {
         let owner = ("ReplicaSet".to_owned(), "ekka-5f7c".to_owned());
         let pod = Pod { ips: vec![ip], owner: Some(owner), ..Pod::default() };
         let folder = self.directory.path().join(&name);
-        self.start_pod(&name, pod, &folder);
+        // What has no disc cannot come back: it leaves for good, with its vote.
+        self.start_pod_with(&name, pod, &folder, &[("node.on_sigterm", "leave-and-forget")]);
         name
     }
 
     fn start_pod(&mut self, name: &str, pod: Pod, folder: &Path) {
+        self.start_pod_with(name, pod, folder, &[]);
+    }
+
+    fn start_pod_with(&mut self, name: &str, pod: Pod, folder: &Path, settings: &[(&str, &str)]) {
         let ip = pod.ips[0].clone();
         let mut agent = self.agent(folder, &ip);
+        for (key, value) in settings {
+            agent.set(key, value);
+        }
         agent
             .set("node.listen", &ip)
             .var("KUBERNETES_SERVICE_HOST", "127.0.0.1")
@@ -157,11 +165,29 @@ impl Fleet {
         poll::until(limit, || self.one_cluster()).unwrap_or_else(|seen| panic!("{seen}\n{}", self.report()))
     }
 
-    /// The id of the one cluster that all pods are in, each `up` in the eyes of each.
+    /// Waits until every pod lists so many members and no other.
+    pub(crate) fn wait_members(&self, count: usize) {
+        let listed = || {
+            for agent in self.pods.values() {
+                let members = agent.json(&["members"])?;
+                if members.as_array().map(Vec::len) != Some(count) {
+                    return Err(format!("{} lists {members}", agent.name));
+                }
+            }
+            Ok(())
+        };
+        let waited = poll::until(Duration::from_secs(30), listed);
+        waited.unwrap_or_else(|seen| panic!("not {count} members: {seen}\n{}", self.report()));
+    }
+
+    /// The id of the one cluster that all pods are in, each `up` in the eyes of each, and each ready for quorum work.
     pub(crate) fn one_cluster(&self) -> Result<String, String> {
         let mut id: Option<String> = None;
         for agent in self.pods.values() {
             let status = agent.json(&["status"])?;
+            if status["ready"] != true {
+                return Err(format!("{} is not ready: {}", agent.name, status["reason"]));
+            }
             let its = status["cluster_id"].as_str().ok_or_else(|| format!("{}: {}", agent.name, status["reason"]))?;
             if id.get_or_insert_with(|| its.to_owned()) != its {
                 return Err(format!("{} is in cluster {its}, another one in {id:?}", agent.name));
