@@ -427,3 +427,34 @@ fn the_builder_gives_the_same_values_through_the_same_checks() {
     let errors = base().name("nobody").set("cluster.nmae", "x").load_in(&Around::default()).unwrap_err();
     assert_eq!(errors.iter().map(|e| &e.place).collect::<Vec<_>>(), [&Place::Builder, &Place::Builder]);
 }
+
+#[test]
+fn auto_in_a_pod_is_the_name_that_the_strategy_gives_the_pod() {
+    let pod = [("KUBERNETES_SERVICE_HOST", "10.96.0.1"), ("POD_IP", "10.1.2.3"), ("HOSTNAME", "ekka-0")];
+    let around = || Around {
+        files: vec![("/var/run/secrets/kubernetes.io/serviceaccount/namespace", "shop\n")],
+        ..Around::default()
+    };
+    let load = |pairs: &[(&str, &str)], more: &[&str]| {
+        let mut set = vec![COOKIE.trim().to_owned(), "node.name=ekka@auto".into(), "cluster.discovery=k8s".into()];
+        set.extend(more.iter().map(|text| (*text).to_owned()));
+        load_in(&Sources { env: vars(pairs), set, ..Sources::default() }, &around())
+    };
+    for (kind, name) in [
+        ("ip", "ekka@10.1.2.3"),
+        ("dns", "ekka@10-1-2-3.shop.pod.cluster.local"),
+        ("hostname", "ekka@ekka-0.svc.shop.svc.cluster.local"),
+    ] {
+        let address_type = format!("cluster.k8s.address_type={kind}");
+        let loaded = load(&pod, &[&address_type, "cluster.k8s.service_name=svc"]).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(loaded.config.node.name.to_string(), name);
+    }
+    // On the machine's network HOSTNAME is the machine's: the pod's name can be given.
+    let host = [&pod[..2], &[("HOSTNAME", "worker-7"), ("POD_NAME", "ekka-1")]].concat();
+    let loaded = load(&host, &["cluster.k8s.address_type=hostname"]).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(loaded.config.node.name.to_string(), "ekka@ekka-1.ekka.shop.svc.cluster.local");
+    let error = load(&pod[..1], &["cluster.k8s.address_type=dns"]).expect_err("no address").to_string();
+    assert!(error.contains("POD_IP (fieldRef status.podIP)"), "{error}");
+    let outside = load(&pod[1..], &["cluster.k8s.address_type=dns"]).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(outside.config.node.name.to_string(), "ekka@10.1.2.3", "not in a pod");
+}

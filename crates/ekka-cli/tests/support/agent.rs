@@ -20,6 +20,7 @@ pub(crate) struct Agent {
     pub(crate) name: String,
     directory: PathBuf,
     settings: Vec<(String, String)>,
+    vars: Vec<(String, String)>,
     namespace: Option<String>,
     child: Option<Child>,
 }
@@ -32,6 +33,7 @@ impl Agent {
             name: name.to_owned(),
             directory: directory.to_owned(),
             settings: Vec::new(),
+            vars: Vec::new(),
             namespace: None,
             child: None,
         }
@@ -57,6 +59,13 @@ impl Agent {
     /// Runs it in a network namespace from the next start on.
     pub(crate) fn enter(&mut self, namespace: &str) {
         self.namespace = Some(namespace.to_owned());
+    }
+
+    /// Sets a variable of its environment, in place of an earlier value.
+    pub(crate) fn var(&mut self, name: &str, value: &str) -> &mut Self {
+        self.vars.retain(|(known, _)| known != name);
+        self.vars.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Where its data is.
@@ -106,6 +115,7 @@ impl Agent {
         // Relative paths, the default cookie and the links to sockets stay in the test's folder.
         command.current_dir(&self.directory).env("HOME", &self.directory).env("XDG_RUNTIME_DIR", &self.directory);
         command.env_remove("XDG_CONFIG_HOME").env_remove("NOTIFY_SOCKET");
+        command.envs(self.vars.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -190,6 +200,21 @@ impl Agent {
         let mut child = self.child.take().unwrap_or_else(|| panic!("{} does not run", self.name));
         child.kill().expect("an own child can be killed");
         child.wait().expect("an own child can be waited for");
+    }
+
+    /// Starts the process with a file of somebody else's as it is; this node's own settings of `node.*` come by `--set`.
+    pub(crate) fn start_file(&mut self, file: &str, text: &str) {
+        assert!(self.child.is_none(), "{} runs already", self.name);
+        fs::write(self.directory.join(file), text).expect("the configuration can be written");
+        let log = File::options().create(true).append(true).open(self.log_path()).expect("the log can be opened");
+        let mut command = self.command();
+        command.args(["agent", "-c", file, "--name", &self.name]);
+        command.arg("--set").arg(format!("node.data_dir={}", self.data().display()));
+        for (key, value) in self.settings.iter().filter(|(key, _)| key.starts_with("node.")) {
+            command.arg("--set").arg(format!("{key}={value}"));
+        }
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file can be shared")).stderr(log);
+        self.child = Some(command.spawn().expect("the agent can be started"));
     }
 
     /// SIGSTOP: it keeps its sockets and says nothing more.

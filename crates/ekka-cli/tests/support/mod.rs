@@ -8,12 +8,18 @@ pub(crate) mod agent;
 pub(crate) mod cluster;
 pub(crate) mod dns;
 pub(crate) mod dns_responder;
+pub(crate) mod etcd;
 pub(crate) mod figures;
+pub(crate) mod k8s;
+pub(crate) mod mcast;
 pub(crate) mod netns;
 pub(crate) mod poll;
 pub(crate) mod process;
+pub(crate) mod stall;
 
 pub(crate) use agent::Agent;
 pub(crate) use cluster::Cluster;
+pub(crate) use etcd::Etcd;
 pub(crate) use figures::{Figures, duration, rounds};
 pub(crate) use netns::Netns;
+pub(crate) use stall::Stall;

@@ -71,7 +71,8 @@ impl Netns {
         format!("{}-{host}", self.prefix)
     }
 
-    fn bridge(&self) -> String {
+    /// The namespace of the bridge.
+    pub(crate) fn bridge(&self) -> String {
         format!("{}-br", self.prefix)
     }
 
@@ -111,7 +112,8 @@ impl Netns {
         self.nft("flush chain bridge ekka forward");
     }
 
-    fn nft(&self, rule: &str) {
+    /// A rule of the bridge's own nftables.
+    pub(crate) fn nft(&self, rule: &str) {
         let words = ["netns", "exec", &self.bridge(), "nft", rule];
         ip(&words);
     }
@@ -128,7 +130,7 @@ fn port(host: usize) -> String {
 }
 
 /// Runs `ip`; its failure is one of the test's machine, in its own words.
-fn ip(words: &[&str]) {
+pub(crate) fn ip(words: &[&str]) {
     let output = Command::new("ip").args(words).output().expect("`ip` is there: apt-get install iproute2");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "`ip {}`: {}", words.join(" "), said.trim());

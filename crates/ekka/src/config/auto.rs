@@ -97,9 +97,14 @@ fn full_name(plain: &str, hosts: &str, resolv: &str) -> String {
     domain.map_or_else(|| plain.to_owned(), |domain| format!("{plain}.{}", domain.trim_matches('.')))
 }
 
+/// Whether this process runs in a pod.
+pub(crate) fn in_pod(vars: &[(String, String)]) -> bool {
+    lookup(vars, "KUBERNETES_SERVICE_HOST").is_some()
+}
+
 /// Whether this process runs in a pod or container, so that its node is not on loopback by default.
 pub(crate) fn contained(vars: &[(String, String)], around: &dyn Surroundings) -> bool {
-    lookup(vars, "KUBERNETES_SERVICE_HOST").is_some() || around.in_container()
+    in_pod(vars) || around.in_container()
 }
 
 /// The name whose records list the nodes, where `dns` finds them by address and by the resolver of the system.

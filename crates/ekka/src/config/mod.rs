@@ -18,9 +18,12 @@ mod keys;
 mod kind;
 mod load;
 mod model;
+mod pods;
 mod raw;
 mod value;
 
+#[cfg(feature = "k8s")]
+pub(crate) use auto::in_pod;
 pub use auto::{Machine, Surroundings};
 pub use builder::ConfigBuilder;
 pub use error::{ConfigError, ConfigErrors, Notice, Place};
@@ -29,3 +32,5 @@ pub use formation::formation_settings;
 pub use fuzz::{fuzz_conf, fuzz_erlang};
 pub use load::{Effective, Loaded, Sources, load, load_in};
 pub use model::*;
+#[cfg(feature = "k8s")]
+pub(crate) use pods::pod_name;

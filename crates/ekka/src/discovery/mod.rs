@@ -16,7 +16,11 @@ mod mcast;
 
 #[cfg(feature = "dns")]
 pub use dns::{fuzz_dns_files, fuzz_dns_message};
+#[cfg(feature = "k8s")]
+pub use k8s::{fuzz_list as fuzz_k8s_list, fuzz_watch as fuzz_k8s_watch};
 pub use manual::{Manual, Static};
+#[cfg(feature = "mcast")]
+pub use mcast::fuzz_mcast;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -48,6 +52,11 @@ pub trait Discovery: Send + Sync + 'static {
     /// ended before.
     fn unregister(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async { Ok(()) })
+    }
+
+    /// How much of what came was ignored so far, by reason, where anybody can send something.
+    fn ignored(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
     }
 
     /// Where the backend decides: offers a value and gives the one that holds, this or an earlier one. One step:

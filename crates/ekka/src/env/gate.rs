@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 use ekka_core::id::Host;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{BoxFuture, BoxStream, Listener, Net};
+use super::{BoxFuture, BoxStream, Listener, MulticastGroup, MulticastSockets, Net};
 
 /// Which directions of the connections to a peer are dead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -122,6 +122,10 @@ impl Net for GatedNet {
 
     fn resolve<'a>(&'a self, host: &'a Host, port: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
         self.inner.resolve(host, port)
+    }
+
+    fn multicast<'a>(&'a self, group: &'a MulticastGroup) -> BoxFuture<'a, io::Result<MulticastSockets>> {
+        self.inner.multicast(group)
     }
 }
 

@@ -5,10 +5,12 @@
 
 mod authorities;
 mod gate;
+mod multicast;
 mod real;
 
 pub use authorities::system_authorities;
 pub use gate::{Dead, Gate, GatedNet};
+pub use multicast::{Datagrams, MulticastGroup, MulticastSockets};
 pub use real::{RealClock, RealDisk, RealNet};
 
 use std::future::Future;
@@ -53,6 +55,12 @@ pub trait Net: Send + Sync + 'static {
 
     /// Resolves a host to addresses, in the order in which they are to be tried.
     fn resolve<'a>(&'a self, host: &'a Host, port: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>>;
+
+    /// Opens the sockets of a multicast group. A network may have none.
+    fn multicast<'a>(&'a self, group: &'a MulticastGroup) -> BoxFuture<'a, io::Result<MulticastSockets>> {
+        let _ = group;
+        Box::pin(async { Err(io::Error::new(io::ErrorKind::Unsupported, "this network has no multicast")) })
+    }
 
     /// Resolves and connects: the first address that answers.
     fn dial<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, io::Result<(BoxStream, SocketAddr)>> {

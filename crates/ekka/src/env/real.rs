@@ -14,7 +14,10 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{BoxFuture, BoxStream, Clock, Disk, DiskGuard, Entropy, Env, Listener, Net};
+use super::{
+    BoxFuture, BoxStream, Clock, Disk, DiskGuard, Entropy, Env, Listener, MulticastGroup, MulticastSockets, Net,
+    multicast,
+};
 
 impl Env {
     /// The real world, with the data in `data_dir` (made if absent).
@@ -70,6 +73,10 @@ impl Net for RealNet {
                 Host::Dns(name) => Ok(tokio::net::lookup_host((name.as_str(), port)).await?.collect()),
             }
         })
+    }
+
+    fn multicast<'a>(&'a self, group: &'a MulticastGroup) -> BoxFuture<'a, io::Result<MulticastSockets>> {
+        Box::pin(async move { multicast::open(group) })
     }
 }
 

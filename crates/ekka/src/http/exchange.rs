@@ -1,5 +1,6 @@
 //! One request and its answer on one connection.
 
+use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
@@ -99,7 +100,7 @@ pub(super) async fn begin(
     limit: usize,
 ) -> Result<Lines, HttpError> {
     let name = server.to_string();
-    let broken = |why: &dyn std::fmt::Display| HttpError::Protocol { server: name.clone(), why: why.to_string() };
+    let broken = |why: &dyn Error| HttpError::Protocol { server: name.clone(), why: causes(why) };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
     let mut connection = Connection { work: Some(Box::pin(async { drop(connection.await) })) };
     let mut built = hyper::Request::builder()
@@ -156,7 +157,7 @@ impl Lines {
     /// Reads a further part of the body; whether there was one.
     async fn more(&mut self) -> Result<bool, HttpError> {
         let Some(frame) = self.connection.drive(self.body.frame()).await else { return Ok(false) };
-        let broken = |error: hyper::Error| HttpError::Protocol { server: self.server.clone(), why: error.to_string() };
+        let broken = |error: hyper::Error| HttpError::Protocol { server: self.server.clone(), why: causes(&error) };
         if let Ok(data) = frame.map_err(broken)?.into_data() {
             if self.pending.len() + data.len() > self.limit {
                 return Err(HttpError::TooLarge { server: self.server.clone(), limit: self.limit });
@@ -170,6 +171,21 @@ impl Lines {
         while self.more().await? {}
         Ok(Response { status: self.status, headers: self.headers, body: self.pending.into() })
     }
+}
+
+/// An error with what caused it: hyper tells the cause only so, and it is what a reader can act on.
+fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text += ": ";
+            text += &inner_text;
+        }
+        cause = inner.source();
+    }
+    text
 }
 
 /// The connection's own work, done whenever somebody waits for something that comes over it: no task is left behind.

@@ -11,6 +11,7 @@ pub(super) fn gather(shared: &Shared, transport: Option<&Transport>, now: Instan
     let figures = shared.figures();
     let mut counters = Counters {
         discovery_rounds: figures.rounds,
+        discovery_ignored: figures.ignored,
         discovery_last_success_s: figures
             .last_success
             .into_iter()

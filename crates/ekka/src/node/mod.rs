@@ -140,6 +140,8 @@ pub struct Counters {
     pub lane_dropped: BTreeMap<(String, &'static str, &'static str), u64>,
     /// Rounds of discovery by strategy and result (`ok`, `empty`, `error`).
     pub discovery_rounds: BTreeMap<(String, &'static str), u64>,
+    /// What strategies ignored, by strategy and reason.
+    pub discovery_ignored: BTreeMap<(String, &'static str), u64>,
     /// Seconds since a strategy last answered.
     pub discovery_last_success_s: BTreeMap<String, f64>,
     /// Candidates of the last answer by strategy and result (`usable`, `unreachable`, `other_cluster`, `credentials`, `self`).

@@ -37,6 +37,7 @@ pub(super) struct Figures {
     pub(super) rounds: BTreeMap<(String, &'static str), u64>,
     pub(super) last_success: BTreeMap<String, Instant>,
     pub(super) candidates: BTreeMap<String, Vec<Candidate>>,
+    pub(super) ignored: BTreeMap<(String, &'static str), u64>,
     pub(super) removed: BTreeMap<&'static str, u64>,
     pub(super) leader_changes: u64,
 }
@@ -122,6 +123,12 @@ impl Shared {
             figures.last_success.insert(strategy.to_owned(), self.clock.now().mono);
             figures.candidates.insert(strategy.to_owned(), candidates.clone());
         }
+    }
+
+    /// What a strategy ignored so far.
+    pub(super) fn ignored(&self, strategy: &str, counts: Vec<(&'static str, u64)>) {
+        let rows = counts.into_iter().map(|(reason, count)| ((strategy.to_owned(), reason), count));
+        locked(&self.figures).ignored.extend(rows);
     }
 
     /// Strategies that are asked no more: their last answer is none of now.

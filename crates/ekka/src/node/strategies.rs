@@ -140,6 +140,7 @@ async fn discover(strategy: Arc<dyn Discovery>, to: mpsc::Sender<Own>, shared: A
         Err(_) => Err(format!("no answer within {} s", DISCOVERY_TIMEOUT.as_secs())),
     };
     shared.discovered(strategy.name(), &result);
+    shared.ignored(strategy.name(), strategy.ignored());
     let result = result.map(Found::into_answer);
     let found = Input::Discovered { strategy: strategy.name().to_owned(), result };
     // Nobody listens any more only where the node has ended.

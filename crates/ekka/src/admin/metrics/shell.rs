@@ -65,6 +65,11 @@ pub(super) fn discovery(sheet: &mut Sheet, counters: &Counters, strategies: &[St
     rounds.extend(counters.discovery_rounds.clone());
     let rows = rounds.into_iter().map(|((strategy, result), n)| (of_strategy(&strategy, result), n));
     sheet.counter("ekka_discovery_rounds", "Rounds of discovery", rows);
+    let ignored = counters
+        .discovery_ignored
+        .iter()
+        .map(|((strategy, reason), n)| (vec![("strategy", strategy.clone()), ("reason", (*reason).to_owned())], *n));
+    sheet.counter("ekka_discovery_ignored", "What came to a strategy and was not believed", ignored);
     let mut candidates = zeros(&CANDIDATE_RESULTS);
     candidates.extend(counters.discovery_candidates.clone());
     let rows = candidates.into_iter().map(|((strategy, result), n)| (of_strategy(&strategy, result), number(n)));

@@ -9,11 +9,13 @@ use ekka_core::limits::BASE_PORT;
 use ekka_core::view::Role;
 
 use super::Reader;
+use super::strategies::k8s_options;
 use crate::config::auto;
 use crate::config::env::lookup;
 use crate::config::error::Place;
 use crate::config::kind;
 use crate::config::model::{CookieSource, Node, OnSigterm, Secret};
+use crate::config::pods;
 use crate::config::value;
 
 /// Shortest cookie outside loopback, in characters: 32 of base64 are 192 bits.
@@ -59,7 +61,10 @@ fn name(reader: &mut Reader<'_>, ipv6: bool) -> (NodeName, Option<String>) {
     if !written.host().is_auto() || (reader.is_set("node.name") && reader.text("node.name").is_none()) {
         return (written, None);
     }
-    match auto::host(reader.vars, reader.around, ipv6, records(reader).as_ref()) {
+    let uses_k8s = reader.items("cluster.discovery").is_some_and(|list| list.iter().any(|word| word == "k8s"));
+    let own = uses_k8s.then(|| pods::own_host(&k8s_options(reader, written.name()), reader.vars)).flatten();
+    let records = records(reader);
+    match own.unwrap_or_else(|| auto::host(reader.vars, reader.around, ipv6, records.as_ref())) {
         Ok((host, why)) => {
             let name = written.with_host(host);
             let from = format!("{} from {why}", name.host());

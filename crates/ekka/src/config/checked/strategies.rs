@@ -149,12 +149,19 @@ fn etcd(reader: &mut Reader<'_>) -> Etcd {
 }
 
 fn k8s(reader: &mut Reader<'_>, node: &Node) -> K8s {
+    let k8s = k8s_options(reader, node.name.name());
+    insecure_token_notice(reader, &k8s);
+    k8s
+}
+
+/// The options by themselves; `app` is the part of this node's name before the `@`.
+pub(super) fn k8s_options(reader: &Reader<'_>, app: &str) -> K8s {
     let mounted = |name: &str| {
         let path = format!("{MOUNTED}/{name}");
         reader.around.exists(&path).then(|| path.into())
     };
     let (token, cacert) = (mounted("token"), mounted("ca.crt"));
-    let app_name = reader.text("cluster.k8s.app_name").unwrap_or_else(|| node.name.name().to_owned());
+    let app_name = reader.text("cluster.k8s.app_name").unwrap_or_else(|| app.to_owned());
     let address_type = match reader.text("cluster.k8s.address_type").as_deref() {
         Some("dns") => K8sAddress::Dns,
         Some("hostname") => K8sAddress::Hostname,
@@ -173,7 +180,7 @@ fn k8s(reader: &mut Reader<'_>, node: &Node) -> K8s {
         mounted.filter(|text| !text.is_empty()).unwrap_or_else(|| "default".to_owned())
     });
     let default_server = || vec!["https://kubernetes.default.svc".to_owned()];
-    let k8s = K8s {
+    K8s {
         apiservers: reader.list("cluster.k8s.apiserver", value::url).unwrap_or_else(default_server),
         service_name: reader.text("cluster.k8s.service_name").unwrap_or_else(|| app_name.clone()),
         address_type,
@@ -183,9 +190,7 @@ fn k8s(reader: &mut Reader<'_>, node: &Node) -> K8s {
         token_file: reader.path("cluster.k8s.token_file").or(token),
         cacertfile: reader.path("cluster.k8s.cacertfile").or(cacert),
         insecure_token: reader.get("cluster.k8s.insecure_token", value::flag).unwrap_or(false),
-    };
-    insecure_token_notice(reader, &k8s);
-    k8s
+    }
 }
 
 /// A token goes over https or to loopback only, unless the operator says otherwise.

@@ -1,0 +1,121 @@
+//! Nodes that find each other by multicast: on one host, and on the hosts of a bridge that passes multicast on.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use super::netns::ip;
+use super::{Cluster, Netns};
+
+/// A network of hosts whose bridge gives every port each multicast datagram, as a plain switch does. (With snooping and
+/// nobody on the network who asks, as on many clouds and containers, it would give them to none after a while.)
+pub(crate) fn network(hosts: usize) -> Netns {
+    let network = Netns::new(hosts);
+    ip(&["-n", &network.bridge(), "link", "set", "br0", "type", "bridge", "mcast_snooping", "0"]);
+    network
+}
+
+/// A node on each of the first hosts.
+pub(crate) fn nodes(network: &Netns, hosts: usize) -> Cluster {
+    let mut cluster = Cluster::on_hosts(network.addresses().into_iter().take(hosts).collect());
+    for (host, agent) in cluster.agents.iter_mut().enumerate() {
+        agent.enter(&network.namespace(host));
+        agent.set("cluster.discovery", "mcast");
+        agent.unset("cluster.static.seeds");
+    }
+    cluster
+}
+
+/// A group of loopback that only this test uses, with two ports.
+pub(crate) struct Group {
+    pub(crate) addr: Ipv4Addr,
+    pub(crate) ports: [u16; 2],
+}
+
+impl Group {
+    /// One that no other test of this machine has.
+    pub(crate) fn new() -> Self {
+        static GROUPS: AtomicU8 = AtomicU8::new(0);
+        let [_, _, high, low] = std::process::id().to_be_bytes();
+        let addr = Ipv4Addr::new(239, 193 + GROUPS.fetch_add(1, Ordering::Relaxed) % 60, high, low);
+        Self { addr, ports: [free_port(), free_port()] }
+    }
+
+    /// So many nodes of one host that use it. A name on loopback forms alone by default: here two must have met.
+    pub(crate) fn nodes(&self, count: u8) -> Cluster {
+        let mut cluster = Cluster::on_loopback(count);
+        for agent in &mut cluster.agents {
+            self.enter(agent);
+        }
+        cluster
+    }
+
+    /// Lets a node use it.
+    pub(crate) fn enter(&self, agent: &mut super::Agent) {
+        agent.set("cluster.discovery", "mcast");
+        agent.unset("cluster.static.seeds");
+        agent.set("cluster.mcast.addr", &self.addr.to_string()).set("cluster.expect", "2");
+        agent.set("cluster.mcast.ports", &format!("{}, {}", self.ports[0], self.ports[1]));
+    }
+
+    /// Where nodes hear the group: on the first port.
+    pub(crate) fn heard_at(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.addr, self.ports[0])
+    }
+
+    /// Somebody on the group who holds no cookie.
+    pub(crate) fn stranger(&self) -> Stranger {
+        let ears = UdpSocket::bind((self.addr, self.ports[1])).expect("no node listens on the second port");
+        ears.join_multicast_v4(&self.addr, &Ipv4Addr::LOCALHOST).expect("the group can be joined on loopback");
+        ears.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout can be set");
+        // What a socket of this address sends to a group leaves by the interface of the address.
+        let mouth = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        Stranger { ears, mouth, to: SocketAddrV4::new(self.addr, self.ports[0]) }
+    }
+}
+
+/// Hears what nodes say to the group, and says what it likes to them.
+pub(crate) struct Stranger {
+    ears: UdpSocket,
+    mouth: UdpSocket,
+    to: SocketAddrV4,
+}
+
+impl Stranger {
+    /// What is heard for a while.
+    pub(crate) fn record(&self, time: Duration) -> Vec<Vec<u8>> {
+        let (start, mut heard, mut buffer) = (Instant::now(), Vec::new(), [0; 2048]);
+        while start.elapsed() < time {
+            if let Ok(len) = self.ears.recv(&mut buffer) {
+                heard.push(buffer[..len].to_vec());
+            }
+        }
+        heard
+    }
+
+    /// Says it to all nodes. A full buffer of the system's is no failure of the test.
+    pub(crate) fn say(&self, bytes: &[u8]) {
+        let _ = self.mouth.send_to(bytes, self.to);
+    }
+}
+
+/// Sum of a metric of a node with `health.listen` at this address, over all label sets that hold the text.
+///
+/// # Errors
+/// It does not answer.
+pub(crate) fn metric(address: &str, name: &str, label: &str) -> Result<f64, String> {
+    let fail = |error: std::io::Error| format!("{address}: {error}");
+    let mut stream = TcpStream::connect(address).map_err(fail)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).map_err(fail)?;
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").map_err(fail)?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).map_err(fail)?;
+    let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
+    Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+}
+
+fn free_port() -> u16 {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    socket.local_addr().expect("a bound socket has an address").port()
+}

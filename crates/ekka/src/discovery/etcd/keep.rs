@@ -1,0 +1,220 @@
+//! Keeps this node's entry, as its registration says, and wakes the node when something changed.
+//!
+//! Two loops side by side. One keeps: it writes, beats, and looks after the id's key. The other follows the changes, so
+//! that a newcomer is seen at once and an entry that was taken away comes back at once. Each tries again by itself.
+
+use std::sync::PoisonError;
+
+use ekka_core::autocluster::Registration;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::api::{Change, Hold};
+use super::layout::ID;
+use super::pace::{Backoff, Trouble};
+use super::standing::Standing;
+use super::words::{Failure, Kind};
+use super::{Etcd, entry};
+use crate::discovery::Attachment;
+
+/// Beats within one time to live.
+const BEATS: u32 = 3;
+
+/// What this node has in etcd.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Written {
+    hold: Hold,
+    /// The value, once it was sent.
+    value: Option<Vec<u8>>,
+}
+
+pub(super) async fn run(etcd: &Etcd, node: Attachment) {
+    if let Some(server) = etcd.api.ask.password_in_the_clear() {
+        warn!(strategy = "etcd", %server, "the password of etcd's user goes there in the clear: https:// hides it");
+    }
+    let changed = Notify::new();
+    tokio::join!(keep(etcd, node.registration, &changed), follow(etcd, &node.news, &changed));
+}
+
+async fn keep(etcd: &Etcd, mut registration: watch::Receiver<Registration>, changed: &Notify) {
+    let (mut backoff, mut trouble) = (Backoff::new(), Trouble::default());
+    let mut keeper = Keeper { etcd, standing: Standing::new(etcd.node_ttl), overwritten: Trouble::default() };
+    let mut looked = false;
+    loop {
+        let wanted = registration.borrow_and_update().clone();
+        let pause = match keeper.step(&wanted, looked).await {
+            Ok(()) => {
+                looked = false;
+                backoff.reset();
+                if trouble.over() {
+                    info!(strategy = "etcd", "this node's entry in etcd is kept again");
+                }
+                keeper.pause()
+            }
+            Err(failure) => {
+                let err = failure.to_string();
+                if let Some(count) = trouble.failed(&err, Instant::now()) {
+                    warn!(strategy = "etcd", err, count, "this node's entry in etcd is not kept");
+                }
+                backoff.pause(&etcd.context.env)
+            }
+        };
+        tokio::select! {
+            change = registration.changed() => if change.is_err() { return },
+            () = changed.notified() => looked = true,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// One who keeps.
+struct Keeper<'a> {
+    etcd: &'a Etcd,
+    standing: Standing,
+    overwritten: Trouble,
+}
+
+impl Keeper<'_> {
+    /// Makes etcd hold what it is to hold. `look`: something may have been changed by others.
+    async fn step(&mut self, wanted: &Registration, look: bool) -> Result<(), Failure> {
+        if !wanted.listed {
+            return self.etcd.let_go().await;
+        }
+        let value = entry::encode(&self.etcd.context.me, wanted.cluster_id);
+        let fresh = !self.beat(&value).await?;
+        if fresh {
+            self.write(&value).await?;
+        } else if look {
+            self.look(&value).await?;
+        }
+        self.standing.check(self.etcd, wanted, fresh || look).await
+    }
+
+    /// A beat; whether etcd holds that value of this node.
+    async fn beat(&self, value: &[u8]) -> Result<bool, Failure> {
+        let Some(written) = self.etcd.written() else { return Ok(false) };
+        let key = self.etcd.key();
+        if !self.etcd.api.beat(&key, written.hold).await? {
+            self.etcd.set_written(None);
+            return Ok(false);
+        }
+        Ok(written.value.as_deref() == Some(value))
+    }
+
+    async fn write(&self, value: &[u8]) -> Result<(), Failure> {
+        let key = self.etcd.key();
+        let hold = match self.etcd.written() {
+            Some(written) => written.hold,
+            None => self.etcd.api.hold(self.etcd.node_ttl).await?,
+        };
+        // Before it is sent: whatever became of it, it can be let go.
+        self.etcd.set_written(Some(Written { hold, value: None }));
+        match self.etcd.api.put(&key, value, hold).await {
+            Ok(()) => {
+                self.etcd.set_written(Some(Written { hold, value: Some(value.to_vec()) }));
+                debug!(strategy = "etcd", "registered");
+                Ok(())
+            }
+            Err(failure) => {
+                if failure.kind == Kind::LeaseGone {
+                    self.etcd.set_written(None);
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Looks whether the entry is there, and whose it is.
+    async fn look(&mut self, value: &[u8]) -> Result<(), Failure> {
+        let Some(stored) = self.etcd.api.read(&self.etcd.key()).await? else { return self.write(value).await };
+        match entry::owner(&stored.value) {
+            Some(owner) if owner != self.etcd.context.me.node_id => {
+                // Two that write over each other would not be better than one that says so.
+                let name = self.etcd.context.me.name.to_string();
+                if let Some(count) = self.overwritten.failed(&name, Instant::now()) {
+                    let other = owner.to_string();
+                    warn!(strategy = "etcd", name, other, count, "another node writes the entry of this node's name");
+                }
+                Ok(())
+            }
+            _ if stored.value == value => Ok(()),
+            _ => self.write(value).await,
+        }
+    }
+
+    fn pause(&self) -> std::time::Duration {
+        self.etcd.written().map_or(self.etcd.node_ttl, |written| written.hold.ttl) / BEATS
+    }
+}
+
+async fn follow(etcd: &Etcd, news: &Notify, changed: &Notify) {
+    let mut backoff = Backoff::new();
+    loop {
+        match changes(etcd, news, changed, &mut backoff).await {
+            // The loop that keeps says what is wrong with etcd, and discovery does.
+            Err(failure) => debug!(strategy = "etcd", err = %failure, "changes are not seen at once"),
+            Ok(()) => {}
+        }
+        tokio::time::sleep(backoff.pause(&etcd.context.env)).await;
+    }
+}
+
+/// Follows the changes while one server gives them.
+async fn changes(etcd: &Etcd, news: &Notify, changed: &Notify, backoff: &mut Backoff) -> Result<(), Failure> {
+    let mut last_good = etcd.api.ask.last_good();
+    let mut watch = etcd.api.watch().await?;
+    // Whatever happened before: from here on nothing is missed.
+    news.notify_one();
+    changed.notify_one();
+    loop {
+        let server = watch.server();
+        let seen = tokio::select! {
+            seen = watch.next() => seen?,
+            // Another server answers in the place of this one, which may be silent for ever.
+            _ = last_good.wait_for(|last| *last != server) => return Ok(()),
+        };
+        let Some(seen) = seen else { return Ok(()) };
+        backoff.reset();
+        if !seen.is_empty() {
+            news.notify_one();
+        }
+        if seen.iter().any(|change| etcd.concerns(change)) {
+            changed.notify_one();
+        }
+    }
+}
+
+impl Etcd {
+    fn key(&self) -> String {
+        self.api.layout.node(&self.context.me.name)
+    }
+
+    fn written(&self) -> Option<Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_written(&self, written: Option<Written>) {
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = written;
+    }
+
+    /// Whether a change is one of this node's entry by others, or took the id away.
+    fn concerns(&self, change: &Change) -> bool {
+        if change.name == ID {
+            return change.value.is_none();
+        }
+        if change.name != self.context.me.name.to_string() {
+            return false;
+        }
+        change.value.as_ref().is_none_or(|value| entry::owner(value) != Some(self.context.me.node_id))
+    }
+
+    /// Takes this node's entry out, where it has one.
+    pub(super) async fn let_go(&self) -> Result<(), Failure> {
+        let Some(written) = self.written() else { return Ok(()) };
+        let value = written.value.unwrap_or_else(|| entry::encode(&self.context.me, None));
+        self.api.let_go(&self.key(), &value, written.hold).await?;
+        self.set_written(None);
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! The addresses behind a Service, as EndpointSlices or Endpoints give them, in one form.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::objects::{EndpointSlice, Endpoints, SliceEndpoint, SubsetAddress, Target};
+
+/// Addresses of one answer that are kept; four times what one answer may name as candidates.
+pub(super) const ADDRESSES_MAX: usize = 4 * ekka_core::limits::CANDIDATES_MAX;
+
+/// One address of one pod.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Address {
+    /// As the object has it.
+    pub(super) text: String,
+    pub(super) kind: Kind,
+    pub(super) hostname: Option<String>,
+    /// Name and uid of the pod, where the object names one.
+    pub(super) pod: Option<(String, String)>,
+    pub(super) ready: bool,
+}
+
+/// What an address is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// IPv4 or IPv6
+    Ip(IpAddr),
+    /// A full name in DNS.
+    Fqdn,
+    /// Neither, though the object says so.
+    Bad,
+}
+
+/// The addresses of all objects, each object's together, so that one object can be replaced.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct AddressSet {
+    objects: BTreeMap<String, Vec<Address>>,
+    /// Addresses that found no room.
+    dropped: usize,
+}
+
+impl AddressSet {
+    /// Takes an object in place of what it was before.
+    pub(super) fn put(&mut self, object: &str, mut addresses: Vec<Address>) {
+        self.objects.remove(object);
+        let room = ADDRESSES_MAX.saturating_sub(self.objects.values().map(|list| list.len().max(1)).sum());
+        if room == 0 || addresses.len() > room {
+            self.dropped = self.dropped.saturating_add(addresses.len().saturating_sub(room));
+            addresses.truncate(room);
+        }
+        if room > 0 {
+            self.objects.insert(object.to_owned(), addresses);
+        }
+    }
+
+    /// An object is gone.
+    pub(super) fn remove(&mut self, object: &str) {
+        self.objects.remove(object);
+    }
+
+    /// All addresses, in the order of their objects' names.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Address> {
+        self.objects.values().flatten()
+    }
+
+    /// How many addresses found no room.
+    pub(super) fn dropped(&self) -> usize {
+        self.dropped
+    }
+}
+
+/// The addresses of a slice. Those of one endpoint mean the same; the first counts.
+pub(super) fn of_slice(slice: EndpointSlice) -> Vec<Address> {
+    let kind = slice.address_type;
+    let one = |endpoint: SliceEndpoint| {
+        let ready = endpoint.conditions.ready.unwrap_or(true);
+        let text = endpoint.addresses.into_iter().next()?;
+        Some(address(text, &kind, endpoint.hostname, endpoint.target_ref, ready))
+    };
+    slice.endpoints.into_iter().filter_map(one).take(ADDRESSES_MAX).collect()
+}
+
+/// The addresses of an Endpoints object, ready or not.
+pub(super) fn of_endpoints(endpoints: Endpoints) -> Vec<Address> {
+    let one = |ready: bool| move |a: SubsetAddress| address(a.ip, "", a.hostname, a.target_ref, ready);
+    let subsets = endpoints.subsets.into_iter();
+    let all = subsets.flat_map(|subset| {
+        let ready = subset.addresses.into_iter().map(one(true));
+        ready.chain(subset.not_ready_addresses.into_iter().map(one(false)))
+    });
+    all.take(ADDRESSES_MAX).collect()
+}
+
+fn address(text: String, kind: &str, hostname: Option<String>, target: Option<Target>, ready: bool) -> Address {
+    let kind = match text.parse() {
+        Ok(ip) => Kind::Ip(ip),
+        Err(_) if kind == "FQDN" => Kind::Fqdn,
+        Err(_) => Kind::Bad,
+    };
+    let pod = target.filter(|target| !target.name.is_empty()).map(|target| (target.name, target.uid));
+    Address { text, kind, hostname, pod, ready }
+}

@@ -1,0 +1,202 @@
+//! How many pods there are to be: from this pod to its owner, else from a StatefulSet of the Service's name.
+
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::api::Api;
+use super::ask::Ask;
+use super::failure::Failure;
+use super::objects::{Meta, Metadata, Workload};
+use crate::config::K8s;
+
+/// How long what was read holds.
+const HOLDS: Duration = Duration::from_secs(30);
+/// What the reading may add to an answer of discovery.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// The number of replicas, as it was last read.
+pub(super) struct Replicas {
+    /// The name of this pod, where this process runs in one.
+    pod: Option<String>,
+    /// Names under which a StatefulSet is looked for where the pod does not lead to one.
+    names: Vec<String>,
+    known: Mutex<Option<(Instant, Reading)>>,
+}
+
+/// What was read.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Reading {
+    /// How many distinct nodes must vote.
+    pub(super) expect: Option<u32>,
+    /// What a person should know of it.
+    pub(super) notes: Vec<String>,
+    /// Why pod 0 would wait for ever, where it would.
+    pub(super) deadlock: Option<String>,
+}
+
+impl Replicas {
+    pub(super) fn new(options: &K8s, pod: Option<String>) -> Self {
+        let of_pod = pod.as_deref().and_then(stateful_set_of).map(str::to_owned);
+        let mut names: Vec<String> = of_pod.into_iter().collect();
+        for name in [&options.app_name, &options.service_name] {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        Self { pod, names, known: Mutex::new(None) }
+    }
+
+    /// What is known, read again where that is old. What was read once holds while the API server fails.
+    ///
+    /// # Errors
+    /// Nothing was read yet and the API server fails: how many must vote is then not known, and a guess could be too
+    /// few.
+    pub(super) async fn read(&self, api: &Api) -> Result<Reading, Failure> {
+        let mut known = self.known.lock().await;
+        if let Some((at, reading)) = known.as_ref()
+            && at.elapsed() < HOLDS
+        {
+            return Ok(reading.clone());
+        }
+        let late = || format!("the number of replicas was not read within {} s", LIMIT.as_secs());
+        let read = tokio::time::timeout(LIMIT, self.ask(api)).await;
+        match (read.unwrap_or_else(|_| Err(Failure::Unreachable(late()))), known.as_ref()) {
+            (Ok(reading), _) => {
+                *known = Some((Instant::now(), reading.clone()));
+                Ok(reading)
+            }
+            (Err(_), Some((_, reading))) => Ok(reading.clone()),
+            (Err(failure), None) => Err(failure),
+        }
+    }
+
+    async fn ask(&self, api: &Api) -> Result<Reading, Failure> {
+        let mut refused = Vec::new();
+        if let Some(pod) = &self.pod {
+            match or_none(owner_of(api, pod).await, &mut refused)? {
+                Some(Some(reading)) => return Ok(reading),
+                Some(None) => refused.push(format!("pod {pod} belongs to no StatefulSet and no Deployment")),
+                None => {}
+            }
+        }
+        for name in &self.names {
+            let ask = Ask::object("apps", "statefulsets", "StatefulSet", name);
+            if let Some(set) = or_none(api.object::<Workload>(&ask).await, &mut refused)? {
+                return Ok(reading("StatefulSet", &set));
+            }
+        }
+        // Most of these are the same denial for each name that was tried.
+        refused.dedup_by_key(|text| text.split(" \"").next().unwrap_or_default().to_owned());
+        let why = refused.join("; ");
+        let note = format!("the number of replicas is not known, so cluster.expect has its default: {why}");
+        Ok(Reading { notes: vec![note], ..Reading::default() })
+    }
+}
+
+/// A denial or an absence is told, and is no failure.
+fn or_none<T>(answer: Result<T, Failure>, refused: &mut Vec<String>) -> Result<Option<T>, Failure> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(Failure::Forbidden(text) | Failure::NotFound(text)) => {
+            refused.push(text);
+            Ok(None)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// From a pod to what made it; `None` where that is nothing with replicas.
+async fn owner_of(api: &Api, pod: &str) -> Result<Option<Reading>, Failure> {
+    let pod: Meta = api.object(&Ask::object("", "pods", "Pod", pod)).await?;
+    if let Some(name) = owner(&pod.metadata, "StatefulSet") {
+        let set: Workload = api.object(&Ask::object("apps", "statefulsets", "StatefulSet", name)).await?;
+        return Ok(Some(reading("StatefulSet", &set)));
+    }
+    let Some(name) = owner(&pod.metadata, "ReplicaSet") else { return Ok(None) };
+    let set: Workload = api.object(&Ask::object("apps", "replicasets", "ReplicaSet", name)).await?;
+    let Some(name) = owner(&set.metadata, "Deployment") else { return Ok(Some(reading("ReplicaSet", &set))) };
+    let deployment: Workload = api.object(&Ask::object("apps", "deployments", "Deployment", name)).await?;
+    Ok(Some(reading("Deployment", &deployment)))
+}
+
+fn owner<'a>(of: &'a Metadata, kind: &str) -> Option<&'a str> {
+    let owner = of.owner_references.iter().find(|owner| owner.kind == kind && owner.controller)?;
+    Some(owner.name.as_str())
+}
+
+/// The StatefulSet whose pod has that name: `ekka-0` is of `ekka`.
+fn stateful_set_of(pod: &str) -> Option<&str> {
+    let (set, ordinal) = pod.rsplit_once('-')?;
+    (!set.is_empty() && !ordinal.is_empty() && ordinal.bytes().all(|byte| byte.is_ascii_digit())).then_some(set)
+}
+
+fn reading(kind: &str, workload: &Workload) -> Reading {
+    let name: String = workload.metadata.name.chars().take(253).collect();
+    let replicas = workload.spec.replicas.unwrap_or(1);
+    if replicas == 0 {
+        let note = format!("{kind} {name} has 0 replicas: cluster.expect has its default");
+        return Reading { notes: vec![note], ..Reading::default() };
+    }
+    let expect = replicas / 2 + 1;
+    let mut notes = vec![format!("{kind} {name} has {replicas} replicas; a majority of them is {expect}")];
+    let ordered = kind == "StatefulSet" && workload.spec.pod_management_policy.as_deref() != Some("Parallel");
+    let deadlock = (ordered && expect > 1).then(|| {
+        format!(
+            "pod 0 will wait for ever: set podManagementPolicy: Parallel (StatefulSet {name} makes pod 1 only once pod 0 is \
+             ready, and pod 0 is ready only once {expect} nodes have met; the field can be set only when the StatefulSet \
+             is made anew)"
+        )
+    });
+    notes.extend(deadlock.clone());
+    Reading { expect: Some(expect), notes, deadlock }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workload(json: &str) -> Workload {
+        serde_json::from_str(json).expect(json)
+    }
+
+    #[test]
+    fn users_26_the_majority_of_the_replicas_must_vote() {
+        for (replicas, expect) in [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (u32::MAX, u32::MAX / 2 + 1)] {
+            let set =
+                workload(&format!(r#"{{"spec": {{"replicas": {replicas}, "podManagementPolicy": "Parallel"}}}}"#));
+            let reading = reading("StatefulSet", &set);
+            assert_eq!((reading.expect, reading.deadlock), (Some(expect), None));
+        }
+        assert_eq!(
+            reading("StatefulSet", &workload(r#"{"spec": {"replicas": 0}}"#)).expect,
+            None,
+            "is being taken down"
+        );
+        assert_eq!(reading("StatefulSet", &workload("{}")).expect, Some(1), "absent is one");
+    }
+
+    #[test]
+    fn pods_made_in_order_wait_for_ever_and_it_is_said() {
+        for spec in [r#""podManagementPolicy": "OrderedReady", "#, ""] {
+            let json = format!(r#"{{"metadata": {{"name": "ekka"}}, "spec": {{{spec}"replicas": 3}}}}"#);
+            let told = reading("StatefulSet", &workload(&json)).deadlock.expect("it is seen");
+            assert!(told.starts_with("pod 0 will wait for ever: set podManagementPolicy: Parallel"), "{told}");
+        }
+        assert_eq!(
+            reading("StatefulSet", &workload(r#"{"spec": {"replicas": 1}}"#)).deadlock,
+            None,
+            "one waits for none"
+        );
+        assert_eq!(reading("Deployment", &workload(r#"{"spec": {"replicas": 3}}"#)).deadlock, None);
+    }
+
+    #[test]
+    fn the_stateful_set_is_in_the_name_of_its_pods() {
+        assert_eq!(stateful_set_of("my-ekka-12"), Some("my-ekka"));
+        for other in ["ekka", "ekka-7d9f", "-1", "ekka-"] {
+            assert_eq!(stateful_set_of(other), None, "{other}");
+        }
+    }
+}
