@@ -30,7 +30,7 @@ fn hosts(cluster: &Cluster, indexes: impl IntoIterator<Item = usize>) -> Vec<Str
 
 /// Nobody was declared down, and nobody started twice.
 fn nobody_was_hurt(cluster: &Cluster) {
-    assert_eq!(cluster.downs(), Ok(0), "{}", cluster.report());
+    assert_eq!(dns::downs(cluster), Ok(0), "{}", cluster.report());
     for agent in &cluster.agents {
         let starts = agent.events().map(|all| all.iter().filter(|event| event["type"] == "node.starting").count());
         assert!(starts.is_ok_and(|count| count <= 1) && !agent.log().contains("panicked"), "{}", agent.report());

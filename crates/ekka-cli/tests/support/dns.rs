@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use tempfile::TempDir;
 
 use super::{Agent, Cluster, Netns, poll};
 
+/// Where `ip netns exec` looks for files of a namespace, to be seen there in `/etc`.
+const NETNS: &str = "/etc/netns";
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// A server that knows the zone `test` and refuses everything else. Killed when dropped.
@@ -148,6 +150,22 @@ pub(crate) fn asks(agent: &mut Agent, host: &str, name: &str, server: Option<&st
     }
 }
 
+/// How many times a node that had been heard was declared down, by the events of all. (A node that was just admitted
+/// may know members that it has no link to yet, and says so in the same words: that is no declaration.)
+///
+/// # Errors
+/// A node does not answer.
+pub(crate) fn downs(cluster: &Cluster) -> Result<usize, String> {
+    let mut count = 0;
+    for agent in &cluster.agents {
+        let declared = |event: &&serde_json::Value| {
+            event["type"] == "member.down" && !event.to_string().contains("not heard since this node's start")
+        };
+        count += agent.events()?.iter().filter(declared).count();
+    }
+    Ok(count)
+}
+
 /// Files that processes of a namespace see as `/etc/resolv.conf` and `/etc/hosts`; removed when dropped.
 pub(crate) struct Etc {
     folder: PathBuf,
@@ -156,7 +174,8 @@ pub(crate) struct Etc {
 impl Etc {
     /// For the processes of a host of the network that start from now on.
     pub(crate) fn of(network: &Netns, host: usize, resolv_conf: &str) -> Self {
-        let folder = PathBuf::from("/etc/netns").join(network.namespace(host));
+        remove_leftovers();
+        let folder = PathBuf::from(NETNS).join(network.namespace(host));
         fs::create_dir_all(&folder).expect("root may make the folder that `ip netns exec` looks for");
         let etc = Self { folder };
         fs::write(etc.folder.join("hosts"), "127.0.0.1 localhost\n").expect("a file in it");
@@ -179,7 +198,18 @@ impl Drop for Etc {
     fn drop(&mut self) {
         // What cannot be removed here stays in an otherwise unused folder.
         let _ = fs::remove_dir_all(&self.folder);
-        let _ = fs::remove_dir("/etc/netns");
+        let _ = fs::remove_dir(NETNS);
+    }
+}
+
+/// Removes what test processes that are dead left behind.
+fn remove_leftovers() {
+    for entry in fs::read_dir(NETNS).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(pid) = name.strip_prefix("ekka-").and_then(|rest| rest.split('-').next()) else { continue };
+        if pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists() {
+            let _ = fs::remove_dir_all(entry.path()); // another test may have done it
+        }
     }
 }
 
