@@ -65,7 +65,7 @@ fn three_nodes_called_auto_form_by_default_settings_and_the_system_s_resolver() 
         }
         world.cluster.wait("one cluster", figures.limit(), Cluster::whole);
         figures.add(start.elapsed());
-        assert_eq!(dns::downs(&world.cluster), Ok(0));
+        assert_eq!(world.cluster.downs(), Ok(0));
     }
     figures.assert_median();
 }
@@ -172,7 +172,7 @@ fn users_12_a_server_that_is_silent_for_a_while_changes_nothing_and_a_node_that_
         let now = cluster.whole()?;
         if now == id { Ok(()) } else { Err(now) }
     });
-    assert_eq!(dns::downs(&world.cluster), Ok(0), "{}", world.cluster.report());
+    assert_eq!(world.cluster.downs(), Ok(0), "{}", world.cluster.report());
     world.cluster.agents[0].kill();
     world.cluster.agents[0].start();
     assert_eq!(world.cluster.wait("it is back while DNS is silent", FORM_LIMIT, Cluster::whole), id);

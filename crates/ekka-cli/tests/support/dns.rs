@@ -150,22 +150,6 @@ pub(crate) fn asks(agent: &mut Agent, host: &str, name: &str, server: Option<&st
     }
 }
 
-/// How many times a node that had been heard was declared down, by the events of all. (A node that was just admitted
-/// may know members that it has no link to yet, and says so in the same words: that is no declaration.)
-///
-/// # Errors
-/// A node does not answer.
-pub(crate) fn downs(cluster: &Cluster) -> Result<usize, String> {
-    let mut count = 0;
-    for agent in &cluster.agents {
-        let declared = |event: &&serde_json::Value| {
-            event["type"] == "member.down" && !event.to_string().contains("not heard since this node's start")
-        };
-        count += agent.events()?.iter().filter(declared).count();
-    }
-    Ok(count)
-}
-
 /// Files that processes of a namespace see as `/etc/resolv.conf` and `/etc/hosts`; removed when dropped.
 pub(crate) struct Etc {
     folder: PathBuf,

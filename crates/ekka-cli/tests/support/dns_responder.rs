@@ -1,7 +1,7 @@
 //! A DNS server of a few lines that answers as no sound one would: with a failure, too much for UDP, or not at all.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -55,17 +55,12 @@ impl Responder {
         }));
         if !matches!(way, Way::TruncatedForEver) {
             let tcp = TcpListener::bind(address).expect("the port is free");
-            tcp.set_nonblocking(true).expect("a socket can be asked without waiting");
             let (way, count, end) = (way.clone(), questions.clone(), over.clone());
             threads.push(thread::spawn(move || {
-                while !end.load(Ordering::Relaxed) {
-                    match tcp.accept() {
-                        Ok((stream, _)) => {
-                            count.fetch_add(1, Ordering::Relaxed);
-                            let _ = serve(stream, &way); // whoever asked may have gone
-                        }
-                        Err(_) => thread::sleep(Duration::from_millis(5)),
-                    }
+                // The last connection is that of `drop`.
+                for stream in tcp.incoming().map_while(Result::ok).take_while(|_| !end.load(Ordering::Relaxed)) {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    let _ = serve(stream, &way); // whoever asked may have gone
                 }
             }));
         }
@@ -81,6 +76,7 @@ impl Responder {
 impl Drop for Responder {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
+        drop(TcpStream::connect(self.address)); // wakes whoever waits for the next one, if anybody does
         for thread in self.threads.drain(..) {
             thread.join().expect("the server of a test does not panic");
         }
@@ -93,7 +89,7 @@ enum Over {
     Tcp,
 }
 
-fn serve(mut stream: std::net::TcpStream, way: &Way) -> std::io::Result<()> {
+fn serve(mut stream: TcpStream, way: &Way) -> std::io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
     let mut size = [0; 2];

@@ -183,19 +183,20 @@ impl Control {
                 continue;
             }
             let (name, node_id) = (member.name.clone(), member.id.node_id);
-            let (decision, evidence) = match self.evidence.get(&node_id) {
-                Some((decision, evidence)) => (Some(*decision), evidence.clone()),
-                None => (None, String::from("not heard since this node's start")),
-            };
+            let known = self.evidence.get(&node_id);
+            let decision = known.map(|(decision, _)| *decision);
             let kind = match member.status {
                 Status::Joining | Status::Syncing | Status::Healing => EventKind::MemberJoining { name, node_id },
                 Status::Draining if old.is_some_and(|old| old.status == Status::Up) => continue,
                 Status::Up | Status::Draining => EventKind::MemberUp { name, node_id },
                 Status::Leaving => EventKind::MemberLeaving { name, node_id },
                 Status::Stopped => EventKind::MemberStopped { name, node_id },
-                // A member that was never heard by this incarnation is listed, not reported.
                 Status::Down | Status::Gone if old.is_none_or(|old| old.status == Status::Down) => continue,
-                Status::Down | Status::Gone => EventKind::MemberDown { name, node_id, evidence },
+                Status::Down | Status::Gone => match known {
+                    Some((_, evidence)) => EventKind::MemberDown { name, node_id, evidence: evidence.clone() },
+                    // A member that was never heard by this incarnation is listed, not reported.
+                    None => continue,
+                },
             };
             emit(decision, kind, out);
         }
