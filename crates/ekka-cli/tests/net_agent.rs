@@ -116,7 +116,7 @@ fn what_cannot_run_is_refused_in_words() {
     let mut agent = agent(&dir);
     let gate = dir.path().join("gate").display().to_string();
     let cases: [(&str, &str, &[&str], i32, &str); 3] = [
-        ("cluster.discovery", "mcast", &[], 2, "mcast is not there yet"),
+        ("node.role", "witness", &[], 2, "node.role = witness is not in this version yet"),
         (
             "cluster.discovery",
             "manual",
@@ -139,6 +139,7 @@ fn what_cannot_run_is_refused_in_words() {
         assert_eq!(agent.wait_for_end(LIMIT).code(), Some(code), "{key} = {value}: {}", agent.report());
         assert!(agent.log().contains(text), "{text}: {}", agent.report());
         agent.set("cluster.discovery", "manual");
+        agent.unset("node.role");
     }
 }
 

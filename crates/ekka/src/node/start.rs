@@ -55,7 +55,7 @@ pub struct StartOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A strategy of the configuration cannot be had.
+    /// A strategy or the role of the configuration cannot be had.
     #[error("{0}")]
     Unsupported(String),
     /// The data directory cannot be used.
@@ -97,6 +97,9 @@ struct Parts {
 /// # Errors
 /// See [`StartError`]; it can be tried again.
 pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<Node, StartError> {
+    if let Some(text) = config.unsupported().into_iter().next() {
+        return Err(StartError::Unsupported(text));
+    }
     let own_strategies = options.discovery.is_some();
     let (identity, saved, guard) = open_directory(&config, &env, options.restored).await?;
     let credentials = match options.credentials {
