@@ -69,6 +69,7 @@ fn node() -> Control {
             strategies: vec![],
             electorate: None,
             decider: None,
+            counts: None,
             expect: Some(2),
             settle: Duration::from_secs(1),
             merge: Merge::Empty,

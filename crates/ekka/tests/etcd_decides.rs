@@ -73,6 +73,26 @@ async fn a_formed_cluster_writes_an_id_that_is_gone_again_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_id_names_no_founders_once_all_of_them_are_in() {
+    let etcd = Etcd::start();
+    let own = Own::new(1, &etcd.url(0), &[]);
+    let offer = own.offer(5);
+    own.strategy.claim(&offer).await.expect("an answer");
+    let own = own.run();
+    own.register(Some(5));
+    own.sees(&["n1@10.0.0.1"]).await;
+    let newcomer = Own::new(2, &etcd.url(0), &[]);
+    let held = newcomer.strategy.claim(&newcomer.offer(9)).await.expect("an answer").expect("a value");
+    assert_eq!(held, offer, "one of them may not know yet");
+    own.settle();
+    own.wait("the record without founders", async || {
+        let held = newcomer.strategy.claim(&newcomer.offer(9)).await.expect("an answer").expect("a value");
+        holds(held == Proposal { cluster_id: ClusterId::from_u128(5), founders: Vec::new() }, held)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_id_of_another_cluster_gives_way_only_where_it_is_superseded() {
     let etcd = Etcd::start();
     let own = Own::new(1, &etcd.url(0), &[("cluster.etcd.node_ttl", "1s")]).run();

@@ -142,7 +142,8 @@ impl Observer {
         } else {
             self.dial(&candidate).await
         };
-        Seen { strategy, name: candidate.name.to_string(), address: candidate.endpoint.to_string(), result, text }
+        let (name, address) = (candidate.name.to_string(), candidate.endpoint.to_string());
+        Seen { strategy, name, address, result, text: printable(&text) }
     }
 
     async fn dial(&self, candidate: &Candidate) -> (&'static str, String) {
@@ -180,6 +181,7 @@ impl Observer {
 
 fn say(report: &Report, json: bool) -> Result<(), Failure> {
     let Report { seen, notes, failed } = report;
+    let failed: Vec<_> = failed.iter().map(|(name, error)| (*name, printable(error))).collect();
     if json {
         let candidates: Vec<_> = seen
             .iter()
@@ -188,7 +190,7 @@ fn say(report: &Report, json: bool) -> Result<(), Failure> {
             })
             .collect();
         let notes: Vec<_> = notes.iter().map(|(name, text)| json!({"strategy": name, "text": text})).collect();
-        let failed: Vec<_> = failed.iter().map(|(name, error)| json!({"strategy": name, "error": error})).collect();
+        let failed: Vec<_> = failed.iter().map(|(name, error)| json!({"strategy": *name, "error": error})).collect();
         return out::print(&format!("{}\n", json!({"candidates": candidates, "notes": notes, "failed": failed})));
     }
     let rows = seen
@@ -216,7 +218,10 @@ struct Scratch(std::path::PathBuf);
 
 impl Scratch {
     fn make() -> Result<Self, Failure> {
-        let dir = std::env::temp_dir().join(format!("ekka-discover-{}", std::process::id()));
+        // Not a name that was there before: process ids come again, in containers soon.
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let name = format!("ekka-discover-{}-{}", std::process::id(), since.as_nanos());
+        let dir = std::env::temp_dir().join(name);
         std::fs::create_dir(&dir).map_err(|error| Failure::failed(format!("{}: {error}", dir.display())))?;
         Ok(Self(dir))
     }

@@ -13,12 +13,16 @@ use crate::time::Instant;
 
 /// First wait between two dials of one candidate; doubles up to [`REDISCOVER_INTERVAL`].
 const BACKOFF_MIN: Duration = Duration::from_millis(300);
+/// So many answers must have left somebody out before it is forgotten, however much time has passed.
+const ANSWERS_MISSED: u32 = 5;
 
 #[derive(Clone, Debug)]
 struct Entry {
     name: NodeName,
     /// When it was last named.
     named: Instant,
+    /// Answers since then.
+    missed: u32,
     next_dial: Instant,
     backoff: Duration,
     why: Option<String>,
@@ -32,10 +36,14 @@ struct Said {
     expect: Option<u32>,
     /// Since when its answers have listed this node.
     lists_me: Option<Instant>,
+    /// Its last round failed.
+    fails: bool,
+    /// It answered at least once.
+    answered: bool,
 }
 
 /// All candidates that were named, up to a bound. An answer adds, and never removes; who is named no more is forgotten
-/// after a long while, or where there is no room.
+/// after a long while and several answers, never while a source is silent, or where there is no room.
 #[derive(Clone, Debug)]
 pub(super) struct Candidates {
     own_endpoint: Endpoint,
@@ -58,17 +66,28 @@ impl Candidates {
 
     /// A strategy answered.
     pub(super) fn answered_by(&mut self, strategy: &str, answer: &Answer, now: Instant) {
+        let silent = self.said.values().any(|said| said.fails);
+        self.said.entry(strategy.into()).or_default().fails = false;
+        for entry in self.entries.values_mut() {
+            // Time in which a source did not answer says nothing of whom it names.
+            entry.named = if silent { now } else { entry.named };
+            entry.missed = if silent { 0 } else { entry.missed.saturating_add(1) };
+        }
         self.listed(&answer.candidates, now);
+        self.forget_unlisted(now);
         let lists_me = answer.candidates.iter().any(|candidate| self.is_me(candidate));
         let said = self.said.entry(strategy.into()).or_default();
         // What a backend knew once is not forgotten because it does not say so now.
         said.expect = answer.expect.or(said.expect);
         said.lists_me = lists_me.then(|| said.lists_me.unwrap_or(now));
+        said.answered = true;
     }
 
     /// A strategy failed: what it said before is no sign that nobody else is there.
     pub(super) fn failed_by(&mut self, strategy: &str) {
-        self.said.entry(strategy.into()).or_default().lists_me = None;
+        let said = self.said.entry(strategy.into()).or_default();
+        said.lists_me = None;
+        said.fails = true;
     }
 
     /// These were named.
@@ -79,13 +98,15 @@ impl Candidates {
             }
             if let Some(entry) = self.entries.get_mut(&candidate.endpoint) {
                 entry.named = now;
+                entry.missed = 0;
                 continue;
             }
             if self.entries.len() >= CANDIDATES_MAX && !self.make_room(now) {
                 break;
             }
             let name = candidate.name.clone();
-            let entry = Entry { name, named: now, next_dial: now, backoff: BACKOFF_MIN, why: None, node_id: None };
+            let entry =
+                Entry { name, named: now, missed: 0, next_dial: now, backoff: BACKOFF_MIN, why: None, node_id: None };
             self.entries.insert(candidate.endpoint.clone(), entry);
         }
     }
@@ -100,9 +121,13 @@ impl Candidates {
         true
     }
 
-    /// Forgets whom no answer has named for long.
-    pub(super) fn forget_unlisted(&mut self, now: Instant) {
-        self.entries.retain(|_, entry| now.since(entry.named) < CANDIDATE_KEPT);
+    /// Forgets whom no answer has named for long, unless a source fails now: it may be the one that would.
+    fn forget_unlisted(&mut self, now: Instant) {
+        if self.said.values().any(|said| said.fails) {
+            return;
+        }
+        let stays = |entry: &Entry| now.since(entry.named) < CANDIDATE_KEPT || entry.missed < ANSWERS_MISSED;
+        self.entries.retain(|_, entry| stays(entry));
     }
 
     fn is_me(&self, candidate: &Candidate) -> bool {
@@ -157,14 +182,19 @@ impl Candidates {
         since.and_then(|all| all.into_iter().max())
     }
 
-    /// Whether that strategy's last answer listed this node.
-    pub(super) fn is_listed_by(&self, strategy: &str) -> bool {
-        self.said.get(strategy).is_some_and(|said| said.lists_me.is_some())
+    /// Since when that strategy's answers have listed this node.
+    pub(super) fn listed_by(&self, strategy: &str) -> Option<Instant> {
+        self.said.get(strategy).and_then(|said| said.lists_me)
     }
 
-    /// Forgets what strategies said: others are asked from now on.
-    pub(super) fn ask_anew(&mut self) {
-        self.said.clear();
+    /// Whether that strategy has answered yet.
+    pub(super) fn has_answered(&self, strategy: &str) -> bool {
+        self.said.get(strategy).is_some_and(|said| said.answered)
+    }
+
+    /// Only these strategies are asked from now on: what others said is forgotten.
+    pub(super) fn ask_only(&mut self, strategies: &[String]) {
+        self.said.retain(|strategy, _| strategies.contains(strategy));
     }
 
     /// Name and last failure of a candidate.

@@ -35,11 +35,12 @@ pub(super) struct Decided {
 }
 
 impl Autocluster {
-    /// Whether the backend is asked: it lists this node, so that it works and others find this node, and its last
-    /// answer is some time ago.
+    /// Whether the backend is asked: it has listed this node for the settling time, so that it works, others find this
+    /// node, and the members of a cluster have registered again if it was emptied; and its last answer is some time ago.
     pub(super) fn may_offer(&self, now: Instant) -> bool {
-        let lists_me = self.settings.decider.as_ref().is_some_and(|backend| self.candidates.is_listed_by(backend));
-        lists_me && self.decided.again_at.is_none_or(|at| now >= at)
+        let since = self.settings.decider.as_ref().and_then(|backend| self.candidates.listed_by(backend));
+        since.is_some_and(|since| now.since(since) >= self.settings.settle)
+            && self.decided.again_at.is_none_or(|at| now >= at)
     }
 
     /// Offers an id with everybody who is here as its founders.
@@ -56,6 +57,10 @@ impl Autocluster {
 
     /// The backend answered.
     pub(super) fn claimed(&mut self, result: Result<Proposal, String>, now: Now, out: &mut Vec<Output>) {
+        if self.settings.decider.is_none() {
+            // It was configured away meanwhile.
+            return;
+        }
         if matches!(self.proposer.phase(), Phase::Claiming { .. }) {
             self.proposer.abandon();
         }
@@ -97,7 +102,7 @@ impl Autocluster {
         if let Some(error) = self.failing.get(backend) {
             return Some(format!("waits: {backend} fails: {error}"));
         }
-        if !self.candidates.is_listed_by(backend) {
+        if self.candidates.listed_by(backend).is_none() {
             return Some(format!("waits: {backend} does not list this node yet"));
         }
         let held = self.decided.by_others.as_ref()?;

@@ -105,6 +105,9 @@ pub struct Registration {
     pub cluster_id: Option<ClusterId>,
     /// Which record of another cluster that cluster replaces in a backend that decides.
     pub supersedes: Supersedes,
+    /// All founders are in: the record needs to name them no more, and should not, or one whose disc was set back could
+    /// found the same cluster once more.
+    pub settled: bool,
 }
 
 /// Which clusters another one has taken the place of.
@@ -153,6 +156,9 @@ pub struct Settings {
     pub electorate: Option<Vec<NodeName>>,
     /// The strategy whose backend decides the id in one step (etcd), in place of a vote.
     pub decider: Option<String>,
+    /// The strategy whose backend may know how many nodes there are to be (k8s). Without a number of the
+    /// configuration nobody forms before it has answered.
+    pub counts: Option<String>,
     /// How many distinct nodes must vote; `None`: what a backend knows, else a majority of the distinct candidates
     /// listed so far, at least 2, and 1 only after 30 s in which answers listed this node and nobody else.
     pub expect: Option<u32>,
@@ -198,6 +204,9 @@ pub struct Saved {
     pub merged: BTreeMap<ClusterId, ClusterId>,
     /// This node left (`leave`): no strategy brings it back until `join` or `form`.
     pub left: bool,
+    /// This node formed its cluster by an operator's word.
+    #[serde(default)]
+    pub by_word: bool,
     /// Clusters that this node was in and is not now, the latest last.
     #[serde(default)]
     pub was_in: Vec<ClusterId>,

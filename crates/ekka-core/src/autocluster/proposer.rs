@@ -127,6 +127,13 @@ impl Autocluster {
         (listed / 2 + 1).max(2)
     }
 
+    /// Whether a backend that may know how many nodes there are to be has not been heard: to go by those listed could be
+    /// too few.
+    pub(super) fn must_hear_number(&self) -> bool {
+        let unheard = |backend: &String| !self.candidates.has_answered(backend);
+        self.settings.expect.is_none() && self.settings.counts.as_ref().is_some_and(unheard)
+    }
+
     /// How many distinct nodes must vote, as of now.
     #[must_use]
     pub fn needed(&self, now: Now) -> usize {
@@ -153,7 +160,7 @@ impl Autocluster {
             self.form_alone(now, out);
             return;
         }
-        if count < self.expect(started, now.mono) || self.proposer.phase != Phase::Idle {
+        if count < self.expect(started, now.mono) || self.proposer.phase != Phase::Idle || self.must_hear_number() {
             return;
         }
         let all = self.settings.electorate.as_ref().is_some_and(|list| count >= list.len());
@@ -391,7 +398,7 @@ impl Autocluster {
         let proposal = Proposal { cluster_id, founders };
         let roster = self.first_roster(&proposal);
         self.saved.left = false;
-        self.by_word = true;
+        self.saved.by_word = true;
         self.proposer.abandon();
         self.enter_chosen(&proposal, roster, vec![String::from("formed alone")], out);
     }

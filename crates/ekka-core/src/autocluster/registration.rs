@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::room::Autocluster;
+use super::room::{Autocluster, Known};
 use super::{Output, Registration, Supersedes};
 use crate::id::ClusterId;
 use crate::view::Status;
@@ -14,17 +14,29 @@ impl Autocluster {
     /// Says it when it changed.
     pub(super) fn register(&mut self, out: &mut Vec<Output>) {
         let cluster_id = self.cluster_on_disc();
-        let supersedes = if self.by_word && cluster_id.is_some() {
+        let supersedes = if self.saved.by_word && cluster_id.is_some() {
             Supersedes::Any
         } else {
             Supersedes::Merged(cluster_id.map(|mine| self.merged_into(mine)).unwrap_or_default())
         };
         let listed = !self.saved.left && !matches!(self.status, Status::Leaving | Status::Stopped);
-        let registration = Registration { listed, cluster_id, supersedes };
+        let settled = self.settled();
+        let registration = Registration { listed, cluster_id, supersedes, settled };
         if self.registered.as_ref() != Some(&registration) {
             self.registered = Some(registration.clone());
             out.push(Output::Register(registration));
         }
+    }
+
+    /// Whether every first voter of this node's cluster was seen in it.
+    fn settled(&mut self) -> bool {
+        let Some(mine) = self.cluster_on_disc() else { return false };
+        let me = self.me().node_id;
+        let is_in = |known: &Known| known.said.as_ref().is_some_and(|said| said.cluster_id == Some(mine));
+        let first = &self.saved.first_voters;
+        let seen = first.iter().copied().filter(|id| *id == me || self.peers.get(id).is_some_and(is_in));
+        self.entered.extend(seen);
+        first.iter().all(|id| self.entered.contains(id))
     }
 
     /// The clusters whose chain of records ends in this one.
@@ -35,7 +47,8 @@ impl Autocluster {
     /// This node is in its cluster no more.
     pub(super) fn remember_cluster(&mut self) {
         let Some(id) = self.saved.cluster_id else { return };
-        self.by_word = false;
+        self.saved.by_word = false;
+        self.entered.clear();
         let was_in = &mut self.saved.was_in;
         was_in.retain(|other| *other != id);
         was_in.push(id);

@@ -1,6 +1,6 @@
 //! The room itself: what is known of peers and candidates, and the order in which things are looked at.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -74,8 +74,8 @@ pub struct Autocluster {
     pub(super) entering: bool,
     pub(super) started: Option<Instant>,
     pub(super) decided: Decided,
-    /// This node formed its cluster by an operator's word, in this run.
-    pub(super) by_word: bool,
+    /// First voters that were seen in this node's cluster.
+    pub(super) entered: BTreeSet<NodeId>,
     pub(super) registered: Option<Registration>,
     /// Strategies that fail, each with why.
     pub(super) failing: BTreeMap<String, String>,
@@ -112,7 +112,7 @@ impl Autocluster {
             entering: false,
             started: None,
             decided: Decided::default(),
-            by_word: false,
+            entered: BTreeSet::new(),
             registered: None,
             failing: BTreeMap::new(),
             last_token: 0,
@@ -313,7 +313,6 @@ impl Autocluster {
             let calm = self.saved.cluster_id.is_some() && self.quorum && self.status == Status::Up;
             let interval = if calm { REDISCOVER_SLOW_INTERVAL } else { REDISCOVER_INTERVAL };
             self.discover_at = now.mono + self.rng.jitter(interval);
-            self.candidates.forget_unlisted(now.mono);
             out.push(Output::Discover);
         }
         self.operator_step(now, out);
@@ -388,7 +387,8 @@ impl Machine for Autocluster {
                 self.persist_then(Vec::new(), out);
             }
             Input::Reconfigure(settings) => {
-                self.candidates.ask_anew();
+                self.candidates.ask_only(&settings.strategies);
+                self.decided = Decided::default();
                 self.settings = Settings { faults: self.settings.faults, ..settings };
                 self.discover_at = now.mono;
                 // Whoever was asked was asked under the old list.

@@ -53,6 +53,10 @@ impl Autocluster {
         if let Some(backend) = self.settings.decider.as_ref().filter(|_| count >= expect) {
             return format!("waits: {backend} is asked for the cluster's id");
         }
+        if let Some(backend) = self.settings.counts.as_ref().filter(|_| self.must_hear_number()) {
+            let why = self.failing.get(backend).map(|error| format!(": {error}")).unwrap_or_default();
+            return format!("waits: {backend} has not said yet how many nodes there are to be{why}");
+        }
         if count >= expect {
             return format!("waits: {count} of {expect} nodes are here and vote");
         }

@@ -47,13 +47,14 @@ impl NodeSpec {
         }
     }
 
-    fn settings(&self) -> Settings {
+    pub(super) fn settings(&self) -> Settings {
         let own = self.settings_of_list();
         let Some(source) = self.source else { return own };
         let decides = source == Source::Etcd;
         Settings {
             strategies: vec![source.name().into()],
             electorate: None,
+            counts: (source == Source::K8s).then(|| source.name().into()),
             decider: decides.then(|| source.name().into()),
             expect: decides.then_some(1),
             settle: SETTLE_OTHER,
@@ -71,6 +72,7 @@ impl NodeSpec {
             strategies: vec!["static".into()],
             electorate: Some(list),
             decider: None,
+            counts: None,
             expect: Some(expect),
             settle: SETTLE_STATIC,
             merge: self.merge,

@@ -42,7 +42,9 @@ fn waits(world: &World, i: usize) -> String {
 fn s2_10_three_pods_behind_a_negative_cache_form_one_cluster() {
     for seed in 0..40 {
         let mut world = asking(Source::Dns, 3, seed);
-        backend(&mut world).trouble.late = Duration::from_secs(1) * u32::try_from(30 + seed).unwrap();
+        // The records come a moment after the first question of some, who are told of nobody until their caches end.
+        backend(&mut world).trouble.late = Duration::from_millis(1_500);
+        backend(&mut world).trouble.negative = SECOND * u32::try_from(20 + seed).unwrap();
         (0..3).for_each(|i| world.start(i));
         wait(&mut world, "one cluster", 300, converged);
         assert_eq!(world.watch.ids.len(), 1, "seed {seed}");
@@ -320,4 +322,95 @@ fn where_etcd_names_a_lost_cluster_all_wait_until_a_word() {
     // The word replaced the record: a third one, alone with it, does not wait for the lost cluster.
     run(&mut world, SECOND * 5);
     assert_eq!(backend(&mut world).decided(), view(&world, 0).cluster_id);
+}
+
+/// S2-10, ADR 0007: what a backend once said of replicas holds over a reload, and over an outage.
+#[test]
+fn s2_10_a_reload_forgets_no_number_of_replicas() {
+    for seed in 0..20 {
+        let mut world = asking(Source::K8s, 5, seed);
+        for (a, b) in [(0, 2), (0, 3), (0, 4), (1, 2), (1, 3), (1, 4)] {
+            cut(&mut world, a, b);
+        }
+        (0..2).for_each(|i| world.start(i));
+        run(&mut world, SECOND * 20);
+        backend(&mut world).down = true;
+        world.reload(0);
+        run(&mut world, SECOND * 60);
+        assert_eq!(world.watch.ids.len(), 0, "two of five: {}", world.words());
+        backend(&mut world).down = false;
+        (2..5).for_each(|i| world.start(i));
+        wait(&mut world, "the other three form", 60, |w| (2..5).all(|i| view(w, i).status == Status::Up));
+        world.mend_all();
+        wait(&mut world, "one cluster", 60, converged);
+        assert_eq!(world.watch.ids.len(), 1);
+    }
+}
+
+/// Whom a source named is not forgotten while it is down: nodes that meet only then know each other.
+#[test]
+fn who_was_named_is_known_through_an_outage_of_the_source() {
+    for source in [Source::Dns, Source::K8s] {
+        let mut world = asking(source, 5, 3);
+        for a in 0..5 {
+            for b in 0..a {
+                cut(&mut world, a, b);
+            }
+        }
+        (0..5).for_each(|i| world.start(i));
+        run(&mut world, SECOND * 20);
+        backend(&mut world).down = true;
+        world.mend(0, 1);
+        world.mend(1, 0);
+        run(&mut world, SECOND * 900);
+        assert_eq!(world.watch.ids.len(), 0, "two of five listed: {}", world.words());
+        world.mend_all();
+        wait(&mut world, "all five by what they were told", 60, converged);
+    }
+}
+
+/// S2-10: a newcomer waits while etcd is down; etcd comes back empty.
+#[test]
+fn s2_10_a_newcomer_that_waits_for_an_emptied_etcd_joins() {
+    for seed in 0..60 {
+        let mut world = formed_of(Source::Etcd, 3, 4, seed);
+        backend(&mut world).down = true;
+        run(&mut world, SECOND);
+        world.start(3);
+        run(&mut world, SECOND * 10 + Duration::from_millis(seed * 37));
+        let now = world.now;
+        backend(&mut world).wipe(now);
+        backend(&mut world).down = false;
+        wait(&mut world, "four together", 60, converged);
+        assert_eq!(world.watch.ids.len(), 1, "seed {seed}");
+    }
+}
+
+/// A founder whose disc was set back to before the cluster does not found it once more: the record names no founders once
+/// all are in.
+#[test]
+fn a_founder_that_was_set_back_founds_nothing_again() {
+    for forgets in [false, true] {
+        for seed in 0..10 {
+            let mut world = asking(Source::Etcd, 3, seed);
+            world.start(0);
+            run(&mut world, Duration::from_millis(500));
+            let before = world.machines[0].disc.clone();
+            wait(&mut world, "it forms alone", 30, |w| view(w, 0).status == Status::Up);
+            world.start(1);
+            world.start(2);
+            wait(&mut world, "all together", 60, converged);
+            world.kill(0);
+            if forgets {
+                world.machines[0].disc.forget_cluster();
+            } else {
+                world.watch.may_be_restored(0);
+                world.machines[0].disc = before;
+            }
+            apply(&mut world, &Step::Isolate(0));
+            world.start(0);
+            run(&mut world, SECOND * 60);
+            assert!(!view(&world, 0).ready_quorum, "two majorities: {}", world.words());
+        }
+    }
 }

@@ -23,6 +23,7 @@ pub fn formation_settings(config: &Config) -> Settings {
         strategies: discovery.iter().map(|strategy| strategy.name().to_owned()).collect(),
         expect: config.cluster.expect.or_else(|| default_expect(config, electorate.as_deref())),
         electorate,
+        counts: discovery.iter().find(|s| matches!(s, Strategy::K8s(_))).map(|strategy| strategy.name().to_owned()),
         decider: decider.map(|strategy| strategy.name().to_owned()),
         settle: if has_static { SETTLE_STATIC } else { SETTLE_OTHER },
         merge: config.cluster.merge,

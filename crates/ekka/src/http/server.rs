@@ -27,7 +27,8 @@ impl Server {
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = if let Some(v6) = rest.strip_prefix('[') {
             let (host, after) = v6.split_once(']').ok_or_else(bad)?;
-            (Host::Ip(host.parse::<std::net::Ipv6Addr>().map_err(|_| bad())?.into()), after.strip_prefix(':'))
+            let port = if after.is_empty() { None } else { Some(after.strip_prefix(':').ok_or_else(bad)?) };
+            (Host::Ip(host.parse::<std::net::Ipv6Addr>().map_err(|_| bad())?.into()), port)
         } else {
             let (host, port) = rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port)));
             if host.is_empty() || host.contains('/') {
@@ -80,7 +81,16 @@ mod tests {
             assert_eq!(Server::parse(url, None).expect(url).to_string(), shown);
         }
         assert_eq!(Server::parse("http://etcd", Some(2379)).expect("a default").to_string(), "http://etcd:2379");
-        for bad in ["127.0.0.1", "ftp://a", "http://", "http://a:b", "http://a/b", "http://[::1", "http://a:99999"] {
+        for bad in [
+            "127.0.0.1",
+            "ftp://a",
+            "http://",
+            "http://a:b",
+            "http://a/b",
+            "http://[::1",
+            "http://[::1]x",
+            "http://a:99999",
+        ] {
             let error = Server::parse(bad, None).expect_err(bad);
             assert!(error.contains("http://host:port"), "{error}");
         }

@@ -7,6 +7,7 @@ use ekka_core::autocluster::{Proposal, Registration};
 use ekka_core::control::Input;
 use ekka_core::limits::{DISCOVERY_TIMEOUT, NEWS_INTERVAL};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -25,6 +26,8 @@ pub(super) struct Strategies {
     shared: Arc<Shared>,
     registration: watch::Sender<Registration>,
     use_of: Use,
+    /// Takes the entries of the list before out.
+    clearing: Option<JoinHandle<()>>,
 }
 
 /// One list in use: its tasks, and the word that ends them. What an old list still names must not come after what the
@@ -49,7 +52,8 @@ impl Use {
 
 impl Strategies {
     pub(super) fn new(list: Vec<Arc<dyn Discovery>>, to: mpsc::Sender<Own>, shared: Arc<Shared>) -> Self {
-        let strategies = Self { list, to, shared, registration: watch::Sender::default(), use_of: Use::default() };
+        let registration = watch::Sender::default();
+        let strategies = Self { list, to, shared, registration, use_of: Use::default(), clearing: None };
         let cleared = CancellationToken::new();
         cleared.cancel();
         strategies.attach(&cleared);
@@ -96,17 +100,28 @@ impl Strategies {
         self.shared.forget_strategies(old.iter().filter(|strategy| !stays(strategy)).map(|strategy| strategy.name()));
         let cleared = CancellationToken::new();
         self.attach(&cleared);
-        self.shared.tasks.spawn(async move {
+        let earlier = self.clearing.take();
+        self.clearing = Some(self.shared.tasks.spawn(async move {
+            wait_for(earlier).await;
             before.end().await;
             unregister(old).await;
             cleared.cancel();
-        });
+        }));
     }
 
     /// Ends all of it and takes this node's entries out of all backends.
     pub(super) async fn unregister(&mut self) {
         std::mem::take(&mut self.use_of).end().await;
+        // A reload just before may still be taking an entry out.
+        wait_for(self.clearing.take()).await;
         unregister(self.list.clone()).await;
+    }
+}
+
+async fn wait_for(clearing: Option<JoinHandle<()>>) {
+    if let Some(clearing) = clearing {
+        // An error is that it panicked, which is in the log.
+        let _ = clearing.await;
     }
 }
 

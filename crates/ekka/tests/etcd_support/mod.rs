@@ -86,7 +86,12 @@ impl Own {
 
     pub(crate) fn say(&self, cluster_id: Option<u128>, supersedes: Supersedes) {
         let cluster_id = cluster_id.map(ClusterId::from_u128);
-        self.registration.send_replace(Registration { listed: true, cluster_id, supersedes });
+        self.registration.send_replace(Registration { listed: true, cluster_id, supersedes, settled: false });
+    }
+
+    /// All founders of its cluster are in.
+    pub(crate) fn settle(&self) {
+        self.registration.send_modify(|registration| registration.settled = true);
     }
 
     /// As at `leave`.

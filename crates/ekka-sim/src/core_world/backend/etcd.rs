@@ -46,7 +46,8 @@ impl Keys {
         let Some(cluster_id) = registration.cluster_id else { return };
         let gives_way =
             |held: &Proposal| held.cluster_id != cluster_id && registration.supersedes.includes(held.cluster_id);
-        if self.id.as_ref().is_none_or(gives_way) {
+        let done = |held: &Proposal| held.cluster_id == cluster_id && registration.settled && !held.founders.is_empty();
+        if self.id.as_ref().is_none_or(|held| gives_way(held) || done(held)) {
             self.id = Some(Proposal { cluster_id, founders: Vec::new() });
         }
     }

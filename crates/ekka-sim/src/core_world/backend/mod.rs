@@ -9,7 +9,7 @@ mod records;
 
 pub use plan::BackendPlan;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ekka_core::autocluster::{Answer, Candidate, Proposal, Registration};
@@ -66,6 +66,8 @@ pub struct Trouble {
     pub stale: Duration,
     /// Of a thousand records of an answer, so many are missing.
     pub missing_per_mille: u64,
+    /// Whoever was told that nobody is there is told so again for this time, whatever changes.
+    pub negative: Duration,
 }
 
 /// A backend.
@@ -83,6 +85,7 @@ pub struct Backend {
     pub replicas: Option<u32>,
     pub(super) records: Records,
     pub(super) keys: Keys,
+    nobody_until: BTreeMap<usize, Instant>,
     rng: Rng,
 }
 
@@ -112,6 +115,7 @@ impl Backend {
             replicas: None,
             records: Records::default(),
             keys: Keys::default(),
+            nobody_until: BTreeMap::new(),
             rng: Rng::new(seed ^ 0x0062_6163_6b65_6e64),
         }
     }
@@ -146,6 +150,7 @@ impl Backend {
         self.down = false;
         self.unreached.clear();
         self.records.show_all(now);
+        self.nobody_until.clear();
     }
 }
 
@@ -187,6 +192,11 @@ impl World {
                 Source::Mcast => heard,
                 Source::Dns | Source::K8s | Source::Etcd => backend.records.as_of(as_of),
             };
+            if backend.nobody_until.get(&machine).is_some_and(|until| now < *until) {
+                found.clear();
+            } else if found.is_empty() {
+                backend.nobody_until.insert(machine, now + backend.trouble.negative);
+            }
             let missing = backend.trouble.missing_per_mille;
             found.retain(|_| backend.rng.below(1000) >= missing);
             if backend.source == Source::Mcast {
@@ -215,6 +225,14 @@ impl World {
         let life = self.machines[machine].life;
         let delivery = Delivery::Backend(Box::new(input));
         self.at(self.now + delay, Happening::Deliver { machine, life, delivery });
+    }
+
+    /// `ekka reload` with the same strategies and settings.
+    pub fn reload(&mut self, machine: usize) {
+        let formation = Box::new(self.machines[machine].spec.settings());
+        if self.machines[machine].process.is_some() {
+            self.input(machine, Input::Reconfigure { tags: BTreeMap::new(), formation });
+        }
     }
 
     /// A node makes an offer to the backend that decides.

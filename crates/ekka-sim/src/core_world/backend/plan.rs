@@ -25,6 +25,7 @@ enum Fault {
     Down(bool),
     Unreached(usize, bool),
     Wiped,
+    Reload(usize),
 }
 
 /// What a seed means.
@@ -56,6 +57,7 @@ impl BackendPlan {
             late: Duration::from_secs([0, 5, 30, 60][rng.index(4)]),
             stale: Duration::from_secs([0, 2, 30][rng.index(3)]),
             missing_per_mille: [0, 200, 660][rng.index(3)],
+            negative: Duration::from_secs([0, 30][rng.index(2)]),
         };
         let replicas = (source == Source::K8s && rng.below(4) > 0).then(|| u32::try_from(n).unwrap_or(u32::MAX));
         let wipes = source == Source::Etcd && rng.below(3) == 0;
@@ -149,6 +151,7 @@ fn fault(n: usize, wipes: bool, rng: &mut Rng) -> Fault {
         11 => Fault::Down(rng.below(2) == 0),
         12 => Fault::Unreached(a, rng.below(3) > 0),
         13 if wipes => Fault::Wiped,
+        15 if a % 2 == 0 => Fault::Reload(a),
         14 => Fault::World(Step::Move(a, 20 + rng.index(20))),
         _ => Fault::World(Step::Start(b)),
     }
@@ -160,6 +163,7 @@ fn inject(world: &mut World, fault: &Fault) {
         // Two machines at one address are another fault than those of discovery.
         (Fault::World(Step::Move(_, to)), _) if world.machines.iter().any(|m| m.spec.name == name(*to)) => {}
         (Fault::World(step), _) => apply(world, step),
+        (Fault::Reload(machine), _) => world.reload(*machine),
         (Fault::Down(down), Some(backend)) => backend.down = *down,
         (Fault::Unreached(machine, true), Some(backend)) => drop(backend.unreached.insert(*machine)),
         (Fault::Unreached(machine, false), Some(backend)) => drop(backend.unreached.remove(machine)),

@@ -1,4 +1,5 @@
 //! Looks after the id's key: a formed cluster writes it again where it is gone, and in place of one that it supersedes.
+//! Once all founders are in, the key names them no more: a founder whose disc is set back would found the cluster anew.
 
 use std::time::Duration;
 
@@ -59,7 +60,8 @@ impl Standing {
         let other = match record::decode(&key, &stored.value) {
             Ok(proposal) if proposal.cluster_id == cluster_id => {
                 self.conflict.over();
-                return Ok(true);
+                let done = proposal.founders.is_empty() || !wanted.settled;
+                return if done { Ok(true) } else { api.swap(&key, &own, stored.revision).await };
             }
             Ok(proposal) => proposal.cluster_id,
             Err(err) => {
