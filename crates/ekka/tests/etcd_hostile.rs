@@ -211,6 +211,7 @@ async fn the_entry_of_another_node_of_this_name_stays() {
     own.wait("it is registered", async || holds(store.lock().expect("no panic").sent == 1, "not sent")).await;
     own.crash().await;
     let other = store.lock().expect("no panic").value.clone().expect("a value").replace("00000001", "00000002");
+    assert_ne!(store.lock().expect("no panic").value.as_ref(), Some(&other));
     store.lock().expect("no panic").value = Some(other.clone());
     own.stop_again().await;
     assert_eq!(store.lock().expect("no panic").value, Some(other));
