@@ -32,7 +32,7 @@ async fn ekka_spec_10_15_nodes_register_without_a_path_made_by_hand_are_kept_and
     first.sees(&["n1@10.0.0.1"]).await;
     let mut second = Own::new(2, &etcd.url(0), &[V2]).run();
     first.sees(&["n1@10.0.0.1", "n2@10.0.0.2"]).await;
-    assert_eq!(ctl(&etcd, &["ls", BASE]), format!("{BASE}n1@10.0.0.1\n{BASE}n2@10.0.0.2\n"));
+    assert_eq!(ctl(&etcd, &["ls", "--sort", BASE]), format!("{BASE}n1@10.0.0.1\n{BASE}n2@10.0.0.2\n"));
     // Three times the time to live.
     let mut ticks = tokio::time::interval(Duration::from_millis(200));
     for _ in 0..30 {

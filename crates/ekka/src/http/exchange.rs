@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -16,6 +16,9 @@ use hyper_util::rt::TokioIo;
 
 use super::{HttpError, Server};
 use crate::env::BoxStream;
+
+/// Lines without content that may follow each other. Nobody needs them; a server that floods is left.
+const BLANK_MAX: u32 = 1000;
 
 /// What a request may take.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +92,11 @@ pub(crate) struct Lines {
     status: StatusCode,
     headers: HeaderMap,
     body: Incoming,
-    pending: Vec<u8>,
+    pending: BytesMut,
+    /// So much of it holds no end of a line.
+    scanned: usize,
+    /// Lines without content that came last.
+    blank: u32,
     server: String,
     limit: usize,
 }
@@ -120,7 +127,8 @@ pub(super) async fn begin(
     let response = connection.drive(sender.send_request(built)).await.map_err(|error| broken(&error))?;
     let (head, body) = response.into_parts();
     let (status, headers) = (head.status, head.headers);
-    Ok(Lines { connection, status, headers, body, pending: Vec::new(), server: name, limit })
+    let pending = BytesMut::new();
+    Ok(Lines { connection, status, headers, body, pending, scanned: 0, blank: 0, server: name, limit })
 }
 
 pub(super) async fn whole(
@@ -137,22 +145,40 @@ impl Lines {
         self.status
     }
 
-    /// The next line without its end; `None` at the end of the answer. *Cancel safe.*
+    /// The next line without its end; `None` at the end of the answer. *Cancel safe.* However fast lines come, others
+    /// get their turn in between.
     ///
     /// # Errors
-    /// The connection broke, or the line is too long.
+    /// The connection broke, the line is too long, or too many lines without content follow each other.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, HttpError> {
+        // Lines that are there already are given without waiting for anything.
+        tokio::task::consume_budget().await;
         loop {
-            if let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
-                let mut line: Vec<u8> = self.pending.drain(..=end).collect();
-                line.pop();
+            if let Some(line) = self.complete() {
+                self.blank = if line.trim_ascii().is_empty() { self.blank + 1 } else { 0 };
+                if self.blank > BLANK_MAX {
+                    let why = format!("more than {BLANK_MAX} lines without content came one after the other");
+                    return Err(HttpError::Protocol { server: self.server.clone(), why });
+                }
                 return Ok(Some(line));
             }
             if !self.more().await? {
-                let rest = std::mem::take(&mut self.pending);
-                return Ok(if rest.is_empty() { None } else { Some(rest) });
+                let rest = self.pending.split();
+                self.scanned = 0;
+                return Ok(if rest.is_empty() { None } else { Some(rest.to_vec()) });
             }
         }
+    }
+
+    /// Takes the first line that is there as a whole. Each byte is looked at once.
+    fn complete(&mut self) -> Option<Vec<u8>> {
+        let Some(end) = self.pending[self.scanned..].iter().position(|byte| *byte == b'\n') else {
+            self.scanned = self.pending.len();
+            return None;
+        };
+        let line = self.pending.split_to(self.scanned + end + 1);
+        self.scanned = 0;
+        Some(line[..line.len() - 1].to_vec())
     }
 
     /// Reads a further part of the body; whether there was one.
@@ -170,7 +196,7 @@ impl Lines {
 
     pub(super) async fn into_whole(mut self) -> Result<Response, HttpError> {
         while self.more().await? {}
-        Ok(Response { status: self.status, headers: self.headers, body: self.pending.into() })
+        Ok(Response { status: self.status, headers: self.headers, body: self.pending.freeze() })
     }
 }
 

@@ -2,6 +2,8 @@
 //! 1.3 where the address says https. Each request has a connection of its own; nothing is followed, nothing is kept.
 
 mod exchange;
+#[cfg(test)]
+mod flood;
 mod server;
 mod tls;
 

@@ -3,6 +3,7 @@
 
 #[path = "../../../ekka-cli/tests/support/etcd.rs"]
 pub(crate) mod etcd;
+pub(crate) mod fake;
 #[path = "../../../ekka-cli/tests/support/poll.rs"]
 pub(crate) mod poll;
 
@@ -110,6 +111,11 @@ impl Own {
     /// As at `stop`.
     pub(crate) async fn stop(&mut self) {
         self.crash().await;
+        self.stop_again().await;
+    }
+
+    /// As at `stop`, after a crash.
+    pub(crate) async fn stop_again(&mut self) {
         self.strategy.unregister().await.unwrap_or_else(|error| panic!("{error}"));
     }
 

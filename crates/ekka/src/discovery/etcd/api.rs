@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::ask::{Ask, Pass, said};
+use super::ask::{Ask, Pass};
 use super::layout::Layout;
 use super::v2::{V2, V2Watch};
 use super::v3::{V3, V3Watch};
@@ -15,6 +15,9 @@ use crate::http::Request;
 
 /// Keys of one cluster that are read at all.
 pub(super) const KEYS_MAX: usize = ekka_core::limits::CANDIDATES_MAX + 64;
+
+/// Bytes of a value that is kept: an entry has some hundred.
+pub(super) const VALUE_MAX: usize = 64 * 1024;
 
 /// etcd, as far as it is used.
 pub(super) struct Api {
@@ -127,7 +130,7 @@ impl Api {
         question!(self, api => api.beat(key, hold))
     }
 
-    /// Lets a hold go, and the key of this value with it.
+    /// Lets a hold go, and the key of this value, or of this value's node, with it.
     pub(super) async fn let_go(&self, key: &str, value: &[u8], hold: Hold) -> Result<(), Failure> {
         question!(self, api => api.let_go(key, value, hold))
     }
@@ -176,7 +179,7 @@ impl Api {
                     "{server}: what answers GET /version is no etcd ({}: {}): correct cluster.etcd.server, or write \
                      cluster.etcd.version = v3 where a proxy hides it",
                     answer.status.as_u16(),
-                    said(&answer)
+                    self.ask.said(&answer)
                 )));
             }
         };

@@ -21,6 +21,9 @@ const QUESTION_MAX: Duration = Duration::from_secs(9);
 /// Bytes of an answer, or of one line of a watch.
 const ANSWER_MAX: usize = 4 * 1024 * 1024;
 
+/// Secrets that are remembered: passwords and tokens change now and then.
+const SECRETS_MAX: usize = 16;
+
 /// The servers, and who asks them.
 pub(super) struct Ask {
     client: Client,
@@ -31,6 +34,8 @@ pub(super) struct Ask {
     /// The server that answered last.
     last_good: watch::Sender<usize>,
     token: Mutex<Token>,
+    /// What was sent of it: a server may send it back, and it must not get into words.
+    secrets: Mutex<Vec<String>>,
 }
 
 /// How a request says who asks.
@@ -71,7 +76,16 @@ impl Ask {
         let (connect, answer) = (Duration::from_secs(connect), Duration::from_secs(answer));
         let client = Client::new(env.clone(), tls, Limits { connect, answer, body_max: ANSWER_MAX });
         let token = Mutex::new(Token::NotAsked);
-        Self { client, servers, who, password_file, env, last_good: watch::Sender::new(0), token }
+        Self {
+            client,
+            servers,
+            who,
+            password_file,
+            env,
+            last_good: watch::Sender::new(0),
+            token,
+            secrets: Mutex::default(),
+        }
     }
 
     /// Tells when another server answers than before.
@@ -127,7 +141,7 @@ impl Ask {
                     if is_stale(&response) {
                         self.forget(authorization.as_ref());
                     }
-                    tries.missed(format!("{server}: {}: {}", response.status, response.text()));
+                    tries.missed(format!("{server}: {}: {}", response.status, self.said(&response)));
                 }
                 Err(error) => tries.missed(miss(&error)),
             }
@@ -153,7 +167,7 @@ impl Ask {
     async fn plain(&self, server: &Server, request: Request) -> Result<Response, Miss> {
         match self.client.send(server, request).await {
             Ok(response) if response.status.is_server_error() => {
-                Err(Miss::Next(format!("{server}: {}: {}", response.status.as_u16(), said(&response))))
+                Err(Miss::Next(format!("{server}: {}: {}", response.status.as_u16(), self.said(&response))))
             }
             Ok(response) => Ok(response),
             Err(error @ HttpError::TooLarge { .. }) => {
@@ -169,7 +183,9 @@ impl Ask {
             Pass::Nobody => Ok(None),
             Pass::Basic => {
                 let password = self.password(file).await?;
-                Ok(Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))))
+                let encoded = STANDARD.encode(format!("{user}:{password}"));
+                self.keep_secret(&encoded);
+                Ok(Some(format!("Basic {encoded}")))
             }
             Pass::Token(path) => {
                 let known = self.token().clone();
@@ -194,13 +210,21 @@ impl Ask {
     ) -> Result<Option<String>, Miss> {
         let body = json!({"name": user, "password": password});
         let request = Request::json(Method::POST, format!("{path}/auth/authenticate"), &body);
-        let response = self.plain(server, request).await?;
-        let said = said(&response);
+        let response = match self.client.send(server, request).await {
+            Ok(response) => response,
+            Err(error) => return Err(Miss::Next(miss(&error))),
+        };
+        // Of any other answer not a word: it may hold the password in a form of its own.
+        let all = in_json(&response).unwrap_or_default();
+        let said = super::entry::cut(self.hidden(&all).as_bytes());
         let answer: Value = serde_json::from_slice(&response.body).unwrap_or_default();
         let token = match answer.get("token").and_then(Value::as_str) {
-            Some(token) if response.status.is_success() => Token::Is(token.to_owned()),
-            _ if said.contains("authentication is not enabled") => Token::NotNeeded,
-            _ if said.contains("authentication failed") => {
+            Some(token) if response.status.is_success() => {
+                self.keep_secret(token);
+                Token::Is(token.to_owned())
+            }
+            _ if all.contains("authentication is not enabled") => Token::NotNeeded,
+            _ if all.contains("authentication failed") => {
                 return Err(Miss::Final(self.who.bad_password(&server.to_string(), &said)));
             }
             _ => {
@@ -220,7 +244,35 @@ impl Ask {
         };
         let text = read.map_err(|error| wrong(error.to_string()))?;
         let password = text.trim_end_matches(['\r', '\n']);
-        if password.is_empty() { Err(wrong("it is empty".to_owned())) } else { Ok(password.to_owned()) }
+        if password.is_empty() {
+            return Err(wrong("it is empty".to_owned()));
+        }
+        self.keep_secret(password);
+        Ok(password.to_owned())
+    }
+
+    fn keep_secret(&self, secret: &str) {
+        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        if !secret.is_empty() && !secrets.iter().any(|known| known == secret) {
+            if secrets.len() == SECRETS_MAX {
+                secrets.remove(0);
+            }
+            secrets.push(secret.to_owned());
+        }
+    }
+
+    /// The text without what is secret.
+    pub(super) fn hidden(&self, text: &str) -> String {
+        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // The long ones first: a short one may be a part of them.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    }
+
+    /// What an answer that is no success says, for words: without what is secret.
+    pub(super) fn said(&self, response: &Response) -> String {
+        let text = in_json(response).unwrap_or_else(|| String::from_utf8_lossy(&response.body).trim().to_owned());
+        super::entry::cut(self.hidden(&text).as_bytes())
     }
 
     /// A token that etcd does not know is not used again.
@@ -293,12 +345,15 @@ fn miss(error: &HttpError) -> String {
     text + hint
 }
 
-/// What an answer that is no success says.
+/// What an answer that is no success says, to look for words in it.
 pub(super) fn said(response: &Response) -> String {
-    let answer: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+    in_json(response).unwrap_or_else(|| response.text())
+}
+
+fn in_json(response: &Response) -> Option<String> {
+    let answer: Value = serde_json::from_slice(&response.body).ok()?;
     let inner = answer.get("error").filter(|error| error.is_object()).unwrap_or(&answer);
-    let text = ["message", "error"].iter().find_map(|field| inner.get(*field).and_then(Value::as_str));
-    text.map_or_else(|| response.text(), |text| super::entry::cut(text.as_bytes()))
+    ["message", "error"].iter().find_map(|field| inner.get(*field).and_then(Value::as_str)).map(str::to_owned)
 }
 
 /// Whether etcd does not take the token that was sent.

@@ -4,6 +4,7 @@
 //! that a newcomer is seen at once and an entry that was taken away comes back at once. Each tries again by itself.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use ekka_core::autocluster::Registration;
 use tokio::sync::{Notify, watch};
@@ -25,9 +26,16 @@ const BEATS: u32 = 3;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Written {
     hold: Hold,
-    /// The value, once it was sent.
-    value: Option<Vec<u8>>,
+    /// The value that was sent last.
+    value: Vec<u8>,
+    /// Whether etcd said that it holds it.
+    confirmed: bool,
 }
+
+/// A watch is opened anew after so long, up to twice that: one whose network died in silence says nothing for ever.
+const WATCH: Duration = Duration::from_secs(60);
+/// A watch that ends sooner and told no change has done nothing; the next one waits longer.
+const SHORT: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(etcd: &Etcd, node: Attachment) {
     if let Some(server) = etcd.api.ask.password_in_the_clear() {
@@ -39,7 +47,8 @@ pub(super) async fn run(etcd: &Etcd, node: Attachment) {
 
 async fn keep(etcd: &Etcd, mut registration: watch::Receiver<Registration>, changed: &Notify) {
     let (mut backoff, mut trouble) = (Backoff::new(), Trouble::default());
-    let mut keeper = Keeper { etcd, standing: Standing::new(etcd.node_ttl), overwritten: Trouble::default() };
+    let standing = Standing::new(etcd.node_ttl);
+    let mut keeper = Keeper { etcd, standing, overwritten: Trouble::default(), seen: Instant::now() };
     let mut looked = false;
     loop {
         let wanted = registration.borrow_and_update().clone();
@@ -73,6 +82,8 @@ struct Keeper<'a> {
     etcd: &'a Etcd,
     standing: Standing,
     overwritten: Trouble,
+    /// When the entry was written or looked at last.
+    seen: Instant,
 }
 
 impl Keeper<'_> {
@@ -83,10 +94,15 @@ impl Keeper<'_> {
         }
         let value = entry::encode(&self.etcd.context.me, wanted.cluster_id);
         let fresh = !self.beat(&value).await?;
+        // Changes may have been missed: a watch can die in silence, and a lease lives on without its key.
+        let due = self.seen.elapsed() >= self.etcd.node_ttl;
         if fresh {
             self.write(&value).await?;
-        } else if look {
+        } else if look || due {
             self.look(&value).await?;
+        }
+        if fresh || look || due {
+            self.seen = Instant::now();
         }
         self.standing.check(self.etcd, wanted, fresh || look).await
     }
@@ -99,7 +115,7 @@ impl Keeper<'_> {
             self.etcd.set_written(None);
             return Ok(false);
         }
-        Ok(written.value.as_deref() == Some(value))
+        Ok(written.confirmed && written.value == value)
     }
 
     async fn write(&self, value: &[u8]) -> Result<(), Failure> {
@@ -109,10 +125,10 @@ impl Keeper<'_> {
             None => self.etcd.api.hold(self.etcd.node_ttl).await?,
         };
         // Before it is sent: whatever became of it, it can be let go.
-        self.etcd.set_written(Some(Written { hold, value: None }));
+        self.etcd.set_written(Some(Written { hold, value: value.to_vec(), confirmed: false }));
         match self.etcd.api.put(&key, value, hold).await {
             Ok(()) => {
-                self.etcd.set_written(Some(Written { hold, value: Some(value.to_vec()) }));
+                self.etcd.set_written(Some(Written { hold, value: value.to_vec(), confirmed: true }));
                 debug!(strategy = "etcd", "registered");
                 Ok(())
             }
@@ -143,7 +159,7 @@ impl Keeper<'_> {
         }
     }
 
-    fn pause(&self) -> std::time::Duration {
+    fn pause(&self) -> Duration {
         self.etcd.written().map_or(self.etcd.node_ttl, |written| written.hold.ttl) / BEATS
     }
 }
@@ -153,7 +169,8 @@ async fn follow(etcd: &Etcd, news: &Notify, changed: &Notify) {
     loop {
         if let Err(failure) = changes(etcd, news, changed, &mut backoff).await {
             // The loop that keeps says what is wrong with etcd, and discovery does.
-            debug!(strategy = "etcd", err = %failure, "changes are not seen at once");
+            let err = etcd.api.ask.hidden(&failure.to_string());
+            debug!(strategy = "etcd", err, "changes are not seen at once");
         }
         tokio::time::sleep(backoff.pause(&etcd.context.env)).await;
     }
@@ -166,15 +183,21 @@ async fn changes(etcd: &Etcd, news: &Notify, changed: &Notify, backoff: &mut Bac
     // Whatever happened before: from here on nothing is missed.
     news.notify_one();
     changed.notify_one();
+    let begun = Instant::now();
+    let end =
+        begun + WATCH + Duration::from_millis(u64::try_from(etcd.context.env.entropy.bits() % 60_000).unwrap_or(0));
     loop {
         let server = watch.server();
         let seen = tokio::select! {
-            seen = watch.next() => seen?,
+            seen = watch.next() => seen,
+            () = tokio::time::sleep_until(end) => Ok(None),
             // Another server answers in the place of this one, which may be silent for ever.
             _ = last_good.wait_for(|last| *last != server) => return Ok(()),
         };
-        let Some(seen) = seen else { return Ok(()) };
-        backoff.reset();
+        if begun.elapsed() > SHORT || seen.as_ref().is_ok_and(|seen| seen.as_ref().is_some_and(|it| !it.is_empty())) {
+            backoff.reset();
+        }
+        let Some(seen) = seen? else { return Ok(()) };
         if !seen.is_empty() {
             news.notify_one();
         }
@@ -211,8 +234,7 @@ impl Etcd {
     /// Takes this node's entry out, where it has one.
     pub(super) async fn let_go(&self) -> Result<(), Failure> {
         let Some(written) = self.written() else { return Ok(()) };
-        let value = written.value.unwrap_or_else(|| entry::encode(&self.context.me, None));
-        self.api.let_go(&self.key(), &value, written.hold).await?;
+        self.api.let_go(&self.key(), &written.value, written.hold).await?;
         self.set_written(None);
         Ok(())
     }

@@ -17,6 +17,7 @@ mod v2;
 mod v2_form;
 mod v3;
 mod v3_form;
+mod v3_list;
 mod words;
 
 use std::sync::{Arc, Mutex};

@@ -5,9 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::api::{Change, Hold, Listing, Stored};
-use super::ask::{Ask, Pass, said};
+use super::ask::{Ask, Pass};
+use super::entry::owner;
 use super::layout::Layout;
 use super::v2_form::{change, code, escaped, listing, stored};
 use super::words::{Failure, Kind};
@@ -65,13 +67,24 @@ impl V2<'_> {
     }
 
     pub(super) async fn let_go(&self, key: &str, value: &[u8], _hold: Hold) -> Result<(), Failure> {
-        let query = format!("prevValue={}", escaped(value, false));
-        match self.call(Method::DELETE, key, &query, None).await? {
-            Ok(_) => Ok(()),
-            // Gone already, or that of another node by now.
-            Err(refusal) if [Some(KEY_NOT_FOUND), Some(COMPARE_FAILED)].contains(&refusal.code) => Ok(()),
-            Err(refusal) => Err(self.failure(refusal)),
+        let mut only = format!("prevValue={}", escaped(value, false));
+        // It may hold an earlier value of this node: an answer may have been lost. In between it may change again.
+        for _ in 0..3 {
+            match self.call(Method::DELETE, key, &only, None).await? {
+                Ok(_) => return Ok(()),
+                Err(refusal) if refusal.code == Some(KEY_NOT_FOUND) => return Ok(()),
+                Err(refusal) if refusal.code == Some(COMPARE_FAILED) => {}
+                Err(refusal) => return Err(self.failure(refusal)),
+            }
+            match self.read(key).await? {
+                Some(stored) if owner(&stored.value).is_some() && owner(&stored.value) == owner(value) => {
+                    only = format!("prevIndex={}", stored.revision);
+                }
+                // Gone by now, or that of another node.
+                _ => return Ok(()),
+            }
         }
+        Err(Failure::other(format!("etcd's key {key} changes all the time and is not taken out")))
     }
 
     pub(super) async fn create(&self, key: &str, value: &[u8]) -> Result<Option<Stored>, Failure> {
@@ -121,7 +134,7 @@ impl V2<'_> {
 
     fn failure(&self, refusal: Refusal) -> Failure {
         let Refusal { server, response, code } = refusal;
-        let said = said(&response);
+        let said = self.ask.said(&response);
         match (response.status, code) {
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) | (_, Some(UNAUTHORIZED)) => {
                 self.ask.who.denied_v2(&server, &said)
@@ -149,16 +162,23 @@ pub(super) struct V2Watch<'a> {
     api: V2<'a>,
     lines: Option<Lines>,
     next: Option<i64>,
+    /// When a question may be put again.
+    not_before: Instant,
     pub(super) server: usize,
 }
 
+/// From one question of a watch to the next, also where a server answers each at once.
+const APART: Duration = Duration::from_millis(100);
+
 impl<'a> V2Watch<'a> {
     pub(super) fn new(api: V2<'a>) -> Self {
-        Self { api, lines: None, next: None, server: 0 }
+        Self { api, lines: None, next: None, not_before: Instant::now(), server: 0 }
     }
 
     /// Opens the question beforehand, so that nothing that comes after is missed.
     pub(super) async fn open(&mut self) -> Result<(), Failure> {
+        tokio::time::sleep_until(self.not_before).await;
+        self.not_before = Instant::now() + APART;
         let base = escaped(self.api.layout.base().trim_end_matches('/').as_bytes(), true);
         let index = self.next.map(|index| format!("&waitIndex={index}")).unwrap_or_default();
         let request = Request::get(format!("/v2/keys/{base}?wait=true&recursive=true{index}"));
@@ -178,7 +198,9 @@ impl<'a> V2Watch<'a> {
         let answer: Value = serde_json::from_slice(&line)
             .map_err(|error| Failure::other(format!("a change of API v2 is no JSON: {error}")))?;
         let (index, change) = change(&answer, self.api.layout);
-        self.next = index.map(|index| index.saturating_add(1));
+        // Not a change: what answers so does not wait for one.
+        let Some(index) = index else { return Ok(None) };
+        self.next = Some(index.saturating_add(1));
         Ok(Some(change.into_iter().collect()))
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::api::{Change, Entry, KEYS_MAX, Listing, Stored};
+use super::api::{Change, Entry, KEYS_MAX, Listing, Stored, VALUE_MAX};
 use super::layout::Layout;
 use super::words::Failure;
 
@@ -33,7 +33,8 @@ pub(super) fn listing(answer: &Value, layout: &Layout) -> Listing {
             return Some(Entry { name: format!("{name}/"), value: Err("a folder, not a node") });
         }
         let value = node.get("value").and_then(Value::as_str).unwrap_or_default();
-        Some(Entry { name, value: Ok(value.as_bytes().to_vec()) })
+        let long = value.len() > VALUE_MAX;
+        Some(Entry { name, value: if long { Err("its value is too long") } else { Ok(value.as_bytes().to_vec()) } })
     };
     let entries: Vec<Entry> = nodes.iter().take(KEYS_MAX).filter_map(entry).collect();
     Listing { entries, of: (nodes.len() > KEYS_MAX).then_some(nodes.len() as u64) }

@@ -6,15 +6,12 @@ use hyper::Method;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::api::{Change, Entry, Hold, KEYS_MAX, Listing, Stored};
+use super::api::{Change, Hold, Stored};
 use super::ask::{Ask, Pass, said};
 use super::layout::Layout;
-use super::v3_form::{changes, encoded, number, rows, stored};
+use super::v3_form::{changes, encoded, number, stored};
 use super::words::{Failure, Kind, no_user};
 use crate::http::{Lines, Request, Response};
-
-/// Keys that are asked for at once; fewer where their values are long.
-const PAGE: usize = 256;
 
 /// Questions of API v3.
 pub(super) struct V3<'a> {
@@ -25,45 +22,10 @@ pub(super) struct V3<'a> {
 }
 
 impl V3<'_> {
-    pub(super) async fn list(&self) -> Result<Listing, Failure> {
-        let mut listing = Listing::default();
-        let (mut from, mut page, mut values) = (self.layout.base().to_owned().into_bytes(), PAGE, true);
-        loop {
-            let answer = match self.range(&from, page, !values).await {
-                // Somebody keeps long values there: smaller pages, and at last the name of the long one alone.
-                Err(failure) if failure.kind == Kind::TooLarge && values => {
-                    (page, values) = if page > 1 { (page / 4, true) } else { (1, false) };
-                    continue;
-                }
-                answer => answer?,
-            };
-            let rows = rows(&answer)?;
-            let Some((last, _)) = rows.last() else { return Ok(listing) };
-            from = [last.as_slice(), &[0]].concat();
-            let count = rows.len();
-            for (key, value) in rows {
-                let name = self.layout.below(&String::from_utf8_lossy(&key)).map(str::to_owned);
-                let value = if values { Ok(value) } else { Err("its value is too long") };
-                listing.entries.extend(name.map(|name| Entry { name, value }));
-            }
-            if answer.get("more").and_then(Value::as_bool) != Some(true) {
-                return Ok(listing);
-            }
-            if listing.entries.len() >= KEYS_MAX {
-                // It counts from where this page begins.
-                let rest = answer.get("count").and_then(number).unwrap_or_default().max(0).unsigned_abs();
-                let rest = rest.saturating_sub(count as u64);
-                listing.of = Some(listing.entries.len() as u64 + rest);
-                return Ok(listing);
-            }
-            (page, values) = ((page * 4).min(PAGE), true);
-        }
-    }
-
-    async fn range(&self, from: &[u8], limit: usize, keys_only: bool) -> Result<Value, Failure> {
+    /// What `kv/range` gives for the keys from one to before another.
+    pub(super) async fn range(&self, from: &[u8], end: &[u8], limit: usize, keys: bool) -> Result<Value, Failure> {
         let body = json!({
-            "key": encoded(from), "range_end": encoded(self.layout.end().as_bytes()),
-            "limit": limit.to_string(), "keys_only": keys_only,
+            "key": encoded(from), "range_end": encoded(end), "limit": limit.to_string(), "keys_only": keys,
         });
         self.call("kv/range", &body).await
     }
@@ -106,7 +68,7 @@ impl V3<'_> {
     /// The key goes with its lease, and in the same step.
     pub(super) async fn let_go(&self, _key: &str, _value: &[u8], hold: Hold) -> Result<(), Failure> {
         let Some(lease) = hold.lease else { return Ok(()) };
-        match self.call("lease/revoke", &json!({"ID": lease.to_string()})).await {
+        match self.call(revoke(self.path), &json!({"ID": lease.to_string()})).await {
             Err(failure) if failure.kind != Kind::LeaseGone => Err(failure),
             _ => Ok(()),
         }
@@ -145,7 +107,7 @@ impl V3<'_> {
         });
         let request = Request::json(Method::POST, format!("{}/watch", self.path), &json!({"create_request": range}));
         let (server, lines) = self.ask.lines(&request, Pass::Token(self.path)).await?;
-        Ok(V3Watch { lines, server, layout: self.layout.clone() })
+        Ok(V3Watch { lines, server, layout: self.layout.clone(), idle: 0 })
     }
 
     async fn call(&self, what: &str, body: &Value) -> Result<Value, Failure> {
@@ -159,9 +121,9 @@ impl V3<'_> {
     }
 
     fn failure(&self, server: &str, what: &str, response: &Response) -> Failure {
-        let said = said(response);
+        let (all, said) = (said(response), self.ask.said(response));
         let answer: Value = serde_json::from_slice(&response.body).unwrap_or_default();
-        let has = |part: &str| said.contains(part);
+        let has = |part: &str| all.contains(part);
         if has("lease not found") {
             return Failure::new(Kind::LeaseGone, format!("{server}: {said}"));
         }
@@ -191,6 +153,11 @@ impl V3<'_> {
     }
 }
 
+/// Where a lease is revoked: only from 3.4 on beside the other questions of leases.
+fn revoke(path: &str) -> &'static str {
+    if path == "/v3" { "lease/revoke" } else { "kv/lease/revoke" }
+}
+
 fn succeeded(answer: &Value) -> bool {
     answer.get("succeeded").and_then(Value::as_bool) == Some(true)
 }
@@ -200,14 +167,38 @@ pub(super) struct V3Watch {
     lines: Lines,
     pub(super) server: usize,
     layout: Layout,
+    /// Lines without a change that came last.
+    idle: u32,
 }
+
+/// Lines without a change that may follow each other.
+const IDLE_MAX: u32 = 1000;
 
 impl V3Watch {
     pub(super) async fn next(&mut self) -> Result<Option<Vec<Change>>, Failure> {
         match self.lines.next().await {
-            Ok(Some(line)) => changes(&line, &self.layout).map(Some),
+            Ok(Some(line)) => {
+                let changes = changes(&line, &self.layout)?;
+                self.idle = if changes.is_empty() { self.idle + 1 } else { 0 };
+                if self.idle > IDLE_MAX {
+                    let why = format!("more than {IDLE_MAX} lines of etcd's watch in a row told no change");
+                    return Err(Failure::other(why));
+                }
+                Ok(Some(changes))
+            }
             Ok(None) => Ok(None),
             Err(error) => Err(Failure::other(error.to_string())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::revoke;
+
+    #[test]
+    fn a_lease_is_revoked_below_kv_before_etcd_3_4() {
+        let all = ["/v3", "/v3beta", "/v3alpha"].map(|path| format!("{path}/{}", revoke(path)));
+        assert_eq!(all, ["/v3/lease/revoke", "/v3beta/kv/lease/revoke", "/v3alpha/kv/lease/revoke"]);
     }
 }

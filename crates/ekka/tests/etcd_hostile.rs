@@ -1,0 +1,247 @@
+//! What a server, a network or other users of etcd may do to a node, and what it must not make of it.
+#![cfg(feature = "etcd")]
+
+mod etcd_support;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use etcd_support::fake::{Mute, Reply, serve};
+use etcd_support::{Etcd, Own, holds};
+use serde_json::{Value, json};
+
+/// What every etcd of version 3 says, save for watches and lists.
+fn v3(line: &str) -> Reply {
+    let body = match line.rsplit('/').next().unwrap_or_default() {
+        "version" => json!({"etcdserver": "3.4.0"}),
+        "grant" => json!({"ID": "7", "TTL": "2"}),
+        "keepalive" => json!({"result": {"ID": "7", "TTL": "2"}}),
+        _ => json!({}),
+    };
+    Reply::Says(200, body.to_string())
+}
+
+#[tokio::test]
+async fn a_key_that_is_lost_while_the_watch_is_silent_comes_back_within_its_time_to_live() {
+    let etcd = Etcd::start();
+    let way = Mute::new(&etcd.url(0));
+    let own = Own::new(1, &way.url, &[]).run();
+    let key = "ekkacl/ekka/n1@10.0.0.1";
+    let there = async || holds(etcd.value(key).is_some(), "no key");
+    own.wait("it is registered", there).await;
+    own.sees(&["n1@10.0.0.1"]).await;
+    way.muted.store(true, Ordering::SeqCst);
+    etcd.ctl(&["del", key]);
+    let took = own.wait("it is registered again", there).await;
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+#[tokio::test]
+async fn long_values_of_others_are_not_read() {
+    let long = "x".repeat(1_000_000);
+    let names = (0..400)
+        .map(|n| format!("ekkacl/ekka/foreign-{n:03}"))
+        .chain(["foreign-200a@10.0.0.1", "n2@10.0.0.2", "n3@10.0.0.3"].map(|name| format!("ekkacl/ekka/{name}")));
+    let keys: BTreeMap<String, String> = names
+        .map(|name| {
+            let value = if name.contains('@') { String::new() } else { long.clone() };
+            (name, value)
+        })
+        .collect();
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = sent.clone();
+    let url = serve(move |line, body| {
+        if !line.ends_with("kv/range") {
+            return v3(line);
+        }
+        let asked: Value = serde_json::from_str(body).expect("JSON");
+        let text = |field: &str| {
+            String::from_utf8(STANDARD.decode(asked[field].as_str().unwrap_or_default()).expect("base64"))
+                .expect("text")
+        };
+        let limit: usize = asked["limit"].as_str().expect("a limit").parse().expect("a number");
+        let found: Vec<_> = keys.range(text("key")..text("range_end")).collect();
+        let rows: Vec<Value> = found
+            .iter()
+            .take(limit)
+            .map(|(key, value)| {
+                let value = if asked["keys_only"] == true { "" } else { value.as_str() };
+                json!({"key": STANDARD.encode(key), "value": STANDARD.encode(value), "mod_revision": "5"})
+            })
+            .collect();
+        let body = json!({"kvs": rows, "more": found.len() > limit, "count": found.len().to_string()}).to_string();
+        count.fetch_add(body.len(), Ordering::SeqCst);
+        Reply::Says(200, body)
+    });
+    let own = Own::new(1, &url, &[]);
+    let found = own.found().await;
+    let names: Vec<String> = found.candidates.iter().map(|candidate| candidate.name.to_string()).collect();
+    assert_eq!(names, ["foreign-200a@10.0.0.1", "n2@10.0.0.2", "n3@10.0.0.3"]);
+    assert_eq!(found.left_out.len(), 400);
+    let sent = sent.load(Ordering::SeqCst);
+    println!("etcd sent {sent} bytes");
+    assert!(sent < 200_000, "{sent}");
+}
+
+#[tokio::test]
+async fn watches_that_end_at_once_come_further_and_further_apart() {
+    let watches = Arc::new(AtomicUsize::new(0));
+    let count = watches.clone();
+    let url = serve(move |line, _| {
+        if !line.ends_with("/watch") {
+            return v3(line);
+        }
+        count.fetch_add(1, Ordering::SeqCst);
+        Reply::Says(200, "{\"result\":{\"created\":true}}\n".to_owned())
+    });
+    let _own = Own::new(1, &url, &[]).run();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let watches = watches.load(Ordering::SeqCst);
+    assert!((2..=8).contains(&watches), "{watches} in 4 s");
+}
+
+#[tokio::test]
+async fn a_watch_of_v2_that_is_answered_at_once_is_asked_ten_times_a_second_at_most() {
+    let watches = Arc::new(AtomicUsize::new(0));
+    let count = watches.clone();
+    let url = serve(move |line, _| {
+        if line.contains("wait=true") {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        let node = json!({"key": "/ekkacl/ekka/x", "value": "v", "modifiedIndex": 5});
+        Reply::Says(200, json!({"action": "set", "node": node}).to_string())
+    });
+    let _own = Own::new(1, &url, &[("cluster.etcd.version", "v2")]).run();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let watches = watches.load(Ordering::SeqCst);
+    assert!((2..=21).contains(&watches), "{watches} in 2 s");
+}
+
+#[tokio::test]
+async fn a_watch_that_says_nothing_in_many_lines_is_left_for_another() {
+    let watches = Arc::new(AtomicUsize::new(0));
+    let count = watches.clone();
+    let url = serve(move |line, _| {
+        if !line.ends_with("/watch") {
+            return v3(line);
+        }
+        count.fetch_add(1, Ordering::SeqCst);
+        Reply::Holds("{}\n".repeat(2000))
+    });
+    let own = Own::new(1, &url, &[]).run();
+    own.wait("a second watch", async || holds(watches.load(Ordering::SeqCst) > 1, "one watch")).await;
+}
+
+/// The one key of an API v2: its value as the form has it, and how often it was sent.
+#[derive(Default)]
+struct Store {
+    value: Option<String>,
+    sent: usize,
+}
+
+fn decoded(form: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = form.as_bytes();
+    while let Some((first, more)) = rest.split_first() {
+        rest = more;
+        if *first == b'%' {
+            let hex = std::str::from_utf8(&rest[..2]).expect("hex");
+            bytes.push(u8::from_str_radix(hex, 16).expect("hex"));
+            rest = &rest[2..];
+        } else {
+            bytes.push(*first);
+        }
+    }
+    String::from_utf8(bytes).expect("UTF-8")
+}
+
+/// An API v2 whose answers to the second and later writes are lost; `arrives`: the writes themselves are not.
+fn forgetful(store: Arc<Mutex<Store>>, arrives: bool) -> String {
+    serve(move |line, body| {
+        let mut store = store.lock().expect("no panic");
+        let refused = |code: u16, number: u32| Reply::Says(code, json!({"errorCode": number}).to_string());
+        let node =
+            |value: &str| json!({"key": "/ekkacl/ekka/n1@10.0.0.1", "value": decoded(value), "modifiedIndex": 5});
+        if line.contains("wait=true") {
+            return Reply::Holds(String::new());
+        }
+        if let Some(value) = body.strip_prefix("value=") {
+            store.sent += 1;
+            if store.sent == 1 || arrives {
+                store.value = Some(value.to_owned());
+            }
+            return if store.sent == 1 { Reply::Says(201, "{}".to_owned()) } else { Reply::Ends };
+        }
+        let Some(value) = &store.value else { return refused(404, 100) };
+        if !line.starts_with("DELETE") {
+            return Reply::Says(200, json!({"node": node(value)}).to_string());
+        }
+        if line.ends_with("prevIndex=5") || line.ends_with(&format!("prevValue={value}")) {
+            store.value = None;
+            return Reply::Says(200, "{}".to_owned());
+        }
+        refused(412, 101)
+    })
+}
+
+#[tokio::test]
+async fn an_entry_of_v2_is_taken_out_also_where_the_answer_to_its_last_write_was_lost() {
+    for arrives in [true, false] {
+        let store = Arc::new(Mutex::new(Store::default()));
+        let url = forgetful(store.clone(), arrives);
+        let mut own = Own::new(1, &url, &[("cluster.etcd.version", "v2")]).run();
+        let sent = || store.lock().expect("no panic").sent;
+        own.wait("it is registered", async || holds(sent() == 1, sent())).await;
+        own.register(Some(9));
+        own.wait("it is written again", async || holds(sent() > 1, sent())).await;
+        own.stop().await;
+        assert_eq!(store.lock().expect("no panic").value, None, "arrives: {arrives}");
+    }
+}
+
+#[tokio::test]
+async fn the_entry_of_another_node_of_this_name_stays() {
+    let store = Arc::new(Mutex::new(Store::default()));
+    let url = forgetful(store.clone(), true);
+    let mut own = Own::new(1, &url, &[("cluster.etcd.version", "v2")]).run();
+    own.wait("it is registered", async || holds(store.lock().expect("no panic").sent == 1, "not sent")).await;
+    own.crash().await;
+    let other = store.lock().expect("no panic").value.clone().expect("a value").replace("00000001", "00000002");
+    assert_ne!(store.lock().expect("no panic").value.as_ref(), Some(&other));
+    store.lock().expect("no panic").value = Some(other.clone());
+    own.stop_again().await;
+    assert_eq!(store.lock().expect("no panic").value, Some(other));
+}
+
+#[tokio::test]
+async fn a_password_and_a_token_that_a_server_sends_back_are_not_told() {
+    const SECRET: &str = "sesame-27";
+    const TOKEN: &str = "token.of-5";
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("password");
+    std::fs::write(&file, format!("{SECRET}\n")).expect("a file");
+    let who = [("cluster.etcd.username", "ekka"), ("cluster.etcd.password_file", file.to_str().expect("UTF-8"))];
+    let answers = [
+        (400, "you said {body}".to_owned(), "400"),
+        (500, "you said {body}".to_owned(), "500"),
+        (200, json!({"password": SECRET}).to_string(), "200"),
+        (400, json!({"message": format!("no such password: {SECRET}!")}).to_string(), "password: ***!"),
+        (400, json!({"error": format!("authentication failed, {SECRET}")}).to_string(), "does not accept user `ekka`"),
+        (200, json!({"token": TOKEN}).to_string(), "unknown: ***"),
+    ];
+    for (status, answer, words) in answers {
+        let url = serve(move |line, body| match line.rsplit('/').next() {
+            Some("authenticate") => Reply::Says(status, answer.replace("{body}", body)),
+            Some("range") => Reply::Says(400, json!({"message": format!("unknown: {TOKEN}")}).to_string()),
+            _ => v3(line),
+        });
+        let error = Own::new(1, &url, &who).strategy.discover().await.expect_err("no answer");
+        println!("{error}");
+        assert!(error.contains(words), "{error}");
+        assert!(!error.contains(SECRET) && !error.contains(TOKEN), "{error}");
+    }
+}
