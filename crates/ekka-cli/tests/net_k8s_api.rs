@@ -132,6 +132,28 @@ fn a_deployment_is_found_through_its_replica_set() {
 }
 
 #[test]
+fn a_200_that_is_no_object_of_kubernetes_is_a_failure_and_nobody_forms_alone() {
+    let mut fleet = Fleet::stateful(3);
+    let agent = fleet.asker("ekka-0", "127.9.9.1");
+    for body in ["{}", "[]", r#"{"kind": "Status", "status": "Success"}"#, r#"{"metadata": {"name": "x"}}"#] {
+        fleet.server.world(|world| world.faults.body = Some(("/", body)));
+        contains(&failure(&agent), &["the answer to list endpointslices", "is this the API server?"]);
+    }
+    // The list is good, and what should say how many replicas there are is not.
+    fleet.server.world(|world| world.put_pod("ekka-0", pod("127.9.9.1")));
+    for body in ["{}", r#"{"metadata": {"name": "ekka"}}"#, r#"{"metadata": {"name": "x"}, "spec": {"replicas": 1}}"#] {
+        fleet.server.world(|world| world.faults.body = Some(("/statefulsets/", body)));
+        contains(&failure(&agent), &["is this"]);
+    }
+    let name = fleet.start_member(1);
+    let alone = poll::throughout(Duration::from_secs(6), || match fleet.clusters().as_slice() {
+        [] => Ok(()),
+        some => Err(format!("{name} formed alone: {some:?}")),
+    });
+    alone.unwrap_or_else(|seen| panic!("{seen}\n{}", fleet.report()));
+}
+
+#[test]
 fn pods_made_in_order_are_warned_of_once() {
     let mut fleet = Fleet::stateful(3);
     // The default of Kubernetes where nothing is written.

@@ -47,6 +47,9 @@ pub(super) fn answer(world: &mut World, asked: &Asked<'_>) -> Answer {
     if let Some(code) = world.faults.status {
         return status(code, "InternalError", "the server is out of order", &json!({}));
     }
+    if let Some((_, body)) = world.faults.body.filter(|(part, _)| asked.path.contains(part)) {
+        return Answer::Whole { status: 200, body: body.to_owned(), retry_after: None };
+    }
     if world.faults.busy.0 > 0 {
         world.faults.busy.0 -= 1;
         let Answer::Whole { status, body, .. } = status(429, "TooManyRequests", "too many requests", &json!({})) else {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::ask::Ask;
 use super::failure::{Asked, Failure, judge};
-use super::objects::{List, Metadata};
+use super::objects::{List, Metadata, Object};
 use super::token::{Token, TokenSource};
 use crate::config::K8s;
 use crate::env::Env;
@@ -95,10 +95,14 @@ impl Api {
         })
     }
 
-    /// One object.
-    pub(super) async fn object<T: DeserializeOwned>(&self, ask: &Ask) -> Result<T, Failure> {
+    /// One object, which must be the one that was asked for.
+    pub(super) async fn object<T: DeserializeOwned + Object>(&self, ask: &Ask) -> Result<T, Failure> {
         let (server, response) = self.whole(ask).await?;
-        read(&server, ask, &response.body)
+        let object: T = read(&server, ask, &response.body)?;
+        if object.metadata().name != ask.name {
+            return Err(odd(&server, ask, &format!("is no {} of that name", ask.kind)));
+        }
+        Ok(object)
     }
 
     /// A whole list, page by page, put together by a function. Pages that went stale begin it anew.
@@ -123,7 +127,11 @@ impl Api {
     ) -> Result<(Metadata, A), Failure> {
         let (mut all, mut next) = (A::default(), String::new());
         for _ in 0..PAGES_MAX {
-            let page: List<T> = self.object(&ask.page(PAGE, &next)).await?;
+            let (server, response) = self.whole(&ask.page(PAGE, &next)).await?;
+            let page: List<T> = read(&server, ask, &response.body)?;
+            if !page.kind.ends_with("List") && page.metadata.resource_version.is_empty() {
+                return Err(odd(&server, ask, "is no list"));
+            }
             page.items.into_iter().for_each(|item| put(&mut all, item));
             if page.metadata.next.is_empty() {
                 return Ok((page.metadata, all));
@@ -243,7 +251,10 @@ fn retry_after(response: &Response) -> Option<Duration> {
 }
 
 fn read<T: DeserializeOwned>(server: &str, ask: &Ask, body: &[u8]) -> Result<T, Failure> {
-    serde_json::from_slice(body).map_err(|error| {
-        Failure::Odd(format!("{server}: the answer to {ask} is not read: {error}: is this the API server?"))
-    })
+    serde_json::from_slice(body).map_err(|error| odd(server, ask, &format!("is not read: {error}")))
+}
+
+/// What no API server answers: nothing may be concluded from it, least of all that there is nobody else.
+fn odd(server: &str, ask: &Ask, what: &str) -> Failure {
+    Failure::Odd(format!("{server}: the answer to {ask} {what}: is this the API server?"))
 }

@@ -30,12 +30,12 @@ pub(super) fn read(server: &str, source: Source, line: &[u8]) -> Result<Change, 
     match event.kind.as_str() {
         "ADDED" | "MODIFIED" => put(server, source, event.object),
         "DELETED" => {
-            let Metadata { name, resource_version, .. } = parsed::<Meta>(server, from(event.object))?.metadata;
-            Ok(Change::Removed { object: name, version: resource_version })
+            let (object, version) = named(server, parsed::<Meta>(server, from(event.object))?.metadata)?;
+            Ok(Change::Removed { object, version })
         }
         "BOOKMARK" => {
             let meta: Meta = parsed(server, from(event.object))?;
-            Ok(Change::Bookmark { version: meta.metadata.resource_version })
+            Ok(Change::Bookmark { version: versioned(server, meta.metadata.resource_version)? })
         }
         "ERROR" => Err(ended(server, &from(event.object).unwrap_or_default())),
         _ => Ok(Change::Unknown),
@@ -53,7 +53,24 @@ fn put(server: &str, source: Source, object: Value) -> Result<Change, Failure> {
             (std::mem::take(&mut endpoints.metadata), of_endpoints(endpoints))
         }
     };
-    Ok(Change::Put { object: metadata.name, addresses, version: metadata.resource_version })
+    let (object, version) = named(server, metadata)?;
+    Ok(Change::Put { object, addresses, version })
+}
+
+/// Name and version, which each object of an API server has.
+fn named(server: &str, metadata: Metadata) -> Result<(String, String), Failure> {
+    if metadata.name.is_empty() {
+        return Err(Failure::Odd(format!("{server}: a line of the watch names no object")));
+    }
+    Ok((metadata.name, versioned(server, metadata.resource_version)?))
+}
+
+/// Without a version a watch could not go on from here.
+fn versioned(server: &str, version: String) -> Result<String, Failure> {
+    if version.is_empty() {
+        return Err(Failure::Odd(format!("{server}: a line of the watch has no resourceVersion")));
+    }
+    Ok(version)
 }
 
 fn from<T: DeserializeOwned>(object: Value) -> serde_json::Result<T> {
@@ -105,5 +122,15 @@ mod tests {
         assert!(matches!(&gone, Err(Failure::Gone(text)) if text.contains("too old: 1 (9)")), "{gone:?}");
         assert!(matches!(line(r#"{"type": "ERROR", "object": null}"#), Err(Failure::Unreachable(_))));
         assert!(matches!(line("{"), Err(Failure::Odd(_))));
+    }
+
+    #[test]
+    fn what_is_no_object_of_an_api_server_ends_the_watch() {
+        for kind in ["ADDED", "MODIFIED", "DELETED", "BOOKMARK"] {
+            for object in ["{}", r#"{"metadata": {"name": "ekka-x"}}"#] {
+                let read = line(&format!(r#"{{"type": "{kind}", "object": {object}}}"#));
+                assert!(matches!(read, Err(Failure::Odd(_))), "{kind} {object}: {read:?}");
+            }
+        }
     }
 }

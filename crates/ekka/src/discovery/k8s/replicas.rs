@@ -84,7 +84,7 @@ impl Replicas {
         for name in &self.names {
             let ask = Ask::object("apps", "statefulsets", "StatefulSet", name);
             if let Some(set) = or_none(api.object::<Workload>(&ask).await, &mut refused)? {
-                return Ok(reading("StatefulSet", &set));
+                return reading("StatefulSet", &set);
             }
         }
         // Most of these are the same denial for each name that was tried.
@@ -112,13 +112,13 @@ async fn owner_of(api: &Api, pod: &str) -> Result<Option<Reading>, Failure> {
     let pod: Meta = api.object(&Ask::object("", "pods", "Pod", pod)).await?;
     if let Some(name) = owner(&pod.metadata, "StatefulSet") {
         let set: Workload = api.object(&Ask::object("apps", "statefulsets", "StatefulSet", name)).await?;
-        return Ok(Some(reading("StatefulSet", &set)));
+        return reading("StatefulSet", &set).map(Some);
     }
     let Some(name) = owner(&pod.metadata, "ReplicaSet") else { return Ok(None) };
     let set: Workload = api.object(&Ask::object("apps", "replicasets", "ReplicaSet", name)).await?;
-    let Some(name) = owner(&set.metadata, "Deployment") else { return Ok(Some(reading("ReplicaSet", &set))) };
+    let Some(name) = owner(&set.metadata, "Deployment") else { return reading("ReplicaSet", &set).map(Some) };
     let deployment: Workload = api.object(&Ask::object("apps", "deployments", "Deployment", name)).await?;
-    Ok(Some(reading("Deployment", &deployment)))
+    reading("Deployment", &deployment).map(Some)
 }
 
 fn owner<'a>(of: &'a Metadata, kind: &str) -> Option<&'a str> {
@@ -132,12 +132,18 @@ fn stateful_set_of(pod: &str) -> Option<&str> {
     (!set.is_empty() && !ordinal.is_empty() && ordinal.bytes().all(|byte| byte.is_ascii_digit())).then_some(set)
 }
 
-fn reading(kind: &str, workload: &Workload) -> Reading {
+/// # Errors
+/// It does not say how many: that is no object of an API server, and a guess could be too few.
+fn reading(kind: &str, workload: &Workload) -> Result<Reading, Failure> {
     let name: String = workload.metadata.name.chars().take(253).collect();
-    let replicas = workload.spec.replicas.unwrap_or(1);
+    let replicas = workload.spec.replicas.ok_or_else(|| {
+        Failure::Odd(format!(
+            "{kind} {name} came without spec.replicas, which an API server always writes: is this one?"
+        ))
+    })?;
     if replicas == 0 {
         let note = format!("{kind} {name} has 0 replicas: cluster.expect has its default");
-        return Reading { notes: vec![note], ..Reading::default() };
+        return Ok(Reading { notes: vec![note], ..Reading::default() });
     }
     let expect = replicas / 2 + 1;
     let mut notes = vec![format!("{kind} {name} has {replicas} replicas; a majority of them is {expect}")];
@@ -150,7 +156,7 @@ fn reading(kind: &str, workload: &Workload) -> Reading {
         )
     });
     notes.extend(deadlock.clone());
-    Reading { expect: Some(expect), notes, deadlock }
+    Ok(Reading { expect: Some(expect), notes, deadlock })
 }
 
 #[cfg(test)]
@@ -161,35 +167,38 @@ mod tests {
         serde_json::from_str(json).expect(json)
     }
 
+    fn deadlock(kind: &str, json: &str) -> Option<String> {
+        reading(kind, &workload(json)).expect("replicas").deadlock
+    }
+
     #[test]
     fn users_26_the_majority_of_the_replicas_must_vote() {
         for (replicas, expect) in [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (u32::MAX, u32::MAX / 2 + 1)] {
             let set =
                 workload(&format!(r#"{{"spec": {{"replicas": {replicas}, "podManagementPolicy": "Parallel"}}}}"#));
-            let reading = reading("StatefulSet", &set);
+            let reading = reading("StatefulSet", &set).expect("replicas");
             assert_eq!((reading.expect, reading.deadlock), (Some(expect), None));
         }
-        assert_eq!(
-            reading("StatefulSet", &workload(r#"{"spec": {"replicas": 0}}"#)).expect,
-            None,
-            "is being taken down"
-        );
-        assert_eq!(reading("StatefulSet", &workload("{}")).expect, Some(1), "absent is one");
+        let none = reading("StatefulSet", &workload(r#"{"spec": {"replicas": 0}}"#)).expect("replicas");
+        assert_eq!(none.expect, None, "is being taken down");
+    }
+
+    #[test]
+    fn an_object_without_replicas_is_none_of_an_api_server() {
+        for json in ["{}", r#"{"spec": null}"#, r#"{"spec": {"replicas": null}}"#] {
+            assert!(matches!(reading("StatefulSet", &workload(json)), Err(Failure::Odd(_))), "{json}");
+        }
     }
 
     #[test]
     fn pods_made_in_order_wait_for_ever_and_it_is_said() {
         for spec in [r#""podManagementPolicy": "OrderedReady", "#, ""] {
             let json = format!(r#"{{"metadata": {{"name": "ekka"}}, "spec": {{{spec}"replicas": 3}}}}"#);
-            let told = reading("StatefulSet", &workload(&json)).deadlock.expect("it is seen");
+            let told = deadlock("StatefulSet", &json).expect("it is seen");
             assert!(told.starts_with("pod 0 will wait for ever: set podManagementPolicy: Parallel"), "{told}");
         }
-        assert_eq!(
-            reading("StatefulSet", &workload(r#"{"spec": {"replicas": 1}}"#)).deadlock,
-            None,
-            "one waits for none"
-        );
-        assert_eq!(reading("Deployment", &workload(r#"{"spec": {"replicas": 3}}"#)).deadlock, None);
+        assert_eq!(deadlock("StatefulSet", r#"{"spec": {"replicas": 1}}"#), None, "one waits for none");
+        assert_eq!(deadlock("Deployment", r#"{"spec": {"replicas": 3}}"#), None);
     }
 
     #[test]
