@@ -7,6 +7,7 @@ use super::addresses::{Address, of_endpoints, of_slice};
 use super::failure::Failure;
 use super::list::Source;
 use super::objects::{EndpointSlice, Endpoints, Meta, Metadata, Status, WatchEvent};
+use super::speaker::Speaker;
 
 /// What a line says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,7 +26,7 @@ pub(super) enum Change {
 ///
 /// # Errors
 /// The server ends the watch by it, or it is no event.
-pub(super) fn read(server: &str, source: Source, line: &[u8]) -> Result<Change, Failure> {
+pub(super) fn read(server: &Speaker, source: Source, line: &[u8]) -> Result<Change, Failure> {
     let event: WatchEvent<Value> = parsed(server, serde_json::from_slice(line))?;
     match event.kind.as_str() {
         "ADDED" | "MODIFIED" => put(server, source, event.object),
@@ -42,7 +43,7 @@ pub(super) fn read(server: &str, source: Source, line: &[u8]) -> Result<Change, 
     }
 }
 
-fn put(server: &str, source: Source, object: Value) -> Result<Change, Failure> {
+fn put(server: &Speaker, source: Source, object: Value) -> Result<Change, Failure> {
     let (metadata, addresses) = match source {
         Source::Slices => {
             let mut slice: EndpointSlice = parsed(server, from(object))?;
@@ -58,7 +59,7 @@ fn put(server: &str, source: Source, object: Value) -> Result<Change, Failure> {
 }
 
 /// Name and version, which each object of an API server has.
-fn named(server: &str, metadata: Metadata) -> Result<(String, String), Failure> {
+fn named(server: &Speaker, metadata: Metadata) -> Result<(String, String), Failure> {
     if metadata.name.is_empty() {
         return Err(Failure::Odd(format!("{server}: a line of the watch names no object")));
     }
@@ -66,7 +67,7 @@ fn named(server: &str, metadata: Metadata) -> Result<(String, String), Failure> 
 }
 
 /// Without a version a watch could not go on from here.
-fn versioned(server: &str, version: String) -> Result<String, Failure> {
+fn versioned(server: &Speaker, version: String) -> Result<String, Failure> {
     if version.is_empty() {
         return Err(Failure::Odd(format!("{server}: a line of the watch has no resourceVersion")));
     }
@@ -77,13 +78,15 @@ fn from<T: DeserializeOwned>(object: Value) -> serde_json::Result<T> {
     serde_json::from_value(object)
 }
 
-fn parsed<T>(server: &str, read: serde_json::Result<T>) -> Result<T, Failure> {
-    read.map_err(|error| Failure::Odd(format!("{server}: a line of the watch is not read: {error}")))
+fn parsed<T>(server: &Speaker, read: serde_json::Result<T>) -> Result<T, Failure> {
+    read.map_err(|error| {
+        Failure::Odd(format!("{server}: a line of the watch is not read: {}", server.words(&error.to_string())))
+    })
 }
 
 /// A watch whose beginning is too old ends with 410 in a line, under status 200.
-fn ended(server: &str, status: &Status) -> Failure {
-    let said: String = status.message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
+fn ended(server: &Speaker, status: &Status) -> Failure {
+    let said = server.words(&status.message);
     match status.code {
         410 => {
             Failure::Gone(format!("{server}: the watch began too far back (410 Gone: {said}): the list begins anew"))
@@ -97,7 +100,7 @@ mod tests {
     use super::*;
 
     fn line(text: &str) -> Result<Change, Failure> {
-        read("https://api", Source::Slices, text.as_bytes())
+        read(&Speaker::new("https://api".into(), Some("secret".into())), Source::Slices, text.as_bytes())
     }
 
     #[test]
@@ -122,6 +125,14 @@ mod tests {
         assert!(matches!(&gone, Err(Failure::Gone(text)) if text.contains("too old: 1 (9)")), "{gone:?}");
         assert!(matches!(line(r#"{"type": "ERROR", "object": null}"#), Err(Failure::Unreachable(_))));
         assert!(matches!(line("{"), Err(Failure::Odd(_))));
+    }
+
+    #[test]
+    fn a_token_in_a_line_is_not_shown() {
+        for text in [r#"{"type": "ERROR", "object": {"code": 500, "message": "who is secret?"}}"#, r#""secret""#] {
+            let said = line(text).expect_err(text).to_string();
+            assert!(said.contains("(the token)") && !said.contains("secret"), "{said}");
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! How many pods there are to be: from this pod to its owner, else from a StatefulSet of the Service's name.
+//! How many pods there are to be: from the StatefulSet in this pod's name, else from this pod to its owner, else from a
+//! StatefulSet of the Service's name.
 
 use std::time::Duration;
 
@@ -14,12 +15,14 @@ use crate::config::K8s;
 /// How long what was read holds.
 const HOLDS: Duration = Duration::from_secs(30);
 /// What the reading may add to an answer of discovery.
-const LIMIT: Duration = Duration::from_secs(3);
+pub(super) const LIMIT: Duration = Duration::from_millis(2000);
 
 /// The number of replicas, as it was last read.
 pub(super) struct Replicas {
     /// The name of this pod, where this process runs in one.
     pod: Option<String>,
+    /// The StatefulSet that the pod's name means.
+    of_pod: Option<String>,
     /// Names under which a StatefulSet is looked for where the pod does not lead to one.
     names: Vec<String>,
     known: Mutex<Option<(Instant, Reading)>>,
@@ -39,13 +42,13 @@ pub(super) struct Reading {
 impl Replicas {
     pub(super) fn new(options: &K8s, pod: Option<String>) -> Self {
         let of_pod = pod.as_deref().and_then(stateful_set_of).map(str::to_owned);
-        let mut names: Vec<String> = of_pod.into_iter().collect();
+        let mut names: Vec<String> = Vec::new();
         for name in [&options.app_name, &options.service_name] {
-            if !names.contains(name) {
+            if of_pod.as_ref() != Some(name) && !names.contains(name) {
                 names.push(name.clone());
             }
         }
-        Self { pod, names, known: Mutex::new(None) }
+        Self { pod, of_pod, names, known: Mutex::new(None) }
     }
 
     /// What is known, read again where that is old. What was read once holds while the API server fails.
@@ -54,15 +57,16 @@ impl Replicas {
     /// Nothing was read yet and the API server fails: how many must vote is then not known, and a guess could be too
     /// few.
     pub(super) async fn read(&self, api: &Api) -> Result<Reading, Failure> {
-        let mut known = self.known.lock().await;
+        let until = Instant::now() + LIMIT;
+        let late = || Failure::Unreachable(format!("the number of replicas was not read within {} s", LIMIT.as_secs()));
+        let mut known = tokio::time::timeout_at(until, self.known.lock()).await.map_err(|_| late())?;
         if let Some((at, reading)) = known.as_ref()
             && at.elapsed() < HOLDS
         {
             return Ok(reading.clone());
         }
-        let late = || format!("the number of replicas was not read within {} s", LIMIT.as_secs());
-        let read = tokio::time::timeout(LIMIT, self.ask(api)).await;
-        match (read.unwrap_or_else(|_| Err(Failure::Unreachable(late()))), known.as_ref()) {
+        let read = tokio::time::timeout_at(until, self.ask(api)).await;
+        match (read.unwrap_or_else(|_| Err(late())), known.as_ref()) {
             (Ok(reading), _) => {
                 *known = Some((Instant::now(), reading.clone()));
                 Ok(reading)
@@ -74,6 +78,12 @@ impl Replicas {
 
     async fn ask(&self, api: &Api) -> Result<Reading, Failure> {
         let mut refused = Vec::new();
+        // Where this leads anywhere, nothing more is asked: the Role need not allow to read pods.
+        if let Some(name) = &self.of_pod
+            && let Some(reading) = stateful_set(api, name, &mut refused).await?
+        {
+            return Ok(reading);
+        }
         if let Some(pod) = &self.pod {
             match or_none(owner_of(api, pod).await, &mut refused)? {
                 Some(Some(reading)) => return Ok(reading),
@@ -82,9 +92,8 @@ impl Replicas {
             }
         }
         for name in &self.names {
-            let ask = Ask::object("apps", "statefulsets", "StatefulSet", name);
-            if let Some(set) = or_none(api.object::<Workload>(&ask).await, &mut refused)? {
-                return reading("StatefulSet", &set);
+            if let Some(reading) = stateful_set(api, name, &mut refused).await? {
+                return Ok(reading);
             }
         }
         // Most of these are the same denial for each name that was tried.
@@ -93,6 +102,12 @@ impl Replicas {
         let note = format!("the number of replicas is not known, so cluster.expect has its default: {why}");
         Ok(Reading { notes: vec![note], ..Reading::default() })
     }
+}
+
+async fn stateful_set(api: &Api, name: &str, refused: &mut Vec<String>) -> Result<Option<Reading>, Failure> {
+    let ask = Ask::object("apps", "statefulsets", "StatefulSet", name);
+    let set = or_none(api.object::<Workload>(&ask).await, refused)?;
+    set.map(|set| reading("StatefulSet", &set)).transpose()
 }
 
 /// A denial or an absence is told, and is no failure.
