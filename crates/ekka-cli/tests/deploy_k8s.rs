@@ -87,20 +87,24 @@ fn the_role_allows_what_the_strategy_asks_for_and_no_more() {
     let mut rules: Vec<String> = Vec::new();
     for rule in role["rules"].as_array().expect("rules") {
         for verb in rule["verbs"].as_array().expect("verbs") {
-            rules.push(format!("{} {} in {}", verb, rule["resources"], rule["apiGroups"]).replace('"', ""));
+            let of = if rule["resourceNames"].is_null() { "all" } else { "ekka" };
+            assert!(of == "all" || rule["resourceNames"] == json!(["ekka"]), "{rule}");
+            rules.push(format!("{verb} {} in {} of {of}", rule["resources"], rule["apiGroups"]).replace('"', ""));
         }
     }
     rules.sort();
     assert_eq!(
         rules,
         [
-            "get [pods] in []",
-            "get [services] in []",
-            "get [statefulsets] in [apps]",
-            "list [endpointslices] in [discovery.k8s.io]",
-            "watch [endpointslices] in [discovery.k8s.io]",
+            "get [services] in [] of ekka",
+            "get [statefulsets] in [apps] of ekka",
+            "list [endpointslices] in [discovery.k8s.io] of all",
+            "watch [endpointslices] in [discovery.k8s.io] of all",
         ]
     );
+    // `net_k8s.rs` runs pods with just these.
+    assert_eq!(one(&objects, "StatefulSet")["metadata"]["name"], "ekka");
+    assert_eq!(one(&objects, "Service")["metadata"]["name"], "ekka");
     let binding = one(&objects, "RoleBinding");
     assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
     assert_eq!(binding["subjects"][0]["name"], one(&objects, "ServiceAccount")["metadata"]["name"]);
@@ -133,9 +137,16 @@ fn compose_and_image_agree_with_each_other() {
         "ekka@ekka2",
         "ekka@ekka3",
         "file: ./cookie",
+        "> deploy/compose/cookie",
     ] {
         assert!(compose.contains(part), "{part}");
     }
+    // The secret goes neither into the image nor into the repository.
+    let lines = |name: &str| read(name).lines().map(str::to_owned).collect::<Vec<_>>();
+    for part in ["target", ".git", "deploy/compose/cookie"] {
+        assert!(lines(".dockerignore").iter().any(|line| line == part), "{part}");
+    }
+    assert!(lines(".gitignore").iter().any(|line| line == "/deploy/compose/cookie"));
     for part in ["FROM debian:bookworm-slim", "USER 8370:8370", "EKKA_HEALTH__LISTEN=0.0.0.0:8370", "EXPOSE 4370 8370"]
     {
         assert!(image.contains(part), "{part}");

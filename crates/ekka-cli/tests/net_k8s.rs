@@ -30,6 +30,20 @@ fn three_pods_form_one_cluster_and_a_fourth_joins() {
 }
 
 #[test]
+fn the_role_of_deploy_is_enough_and_all_of_it_is_used() {
+    let mut fleet = Fleet::stateful(3);
+    // While the list is empty, the Service is asked for.
+    let said = fleet.asker("ekka-0", "127.9.9.1").discover().expect("an answer").to_string();
+    assert!(said.contains("the Service is there") && said.contains("StatefulSet ekka has 3 replicas"), "{said}");
+    for ordinal in 0..3 {
+        fleet.start_member(ordinal);
+    }
+    fleet.whole(LIMIT);
+    let (denied, unused) = fleet.server.world(|world| (world.access.denied.clone(), world.access.unused()));
+    assert!(denied.is_empty() && unused.is_empty(), "denied: {denied:?}; not used: {unused:?}");
+}
+
+#[test]
 fn a_killed_pod_that_stays_listed_keeps_nobody_out() {
     let mut figures = Figures::new("a pod joins beside a stale one", Duration::from_secs(3));
     for _ in 0..rounds(2, 20) {

@@ -47,9 +47,16 @@ fn contains(text: &str, parts: &[&str]) {
 }
 
 fn deny(fleet: &Fleet, rules: &[Rule]) {
-    fleet.server.world(|world| world.access.rules.retain(|rule| !rules.contains(rule)));
+    fleet.server.world(|world| world.access.deny(rules));
 }
 
+fn allow(fleet: &Fleet, rules: &[Rule]) {
+    fleet.server.world(|world| world.access.allow(rules));
+}
+
+/// The original's.
+const ENDPOINTS: Rule = Rule("get", "", "endpoints");
+const SERVICES: Rule = Rule("get", "", "services");
 const SLICES: [Rule; 2] =
     [Rule("list", "discovery.k8s.io", "endpointslices"), Rule("watch", "discovery.k8s.io", "endpointslices")];
 
@@ -60,6 +67,7 @@ fn ekka_spec_10_19_a_denial_says_which_permission_is_missing() {
     fleet.server.world(|world| world.put_pod("ekka-0", pod("127.9.9.1")));
     // Slices may not be listed, Endpoints may: the original's Role goes on working, and it is said.
     deny(&fleet, &SLICES);
+    allow(&fleet, &[ENDPOINTS]);
     contains(
         &notes(&agent),
         &[
@@ -69,14 +77,14 @@ fn ekka_spec_10_19_a_denial_says_which_permission_is_missing() {
             r#"add {apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["list", "watch"]} to its Role"#,
         ],
     );
-    deny(&fleet, &[Rule("get", "", "endpoints")]);
+    deny(&fleet, &[ENDPOINTS]);
     contains(&failure(&agent), &["may not list endpointslices", "to its Role in namespace default"]);
 }
 
 #[test]
 fn ekka_spec_10_19_a_running_node_says_what_it_may_not() {
     let mut fleet = Fleet::stateful(3);
-    deny(&fleet, &[SLICES[0], SLICES[1], Rule("get", "", "endpoints")]);
+    deny(&fleet, &SLICES);
     let name = fleet.start_member(0);
     let said = poll::until(LIMIT, || {
         let reason = fleet.pods[&name].json(&["status"])?["reason"].to_string();
@@ -90,12 +98,13 @@ fn ekka_spec_10_19_a_missing_service_is_named() {
     let mut fleet = Fleet::stateful(3);
     let mut agent = fleet.asker("ekka-0", "127.9.9.1");
     agent.set("cluster.k8s.service_name", "ekko");
+    allow(&fleet, &[SERVICES]);
     contains(&failure(&agent), &["no Service ekko in namespace default", "cluster.k8s.service_name"]);
     // Where that may not be asked, an empty list is an empty list.
-    deny(&fleet, &[Rule("get", "", "services")]);
+    deny(&fleet, &[SERVICES]);
     contains(&notes(&agent), &["no EndpointSlice of Service ekko in namespace default", "may not get services"]);
     agent.set("cluster.k8s.service_name", "ekka");
-    fleet.server.world(|world| world.access.rules.push(Rule("get", "", "services")));
+    allow(&fleet, &[SERVICES]);
     contains(&notes(&agent), &["no EndpointSlice of Service ekka in namespace default: the Service is there"]);
 }
 
@@ -106,9 +115,7 @@ fn replicas_that_may_not_be_read_are_a_note_and_no_failure() {
     let owner = Some(("StatefulSet".to_owned(), "ekka".to_owned()));
     fleet.server.world(|world| world.put_pod("ekka-0", Pod { owner, ..pod("127.9.9.1") }));
     contains(&notes(&agent), &["StatefulSet ekka has 3 replicas", "when 2 nodes have met"]);
-    // Without the pod, its name leads to the StatefulSet.
-    deny(&fleet, &[Rule("get", "", "pods")]);
-    contains(&notes(&agent), &["StatefulSet ekka has 3 replicas"]);
+    assert_eq!(fleet.server.world(|world| world.asked_for("/pods")), 0, "its name leads to the StatefulSet");
     deny(&fleet, &[Rule("get", "apps", "statefulsets")]);
     let said = notes(&agent);
     contains(
@@ -129,6 +136,28 @@ fn a_deployment_is_found_through_its_replica_set() {
     let owner = Some(("ReplicaSet".to_owned(), "ekka-5f7c".to_owned()));
     fleet.server.world(|world| world.put_pod("ekka-5f7c-x", Pod { owner, ..pod("127.9.9.1") }));
     contains(&notes(&agent), &["Deployment ekka has 5 replicas", "when 3 nodes have met"]);
+}
+
+#[test]
+fn a_200_that_is_no_object_of_kubernetes_is_a_failure_and_nobody_forms_alone() {
+    let mut fleet = Fleet::stateful(3);
+    let agent = fleet.asker("ekka-0", "127.9.9.1");
+    for body in ["{}", "[]", r#"{"kind": "Status", "status": "Success"}"#, r#"{"metadata": {"name": "x"}}"#] {
+        fleet.server.world(|world| world.faults.body = Some(("/", body)));
+        contains(&failure(&agent), &["the answer to list endpointslices", "is this the API server?"]);
+    }
+    // The list is good, and what should say how many replicas there are is not.
+    fleet.server.world(|world| world.put_pod("ekka-0", pod("127.9.9.1")));
+    for body in ["{}", r#"{"metadata": {"name": "ekka"}}"#, r#"{"metadata": {"name": "x"}, "spec": {"replicas": 1}}"#] {
+        fleet.server.world(|world| world.faults.body = Some(("/statefulsets/", body)));
+        contains(&failure(&agent), &["is this"]);
+    }
+    let name = fleet.start_member(1);
+    let alone = poll::throughout(Duration::from_secs(6), || match fleet.clusters().as_slice() {
+        [] => Ok(()),
+        some => Err(format!("{name} formed alone: {some:?}")),
+    });
+    alone.unwrap_or_else(|seen| panic!("{seen}\n{}", fleet.report()));
 }
 
 #[test]
@@ -244,6 +273,7 @@ fn pods_that_are_not_ready_are_candidates_and_counted() {
     assert_eq!(texts(&discover(&agent), "candidates", "name").len(), 2);
     contains(&notes(&agent), &["1 of 2 pods are not ready; they are candidates all the same"]);
     // The same from Endpoints, where the API of slices is not there.
+    allow(&fleet, &[ENDPOINTS]);
     fleet.server.world(|world| world.faults.no_group = Some("discovery.k8s.io"));
     assert_eq!(texts(&discover(&agent), "candidates", "name").len(), 2);
     contains(&notes(&agent), &["no API for endpointslices (404 Not Found", "1 of 2 pods are not ready"]);
@@ -299,6 +329,55 @@ fn a_certificate_of_another_authority_is_refused() {
     let mut agent = fleet.asker("ekka-0", "127.9.9.1");
     agent.set("cluster.k8s.cacertfile", &other.ca().display().to_string());
     contains(&failure(&agent), &["TLS", "certificate"]);
+}
+
+#[test]
+fn watches_that_are_cut_at_once_are_told_once_and_begun_ever_more_seldom() {
+    let mut fleet = Fleet::stateful(1);
+    fleet.server.world(|world| world.faults.cut_watches = true);
+    let name = fleet.start_member(0);
+    fleet.whole(LIMIT);
+    std::thread::sleep(Duration::from_secs(10));
+    let count = |text: &str| fleet.pods[&name].log().matches(text).count();
+    let (failed, again) = ("the API server cannot be watched", "the API server is watched again");
+    assert_eq!((count(failed), count(again)), (1, 0), "{}", fleet.report());
+    assert!(fleet.pods[&name].log().contains("ends the watch before it says anything"), "{}", fleet.report());
+    let watches = fleet.server.world(|world| world.asked_for("watch=true"));
+    assert!((2..=10).contains(&watches), "{watches} watches in 10 s");
+    fleet.server.world(|world| world.faults.cut_watches = false);
+    let said = poll::until(LIMIT, || if count(again) == 1 { Ok(()) } else { Err(fleet.report()) });
+    println!("watched again after {:.2?}", said.unwrap_or_else(|seen| panic!("{seen}")).1);
+}
+
+#[test]
+fn a_server_that_hangs_gives_an_answer_in_time() {
+    let mut fleet = Fleet::new();
+    let mut agent = fleet.asker("ekka-0", "127.9.9.1");
+    // By two names, each of which would be waited for in turn.
+    let url = fleet.server.url();
+    agent.set("cluster.k8s.apiserver", &format!("{url}, {}", url.replace("127.0.0.1", "localhost")));
+    let took = |parts: &[&str]| {
+        let start = std::time::Instant::now();
+        contains(&discover(&agent).to_string(), parts);
+        assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
+        start.elapsed()
+    };
+    // The list is empty; to learn why takes too long.
+    fleet.server.world(|world| world.faults.hang_at = Some("/services/"));
+    println!("{:.2?}", took(&["no EndpointSlice of Service ekka in namespace default"]));
+    fleet.server.world(|world| world.faults.hang_at = Some("/"));
+    println!("{:.2?}", took(&["no API server answered within 5.5 s"]));
+}
+
+#[test]
+fn a_token_that_is_sent_back_is_not_shown() {
+    let mut fleet = Fleet::new();
+    let agent = fleet.asker("ekka-0", "127.9.9.1");
+    for body in ["who is token-of-the-first-hour?", "\"token-of-the-first-hour\""] {
+        fleet.server.world(|world| world.faults.body = Some(("/", body)));
+        let said = failure(&agent);
+        assert!(!said.contains("first-hour"), "{said}");
+    }
 }
 
 #[test]

@@ -3,9 +3,11 @@
 mod support;
 
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::k8s::{Access, Fleet, Pod, TOKEN};
+use support::k8s::{Access, Fleet, Pod, Rule, TOKEN};
+use support::poll;
 
 struct Kubectl<'a>(&'a Fleet, &'a str);
 
@@ -69,9 +71,39 @@ fn kubectl_goes_through_pages_and_watches() {
     let slices = kubectl.json(&["get", "endpointslices", "--chunk-size", "2"]);
     assert_eq!(slices["items"].as_array().map(Vec::len), Some(4));
     assert!(fleet.server.world(|world| world.asked_for("continue=")) > 0, "it asked for pages");
-    let watched = kubectl.run(&["get", "endpointslices", "-w", "--request-timeout", "2s", "-o", "name"]);
-    println!("{watched:?}");
-    assert!(fleet.server.world(|world| world.asked_for("watch=true")) > 0, "it watched");
+    let label = |service: &str| format!("kubernetes.io/service-name={service}");
+    let field = |name: &str| format!("metadata.name={name}");
+    let told = watched(&fleet, &["endpointslices", "-l", &label("ekka")], r"{.endpoints[*].addresses[*]}", "127.9.9.5");
+    assert!(told.contains("127.9.9.5"), "{told}");
+    let told =
+        watched(&fleet, &["endpointslices", "-l", &label("other")], r"{.endpoints[*].addresses[*]}", "127.9.9.6");
+    assert_eq!(told.trim(), "", "of the slices of another Service nothing is told");
+    let told =
+        watched(&fleet, &["endpoints", "--field-selector", &field("ekka")], "{.subsets[*].*[*].ip}", "127.9.9.7");
+    assert!(told.contains("127.9.9.7"), "{told}");
+    let told =
+        watched(&fleet, &["endpoints", "--field-selector", &field("other")], "{.subsets[*].*[*].ip}", "127.9.9.8");
+    assert_eq!(told.trim(), "", "of other Endpoints nothing is told");
+}
+
+/// What `kubectl` prints of changes while a pod gets another address.
+fn watched(fleet: &Fleet, what: &[&str], path: &str, ip: &str) -> String {
+    let watches = || fleet.server.world(|world| world.asked_for("watch=true"));
+    let before = watches();
+    let kubectl = Kubectl(fleet, TOKEN);
+    let output = format!("jsonpath={path}{{\"\\n\"}}");
+    let words = [&["get"], what, &["--watch-only", "--request-timeout", "3s", "-o", &output]].concat();
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(|| kubectl.run(&words));
+        let begun = poll::until(Duration::from_secs(30), || {
+            if watches() > before { Ok(()) } else { Err("kubectl does not watch".to_owned()) }
+        });
+        begun.unwrap_or_else(|seen| panic!("{seen}"));
+        fleet.server.world(|world| world.put_pod("ekka-3", Pod { ips: vec![ip.into()], ..Pod::default() }));
+        let said = watch.join().expect("it ends");
+        println!("{what:?}: {said:?}");
+        said.expect("the time of the watch is over")
+    })
 }
 
 #[test]
@@ -89,6 +121,11 @@ fn kubectl_understands_denials() {
         denied.contains("User \"system:serviceaccount:default:ekka\" cannot list resource \"statefulsets\""),
         "{denied}"
     );
+    // Only the one of that name.
+    assert_eq!(kubectl.json(&["get", "statefulset", "ekka"])["spec"]["replicas"], 3);
+    let denied = kubectl.run(&["get", "statefulset", "other"]).expect_err("of another name");
+    assert!(denied.contains("(Forbidden)"), "{denied}");
+    fleet.server.world(|world| world.access.allow(&[Rule("get", "apps", "statefulsets")]));
     let missing = kubectl.run(&["get", "statefulset", "other"]).expect_err("there is none");
     assert!(missing.contains("(NotFound)") && missing.contains("statefulsets.apps \"other\" not found"), "{missing}");
 }

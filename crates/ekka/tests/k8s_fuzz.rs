@@ -23,7 +23,7 @@ const WATCHES: &[&str] = &[concat!(
     "\n",
     r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"2"}}}"#,
     "\n",
-    r#"{"type":"DELETED","object":{"metadata":{"name":"s"}}}"#,
+    r#"{"type":"DELETED","object":{"metadata":{"name":"s","resourceVersion":"3"}}}"#,
     "\n",
     r#"{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old"}}"#,
 )];

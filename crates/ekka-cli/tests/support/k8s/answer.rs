@@ -22,10 +22,35 @@ pub(super) enum Answer {
     /// Events of a resource after that version, for so long.
     Watch {
         resource: &'static str,
+        selected: Selected,
+        bookmarks: bool,
         after: u64,
         seconds: u64,
         first: Vec<String>,
     },
+}
+
+/// Label and field selectors, of the one form that each is used in.
+pub(super) struct Selected {
+    service: Option<String>,
+    name: Option<String>,
+}
+
+impl Selected {
+    fn of(asked: &Asked<'_>) -> Self {
+        let value =
+            |key: &str, field: &str| asked.get(key).and_then(|text| text.strip_prefix(field)).map(str::to_owned);
+        Self {
+            service: value("labelSelector", "kubernetes.io/service-name="),
+            name: value("fieldSelector", "metadata.name="),
+        }
+    }
+
+    pub(super) fn has(&self, object: &Value) -> bool {
+        let metadata = &object["metadata"];
+        self.service.as_ref().is_none_or(|service| metadata["labels"]["kubernetes.io/service-name"] == **service)
+            && self.name.as_ref().is_none_or(|name| metadata["name"] == **name)
+    }
 }
 
 /// Where a request leads.
@@ -46,6 +71,9 @@ impl Asked<'_> {
 pub(super) fn answer(world: &mut World, asked: &Asked<'_>) -> Answer {
     if let Some(code) = world.faults.status {
         return status(code, "InternalError", "the server is out of order", &json!({}));
+    }
+    if let Some((_, body)) = world.faults.body.filter(|(part, _)| asked.path.contains(part)) {
+        return Answer::Whole { status: 200, body: body.to_owned(), retry_after: None };
     }
     if world.faults.busy.0 > 0 {
         world.faults.busy.0 -= 1;
@@ -124,12 +152,18 @@ fn of_resource(world: &mut World, asked: &Asked<'_>, user: &str, target: &Target
         (None, true) => "watch",
         (None, false) => "list",
     };
-    if let Err(Denied::Forbidden { user }) = world.access.check(user, verb, target.group, target.resource) {
+    if let Err(Denied::Forbidden { user }) =
+        world.access.check(user, (verb, target.group, target.resource), target.name)
+    {
         return forbidden(&user, verb, target);
     }
     let here = target.namespace == world.namespace;
     let objects = world.objects(target.resource).unwrap_or_default();
-    let objects: Vec<Value> = objects.into_iter().filter(|object| here && selected(asked, object)).collect();
+    let selected = Selected::of(asked);
+    let objects: Vec<Value> = objects.into_iter().filter(|object| here && selected.has(object)).collect();
+    if watch && world.faults.cut_watches {
+        return Answer::Whole { status: 200, body: String::new(), retry_after: None };
+    }
     match (target.name, watch) {
         (Some(name), _) => match objects.iter().find(|object| object["metadata"]["name"] == name) {
             Some(object) => Answer::Whole { status: 200, body: object.to_string(), retry_after: None },
@@ -138,14 +172,6 @@ fn of_resource(world: &mut World, asked: &Asked<'_>, user: &str, target: &Target
         (None, true) => begin_watch(world, asked, target, &objects),
         (None, false) => page(world, asked, target, &objects),
     }
-}
-
-/// Label and field selectors, of the one form that each is used in.
-fn selected(asked: &Asked<'_>, object: &Value) -> bool {
-    let of_service = asked.get("labelSelector").and_then(|text| text.strip_prefix("kubernetes.io/service-name="));
-    let named = asked.get("fieldSelector").and_then(|text| text.strip_prefix("metadata.name="));
-    of_service.is_none_or(|service| object["metadata"]["labels"]["kubernetes.io/service-name"] == service)
-        && named.is_none_or(|name| object["metadata"]["name"] == name)
 }
 
 fn page(world: &mut World, asked: &Asked<'_>, target: &Target<'_>, objects: &[Value]) -> Answer {
@@ -189,11 +215,12 @@ fn begin_watch(world: &World, asked: &Asked<'_>, target: &Target<'_>, objects: &
         // Nothing else changes here.
         _ => "",
     };
+    let (selected, bookmarks) = (Selected::of(asked), asked.get("allowWatchBookmarks") == Some("true"));
     let seconds = asked.get("timeoutSeconds").and_then(|text| text.parse().ok()).unwrap_or(1800);
     let after = asked.get("resourceVersion").and_then(|text| text.parse().ok()).unwrap_or(0);
     if after == 0 {
         let first = objects.iter().map(|object| json!({"type": "ADDED", "object": object}).to_string()).collect();
-        return Answer::Watch { resource, after: world.version, seconds, first };
+        return Answer::Watch { resource, selected, bookmarks, after: world.version, seconds, first };
     }
     if after < world.oldest {
         let text = format!("too old resource version: {after} ({})", world.oldest);
@@ -204,9 +231,9 @@ fn begin_watch(world: &World, asked: &Asked<'_>, target: &Target<'_>, objects: &
         }
         let object: Value = serde_json::from_str(body).expect("just written");
         let first = vec![json!({"type": "ERROR", "object": object}).to_string()];
-        return Answer::Watch { resource, after: world.version, seconds: 0, first };
+        return Answer::Watch { resource, selected, bookmarks: false, after: world.version, seconds: 0, first };
     }
-    Answer::Watch { resource, after, seconds, first: Vec::new() }
+    Answer::Watch { resource, selected, bookmarks, after, seconds, first: Vec::new() }
 }
 
 fn forbidden(user: &str, verb: &str, target: &Target<'_>) -> Answer {

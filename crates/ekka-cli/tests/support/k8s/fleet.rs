@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::access::Access;
+use super::access::{Access, Rule};
 use super::serve::{ApiServer, Place};
 use super::{Pki, Pod, World};
 use crate::support::{Agent, poll};
@@ -18,6 +18,10 @@ use crate::support::{Agent, poll};
 pub(crate) const APP: &str = "ekka";
 /// The token that the API server knows at first.
 pub(crate) const TOKEN: &str = "token-of-the-first-hour";
+
+/// What pods of a Deployment need beside the Role of `deploy/k8s`, as docs/discovery/k8s.md has it.
+const OF_DEPLOYMENTS: [Rule; 3] =
+    [Rule("get", "", "pods"), Rule("get", "apps", "replicasets"), Rule("get", "apps", "deployments")];
 
 /// An API server and the agents that run as its pods. Agents end before the server does.
 pub(crate) struct Fleet {
@@ -43,6 +47,7 @@ impl Fleet {
     pub(crate) fn deployed(replicas: u32) -> Self {
         let fleet = Self::new();
         fleet.server.world(|world| {
+            world.access.allow(&OF_DEPLOYMENTS);
             world.put_workload("Deployment", APP, None, &json!({"replicas": replicas}));
             let owner = Some(("Deployment", APP));
             world.put_workload("ReplicaSet", "ekka-5f7c", owner, &json!({"replicas": replicas}));

@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::answer::{Answer, Asked, answer};
+use super::answer::{Answer, Asked, Selected, answer};
 use super::pki::Pki;
 use super::world::World;
 
@@ -133,7 +133,13 @@ fn run(shared: &Arc<Shared>, place: &Place, bound: &mpsc::Sender<SocketAddr>, mu
 async fn serve(shared: Arc<Shared>, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
     let service = service_fn(|request| {
         let shared = shared.clone();
-        async move { Ok::<_, Infallible>(handle(&shared, &request)) }
+        async move {
+            let hangs = lock(&shared).faults.hang_at.is_some_and(|part| request.uri().path().contains(part));
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, Infallible>(handle(&shared, &request))
+        }
     });
     // A client that goes away is none of our business.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -158,25 +164,35 @@ fn handle(shared: &Arc<Shared>, request: &Request<Incoming>) -> Response<Body> {
             }
             response.body(Full::new(Bytes::from(body)).boxed()).expect("a response")
         }
-        Answer::Watch { resource, after, seconds, first } => {
+        Answer::Watch { resource, selected, bookmarks, after, seconds, first } => {
             let (sender, body) = Channel::new(64);
             let shared = shared.clone();
-            drop(tokio::task::spawn(async move { tell(&shared, resource, after, seconds, first, sender).await }));
+            let watched = Watched { resource, selected, bookmarks, seconds };
+            drop(tokio::task::spawn(async move { tell(&shared, watched, after, first, sender).await }));
             let response = Response::builder().header(CONTENT_TYPE, "application/json");
             response.body(body.boxed()).expect("a response")
         }
     }
 }
 
-/// Sends events as they come, and bookmarks, until the time of the watch is over or the client is gone.
+/// What a watch is told.
+struct Watched {
+    resource: &'static str,
+    selected: Selected,
+    bookmarks: bool,
+    seconds: u64,
+}
+
+/// Sends events as they come, and bookmarks where they are wanted, until the time of the watch is over or the client is gone.
 async fn tell(
     shared: &Shared,
-    resource: &str,
+    watched: Watched,
     mut after: u64,
-    seconds: u64,
     first: Vec<String>,
     mut to: Sender<Bytes, Infallible>,
 ) -> Option<()> {
+    let Watched { resource, selected, bookmarks: wanted, seconds } = watched;
+    let kind = if resource == "endpoints" { "Endpoints" } else { "EndpointSlice" };
     let until = Instant::now() + Duration::from_secs(seconds);
     let mut lines = first;
     let mut bookmarks = tokio::time::interval(Duration::from_millis(lock(shared).bookmark_ms));
@@ -189,6 +205,7 @@ async fn tell(
         let version = {
             let world = lock(shared);
             let news = world.events.iter().filter(|event| event.resource == resource && event.version > after);
+            let news = news.filter(|event| selected.has(&event.object));
             lines.extend(news.map(|event| json!({"type": event.kind, "object": event.object}).to_string()));
             world.version
         };
@@ -198,8 +215,8 @@ async fn tell(
         }
         tokio::select! {
             () = changed => {}
-            _ = bookmarks.tick() => {
-                let object = json!({"kind": "EndpointSlice", "metadata": {"resourceVersion": after.to_string()}});
+            _ = bookmarks.tick(), if wanted => {
+                let object = json!({"kind": kind, "metadata": {"resourceVersion": after.to_string()}});
                 lines.push(json!({"type": "BOOKMARK", "object": object}).to_string());
             }
             () = tokio::time::sleep_until(until) => return Some(()),

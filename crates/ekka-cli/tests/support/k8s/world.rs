@@ -32,6 +32,12 @@ pub(super) struct Event {
 pub(crate) struct Faults {
     /// Each request is answered with this status.
     pub(crate) status: Option<u16>,
+    /// Requests whose path holds the first are answered with 200 and the second, as by something that is no API server.
+    pub(crate) body: Option<(&'static str, &'static str)>,
+    /// A watch is answered with 200, and ends at once.
+    pub(crate) cut_watches: bool,
+    /// Requests whose path holds it are never answered.
+    pub(crate) hang_at: Option<&'static str>,
     /// So many requests are answered with 429, and this `Retry-After`.
     pub(crate) busy: (u32, u32),
     /// So many `continue` tokens have run out.

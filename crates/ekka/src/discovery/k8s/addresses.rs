@@ -35,19 +35,20 @@ pub(super) enum Kind {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct AddressSet {
     objects: BTreeMap<String, Vec<Address>>,
-    /// Addresses that found no room.
-    dropped: usize,
+    /// How many addresses of which object found no room.
+    over: BTreeMap<String, usize>,
 }
 
 impl AddressSet {
     /// Takes an object in place of what it was before.
     pub(super) fn put(&mut self, object: &str, mut addresses: Vec<Address>) {
-        self.objects.remove(object);
+        self.remove(object);
         let room = ADDRESSES_MAX.saturating_sub(self.objects.values().map(|list| list.len().max(1)).sum());
-        if room == 0 || addresses.len() > room {
-            self.dropped = self.dropped.saturating_add(addresses.len().saturating_sub(room));
-            addresses.truncate(room);
+        let over = addresses.len().saturating_sub(room);
+        if over > 0 && self.over.len() < ADDRESSES_MAX {
+            self.over.insert(object.to_owned(), over);
         }
+        addresses.truncate(room);
         if room > 0 {
             self.objects.insert(object.to_owned(), addresses);
         }
@@ -56,6 +57,7 @@ impl AddressSet {
     /// An object is gone.
     pub(super) fn remove(&mut self, object: &str) {
         self.objects.remove(object);
+        self.over.remove(object);
     }
 
     /// All addresses, in the order of their objects' names.
@@ -63,9 +65,9 @@ impl AddressSet {
         self.objects.values().flatten()
     }
 
-    /// How many addresses found no room.
+    /// How many addresses of the objects as they are now found no room.
     pub(super) fn dropped(&self) -> usize {
-        self.dropped
+        self.over.values().fold(0, |sum, over| sum.saturating_add(*over))
     }
 }
 
@@ -99,4 +101,31 @@ fn address(text: String, kind: &str, hostname: Option<String>, target: Option<Ta
     };
     let pod = target.filter(|target| !target.name.is_empty()).map(|target| (target.name, target.uid));
     Address { text, kind, hostname, pod, ready }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some(count: usize) -> Vec<Address> {
+        (0..count).map(|n| address(format!("10.0.{}.{}", n / 250, n % 250), "IPv4", None, None, true)).collect()
+    }
+
+    #[test]
+    fn only_what_is_there_now_is_counted_as_dropped() {
+        let mut set = AddressSet::default();
+        set.put("a", some(ADDRESSES_MAX));
+        for _ in 0..3 {
+            set.put("b", some(7));
+            assert_eq!(set.dropped(), 7, "not once more for each event");
+        }
+        set.put("b", some(2));
+        assert_eq!(set.dropped(), 2);
+        set.remove("b");
+        assert_eq!(set.dropped(), 0);
+        set.put("b", some(7));
+        set.put("a", some(1));
+        set.put("b", some(7));
+        assert_eq!((set.dropped(), set.iter().count()), (0, 8), "there is room again");
+    }
 }

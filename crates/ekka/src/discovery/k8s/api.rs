@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use super::ask::Ask;
 use super::failure::{Asked, Failure, judge};
-use super::objects::{List, Metadata};
+use super::objects::{List, Metadata, Object};
+use super::speaker::Speaker;
 use super::token::{Token, TokenSource};
 use crate::config::K8s;
 use crate::env::Env;
@@ -95,10 +96,14 @@ impl Api {
         })
     }
 
-    /// One object.
-    pub(super) async fn object<T: DeserializeOwned>(&self, ask: &Ask) -> Result<T, Failure> {
+    /// One object, which must be the one that was asked for.
+    pub(super) async fn object<T: DeserializeOwned + Object>(&self, ask: &Ask) -> Result<T, Failure> {
         let (server, response) = self.whole(ask).await?;
-        read(&server, ask, &response.body)
+        let object: T = read(&server, ask, &response.body)?;
+        if object.metadata().name != ask.name {
+            return Err(odd(&server, ask, &format!("is no {} of that name", ask.kind)));
+        }
+        Ok(object)
     }
 
     /// A whole list, page by page, put together by a function. Pages that went stale begin it anew.
@@ -123,7 +128,11 @@ impl Api {
     ) -> Result<(Metadata, A), Failure> {
         let (mut all, mut next) = (A::default(), String::new());
         for _ in 0..PAGES_MAX {
-            let page: List<T> = self.object(&ask.page(PAGE, &next)).await?;
+            let (server, response) = self.whole(&ask.page(PAGE, &next)).await?;
+            let page: List<T> = read(&server, ask, &response.body)?;
+            if !page.kind.ends_with("List") && page.metadata.resource_version.is_empty() {
+                return Err(odd(&server, ask, "is no list"));
+            }
             page.items.into_iter().for_each(|item| put(&mut all, item));
             if page.metadata.next.is_empty() {
                 return Ok((page.metadata, all));
@@ -134,14 +143,14 @@ impl Api {
     }
 
     /// The lines of a watch, and who sends them.
-    pub(super) async fn watch(&self, ask: &Ask) -> Result<(String, Lines), Failure> {
+    pub(super) async fn watch(&self, ask: &Ask) -> Result<(Speaker, Lines), Failure> {
         match self.each(ask, Way::Lines).await? {
             (server, Answer::Lines(lines)) => Ok((server, lines)),
             (server, Answer::Whole(_)) => Err(Failure::Odd(format!("{server}: no lines"))),
         }
     }
 
-    async fn whole(&self, ask: &Ask) -> Result<(String, Response), Failure> {
+    async fn whole(&self, ask: &Ask) -> Result<(Speaker, Response), Failure> {
         let answer = match self.each(ask, Way::Whole).await {
             Err(Failure::Busy(_, wait)) if wait <= WAITS_AT_MOST => {
                 tokio::time::sleep(wait).await;
@@ -156,7 +165,7 @@ impl Api {
     }
 
     /// Asks the servers in turn until one has a word on it.
-    async fn each(&self, ask: &Ask, way: Way) -> Result<(String, Answer), Failure> {
+    async fn each(&self, ask: &Ask, way: Way) -> Result<(Speaker, Answer), Failure> {
         self.may_ask()?;
         let mut failed = Vec::new();
         let first = self.answered.load(Ordering::Relaxed);
@@ -171,15 +180,16 @@ impl Api {
             if let Err(failure) = &result {
                 self.note_busy(failure);
             }
-            return result.map(|answer| (server.to_string(), answer));
+            return result;
         }
         Err(Failure::Unreachable(failed.join("; ")))
     }
 
-    async fn one(&self, ask: &Ask, server: &Server, way: Way) -> Result<Answer, Failure> {
+    async fn one(&self, ask: &Ask, server: &Server, way: Way) -> Result<(Speaker, Answer), Failure> {
+        let speaker = |token: &Token| Speaker::new(server.to_string(), token.secret());
         let mut token = self.token.token(&self.env, server).await;
         let mut response = match self.request(ask, server, way, &token).await? {
-            Reply::Good(answer) => return Ok(answer),
+            Reply::Good(answer) => return Ok((speaker(&token), answer)),
             Reply::Other(response) => response,
         };
         if response.status == StatusCode::UNAUTHORIZED {
@@ -188,13 +198,13 @@ impl Api {
             if fresh.value != token.value {
                 token = fresh;
                 response = match self.request(ask, server, way, &token).await? {
-                    Reply::Good(answer) => return Ok(answer),
+                    Reply::Good(answer) => return Ok((speaker(&token), answer)),
                     Reply::Other(response) => response,
                 };
             }
         }
-        let name = server.to_string();
-        let asked = Asked { server: &name, namespace: &self.namespace, ask, token: &token.words };
+        let speaker = speaker(&token);
+        let asked = Asked { server: &speaker, namespace: &self.namespace, ask, token: &token.words };
         let body = String::from_utf8_lossy(&response.body);
         Err(judge(asked, response.status.as_u16(), retry_after(&response), &body))
     }
@@ -242,8 +252,12 @@ fn retry_after(response: &Response) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-fn read<T: DeserializeOwned>(server: &str, ask: &Ask, body: &[u8]) -> Result<T, Failure> {
-    serde_json::from_slice(body).map_err(|error| {
-        Failure::Odd(format!("{server}: the answer to {ask} is not read: {error}: is this the API server?"))
-    })
+fn read<T: DeserializeOwned>(server: &Speaker, ask: &Ask, body: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body)
+        .map_err(|error| odd(server, ask, &format!("is not read: {}", server.words(&error.to_string()))))
+}
+
+/// What no API server answers: nothing may be concluded from it, least of all that there is nobody else.
+fn odd(server: &Speaker, ask: &Ask, what: &str) -> Failure {
+    Failure::Odd(format!("{server}: the answer to {ask} {what}: is this the API server?"))
 }

@@ -7,6 +7,7 @@ use super::addresses::{Address, of_endpoints, of_slice};
 use super::failure::Failure;
 use super::list::Source;
 use super::objects::{EndpointSlice, Endpoints, Meta, Metadata, Status, WatchEvent};
+use super::speaker::Speaker;
 
 /// What a line says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,24 +26,24 @@ pub(super) enum Change {
 ///
 /// # Errors
 /// The server ends the watch by it, or it is no event.
-pub(super) fn read(server: &str, source: Source, line: &[u8]) -> Result<Change, Failure> {
+pub(super) fn read(server: &Speaker, source: Source, line: &[u8]) -> Result<Change, Failure> {
     let event: WatchEvent<Value> = parsed(server, serde_json::from_slice(line))?;
     match event.kind.as_str() {
         "ADDED" | "MODIFIED" => put(server, source, event.object),
         "DELETED" => {
-            let Metadata { name, resource_version, .. } = parsed::<Meta>(server, from(event.object))?.metadata;
-            Ok(Change::Removed { object: name, version: resource_version })
+            let (object, version) = named(server, parsed::<Meta>(server, from(event.object))?.metadata)?;
+            Ok(Change::Removed { object, version })
         }
         "BOOKMARK" => {
             let meta: Meta = parsed(server, from(event.object))?;
-            Ok(Change::Bookmark { version: meta.metadata.resource_version })
+            Ok(Change::Bookmark { version: versioned(server, meta.metadata.resource_version)? })
         }
         "ERROR" => Err(ended(server, &from(event.object).unwrap_or_default())),
         _ => Ok(Change::Unknown),
     }
 }
 
-fn put(server: &str, source: Source, object: Value) -> Result<Change, Failure> {
+fn put(server: &Speaker, source: Source, object: Value) -> Result<Change, Failure> {
     let (metadata, addresses) = match source {
         Source::Slices => {
             let mut slice: EndpointSlice = parsed(server, from(object))?;
@@ -53,20 +54,39 @@ fn put(server: &str, source: Source, object: Value) -> Result<Change, Failure> {
             (std::mem::take(&mut endpoints.metadata), of_endpoints(endpoints))
         }
     };
-    Ok(Change::Put { object: metadata.name, addresses, version: metadata.resource_version })
+    let (object, version) = named(server, metadata)?;
+    Ok(Change::Put { object, addresses, version })
+}
+
+/// Name and version, which each object of an API server has.
+fn named(server: &Speaker, metadata: Metadata) -> Result<(String, String), Failure> {
+    if metadata.name.is_empty() {
+        return Err(Failure::Odd(format!("{server}: a line of the watch names no object")));
+    }
+    Ok((metadata.name, versioned(server, metadata.resource_version)?))
+}
+
+/// Without a version a watch could not go on from here.
+fn versioned(server: &Speaker, version: String) -> Result<String, Failure> {
+    if version.is_empty() {
+        return Err(Failure::Odd(format!("{server}: a line of the watch has no resourceVersion")));
+    }
+    Ok(version)
 }
 
 fn from<T: DeserializeOwned>(object: Value) -> serde_json::Result<T> {
     serde_json::from_value(object)
 }
 
-fn parsed<T>(server: &str, read: serde_json::Result<T>) -> Result<T, Failure> {
-    read.map_err(|error| Failure::Odd(format!("{server}: a line of the watch is not read: {error}")))
+fn parsed<T>(server: &Speaker, read: serde_json::Result<T>) -> Result<T, Failure> {
+    read.map_err(|error| {
+        Failure::Odd(format!("{server}: a line of the watch is not read: {}", server.words(&error.to_string())))
+    })
 }
 
 /// A watch whose beginning is too old ends with 410 in a line, under status 200.
-fn ended(server: &str, status: &Status) -> Failure {
-    let said: String = status.message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
+fn ended(server: &Speaker, status: &Status) -> Failure {
+    let said = server.words(&status.message);
     match status.code {
         410 => {
             Failure::Gone(format!("{server}: the watch began too far back (410 Gone: {said}): the list begins anew"))
@@ -80,7 +100,7 @@ mod tests {
     use super::*;
 
     fn line(text: &str) -> Result<Change, Failure> {
-        read("https://api", Source::Slices, text.as_bytes())
+        read(&Speaker::new("https://api".into(), Some("secret".into())), Source::Slices, text.as_bytes())
     }
 
     #[test]
@@ -105,5 +125,23 @@ mod tests {
         assert!(matches!(&gone, Err(Failure::Gone(text)) if text.contains("too old: 1 (9)")), "{gone:?}");
         assert!(matches!(line(r#"{"type": "ERROR", "object": null}"#), Err(Failure::Unreachable(_))));
         assert!(matches!(line("{"), Err(Failure::Odd(_))));
+    }
+
+    #[test]
+    fn a_token_in_a_line_is_not_shown() {
+        for text in [r#"{"type": "ERROR", "object": {"code": 500, "message": "who is secret?"}}"#, r#""secret""#] {
+            let said = line(text).expect_err(text).to_string();
+            assert!(said.contains("(the token)") && !said.contains("secret"), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_of_an_api_server_ends_the_watch() {
+        for kind in ["ADDED", "MODIFIED", "DELETED", "BOOKMARK"] {
+            for object in ["{}", r#"{"metadata": {"name": "ekka-x"}}"#] {
+                let read = line(&format!(r#"{{"type": "{kind}", "object": {object}}}"#));
+                assert!(matches!(read, Err(Failure::Odd(_))), "{kind} {object}: {read:?}");
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::ask::Ask;
 use super::objects::Status;
+use super::speaker::Speaker;
 
 /// What came of a request that gave nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,9 +41,9 @@ impl fmt::Display for Failure {
 }
 
 /// What the words of a failure need to know beside the answer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
-    pub(super) server: &'a str,
+    pub(super) server: &'a Speaker,
     pub(super) namespace: &'a str,
     pub(super) ask: &'a Ask,
     /// Where the token came from, or why none was sent.
@@ -52,7 +53,7 @@ pub(super) struct Asked<'a> {
 /// What an answer that is no success means.
 pub(super) fn judge(asked: Asked<'_>, code: u16, retry_after: Option<Duration>, body: &str) -> Failure {
     let Asked { server, namespace, ask, token } = asked;
-    let said = message(body);
+    let said = message(server, body);
     match code {
         401 => Failure::Unauthorized(format!("{server} does not accept who asks (401 Unauthorized: {said}): {token}")),
         403 => Failure::Forbidden(forbidden(asked, &said)),
@@ -105,13 +106,11 @@ fn not_found(asked: Asked<'_>, said: &str) -> String {
     }
 }
 
-/// The message of a Status object, or the body itself, cut to what a line of the log bears, on one line.
-fn message(body: &str) -> String {
+/// The message of a Status object, or the body itself.
+fn message(server: &Speaker, body: &str) -> String {
     let status: Status = serde_json::from_str(body).unwrap_or_default();
-    let text = if status.message.is_empty() { body } else { &status.message };
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
-    let line = line.trim();
-    if line.is_empty() { "without a word".to_owned() } else { line.to_owned() }
+    let said = server.words(if status.message.is_empty() { body } else { &status.message });
+    if said.is_empty() { "without a word".to_owned() } else { said }
 }
 
 /// The user that RBAC names: `… is forbidden: User "system:serviceaccount:ns:name" cannot …`.
@@ -134,7 +133,8 @@ mod tests {
         "reason":"Forbidden","details":{"group":"discovery.k8s.io","kind":"endpointslices"},"code":403}"#;
 
     fn judged(ask: &Ask, code: u16, body: &str) -> Failure {
-        judge(Asked { server: "https://api:443", namespace: "shop", ask, token: "the token of /t" }, code, None, body)
+        let server = &Speaker::new("https://api:443".into(), Some("jwt.jwt".into()));
+        judge(Asked { server, namespace: "shop", ask, token: "the token of /t" }, code, None, body)
     }
 
     #[test]
@@ -163,13 +163,24 @@ mod tests {
     }
 
     #[test]
+    fn no_failure_shows_the_token() {
+        for code in [302, 401, 403, 404, 410, 429, 500] {
+            for body in ["Bearer jwt.jwt", r#"{"message": "x: User \"jwt.jwt\" cannot"}"#] {
+                let text = judged(&Ask::slices("ekka"), code, body).to_string();
+                assert!(!text.contains("jwt"), "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn each_status_has_its_own_way_on() {
         let slices = Ask::slices("ekka");
         assert!(matches!(judged(&slices, 401, ""), Failure::Unauthorized(text) if text.contains("the token of /t")));
         assert!(matches!(judged(&slices, 410, ""), Failure::Gone(_)));
         assert!(matches!(judged(&slices, 503, "\u{7}x"), Failure::Unreachable(text) if text.contains("(503: x)")));
         assert!(matches!(judged(&slices, 302, ""), Failure::Odd(_)));
-        let asked = Asked { server: "s", namespace: "n", ask: &slices, token: "" };
+        let server = Speaker::new("s".into(), None);
+        let asked = Asked { server: &server, namespace: "n", ask: &slices, token: "" };
         let busy = judge(asked, 429, Some(Duration::from_secs(7)), "");
         assert!(matches!(&busy, Failure::Busy(text, wait) if wait.as_secs() == 7 && text.contains("in 7 s")), "{busy}");
         let busy = judge(asked, 429, Some(Duration::from_secs(99_999)), "");

@@ -10,7 +10,8 @@ use super::addresses::AddressSet;
 use super::api::Api;
 use super::event::{self, Change};
 use super::failure::Failure;
-use super::list::{Listing, Purpose, list};
+use super::list::{Listing, Purpose, Source, list};
+use super::speaker::Speaker;
 use super::trouble::Trouble;
 use crate::env::Env;
 use crate::http::Lines;
@@ -19,8 +20,10 @@ use crate::http::Lines;
 const WATCH_SECONDS: u64 = 120;
 /// A copy counts so long after the last word of the server, which sends a bookmark every minute.
 const FRESH: Duration = Duration::from_secs(75);
-/// A watch that ends sooner than this has done nothing; the next one waits.
+/// A watch that ends sooner than this is followed by a wait.
 const SHORT: Duration = Duration::from_secs(1);
+/// A watch works from its first line on, or once it has lived so long in silence: servers speak once a minute.
+const LIVES: Duration = Duration::from_secs(5);
 /// First and longest wait after a failure.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 /// A denial lasts until somebody changes a Role.
@@ -69,6 +72,22 @@ impl Drop for Ended<'_> {
     }
 }
 
+/// How watching goes.
+struct Course {
+    trouble: Trouble,
+    /// After the next failure.
+    wait: Duration,
+}
+
+/// One watch.
+struct Watch {
+    server: Speaker,
+    source: Source,
+    lines: Lines,
+    /// A server that says nothing for so long is gone.
+    silence: Duration,
+}
+
 /// What a watch needs.
 pub(super) struct Follower<'a> {
     pub(super) api: &'a Api,
@@ -82,29 +101,24 @@ impl Follower<'_> {
     /// Watches for ever.
     pub(super) async fn follow(&self) {
         let _ended = Ended(self.mirror);
-        let mut trouble = Trouble::default();
-        let mut wait = BACK_OFF.0;
+        let mut course = Course { trouble: Trouble::default(), wait: BACK_OFF.0 };
         loop {
-            let began = Instant::now();
-            let failure = match self.watched(&mut trouble).await {
+            let failure = match self.watched(&mut course).await {
                 Err(failure) => failure,
                 Ok(never) => match never {},
             };
             self.mirror.keep(None);
-            if began.elapsed() > BACK_OFF.1 {
-                wait = BACK_OFF.0;
-            }
             // An old list is the way of the world; it is no failure unless it goes on.
-            if !matches!(failure, Failure::Gone(_)) || wait > BACK_OFF.0 {
-                trouble.failed(&failure.to_string());
+            if !matches!(failure, Failure::Gone(_)) || course.wait > BACK_OFF.0 {
+                course.trouble.failed(&failure.to_string());
             }
-            tokio::time::sleep(self.jittered(pause(&failure, wait))).await;
-            wait = (wait * 2).min(BACK_OFF.1);
+            tokio::time::sleep(self.jittered(pause(&failure, course.wait))).await;
+            course.wait = (course.wait * 2).min(BACK_OFF.1);
         }
     }
 
     /// A list, and watches on it until something fails.
-    async fn watched(&self, trouble: &mut Trouble) -> Result<std::convert::Infallible, Failure> {
+    async fn watched(&self, course: &mut Course) -> Result<std::convert::Infallible, Failure> {
         let listing = list(self.api, self.service, Purpose::Watch).await?;
         let (source, mut version) = (listing.source, listing.version.clone());
         self.mirror.keep(Some(listing));
@@ -113,16 +127,46 @@ impl Follower<'_> {
             let began = Instant::now();
             let seconds = WATCH_SECONDS + u64::try_from(self.env.entropy.bits() % 60).unwrap_or_default();
             let ask = source.ask(self.service).watch(&version, seconds);
-            let (server, mut lines) = self.api.watch(&ask).await?;
-            trouble.works();
+            let (server, lines) = self.api.watch(&ask).await?;
             self.mirror.change(|_| {});
-            while let Some(line) = next(&server, &mut lines, Duration::from_secs(seconds + 10)).await? {
-                if !line.trim_ascii().is_empty() {
-                    self.take(event::read(&server, source, &line)?, &mut version);
-                }
-            }
+            let silence = Duration::from_secs(seconds + 10);
+            self.lines(Watch { server, source, lines, silence }, &mut version, course).await?;
             if began.elapsed() < SHORT {
                 tokio::time::sleep(self.jittered(SHORT)).await;
+            }
+        }
+    }
+
+    /// All that one watch says. That it was opened means little: proxies open what they then cut.
+    ///
+    /// # Errors
+    /// It broke, or ended without having done anything.
+    async fn lines(&self, mut watch: Watch, version: &mut String, course: &mut Course) -> Result<(), Failure> {
+        let lives = Instant::now() + LIVES;
+        let mut works = false;
+        loop {
+            let next = next(&watch.server, &mut watch.lines, watch.silence);
+            let line = tokio::select! {
+                line = next => line?,
+                () = tokio::time::sleep_until(lives), if course.wait > BACK_OFF.0 || !works => {
+                    works = true;
+                    course.wait = BACK_OFF.0;
+                    course.trouble.works();
+                    continue;
+                }
+            };
+            match line {
+                Some(line) if line.trim_ascii().is_empty() => {}
+                Some(line) => {
+                    self.take(event::read(&watch.server, watch.source, &line)?, version);
+                    works = true;
+                    course.trouble.works();
+                }
+                None if works => return Ok(()),
+                None => {
+                    let server = &watch.server;
+                    return Err(Failure::Unreachable(format!("{server} ends the watch before it says anything")));
+                }
             }
         }
     }
@@ -154,7 +198,7 @@ impl Follower<'_> {
     }
 }
 
-async fn next(server: &str, lines: &mut Lines, limit: Duration) -> Result<Option<Vec<u8>>, Failure> {
+async fn next(server: &Speaker, lines: &mut Lines, limit: Duration) -> Result<Option<Vec<u8>>, Failure> {
     let silent = |_| Failure::Unreachable(format!("{server}: the watch neither speaks nor ends"));
     let line = tokio::time::timeout(limit, lines.next()).await.map_err(silent)?;
     line.map_err(|error| Failure::Unreachable(error.to_string()))

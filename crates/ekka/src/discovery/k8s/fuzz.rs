@@ -8,6 +8,7 @@ use super::failure::{Asked, judge};
 use super::found::found;
 use super::list::Source;
 use super::objects::{EndpointSlice, Endpoints, List, Meta, Workload};
+use super::speaker::Speaker;
 use crate::config::{K8s, K8sAddress};
 
 /// Reads the bytes as each object that is ever read, and makes candidates of what they hold.
@@ -22,8 +23,9 @@ pub fn fuzz_list(data: &[u8]) {
     candidates(&set);
     drop(serde_json::from_slice::<Meta>(data));
     drop(serde_json::from_slice::<Workload>(data));
+    let server = Speaker::new("https://api".into(), None);
     let ask = super::ask::Ask::slices("ekka");
-    let asked = Asked { server: "https://api", namespace: "default", ask: &ask, token: "a token" };
+    let asked = Asked { server: &server, namespace: "default", ask: &ask, token: "a token" };
     let body = String::from_utf8_lossy(data);
     for code in [401, 403, 404, 410, 429, 500, 302] {
         let words = judge(asked, code, None, &body).to_string();
@@ -33,10 +35,11 @@ pub fn fuzz_list(data: &[u8]) {
 
 /// Reads the bytes as lines of a watch.
 pub fn fuzz_watch(data: &[u8]) {
+    let server = Speaker::new("https://api".into(), None);
     for source in [Source::Slices, Source::Endpoints] {
         let mut set = AddressSet::default();
         for line in data.split(|byte| *byte == b'\n') {
-            match event::read("https://api", source, line) {
+            match event::read(&server, source, line) {
                 Ok(event::Change::Put { object, addresses, .. }) => set.put(&object, addresses),
                 Ok(event::Change::Removed { object, .. }) => set.remove(&object),
                 Ok(event::Change::Bookmark { .. } | event::Change::Unknown) | Err(_) => {}

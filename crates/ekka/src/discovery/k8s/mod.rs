@@ -1,7 +1,8 @@
 //! `k8s`: the pods behind a Service, as the API server lists them.
 //!
 //! Pure parts: `objects` (what is read of them), `addresses`, `found` (who is a candidate), `event` (a line of a watch),
-//! `ask` (requests), `failure` (what an answer means, in words). Parts that ask: `api`, `list`, `replicas`, `follow`.
+//! `ask` (requests), `failure` (what an answer means, in words), `speaker` (whose words they are). Parts that ask:
+//! `api`, `list`, `replicas`, `follow`.
 //! Nothing is written to the API server: it lists pods by itself, and how many replicas there are to be decides how many
 //! must vote. (Documented API of Kubernetes: EndpointSlices `discovery.k8s.io/v1`, API concepts "Efficient detection of
 //! changes".)
@@ -17,6 +18,7 @@ mod fuzz;
 mod list;
 mod objects;
 mod replicas;
+mod speaker;
 mod token;
 mod trouble;
 
@@ -41,8 +43,15 @@ use replicas::Replicas;
 
 /// The default of `cluster.k8s.apiserver`.
 const BY_NAME: &str = "https://kubernetes.default.svc";
-/// What a list may take: with the number of replicas it stays below what discovery is given.
-const LIST_LIMIT: Duration = Duration::from_millis(6500);
+/// What a list may take.
+const LIST_LIMIT: Duration = Duration::from_millis(5500);
+/// What may be added to learn why a list is empty.
+const WHY_LIMIT: Duration = Duration::from_secs(1);
+// All that is waited for in turn, and a second to spare of what discovery is given.
+const _: () = {
+    let all = LIST_LIMIT.as_millis() + WHY_LIMIT.as_millis() + replicas::LIMIT.as_millis();
+    assert!(all + 1000 < ekka_core::limits::DISCOVERY_TIMEOUT.as_millis(), "discovery would be cut off");
+};
 
 /// The strategy.
 struct K8s {
@@ -152,7 +161,10 @@ impl K8s {
             Source::Endpoints => format!("no address in the Endpoints of Service {service} in namespace {namespace}"),
         };
         let ask = Ask::object("", "services", "Service", service);
-        match self.api.object::<objects::Meta>(&ask).await {
+        let Ok(answer) = tokio::time::timeout(WHY_LIMIT, self.api.object::<objects::Meta>(&ask)).await else {
+            return Ok(none);
+        };
+        match answer {
             Ok(_) => Ok(format!("{none}: the Service is there, and no pod that its selector means has an address yet")),
             Err(missing @ Failure::NotFound(_)) => Err(missing),
             Err(other) => Ok(format!("{none}; whether there is such a Service is not known: {other}")),

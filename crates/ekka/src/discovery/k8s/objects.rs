@@ -30,10 +30,29 @@ pub(super) struct Owner {
     pub(super) controller: bool,
 }
 
+/// An object that is asked for by its name.
+pub(super) trait Object {
+    fn metadata(&self) -> &Metadata;
+}
+
+macro_rules! objects {
+    ($($object:ty),*) => {
+        $(impl Object for $object {
+            fn metadata(&self) -> &Metadata {
+                &self.metadata
+            }
+        })*
+    };
+}
+
+objects!(Endpoints, Meta, Workload);
+
 /// A list of any kind.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(bound(deserialize = "T: Deserialize<'de>"))]
 pub(super) struct List<T> {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) kind: String,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) metadata: Metadata,
     #[serde(default = "Vec::new", deserialize_with = "or_default")]
@@ -133,7 +152,7 @@ pub(super) struct Workload {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct WorkloadSpec {
-    /// Absent: one.
+    /// An API server always writes it; where it is absent, this is none.
     pub(super) replicas: Option<u32>,
     /// Absent: `OrderedReady`.
     pub(super) pod_management_policy: Option<String>,

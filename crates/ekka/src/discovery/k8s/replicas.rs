@@ -1,4 +1,5 @@
-//! How many pods there are to be: from this pod to its owner, else from a StatefulSet of the Service's name.
+//! How many pods there are to be: from the StatefulSet in this pod's name, else from this pod to its owner, else from a
+//! StatefulSet of the Service's name.
 
 use std::time::Duration;
 
@@ -14,12 +15,14 @@ use crate::config::K8s;
 /// How long what was read holds.
 const HOLDS: Duration = Duration::from_secs(30);
 /// What the reading may add to an answer of discovery.
-const LIMIT: Duration = Duration::from_secs(3);
+pub(super) const LIMIT: Duration = Duration::from_millis(2000);
 
 /// The number of replicas, as it was last read.
 pub(super) struct Replicas {
     /// The name of this pod, where this process runs in one.
     pod: Option<String>,
+    /// The StatefulSet that the pod's name means.
+    of_pod: Option<String>,
     /// Names under which a StatefulSet is looked for where the pod does not lead to one.
     names: Vec<String>,
     known: Mutex<Option<(Instant, Reading)>>,
@@ -39,13 +42,13 @@ pub(super) struct Reading {
 impl Replicas {
     pub(super) fn new(options: &K8s, pod: Option<String>) -> Self {
         let of_pod = pod.as_deref().and_then(stateful_set_of).map(str::to_owned);
-        let mut names: Vec<String> = of_pod.into_iter().collect();
+        let mut names: Vec<String> = Vec::new();
         for name in [&options.app_name, &options.service_name] {
-            if !names.contains(name) {
+            if of_pod.as_ref() != Some(name) && !names.contains(name) {
                 names.push(name.clone());
             }
         }
-        Self { pod, names, known: Mutex::new(None) }
+        Self { pod, of_pod, names, known: Mutex::new(None) }
     }
 
     /// What is known, read again where that is old. What was read once holds while the API server fails.
@@ -54,15 +57,16 @@ impl Replicas {
     /// Nothing was read yet and the API server fails: how many must vote is then not known, and a guess could be too
     /// few.
     pub(super) async fn read(&self, api: &Api) -> Result<Reading, Failure> {
-        let mut known = self.known.lock().await;
+        let until = Instant::now() + LIMIT;
+        let late = || Failure::Unreachable(format!("the number of replicas was not read within {} s", LIMIT.as_secs()));
+        let mut known = tokio::time::timeout_at(until, self.known.lock()).await.map_err(|_| late())?;
         if let Some((at, reading)) = known.as_ref()
             && at.elapsed() < HOLDS
         {
             return Ok(reading.clone());
         }
-        let late = || format!("the number of replicas was not read within {} s", LIMIT.as_secs());
-        let read = tokio::time::timeout(LIMIT, self.ask(api)).await;
-        match (read.unwrap_or_else(|_| Err(Failure::Unreachable(late()))), known.as_ref()) {
+        let read = tokio::time::timeout_at(until, self.ask(api)).await;
+        match (read.unwrap_or_else(|_| Err(late())), known.as_ref()) {
             (Ok(reading), _) => {
                 *known = Some((Instant::now(), reading.clone()));
                 Ok(reading)
@@ -74,6 +78,12 @@ impl Replicas {
 
     async fn ask(&self, api: &Api) -> Result<Reading, Failure> {
         let mut refused = Vec::new();
+        // Where this leads anywhere, nothing more is asked: the Role need not allow to read pods.
+        if let Some(name) = &self.of_pod
+            && let Some(reading) = stateful_set(api, name, &mut refused).await?
+        {
+            return Ok(reading);
+        }
         if let Some(pod) = &self.pod {
             match or_none(owner_of(api, pod).await, &mut refused)? {
                 Some(Some(reading)) => return Ok(reading),
@@ -82,9 +92,8 @@ impl Replicas {
             }
         }
         for name in &self.names {
-            let ask = Ask::object("apps", "statefulsets", "StatefulSet", name);
-            if let Some(set) = or_none(api.object::<Workload>(&ask).await, &mut refused)? {
-                return Ok(reading("StatefulSet", &set));
+            if let Some(reading) = stateful_set(api, name, &mut refused).await? {
+                return Ok(reading);
             }
         }
         // Most of these are the same denial for each name that was tried.
@@ -93,6 +102,12 @@ impl Replicas {
         let note = format!("the number of replicas is not known, so cluster.expect has its default: {why}");
         Ok(Reading { notes: vec![note], ..Reading::default() })
     }
+}
+
+async fn stateful_set(api: &Api, name: &str, refused: &mut Vec<String>) -> Result<Option<Reading>, Failure> {
+    let ask = Ask::object("apps", "statefulsets", "StatefulSet", name);
+    let set = or_none(api.object::<Workload>(&ask).await, refused)?;
+    set.map(|set| reading("StatefulSet", &set)).transpose()
 }
 
 /// A denial or an absence is told, and is no failure.
@@ -112,13 +127,13 @@ async fn owner_of(api: &Api, pod: &str) -> Result<Option<Reading>, Failure> {
     let pod: Meta = api.object(&Ask::object("", "pods", "Pod", pod)).await?;
     if let Some(name) = owner(&pod.metadata, "StatefulSet") {
         let set: Workload = api.object(&Ask::object("apps", "statefulsets", "StatefulSet", name)).await?;
-        return Ok(Some(reading("StatefulSet", &set)));
+        return reading("StatefulSet", &set).map(Some);
     }
     let Some(name) = owner(&pod.metadata, "ReplicaSet") else { return Ok(None) };
     let set: Workload = api.object(&Ask::object("apps", "replicasets", "ReplicaSet", name)).await?;
-    let Some(name) = owner(&set.metadata, "Deployment") else { return Ok(Some(reading("ReplicaSet", &set))) };
+    let Some(name) = owner(&set.metadata, "Deployment") else { return reading("ReplicaSet", &set).map(Some) };
     let deployment: Workload = api.object(&Ask::object("apps", "deployments", "Deployment", name)).await?;
-    Ok(Some(reading("Deployment", &deployment)))
+    reading("Deployment", &deployment).map(Some)
 }
 
 fn owner<'a>(of: &'a Metadata, kind: &str) -> Option<&'a str> {
@@ -132,12 +147,18 @@ fn stateful_set_of(pod: &str) -> Option<&str> {
     (!set.is_empty() && !ordinal.is_empty() && ordinal.bytes().all(|byte| byte.is_ascii_digit())).then_some(set)
 }
 
-fn reading(kind: &str, workload: &Workload) -> Reading {
+/// # Errors
+/// It does not say how many: that is no object of an API server, and a guess could be too few.
+fn reading(kind: &str, workload: &Workload) -> Result<Reading, Failure> {
     let name: String = workload.metadata.name.chars().take(253).collect();
-    let replicas = workload.spec.replicas.unwrap_or(1);
+    let replicas = workload.spec.replicas.ok_or_else(|| {
+        Failure::Odd(format!(
+            "{kind} {name} came without spec.replicas, which an API server always writes: is this one?"
+        ))
+    })?;
     if replicas == 0 {
         let note = format!("{kind} {name} has 0 replicas: cluster.expect has its default");
-        return Reading { notes: vec![note], ..Reading::default() };
+        return Ok(Reading { notes: vec![note], ..Reading::default() });
     }
     let expect = replicas / 2 + 1;
     let mut notes = vec![format!("{kind} {name} has {replicas} replicas; a majority of them is {expect}")];
@@ -150,7 +171,7 @@ fn reading(kind: &str, workload: &Workload) -> Reading {
         )
     });
     notes.extend(deadlock.clone());
-    Reading { expect: Some(expect), notes, deadlock }
+    Ok(Reading { expect: Some(expect), notes, deadlock })
 }
 
 #[cfg(test)]
@@ -161,35 +182,38 @@ mod tests {
         serde_json::from_str(json).expect(json)
     }
 
+    fn deadlock(kind: &str, json: &str) -> Option<String> {
+        reading(kind, &workload(json)).expect("replicas").deadlock
+    }
+
     #[test]
     fn users_26_the_majority_of_the_replicas_must_vote() {
         for (replicas, expect) in [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (u32::MAX, u32::MAX / 2 + 1)] {
             let set =
                 workload(&format!(r#"{{"spec": {{"replicas": {replicas}, "podManagementPolicy": "Parallel"}}}}"#));
-            let reading = reading("StatefulSet", &set);
+            let reading = reading("StatefulSet", &set).expect("replicas");
             assert_eq!((reading.expect, reading.deadlock), (Some(expect), None));
         }
-        assert_eq!(
-            reading("StatefulSet", &workload(r#"{"spec": {"replicas": 0}}"#)).expect,
-            None,
-            "is being taken down"
-        );
-        assert_eq!(reading("StatefulSet", &workload("{}")).expect, Some(1), "absent is one");
+        let none = reading("StatefulSet", &workload(r#"{"spec": {"replicas": 0}}"#)).expect("replicas");
+        assert_eq!(none.expect, None, "is being taken down");
+    }
+
+    #[test]
+    fn an_object_without_replicas_is_none_of_an_api_server() {
+        for json in ["{}", r#"{"spec": null}"#, r#"{"spec": {"replicas": null}}"#] {
+            assert!(matches!(reading("StatefulSet", &workload(json)), Err(Failure::Odd(_))), "{json}");
+        }
     }
 
     #[test]
     fn pods_made_in_order_wait_for_ever_and_it_is_said() {
         for spec in [r#""podManagementPolicy": "OrderedReady", "#, ""] {
             let json = format!(r#"{{"metadata": {{"name": "ekka"}}, "spec": {{{spec}"replicas": 3}}}}"#);
-            let told = reading("StatefulSet", &workload(&json)).deadlock.expect("it is seen");
+            let told = deadlock("StatefulSet", &json).expect("it is seen");
             assert!(told.starts_with("pod 0 will wait for ever: set podManagementPolicy: Parallel"), "{told}");
         }
-        assert_eq!(
-            reading("StatefulSet", &workload(r#"{"spec": {"replicas": 1}}"#)).deadlock,
-            None,
-            "one waits for none"
-        );
-        assert_eq!(reading("Deployment", &workload(r#"{"spec": {"replicas": 3}}"#)).deadlock, None);
+        assert_eq!(deadlock("StatefulSet", r#"{"spec": {"replicas": 1}}"#), None, "one waits for none");
+        assert_eq!(deadlock("Deployment", r#"{"spec": {"replicas": 3}}"#), None);
     }
 
     #[test]

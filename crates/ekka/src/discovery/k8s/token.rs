@@ -24,6 +24,13 @@ pub(super) struct Token {
     pub(super) words: String,
 }
 
+impl Token {
+    /// The token alone.
+    pub(super) fn secret(&self) -> Option<String> {
+        self.value.as_deref()?.strip_prefix("Bearer ").map(str::to_owned)
+    }
+}
+
 impl TokenSource {
     /// What this server is sent now.
     pub(super) async fn token(&self, env: &Env, server: &Server) -> Token {
