@@ -13,7 +13,7 @@ pub(super) enum Ignored {
     Unauthentic,
     /// One's own, come back.
     Own,
-    /// A ping that was heard before.
+    /// A ping that is not newer than one that was heard before.
     Replayed,
     /// A ping of a node that was answered less than a second ago.
     TooSoon,
@@ -58,7 +58,7 @@ impl Ignored {
             Self::Version => "of another version of ekka",
             Self::Unauthentic => "of another cookie or cluster name, forged or damaged (which of these cannot be told)",
             Self::Own => "this node's own",
-            Self::Replayed => "a ping heard before",
+            Self::Replayed => "a ping heard before, or older than one",
             Self::TooSoon => "a ping within a second of the one before",
             Self::Unasked => "an answer to no ping of the last 5 s",
             Self::Repeated => "a second answer to one ping",

@@ -1,7 +1,7 @@
 //! What strangers and holders of the cookie can feed to the decoder: any input must come back, none may panic.
 
 use ekka_core::id::NodeId;
-use ekka_core::time::Instant;
+use ekka_core::time::{Instant, Now};
 
 use super::message::{Announcement, Kind, datagram};
 use super::rules::{Datagram, Means, Reaction, Rules};
@@ -21,7 +21,7 @@ pub fn fuzz_mcast(data: &[u8]) {
     let mut rules = Rules::new(me, keys.clone());
     rules.set_listed(true);
     let reply = ([10, 0, 0, 1], 4369).into();
-    let means = |fresh| Means { now: Instant::ZERO, fresh, reply };
+    let means = |fresh| Means { now: Now::default(), fresh, reply };
     let from = ([10, 0, 0, 9], 4369).into();
     rules.ask(means(0));
 

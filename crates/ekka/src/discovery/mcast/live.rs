@@ -8,7 +8,7 @@ use ekka_core::autocluster::Registration;
 use ekka_core::id::{NodeId, NodeName};
 use tokio::sync::{Notify, watch};
 
-use super::message::{Announcement, Body, DATAGRAM_MAX, Kind, Nonce};
+use super::message::{Announcement, Body, DATAGRAM_MAX, Kind, Nonce, Stamp};
 use super::seal::Keys;
 use super::strategy;
 use crate::config::Mcast;
@@ -96,10 +96,18 @@ impl Insider {
         Self { socket, keys: Keys::of(&credentials(COOKIE)).unwrap(), group: (options.addr, options.ports[0]).into() }
     }
 
+    /// The nonce is the stamp too.
     fn ping(&self, n: u8, nonce: Nonce) -> Vec<u8> {
         let name: NodeName = format!("x{n}@127.0.0.99").parse().unwrap();
         let (endpoint, node_id) = (name.endpoint(4370).unwrap(), NodeId::from_u128(1000 + u128::from(n)));
-        let body = Body { node_id, name, endpoint, reply: self.socket.local_addr().unwrap(), answers: 0 };
+        let body = Body {
+            node_id,
+            name,
+            endpoint,
+            reply: self.socket.local_addr().unwrap(),
+            answers: 0,
+            stamp: Stamp::try_from(nonce).unwrap(),
+        };
         Announcement { kind: Kind::Ping, nonce, body }.encode(&self.keys)
     }
 
@@ -196,8 +204,37 @@ async fn s2_13_a_replayed_ping_makes_no_node_answer_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn announcements_follow_a_rotation_of_the_cookie() {
+async fn s2_13_recorded_pings_in_rotation_take_no_answer_from_the_node_that_made_them() {
     let options = options(3);
+    let node = Node::new(&options, 1, COOKIE);
+    node.run();
+    node.finds().await;
+    let insider = Insider::new(&options);
+    let answered = tokio::task::spawn_blocking(move || {
+        let say = |ping: &[u8]| insider.socket.send_to(ping, insider.group).map(drop).unwrap();
+        let recorded: Vec<Vec<u8>> = (1..=40).map(|nonce| insider.ping(1, nonce)).collect();
+        for ping in &recorded {
+            say(ping);
+        }
+        let first = insider.pongs(Duration::from_millis(1100));
+        assert_eq!(first.len(), 1, "of many within a second one is answered: {first:?}");
+        let mut answered = Vec::new();
+        for (nonce, old) in (100..105).zip(&recorded) {
+            say(old);
+            answered.extend(insider.pongs(Duration::from_millis(500)));
+            say(&insider.ping(1, nonce));
+            answered.extend(insider.pongs(Duration::from_millis(600)));
+        }
+        answered
+    })
+    .await
+    .unwrap();
+    assert_eq!(answered, [100, 101, 102, 103, 104], "the node's own pings and none that was recorded");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn announcements_follow_a_rotation_of_the_cookie() {
+    let options = options(4);
     let (old, new) = (COOKIE, "new-cookie-new-cookie-new-cookie-new-cookie-new");
     let (a, b) = (Node::new(&options, 1, old), Node::new(&options, 2, new));
     a.run();
@@ -215,7 +252,7 @@ async fn announcements_follow_a_rotation_of_the_cookie() {
 
 #[tokio::test]
 async fn a_network_without_the_interface_is_said_with_the_key_to_set() {
-    let mut options = options(4);
+    let mut options = options(5);
     options.iface = IpAddr::from([192, 0, 2, 77]);
     let error = Node::new(&options, 1, COOKIE).strategy.discover().await.unwrap_err();
     assert!(error.contains("cluster.mcast.iface = 192.0.2.77"), "{error}");

@@ -15,7 +15,7 @@ use super::seal::{Keys, MAC_LEN, TAG_LEN};
 pub(super) const DATAGRAM_MAX: usize = 1024;
 
 const MARK: &[u8; 4] = b"EKMC";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const HEAD_LEN: usize = 24;
 
 /// What it is for.
@@ -29,6 +29,9 @@ pub(super) enum Kind {
 
 /// A number that is used once.
 pub(super) type Nonce = u128;
+
+/// A number that grows with each ping of a node: the time by its clock, in milliseconds, or one more than the last.
+pub(super) type Stamp = u64;
 
 /// An announcement of a holder of the cookie.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,6 +54,8 @@ pub(super) struct Body {
     pub(super) reply: SocketAddr,
     /// The nonce of the ping that a pong answers; 0 in a ping.
     pub(super) answers: Nonce,
+    /// Which of the sender's pings is newer; 0 in a pong.
+    pub(super) stamp: Stamp,
 }
 
 /// Why a datagram is no announcement.
@@ -150,7 +155,7 @@ pub(super) mod tests {
         let name: NodeName = name.parse().unwrap();
         let endpoint = name.endpoint(4370).unwrap();
         let node_id = NodeId::from_u128(nonce.wrapping_mul(77));
-        let body = Body { node_id, name, endpoint, reply: "10.77.0.1:4369".parse().unwrap(), answers: 0 };
+        let body = Body { node_id, name, endpoint, reply: "10.77.0.1:4369".parse().unwrap(), answers: 0, stamp: 1 };
         Announcement { kind: Kind::Ping, nonce, body }
     }
 
@@ -164,6 +169,7 @@ pub(super) mod tests {
                 let mut announcement = Announcement { kind, ..ping(name, 7) };
                 announcement.body.reply = "[fd77::1]:4369".parse().unwrap();
                 announcement.body.answers = Nonce::MAX;
+                announcement.body.stamp = Stamp::MAX;
                 let datagram = announcement.encode(&keys);
                 assert!(datagram.len() <= DATAGRAM_MAX, "{} bytes", datagram.len());
                 assert_eq!(Announcement::decode(&datagram, &keys), Ok(announcement));
@@ -182,7 +188,9 @@ pub(super) mod tests {
         };
         assert!(head(&datagram).is_ok());
         assert_eq!(with(0, b'X'), Err(Refusal::Malformed));
-        assert_eq!(with(4, 2), Err(Refusal::Version));
+        for version in [1, VERSION + 1] {
+            assert_eq!(with(4, version), Err(Refusal::Version));
+        }
         assert_eq!(with(5, 3), Err(Refusal::Malformed));
         for len in 0..datagram.len() {
             assert_eq!(head(&datagram[..len]), Err(Refusal::Malformed), "{len} bytes");

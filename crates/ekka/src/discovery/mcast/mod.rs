@@ -12,6 +12,8 @@ mod fuzz;
 mod live;
 mod message;
 mod pace;
+#[cfg(test)]
+mod replays;
 mod rules;
 mod seal;
 mod station;
@@ -215,8 +217,8 @@ impl Multicast {
     fn take(&self, station: &Station, bytes: &[u8], from: SocketAddr) -> Option<(SocketAddr, Vec<u8>)> {
         let means = self.means(station);
         let mut state = self.state();
-        if means.now.since(state.keys_of) >= KEYS_INTERVAL {
-            state.keys_of = means.now;
+        if means.now.mono.since(state.keys_of) >= KEYS_INTERVAL {
+            state.keys_of = means.now.mono;
             if let Some(keys) = Keys::of(&self.context.credentials.get()) {
                 state.rules.set_keys(keys);
             }
@@ -249,7 +251,7 @@ impl Multicast {
     }
 
     fn means(&self, station: &Station) -> Means {
-        Means { now: self.context.env.clock.now().mono, fresh: self.context.env.entropy.bits(), reply: station.reply }
+        Means { now: self.context.env.clock.now(), fresh: self.context.env.entropy.bits(), reply: station.reply }
     }
 
     /// A random number between 0 and 1.

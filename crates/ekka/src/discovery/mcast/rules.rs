@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use ekka_core::id::{Endpoint, NodeId, NodeName};
 use ekka_core::limits::{CANDIDATES_MAX, REDISCOVER_INTERVAL};
-use ekka_core::time::Instant;
+use ekka_core::time::{Instant, Now};
 
 use super::askers::Askers;
 use super::counts::{Counts, Ignored};
-use super::message::{Announcement, Body, Kind, Nonce, Refusal};
+use super::message::{Announcement, Body, Kind, Nonce, Refusal, Stamp};
 use super::seal::Keys;
 use crate::discovery::Me;
 
@@ -39,6 +39,8 @@ pub(super) struct Rules {
     asked: VecDeque<Asked>,
     /// Number of the latest own ping.
     pings: u64,
+    /// Its stamp.
+    stamp: Stamp,
     known: BTreeMap<NodeId, Known>,
     askers: Askers,
     counts: Counts,
@@ -81,7 +83,7 @@ pub(super) struct Datagram<'a> {
 /// What the machine may use once.
 #[derive(Clone, Copy)]
 pub(super) struct Means {
-    pub(super) now: Instant,
+    pub(super) now: Now,
     /// A new random number.
     pub(super) fresh: Nonce,
     /// This node's own address: where answers to it are to come.
@@ -97,6 +99,7 @@ impl Rules {
             listed: false,
             asked: VecDeque::new(),
             pings: 0,
+            stamp: 0,
             known: BTreeMap::new(),
             askers: Askers::default(),
             counts: Counts::default(),
@@ -115,19 +118,21 @@ impl Rules {
 
     /// A ping to send.
     pub(super) fn ask(&mut self, means: Means) -> Vec<u8> {
-        self.forget(means.now);
+        self.forget(means.now.mono);
         self.pings += 1;
+        // The clock may be set back while this runs, and two pings may be of one millisecond.
+        self.stamp = means.now.wall.as_millis().max(self.stamp.saturating_add(1));
         if self.asked.len() >= ASKED_MAX {
             self.asked.pop_front();
         }
         self.asked.push_back(Asked {
             nonce: means.fresh,
-            at: means.now,
+            at: means.now.mono,
             number: self.pings,
             answered_by: BTreeSet::new(),
             came_back: false,
         });
-        self.announcement(Kind::Ping, means, 0)
+        self.announcement(Kind::Ping, means, 0, self.stamp)
     }
 
     /// Takes a datagram.
@@ -170,18 +175,19 @@ impl Rules {
         }
         match kind {
             Kind::Ping => self.pinged(nonce, &body, means),
-            Kind::Pong => self.answered(body, means.now),
+            Kind::Pong => self.answered(body, means.now.mono),
         }
     }
 
     fn pinged(&mut self, nonce: Nonce, body: &Body, means: Means) -> Result<Reaction, Ignored> {
-        self.askers.pinged(body.node_id, nonce, means.now)?;
-        let news = !self.known.contains_key(&body.node_id) && self.askers.hint(body.node_id, means.now);
+        let now = means.now.mono;
+        self.askers.pinged(body.node_id, body.stamp, now)?;
+        let news = !self.known.contains_key(&body.node_id) && self.askers.hint(body.node_id, now);
         if !self.listed {
             return Ok(Reaction { answer: None, news });
         }
         self.counts.answered += 1;
-        let pong = self.announcement(Kind::Pong, means, nonce);
+        let pong = self.announcement(Kind::Pong, means, nonce, 0);
         Ok(Reaction { answer: Some((body.reply, pong)), news })
     }
 
@@ -211,15 +217,17 @@ impl Rules {
         self.known.retain(|_, known| pings - known.ping < PINGS_MISSED || now.since(known.at) < KNOWN_FOR);
     }
 
-    fn announcement(&self, kind: Kind, means: Means, answers: Nonce) -> Vec<u8> {
+    fn announcement(&self, kind: Kind, means: Means, answers: Nonce, stamp: Stamp) -> Vec<u8> {
         let Me { name, endpoint, node_id } = self.me.clone();
-        let body = Body { node_id, name, endpoint, reply: means.reply, answers };
+        let body = Body { node_id, name, endpoint, reply: means.reply, answers, stamp };
         Announcement { kind, nonce: means.fresh, body }.encode(&self.keys)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use ekka_core::time::Wall;
+
     use super::*;
     use crate::discovery::mcast::message::tests::keys;
 
@@ -240,7 +248,7 @@ mod tests {
     }
 
     fn means(n: u8, ms: u64, fresh: Nonce) -> Means {
-        Means { now: at(ms), fresh, reply: addr(n) }
+        Means { now: Now { mono: at(ms), wall: Wall::from_millis(ms) }, fresh, reply: addr(n) }
     }
 
     fn give(to: &mut Rules, n: u8, bytes: &[u8], ms: u64) -> Reaction {
@@ -337,7 +345,8 @@ mod tests {
         for n in 0..1100u128 {
             let name: NodeName = format!("x{n}@10.77.0.2").parse().unwrap();
             let endpoint = name.endpoint(4370).unwrap();
-            let body = Body { node_id: NodeId::from_u128(n + 50), name, endpoint, reply: addr(2), answers: nonce };
+            let body =
+                Body { node_id: NodeId::from_u128(n + 50), name, endpoint, reply: addr(2), answers: nonce, stamp: 0 };
             let pong = Announcement { kind: Kind::Pong, nonce: n, body }.encode(&keys("c"));
             give(&mut a, 1, &pong, 1);
         }

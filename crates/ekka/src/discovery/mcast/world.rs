@@ -1,5 +1,6 @@
 //! Two to five machines on a network that loses, doubles and reorders, with an adversary on it who hears everything,
-//! changes it, cuts it off, and sends it again at any time to anybody. Each run is its seed.
+//! changes it, cuts it off, and sends it again at any time to anybody. Of one machine it has many pings of the time
+//! before, which it sends in rotation, one each second. Each run is its seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -7,12 +8,12 @@ use std::time::Duration;
 
 use ekka_core::id::{NodeId, NodeName};
 use ekka_core::rng::Rng;
-use ekka_core::time::Instant;
+use ekka_core::time::{Instant, Now, Wall};
 
-use super::askers::PING_INTERVAL;
+use super::askers::{IDLE, PING_INTERVAL};
 use super::counts::Ignored;
 use super::message::tests::keys;
-use super::message::{Announcement, Kind, Nonce};
+use super::message::{Announcement, Kind, Stamp};
 use super::rules::{Datagram, Means, Rules};
 use super::seal::Keys;
 use crate::discovery::Me;
@@ -23,8 +24,14 @@ const CALM: Duration = Duration::from_secs(60);
 /// One machine dies here: it must be forgotten by the end, whatever is replayed.
 const DEATH: Duration = Duration::from_secs(30);
 
+/// The clock of the machine whose pings are sent in rotation goes back by an hour here.
+const SET_BACK: Duration = Duration::from_secs(45);
+/// Pings of the time before.
+const ROTATION: usize = 40;
+
 enum Event {
     Ask(usize),
+    Rotate(usize),
     Arrive { to: usize, bytes: Vec<u8> },
 }
 
@@ -39,9 +46,11 @@ struct World {
     foreigner: usize,
     dead: Option<usize>,
     recorded: Vec<Vec<u8>>,
-    /// When each machine answered each address, and which nonces it answered.
-    answers: BTreeMap<(usize, SocketAddr), Instant>,
-    answered: BTreeSet<(usize, Nonce)>,
+    /// Whose pings are sent in rotation, and these.
+    victim: usize,
+    rotation: Vec<Vec<u8>>,
+    /// When each machine answered each address, and the stamp of what it answered.
+    answers: BTreeMap<(usize, SocketAddr), (Instant, Stamp)>,
     next_ask: Vec<Instant>,
 }
 
@@ -65,6 +74,7 @@ impl World {
             machine.set_listed(true);
         }
         let dead = (count > 2 && rng.index(2) == 0).then(|| rng.index(count));
+        let victim = rng.index(count);
         let mut world = Self {
             rng,
             now: Instant::ZERO,
@@ -76,14 +86,36 @@ impl World {
             foreigner: count,
             dead,
             recorded: Vec::new(),
+            victim,
+            rotation: Vec::new(),
             answers: BTreeMap::new(),
-            answered: BTreeSet::new(),
         };
+        world.record_rotation();
         for n in 0..=count {
             let start = world.rng.up_to(Duration::from_secs(3));
             world.at(start, Event::Ask(n));
         }
         world
+    }
+
+    /// The pings of the time before, which all have heard.
+    fn record_rotation(&mut self) {
+        for n in 0..ROTATION {
+            let means = self.means(self.victim);
+            let ping = self.machines[self.victim].ask(means);
+            for to in 0..self.machines.len() {
+                self.arrive(to, &ping);
+            }
+            self.rotation.push(ping);
+            self.at(Duration::from_secs(n as u64), Event::Rotate(n));
+        }
+    }
+
+    fn rotate(&mut self, n: usize) {
+        for to in 0..self.machines.len() {
+            self.arrive(to, &self.rotation[n].clone());
+        }
+        self.at(Duration::from_secs(ROTATION as u64), Event::Rotate(n));
     }
 
     fn at(&mut self, wait: Duration, event: Event) {
@@ -100,7 +132,12 @@ impl World {
     }
 
     fn means(&mut self, n: usize) -> Means {
-        Means { now: self.now, fresh: self.rng.next_u128(), reply: addr(n) }
+        let since = self.now.since(Instant::ZERO);
+        let back = n == self.victim && since >= SET_BACK;
+        let start = 1_000_000 + 9_999 * n as u64 - if back { 3600 } else { 0 };
+        let wall = Duration::from_secs(start) + since;
+        let wall = Wall::from_millis(u64::try_from(wall.as_millis()).unwrap());
+        Means { now: Now { mono: self.now, wall }, fresh: self.rng.next_u128(), reply: addr(n) }
     }
 
     fn send(&mut self, to: usize, bytes: &[u8]) {
@@ -168,9 +205,10 @@ impl World {
         let keys = &self.keys[usize::from(by == self.foreigner)];
         let ping = Announcement::decode(ping, keys).expect("only what is authentic is answered");
         assert_eq!((ping.kind, ping.body.reply), (Kind::Ping, asker), "answers go where the ping says");
-        assert!(self.answered.insert((by, ping.nonce)), "{by} answers a ping twice");
-        let before = self.answers.insert((by, asker), self.now);
-        assert!(before.is_none_or(|then| self.now.since(then) >= PING_INTERVAL), "{by} answers {asker} too often");
+        let Some((then, stamp)) = self.answers.insert((by, asker), (self.now, ping.body.stamp)) else { return };
+        let passed = self.now.since(then);
+        assert!(passed >= PING_INTERVAL, "{by} answers {asker} too often");
+        assert!(ping.body.stamp > stamp || passed >= IDLE, "{by} answers a ping of {asker} that is not newer");
     }
 
     fn run(&mut self) {
@@ -182,6 +220,7 @@ impl World {
             match event {
                 Event::Ask(n) if self.next_ask[n] <= self.now => self.ask(n),
                 Event::Ask(_) => {}
+                Event::Rotate(n) => self.rotate(n),
                 Event::Arrive { to, bytes } => self.arrive(to, &bytes),
             }
             self.check_known();
