@@ -98,10 +98,11 @@ async fn watches_that_end_at_once_come_further_and_further_apart() {
         count.fetch_add(1, Ordering::SeqCst);
         Reply::Says(200, "{\"result\":{\"created\":true}}\n".to_owned())
     });
-    let _own = Own::new(1, &url, &[]).run();
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    let watches = watches.load(Ordering::SeqCst);
-    assert!((2..=8).contains(&watches), "{watches} in 4 s");
+    let own = Own::new(1, &url, &[]).run();
+    let seen = || watches.load(Ordering::SeqCst);
+    let took = own.wait("five watches", async || holds(seen() >= 5, seen())).await;
+    // At least half of 250, 500, 1000 and 2000 ms.
+    assert!(took > Duration::from_millis(1_800), "{took:?}");
 }
 
 #[tokio::test]
@@ -115,10 +116,10 @@ async fn a_watch_of_v2_that_is_answered_at_once_is_asked_ten_times_a_second_at_m
         let node = json!({"key": "/ekkacl/ekka/x", "value": "v", "modifiedIndex": 5});
         Reply::Says(200, json!({"action": "set", "node": node}).to_string())
     });
-    let _own = Own::new(1, &url, &[("cluster.etcd.version", "v2")]).run();
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let watches = watches.load(Ordering::SeqCst);
-    assert!((2..=21).contains(&watches), "{watches} in 2 s");
+    let own = Own::new(1, &url, &[("cluster.etcd.version", "v2")]).run();
+    let seen = || watches.load(Ordering::SeqCst);
+    let took = own.wait("eleven watches", async || holds(seen() >= 11, seen())).await;
+    assert!(took > Duration::from_millis(900), "{took:?}");
 }
 
 #[tokio::test]

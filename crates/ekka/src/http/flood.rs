@@ -57,7 +57,6 @@ async fn read(piece: &'static [u8], lines_max: usize) -> (Option<HttpError>, usi
 async fn a_server_that_floods_with_short_lines_stops_nobody_else() {
     let piece: &[u8] = "{}\n".repeat(200_000).leak().as_bytes();
     let (error, count, late) = read(piece, 2_000_000).await;
-    println!("{count} lines; a timer was {late:?} late");
     assert_eq!((error, count), (None, 2_000_000));
     assert!(late < LATE_MAX, "{late:?}");
 }
