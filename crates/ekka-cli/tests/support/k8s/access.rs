@@ -12,7 +12,7 @@ pub(crate) struct Rule(pub(crate) &'static str, pub(crate) &'static str, pub(cra
 
 /// A rule as it is granted.
 #[derive(Clone, Debug)]
-struct Granted {
+pub(crate) struct Granted {
     verb: String,
     group: String,
     resource: String,
@@ -52,7 +52,7 @@ fn of_the_role() -> Vec<Granted> {
 pub(crate) struct Access {
     /// Token to user. Empty: everybody is let in, as on the insecure port of old.
     pub(crate) tokens: BTreeMap<String, String>,
-    rules: Vec<Granted>,
+    pub(crate) rules: Vec<Granted>,
     /// Everything is allowed.
     pub(crate) all: bool,
     /// What was asked for in vain.
