@@ -26,6 +26,7 @@ mod registration;
 mod room;
 mod words;
 
+pub use registration::{Registration, Supersedes};
 pub use room::Autocluster;
 
 use alloc::collections::BTreeMap;
@@ -93,46 +94,6 @@ pub struct Answer {
 impl From<Vec<Candidate>> for Answer {
     fn from(candidates: Vec<Candidate>) -> Self {
         Self { candidates, expect: None }
-    }
-}
-
-/// What a backend is to know of this node.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Registration {
-    /// It wants to be found. Off once it has left, or is on its way out.
-    pub listed: bool,
-    /// The cluster that it is in, once that is on disc.
-    pub cluster_id: Option<ClusterId>,
-    /// Which record of another cluster that cluster replaces in a backend that decides.
-    pub supersedes: Supersedes,
-    /// All founders are in: the record needs to name them no more, and should not, or one whose disc was set back could
-    /// found the same cluster once more.
-    pub settled: bool,
-}
-
-/// Which clusters another one has taken the place of.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Supersedes {
-    /// These, which were merged into it.
-    Merged(Vec<ClusterId>),
-    /// Any: it was formed by an operator's word.
-    Any,
-}
-
-impl Default for Supersedes {
-    fn default() -> Self {
-        Self::Merged(Vec::new())
-    }
-}
-
-impl Supersedes {
-    /// Whether the record of that cluster gives way.
-    #[must_use]
-    pub fn includes(&self, cluster_id: ClusterId) -> bool {
-        match self {
-            Self::Merged(merged) => merged.contains(&cluster_id),
-            Self::Any => true,
-        }
     }
 }
 
