@@ -108,8 +108,13 @@ impl Autocluster {
         let held = self.decided.by_others.as_ref()?;
         let id = held.cluster_id;
         if held.founders.is_empty() {
+            // All of them were in once, and the record names nobody: whoever is listed may be of it.
+            let mut listed = self.missing();
+            listed.truncate(SHOWN);
+            let listed = if listed.is_empty() { String::new() } else { format!(" ({})", listed.join(", ")) };
             return Some(format!(
-                "waits: {backend} names cluster {id}, and nobody of it is in reach; if it is lost for good: ekka form"
+                "waits: {backend} names cluster {id}, and nobody of it is in reach{listed}; \
+                 if it is lost for good: ekka form"
             ));
         }
         let mut names: Vec<String> = held.founders.iter().take(SHOWN).map(|peer| peer.name.to_string()).collect();

@@ -100,7 +100,7 @@ impl Autocluster {
     }
 
     /// The names that would help, each with why it does not answer.
-    fn missing(&self) -> Vec<String> {
+    pub(super) fn missing(&self) -> Vec<String> {
         let connected = |name: &NodeName| self.peers.values().any(|known| known.peer.name == *name);
         let mut texts: Vec<String> = Vec::new();
         for (name, why) in self.candidates.all() {
