@@ -5,7 +5,8 @@ mod support;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use support::mcast::{Group, metric};
+use support::mcast::Group;
+use support::metrics::metric;
 use support::{Agent, Cluster, Figures, duration, rounds};
 
 const FORM_LIMIT: Duration = Duration::from_secs(40);

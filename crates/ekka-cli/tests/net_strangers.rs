@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -29,14 +29,7 @@ fn formed() -> Cluster {
 /// Sum of a metric over all label sets that hold the text.
 fn metric(cluster: &Cluster, index: usize, name: &str, label: &str) -> Result<f64, String> {
     let address = format!("{}:{HEALTH_PORT}", cluster.host(index));
-    let fail = |error: std::io::Error| format!("{address}: {error}");
-    let mut stream = TcpStream::connect(&address).map_err(fail)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).map_err(fail)?;
-    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").map_err(fail)?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).map_err(fail)?;
-    let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
-    Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    support::metrics::metric(&address, name, label)
 }
 
 /// A stranger is refused, counted at the cluster, told what may differ, and nothing else happens.

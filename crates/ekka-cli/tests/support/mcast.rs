@@ -1,7 +1,6 @@
 //! Nodes that find each other by multicast: on one host, and on the hosts of a bridge that passes multicast on.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
@@ -98,21 +97,6 @@ impl Stranger {
     pub(crate) fn say(&self, bytes: &[u8]) {
         let _ = self.mouth.send_to(bytes, self.to);
     }
-}
-
-/// Sum of a metric of a node with `health.listen` at this address, over all label sets that hold the text.
-///
-/// # Errors
-/// It does not answer.
-pub(crate) fn metric(address: &str, name: &str, label: &str) -> Result<f64, String> {
-    let fail = |error: std::io::Error| format!("{address}: {error}");
-    let mut stream = TcpStream::connect(address).map_err(fail)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).map_err(fail)?;
-    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").map_err(fail)?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).map_err(fail)?;
-    let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
-    Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
 }
 
 fn free_port() -> u16 {

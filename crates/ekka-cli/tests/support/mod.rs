@@ -12,6 +12,7 @@ pub(crate) mod etcd;
 pub(crate) mod figures;
 pub(crate) mod k8s;
 pub(crate) mod mcast;
+pub(crate) mod metrics;
 pub(crate) mod netns;
 pub(crate) mod poll;
 pub(crate) mod process;

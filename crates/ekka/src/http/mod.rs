@@ -1,12 +1,14 @@
 //! A small HTTP/1.1 client for the strategies that ask a server (etcd, Kubernetes): over the injected network, with TLS
 //! 1.3 where the address says https. Each request has a connection of its own; nothing is followed, nothing is kept.
 
+mod encode;
 mod exchange;
 #[cfg(test)]
 mod flood;
 mod server;
 mod tls;
 
+pub(crate) use encode::percent_encoded;
 pub(crate) use exchange::{Limits, Lines, Request, Response};
 pub(crate) use server::Server;
 pub(crate) use tls::TlsFiles;

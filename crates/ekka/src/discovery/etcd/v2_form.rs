@@ -5,18 +5,11 @@ use serde_json::Value;
 use super::api::{Change, Entry, KEYS_MAX, Listing, Stored, VALUE_MAX};
 use super::layout::Layout;
 use super::words::Failure;
+use crate::http::percent_encoded;
 
 /// Bytes for a URL or a form; slashes stay in a path.
 pub(super) fn escaped(bytes: &[u8], path: bool) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for byte in bytes {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(char::from(*byte)),
-            b'/' | b'@' | b':' if path => text.push(char::from(*byte)),
-            _ => text.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    text
+    percent_encoded(bytes, if path { b"/@:" } else { b"" })
 }
 
 /// The number by which API v2 names an error.

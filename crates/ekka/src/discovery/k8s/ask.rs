@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::http::percent_encoded;
+
 /// One request: what is done with which resource.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Ask {
@@ -97,10 +99,8 @@ impl fmt::Display for Ask {
     }
 }
 
-/// Percent-encodes all but unreserved characters: names and tokens come from outside, and must stay one piece.
 fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    percent_encoded(text.as_bytes(), b"")
 }
 
 #[cfg(test)]
