@@ -12,6 +12,7 @@ pub mod env;
 #[cfg(any(feature = "etcd", feature = "k8s"))]
 mod http;
 pub mod node;
+mod pem;
 pub mod transport;
 
 pub use ekka_core as core;

@@ -1,9 +1,11 @@
 //! The parsers take anything: seeded mutations of real configurations, for a bounded time.
 
+mod fuzz_support;
+
 use std::time::{Duration, Instant};
 
 use ekka::config::{fuzz_conf, fuzz_erlang};
-use ekka::core::rng::Rng;
+use fuzz_support::run;
 
 const CONFS: &[&str] = &[
     include_str!("../../../etc/ekka-static.conf"),
@@ -58,55 +60,14 @@ const PIECES: &[&str] = &[
     "\0",
 ];
 
-fn mutated(rng: &mut Rng, corpus: &[&str]) -> Vec<u8> {
-    let mut data = corpus[rng.index(corpus.len())].as_bytes().to_vec();
-    for _ in 0..=rng.index(8) {
-        let at = rng.index(data.len() + 1);
-        match rng.index(5) {
-            0 => data.truncate(at),
-            1 => drop(data.splice(at..at, PIECES[rng.index(PIECES.len())].bytes())),
-            2 => {
-                let end = (at + rng.index(40)).min(data.len());
-                data.drain(at..end);
-            }
-            3 => {
-                let end = (at + rng.index(200)).min(data.len());
-                let copy = data[at..end].to_vec();
-                let to = rng.index(data.len() + 1);
-                drop(data.splice(to..to, copy));
-            }
-            _ => {
-                if let Some(byte) = data.get_mut(at) {
-                    *byte = u8::try_from(rng.index(256)).expect("below 256");
-                }
-            }
-        }
-    }
-    data
-}
-
-fn run(name: &str, corpus: &[&str], target: fn(&[u8])) {
-    let until = Instant::now() + Duration::from_secs(2);
-    let mut rounds = 0u64;
-    while Instant::now() < until {
-        rounds += 1;
-        let data = mutated(&mut Rng::new(rounds), corpus);
-        let started = Instant::now();
-        let survived = std::panic::catch_unwind(|| target(&data)).is_ok();
-        assert!(survived, "{name}: round {rounds} panics on {:?}", String::from_utf8_lossy(&data));
-        assert!(started.elapsed() < Duration::from_secs(1), "{name}: round {rounds} takes {:?}", started.elapsed());
-    }
-    assert!(rounds > 100, "{name}: only {rounds} rounds");
-}
-
 #[test]
 fn conf_parser_survives_mutated_files() {
-    run("conf", CONFS, fuzz_conf);
+    run("conf", CONFS, PIECES, fuzz_conf);
 }
 
 #[test]
 fn erlang_parser_survives_mutated_files() {
-    run("erlang", CONFIGS, fuzz_erlang);
+    run("erlang", CONFIGS, PIECES, fuzz_erlang);
 }
 
 #[test]

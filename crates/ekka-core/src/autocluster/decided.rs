@@ -12,6 +12,7 @@ use core::time::Duration;
 
 use super::proposer::Phase;
 use super::room::Autocluster;
+use super::words::joined;
 use super::{Candidate, Output, Peer, Proposal};
 use crate::id::ClusterId;
 use crate::time::{Instant, Now};
@@ -21,8 +22,6 @@ use crate::time::{Instant, Now};
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a node waits after an answer that does not bring it in, before it asks again.
 const CLAIM_AGAIN: Duration = Duration::from_secs(2);
-/// Names that the sentence shows.
-const SHOWN: usize = 5;
 
 /// What the backend said last.
 #[derive(Clone, Debug, Default)]
@@ -106,25 +105,15 @@ impl Autocluster {
             return Some(format!("waits: {backend} does not list this node yet"));
         }
         let held = self.decided.by_others.as_ref()?;
-        let id = held.cluster_id;
-        if held.founders.is_empty() {
-            // All of them were in once, and the record names nobody: whoever is listed may be of it.
-            let mut listed = self.missing();
-            listed.truncate(SHOWN);
-            let listed = if listed.is_empty() { String::new() } else { format!(" ({})", listed.join(", ")) };
-            return Some(format!(
-                "waits: {backend} names cluster {id}, and nobody of it is in reach{listed}; \
-                 if it is lost for good: ekka form"
-            ));
-        }
-        let mut names: Vec<String> = held.founders.iter().take(SHOWN).map(|peer| peer.name.to_string()).collect();
-        let more = held.founders.len().saturating_sub(SHOWN);
-        if more > 0 {
-            names.push(format!("{more} more"));
-        }
+        let founders = joined(held.founders.iter().map(|peer| peer.name.to_string()).collect());
+        // Once all founders were in, the record names nobody: whoever is listed may be of it.
+        let listed = if founders.is_empty() { joined(self.missing()) } else { String::new() };
+        let of = if founders.is_empty() { founders } else { format!(" of {founders}") };
+        let listed = if listed.is_empty() { listed } else { format!(" ({listed})") };
         Some(format!(
-            "waits: {backend} names cluster {id} of {}, and nobody of it is in reach; if it is lost for good: ekka form",
-            names.join(", ")
+            "waits: {backend} names cluster {}{of}, and nobody of it is in reach{listed}; \
+             if it is lost for good: ekka form",
+            held.cluster_id
         ))
     }
 }

@@ -60,7 +60,9 @@ impl Autocluster {
             Supersedes::Merged(cluster_id.map(|mine| self.merged_into(mine)).unwrap_or_default())
         };
         let listed = !self.saved.left && !matches!(self.status, Status::Leaving | Status::Stopped);
-        let settled = self.settled();
+        // All founders were seen in it: that stays true, and is not looked for again at each step.
+        let was_settled = |told: &Registration| told.settled && told.cluster_id == cluster_id;
+        let settled = self.registered.as_ref().is_some_and(was_settled) || self.settled();
         let registration = Registration { listed, cluster_id, supersedes, settled };
         if self.registered.as_ref() != Some(&registration) {
             self.registered = Some(registration.clone());

@@ -11,7 +11,8 @@ use crate::time::{Instant, Now};
 /// Names that a sentence shows before it says how many more there are.
 const SHOWN: usize = 5;
 
-fn joined(mut names: Vec<String>) -> String {
+/// The names with commas, the first few of them.
+pub(super) fn joined(mut names: Vec<String>) -> String {
     let more = names.len().saturating_sub(SHOWN);
     names.truncate(SHOWN);
     if more > 0 {

@@ -21,7 +21,7 @@ pub fn formation_settings(config: &Config) -> Settings {
     let has_static = electorate.is_some();
     Settings {
         strategies: discovery.iter().map(|strategy| strategy.name().to_owned()).collect(),
-        expect: config.cluster.expect.or_else(|| default_expect(config, electorate.as_deref())),
+        expect: config.cluster.expect.or_else(|| default_expect(config, electorate.as_deref(), decider.is_some())),
         electorate,
         counts: discovery.iter().find(|s| matches!(s, Strategy::K8s(_))).map(|strategy| strategy.name().to_owned()),
         decider: decider.map(|strategy| strategy.name().to_owned()),
@@ -46,17 +46,15 @@ pub(super) fn electorate(node: &Node, discovery: &[Strategy]) -> Option<Vec<Node
     Some(list)
 }
 
-fn default_expect(config: &Config, electorate: Option<&[NodeName]>) -> Option<u32> {
+fn default_expect(config: &Config, electorate: Option<&[NodeName]>, decided: bool) -> Option<u32> {
     if let Some(list) = electorate {
         return u32::try_from(list.len() / 2 + 1).ok();
     }
     let one = |strategy: &Strategy| match strategy {
-        Strategy::Manual | Strategy::Etcd(_) => true,
+        Strategy::Manual => true,
         Strategy::Mcast(_) | Strategy::Dns(_) => config.node.name.host().is_loopback(),
-        Strategy::Static { .. } | Strategy::K8s(_) => false,
+        Strategy::Static { .. } | Strategy::Etcd(_) | Strategy::K8s(_) => false,
     };
-    let discovery = &config.cluster.discovery;
     // Where the backend decides, one is enough whatever else is asked.
-    let decided = discovery.iter().any(|strategy| matches!(strategy, Strategy::Etcd(_)));
-    (decided || discovery.iter().all(one)).then_some(1)
+    (decided || config.cluster.discovery.iter().all(one)).then_some(1)
 }

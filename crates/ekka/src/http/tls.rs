@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use rustls::crypto::ring as provider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 use super::{HttpError, Server};
 use crate::env::{BoxStream, Env, system_authorities};
+use crate::pem::{self, CERTIFICATES, KEY, PemError};
 
 /// Files in PEM.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -81,7 +81,7 @@ fn look(files: &TlsFiles) -> Look {
 
 fn make(files: &TlsFiles) -> Result<Arc<ClientConfig>, String> {
     let authorities = match &files.cacertfile {
-        Some(path) => certificates(path)?,
+        Some(path) => certificates(path).map_err(|error| error.to_string())?,
         None => system_authorities()?,
     };
     let mut roots = RootCertStore::empty();
@@ -97,9 +97,8 @@ fn make(files: &TlsFiles) -> Result<Arc<ClientConfig>, String> {
     let config = match &files.identity {
         None => builder.with_no_client_auth(),
         Some((certfile, keyfile)) => {
-            let chain = certificates(certfile)?;
-            let key = PrivateKeyDer::from_pem_slice(&read(keyfile)?)
-                .map_err(|error| format!("{}: not read as a private key in PEM: {error}", keyfile.display()))?;
+            let files = || Ok((certificates(certfile)?, pem::key(keyfile, &pem::bytes(keyfile, KEY)?)?));
+            let (chain, key) = files().map_err(|error: PemError| error.to_string())?;
             builder
                 .with_client_auth_cert(chain, key)
                 .map_err(|error| format!("{} and {}: {error}", certfile.display(), keyfile.display()))?
@@ -108,14 +107,6 @@ fn make(files: &TlsFiles) -> Result<Arc<ClientConfig>, String> {
     Ok(Arc::new(config))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let bytes = read(path)?;
-    let found = CertificateDer::pem_slice_iter(&bytes)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| format!("{}: not read as certificates in PEM: {error}", path.display()))?;
-    if found.is_empty() { Err(format!("{}: holds no certificate in PEM", path.display())) } else { Ok(found) }
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    pem::certificates(path, &pem::bytes(path, CERTIFICATES)?)
 }

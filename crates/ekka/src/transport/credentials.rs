@@ -1,7 +1,6 @@
 //! What a node shows and what it trusts: made from cookies or files, and replaced as a whole at a rotation.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::challenge::Challenge;
@@ -10,6 +9,7 @@ use super::files::{Facts, Files};
 use super::kdf::{Kdf, Root};
 use super::tls::Tls;
 use crate::env::Clock;
+use crate::pem::PemError;
 
 pub use crate::config::TlsMode as Mode;
 
@@ -58,9 +58,9 @@ pub enum CredentialsError {
     },
 }
 
-impl CredentialsError {
-    pub(super) fn file(path: &Path, expected: &'static str, problem: &str) -> Self {
-        Self::File { path: path.display().to_string(), expected, problem: problem.to_owned() }
+impl From<PemError> for CredentialsError {
+    fn from(PemError { path, expected, problem }: PemError) -> Self {
+        Self::File { path, expected, problem }
     }
 }
 

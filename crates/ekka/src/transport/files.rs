@@ -1,16 +1,15 @@
 //! The operator's certificate files: read as a whole, and read again when what they hold has changed.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::credentials::CredentialsError;
 use super::expiry::not_after;
 use super::kdf::mac;
 use super::shared::Shared;
+use crate::pem::{self, CERTIFICATES, KEY, bytes, certificates};
 
 /// What became of changed certificate files.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,27 +54,12 @@ impl Files {
             return Ok(None);
         }
         let chain = certificates(certfile, &chain)?;
-        let key = PrivateKeyDer::from_pem_slice(&key)
-            .map_err(|error| CredentialsError::file(keyfile, KEY, &error.to_string()))?;
+        let key = pem::key(keyfile, &key)?;
         let authorities = certificates(cacertfile, &authorities)?;
         let first_end = |list: &[CertificateDer<'_>]| list.iter().filter_map(|one| not_after(one)).min();
         let facts = Facts { digest, own_ends: first_end(&chain), ca_ends: first_end(&authorities) };
         Ok(Some(Self { chain, key, authorities, facts }))
     }
-}
-
-const CERTIFICATES: &str = "certificates in PEM";
-const KEY: &str = "private key in PEM";
-
-fn bytes(path: &Path, expected: &'static str) -> Result<Vec<u8>, CredentialsError> {
-    fs::read(path).map_err(|error| CredentialsError::file(path, expected, &error.to_string()))
-}
-
-fn certificates(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, CredentialsError> {
-    let problem = |text: &str| CredentialsError::file(path, CERTIFICATES, text);
-    let found =
-        CertificateDer::pem_slice_iter(bytes).collect::<Result<Vec<_>, _>>().map_err(|e| problem(&e.to_string()))?;
-    if found.is_empty() { Err(problem("it holds none")) } else { Ok(found) }
 }
 
 /// Looks at the files now and then, and takes what they hold. Between two writes of an operator they may not fit
