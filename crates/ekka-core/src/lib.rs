@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | vocabulary | [`id`], [`time`], [`rng`], [`limits`] | each other |
 //! | shared facts | [`view`], [`event`], [`decision`], [`machine`] | the vocabulary |
-//! | bytes | [`wire`] | the above |
+//! | bytes, ports | [`wire`], [`consensus`] | the above |
 //! | rooms | [`membership`], [`autocluster`], [`identity`] | the above, never each other's state |
 //! | meeting place | [`control`] | everything |
 //!
@@ -20,6 +20,7 @@
 extern crate alloc;
 
 pub mod autocluster;
+pub mod consensus;
 pub mod control;
 pub mod decision;
 pub mod event;

@@ -7,12 +7,14 @@
 #[cfg(feature = "admin")]
 pub mod admin;
 pub mod config;
+pub mod consensus;
 pub mod discovery;
 pub mod env;
 #[cfg(any(feature = "etcd", feature = "k8s"))]
 mod http;
 pub mod node;
 mod pem;
+pub mod storage;
 pub mod transport;
 
 pub use ekka_core as core;

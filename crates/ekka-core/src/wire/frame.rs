@@ -16,6 +16,10 @@ pub enum FrameKind {
     Control = 3,
     /// A message of the bulk lane.
     Bulk = 4,
+    /// A message of a consensus group, on a control connection; it passes `Control` by.
+    Group = 5,
+    /// A call, its answer, or a piece of a stream, on a connection of the lane for calls.
+    Call = 6,
 }
 
 impl FrameKind {
@@ -24,8 +28,8 @@ impl FrameKind {
     pub const fn limit(self) -> usize {
         match self {
             Self::Hello | Self::HelloReply => HELLO_FRAME_MAX,
-            Self::Control => CONTROL_FRAME_MAX,
-            Self::Bulk => BULK_FRAME_MAX,
+            Self::Control | Self::Group => CONTROL_FRAME_MAX,
+            Self::Bulk | Self::Call => BULK_FRAME_MAX,
         }
     }
 
@@ -35,6 +39,8 @@ impl FrameKind {
             2 => Some(Self::HelloReply),
             3 => Some(Self::Control),
             4 => Some(Self::Bulk),
+            5 => Some(Self::Group),
+            6 => Some(Self::Call),
             _ => None,
         }
     }

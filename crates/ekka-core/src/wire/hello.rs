@@ -41,8 +41,10 @@ impl VersionRange {
 pub enum Lane {
     /// Gossip, heartbeats, votes: never behind bulk.
     Control,
-    /// Table streams and calls.
+    /// Table streams and snapshots.
     Bulk,
+    /// Calls and streams of RPC, both ways: never behind a table's copy.
+    Calls,
 }
 
 /// What a connection is for.

@@ -117,6 +117,10 @@ async fn serve(shared: &Shared, greeted: Greeted) {
     match greeted.hello.purpose {
         Purpose::Peer(Lane::Control) => shared.ask_and_carry(greeted).await,
         Purpose::Peer(Lane::Bulk) => super::bulk::accept(shared, greeted).await,
+        Purpose::Peer(Lane::Calls) => {
+            let refusal = Refusal::new(RefusalReason::Garbage, "this node takes no calls");
+            shared.turn_away(greeted, Failure::Refuse(refusal)).await;
+        }
         Purpose::Observer => {
             let Greeted { mut greeting, .. } = greeted;
             let answer = HelloReply::Welcome((shared.hello)(Purpose::Observer));

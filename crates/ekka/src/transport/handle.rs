@@ -21,7 +21,7 @@ use super::limits::Limits;
 use super::refusals::RefusalNotice;
 use super::shared::Shared;
 use super::stats::{TransportStats, lane_name};
-use super::{BulkSender, HelloSource, accept, dial};
+use super::{BulkSender, GroupSender, HelloSource, accept, dial};
 use crate::env::Env;
 
 /// How a transport is set up.
@@ -33,6 +33,8 @@ pub struct Options {
     pub limits: Limits,
     /// Who takes frames of the bulk lane; without it bulk connections are refused.
     pub bulk: Option<BulkSender>,
+    /// Who takes frames of consensus groups; without it they are ignored.
+    pub groups: Option<GroupSender>,
 }
 
 /// A running transport. Clones are handles to the same one; dropping the last ends it at once.
@@ -82,7 +84,7 @@ impl Transport {
                 Err(error) => return Err(explain(env, &credentials, &hello, *addr, error).await),
             }
         }
-        let shared = Shared::new(env, options.limits, credentials, hello, events, options.bulk);
+        let shared = Shared::new(env, options.limits, credentials, hello, events, (options.bulk, options.groups));
         let shared = Arc::new(shared);
         for listener in listeners {
             shared.tasks.spawn(accept::run(shared.clone(), listener));
@@ -139,6 +141,13 @@ impl Transport {
     #[expect(clippy::needless_pass_by_value, reason = "the frame is given away, as in `Output::Send`")]
     pub fn send(&self, conn: ConnId, bytes: Vec<u8>) {
         self.shared.send(conn, &bytes);
+    }
+
+    /// Queues a frame of a consensus group for a node, on the link that there is with it; whether it was taken. It may
+    /// be lost all the same.
+    #[must_use]
+    pub fn send_group(&self, to: NodeId, bytes: &[u8]) -> bool {
+        self.shared.send_group(to, bytes)
     }
 
     /// Closes a connection after what was sent on it, within a bounded time; at once where the peer is

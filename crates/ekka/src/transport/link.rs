@@ -3,16 +3,18 @@
 use std::future::Future;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ekka_core::control::{CloseCause, ConnId, Input};
-use ekka_core::id::NodeId;
+use ekka_core::id::{Incarnation, NodeId};
 use ekka_core::wire::{FrameDecoder, FrameKind, HelloReply, Lane};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::GroupSender;
 use super::outbox::Outbox;
 use super::stats::PeerCounters;
 use crate::env::BoxStream;
@@ -20,11 +22,31 @@ use crate::env::BoxStream;
 /// Where the frames of a connection go.
 pub(super) enum Sink {
     /// To `Control`.
-    Control(ConnId, mpsc::Sender<Input>),
+    Control(ConnId, mpsc::Sender<Input>, Option<GroupSink>),
     /// To the reader of the bulk lane.
     Bulk(NodeId, mpsc::Sender<(NodeId, Vec<u8>)>),
     /// Nowhere: the dialling side of a bulk connection only writes.
     Nowhere,
+}
+
+/// Where the frames of groups go that come on a control connection.
+pub(super) struct GroupSink {
+    pub(super) from: Incarnation,
+    pub(super) frames: GroupSender,
+    pub(super) counters: Arc<PeerCounters>,
+}
+
+impl GroupSink {
+    fn give(&self, body: Vec<u8>) -> Result<(), CloseCause> {
+        match self.frames.try_send((self.from, body)) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.counters.dropped(Lane::Control, "group_behind", 1);
+                Ok(())
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(CloseCause::Stopping),
+        }
+    }
 }
 
 impl Sink {
@@ -38,7 +60,7 @@ impl Sink {
     fn allowed(&self) -> &'static [FrameKind] {
         match self {
             // The dialling side may still refuse after it was welcomed.
-            Self::Control(..) => &[FrameKind::Control, FrameKind::HelloReply],
+            Self::Control(..) => &[FrameKind::Control, FrameKind::Group, FrameKind::HelloReply],
             Self::Bulk(..) => &[FrameKind::Bulk, FrameKind::HelloReply],
             Self::Nowhere => &[FrameKind::HelloReply],
         }
@@ -53,8 +75,14 @@ impl Sink {
                 Err(error) => CloseCause::Garbage(error.to_string()),
             });
         }
+        if let (Self::Control(_, _, groups), FrameKind::Group) = (self, kind) {
+            // A node without groups (an older one, or one that leaves) ignores them.
+            return groups.as_ref().map_or(Ok(()), |groups| groups.give(body));
+        }
         let given = match self {
-            Self::Control(conn, events) => events.send(Input::Frame { conn: *conn, bytes: body }).await.map_err(|_| ()),
+            Self::Control(conn, events, _) => {
+                events.send(Input::Frame { conn: *conn, bytes: body }).await.map_err(|_| ())
+            }
             Self::Bulk(node, frames) => frames.send((*node, body)).await.map_err(|_| ()),
             Self::Nowhere => Ok(()),
         };
@@ -223,7 +251,7 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(1 << 20);
         let (events, _inputs) = mpsc::channel(16);
         let (outbox, counters) = (Outbox::new(1024), PeerCounters::default());
-        let (sink, kill) = (Sink::Control(ConnId(1), events), CancellationToken::new());
+        let (sink, kill) = (Sink::Control(ConnId(1), events, None), CancellationToken::new());
         let flush = Duration::from_secs(1);
         let (outbox, counters, sink, kill) = (&outbox, &counters, &sink, &kill);
         let carrier = Carrier { outbox, counters, sink, flush, kill, unchecked: false };

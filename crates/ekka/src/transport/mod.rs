@@ -35,7 +35,7 @@ mod tls;
 
 use std::sync::Arc;
 
-use ekka_core::id::NodeId;
+use ekka_core::id::{Incarnation, NodeId};
 use ekka_core::wire::{Hello, Purpose};
 use tokio::sync::mpsc;
 
@@ -51,6 +51,10 @@ pub use stats::TransportStats;
 
 /// Gives this node's Hello of the moment.
 pub type HelloSource = Arc<dyn Fn(Purpose) -> Hello + Send + Sync>;
+
+/// Where frames of consensus groups go, each with the incarnation that sent it. They pass `Control` by, and are dropped
+/// where the receiver is behind: every message of a group can be lost.
+pub type GroupSender = mpsc::Sender<(Incarnation, Vec<u8>)>;
 
 /// Where frames of the bulk lane go, each with the node that sent it.
 pub type BulkSender = mpsc::Sender<(NodeId, Vec<u8>)>;

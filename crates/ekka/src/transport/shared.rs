@@ -17,13 +17,13 @@ use super::files::CertificateNotice;
 use super::gate::Gate;
 use super::greeting::Greeting;
 use super::limits::Limits;
-use super::link::{Carrier, Sink, linger, part};
+use super::link::{Carrier, GroupSink, Sink, linger, part};
 use super::outbox::Outbox;
 use super::refusals::Refusals;
 use super::registry::{Connection, Registry, Verdict};
 use super::secure::Trust;
 use super::stats::Counters;
-use super::{BulkSender, HelloSource};
+use super::{BulkSender, GroupSender, HelloSource};
 use crate::env::{BoxStream, Env};
 
 /// What the tasks share.
@@ -33,6 +33,7 @@ pub(super) struct Shared {
     pub(super) hello: HelloSource,
     pub(super) events: mpsc::Sender<Input>,
     pub(super) bulk: Option<BulkSender>,
+    pub(super) groups: Option<GroupSender>,
     pub(super) tasks: TaskTracker,
     /// No new connections.
     pub(super) stop: CancellationToken,
@@ -87,7 +88,7 @@ impl Shared {
         credentials: Credentials,
         hello: HelloSource,
         events: mpsc::Sender<Input>,
-        bulk: Option<BulkSender>,
+        (bulk, groups): (Option<BulkSender>, Option<GroupSender>),
     ) -> Self {
         credentials.use_clock(&env.clock);
         let kill = CancellationToken::new();
@@ -99,6 +100,7 @@ impl Shared {
             hello,
             events,
             bulk,
+            groups,
             tasks: TaskTracker::new(),
             stop: kill.child_token(),
             kill,
@@ -215,7 +217,12 @@ impl Shared {
             Ok(Ok(_)) => greeting.into_stream(),
         };
         self.links_changed.notify_waiters();
-        let sink = Sink::Control(conn, self.events.clone());
+        let groups = self.groups.clone().map(|frames| GroupSink {
+            from: hello.incarnation(),
+            frames,
+            counters: self.counters.of(&hello.name),
+        });
+        let sink = Sink::Control(conn, self.events.clone(), groups);
         self.carry(conn, &hello, stream, &outbox, &sink).await;
     }
 
@@ -235,7 +242,7 @@ impl Shared {
         let hard = matches!(cause, CloseCause::Silent | CloseCause::Stuck | CloseCause::Reset);
         match sink.lane() {
             Lane::Control => self.finish(conn, cause).await,
-            Lane::Bulk => self.registry().remove(conn, &cause),
+            Lane::Bulk | Lane::Calls => self.registry().remove(conn, &cause),
         }
         if !hard && !self.kill.is_cancelled() {
             linger(reader, self.limits.linger).await;
@@ -314,6 +321,29 @@ impl Shared {
                 tracing::warn!(%peer, "the peer does not read: connection dropped");
             }
         }
+    }
+
+    /// Queues a frame of a group on the link with a node; whether it was taken. A queue that is half full takes none:
+    /// gossip goes first, and a group sends again what it misses.
+    pub(super) fn send_group(&self, to: NodeId, bytes: &[u8]) -> bool {
+        let found = {
+            let registry = self.registry();
+            // The newest: of two links the older is on its way out.
+            let link = registry.links().filter(|link| link.incarnation.node_id == to).last();
+            link.map(|link| (link.outbox.clone(), link.counters.clone(), link.peer.clone()))
+        };
+        let Some((outbox, counters, peer)) = found else { return false };
+        let mut frame = Vec::new();
+        if let Err(error) = encode_frame(FrameKind::Group, bytes, &mut frame) {
+            counters.dropped(Lane::Control, "too_large", 1);
+            tracing::error!(%peer, err = %error, "own frame dropped");
+            return false;
+        }
+        if outbox.queued_bytes() + frame.len() > self.limits.control_queue / 2 {
+            counters.dropped(Lane::Control, "group_behind", 1);
+            return false;
+        }
+        outbox.push(frame) == super::outbox::Pushed::Queued
     }
 
     /// The node behind a bulk connection, for its receiver.

@@ -33,6 +33,7 @@ pub(super) fn lane_name(lane: Lane) -> &'static str {
     match lane {
         Lane::Control => "control",
         Lane::Bulk => "bulk",
+        Lane::Calls => "calls",
     }
 }
 

@@ -95,8 +95,12 @@ impl Setup {
         let (events, inputs) = mpsc::channel(inputs_max);
         let (bulk_sender, bulk) = mpsc::channel(1);
         let hello = self.hello();
-        let options =
-            Options { listen: vec!["127.0.0.1:0".parse().unwrap()], limits: self.limits, bulk: Some(bulk_sender) };
+        let options = Options {
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            limits: self.limits,
+            bulk: Some(bulk_sender),
+            ..Options::default()
+        };
         let transport = Transport::start(&env, options, self.credentials, hello.clone(), events).await.unwrap();
         let port = transport.local_addrs()[0].port();
         let endpoint = Endpoint { host: Host::Ip([127, 0, 0, 1].into()), port };

@@ -1,0 +1,114 @@
+//! What a consensus group is to the rest: the vocabulary of the port, and the state machine behind it.
+//!
+//! A *group* is a set of voters that keeps one log (Raft: Ongaro, Ousterhout 2014). The durable group keeps the roster
+//! and survives power loss; the volatile group of each generation keeps locks and `ram` quorum tables. Both stand
+//! behind one port: propose, committed, read barrier, change voters, snapshot. The crate `ekka` has the adapter to the
+//! engine; the simulation has an ideal group that keeps the same promises without one.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::NodeId;
+
+/// Who votes in a group: a node, and which start of what it votes with.
+///
+/// In the durable group `start` is the id of its store, made when that was created empty: a store that was wiped,
+/// restored or found damaged is another voter. In the volatile group it is the guid of the process. Addresses are never
+/// part of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct VoterId {
+    /// The node.
+    pub node_id: NodeId,
+    /// The store id, or the guid, as 128 bits.
+    pub start: u128,
+}
+
+impl Default for VoterId {
+    /// Nobody: the engine wants a value, and none of ours is it.
+    fn default() -> Self {
+        Self { node_id: NodeId::MIN, start: 0 }
+    }
+}
+
+impl fmt::Display for VoterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{:08x}", self.node_id, self.start & 0xffff_ffff)
+    }
+}
+
+/// Which group.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum GroupId {
+    /// Roster, schemas, `disc` tables; its log is synced.
+    Durable,
+    /// Locks, `ram` quorum tables; a new one for each generation.
+    Volatile {
+        /// The generation, as the durable group committed it.
+        generation: u64,
+    },
+}
+
+/// Place of an entry: which leader's term, and where in the log. Terms only grow along a log.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct LogPlace {
+    /// The term.
+    pub term: u64,
+    /// The index; the first entry of a log has 1, and 0 is before it.
+    pub index: u64,
+}
+
+/// The voters of a group and those who learn, as the latest configuration in the log has them.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Configuration {
+    /// Majorities are counted in each of these sets: one, or two while a joint change is under way.
+    pub voters: Vec<Vec<VoterId>>,
+    /// Who gets the log without a vote.
+    pub learners: Vec<VoterId>,
+    /// Where in the log it stands.
+    pub at: LogPlace,
+    /// It is known to be committed.
+    pub committed: bool,
+}
+
+/// What one replica knows of its group at one moment: a hint, never a proof of anything but its own past.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Standing {
+    /// This replica, once it has a name in the group.
+    pub me: VoterId,
+    /// The term it is in.
+    pub term: u64,
+    /// Who leads that term, as far as is known.
+    pub leader: Option<VoterId>,
+    /// This replica leads, and has committed an entry of its own term.
+    pub leads: bool,
+    /// The last entry in its log.
+    pub last: LogPlace,
+    /// The last entry that it has applied.
+    pub applied: LogPlace,
+    /// Who votes.
+    pub configuration: Configuration,
+    /// The replica has ended with an error and serves no more, in words.
+    pub failed: Option<alloc::string::String>,
+}
+
+/// What a group keeps, as a pure function of its log. The same entries give the same state and the same answers on
+/// every node and in every version that runs beside it.
+pub trait StateMachine: Send {
+    /// Applies one committed command. What cannot be read is the fault of a newer version: it changes nothing and is
+    /// answered as such, alike on every node.
+    fn apply(&mut self, at: LogPlace, command: &[u8]) -> Vec<u8>;
+
+    /// Takes note of a committed configuration.
+    fn reconfigured(&mut self, configuration: &Configuration);
+
+    /// The whole state as bytes, for a replica that is too far behind for the log.
+    fn snapshot(&self) -> Vec<u8>;
+
+    /// Replaces the state by a snapshot.
+    ///
+    /// # Errors
+    /// The bytes are no snapshot of this kind, in words; the state is as it was.
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), alloc::string::String>;
+}

@@ -1,0 +1,141 @@
+//! The storage port: the logs and checkpoints of one data directory, and one thread that commits them.
+//!
+//! Five operations: append, sync to a watermark, read, truncate, checkpoint. Calls that change something return a
+//! [`Ticket`] at once, in the order in which they will be on disc; whoever has promised something to others waits for
+//! [`Storage::synced`]. One committer gathers what waits into one sync.
+//!
+//! After a crash a store opens with everything that was synced, a part of what was not (in order, nothing torn), and
+//! says in [`Found`] what it lacks of what it knows to have been synced (the mark file): never less in silence.
+
+use std::sync::Arc;
+
+use crate::env::BoxFuture;
+
+/// Name of one log (`durable`, `table/…`): `a-z0-9._-/`, at most 128 bytes.
+pub type LogName = Arc<str>;
+
+/// Number of a record in its log; the first is 1. Without gaps.
+pub type Seq = u64;
+
+/// Place of a change in the order of all changes of one store, from its opening on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Ticket(pub u64);
+
+/// Which records a log holds: `first..next`, empty where they are equal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// The oldest that is kept.
+    pub first: Seq,
+    /// The number that the next record will have.
+    pub next: Seq,
+}
+
+/// Which records to drop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Truncate {
+    /// All before this one: a checkpoint covers them. Where it is beyond the end, the log goes on from it, empty.
+    Before(Seq),
+    /// This one and all after it: they were overruled.
+    From(Seq),
+}
+
+/// What was found at the opening.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Found {
+    /// Made when the store was created empty, random; another store never has it.
+    pub store_id: u128,
+    /// The store was created just now.
+    pub created: bool,
+    /// What is missing or damaged, in words that name the file or log, with how much is there and how much should be.
+    /// A store that says anything here was emptied of what it could not vouch for (the damaged folder is kept aside,
+    /// named in the words) and has a new `store_id`.
+    pub damage: Vec<String>,
+}
+
+/// Why an operation failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The disc is full. Nothing of the change is kept; others may still fit later.
+    #[error("the disc is full: {0}")]
+    Full(String),
+    /// The engine or the system failed. The store takes no more changes: what was synced before stays.
+    #[error("storage failed: {0}")]
+    Failed(String),
+    /// The records do not follow the end of their log; nothing was changed.
+    #[error("log {log}: record {got} does not follow the end, {next}")]
+    Gap {
+        /// The log.
+        log: LogName,
+        /// The number given.
+        got: Seq,
+        /// The number that would follow.
+        next: Seq,
+    },
+    /// A record that should be there cannot be read.
+    #[error("log {log}: record {seq} cannot be read: {why}")]
+    Damaged {
+        /// The log.
+        log: LogName,
+        /// The record.
+        seq: Seq,
+        /// Why.
+        why: String,
+    },
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// One store: the logs and checkpoints of a data directory. Handles are shared; all calls may come from any thread, and
+/// none but [`Storage::synced`] waits for the disc longer than for a read of it.
+pub trait Storage: Send + Sync + 'static {
+    /// What was found at the opening.
+    fn found(&self) -> Found;
+
+    /// What a log holds, queued records included. A log that nobody wrote is empty and begins at 1.
+    fn bounds(&self, log: &LogName) -> Bounds;
+
+    /// Appends records, the first of them with the number `first`. They can be read at once.
+    ///
+    /// # Errors
+    /// `Gap`, `Full`, `Failed`, `Closed`.
+    fn append(&self, log: &LogName, first: Seq, records: Vec<Vec<u8>>) -> Result<Ticket, StorageError>;
+
+    /// Drops records.
+    ///
+    /// # Errors
+    /// `Failed`, `Closed`. Never `Full`: room for it is kept.
+    fn truncate(&self, log: &LogName, which: Truncate) -> Result<Ticket, StorageError>;
+
+    /// Replaces a named checkpoint whole (`None` removes it), in the order of all changes: it is on disc when and only
+    /// when everything given before it is. Up to 64 MiB.
+    ///
+    /// # Errors
+    /// `Full`, `Failed`, `Closed`.
+    fn checkpoint(&self, name: &str, bytes: Option<Vec<u8>>) -> Result<Ticket, StorageError>;
+
+    /// Reads records `from..to`, as many as fit into `bytes_max`, at least one where there is one.
+    ///
+    /// # Errors
+    /// `Damaged`, `Failed`, `Closed`. What lies outside the bounds is not given and is no error.
+    fn read(&self, log: &LogName, from: Seq, to: Seq, bytes_max: usize) -> Result<Vec<(Seq, Vec<u8>)>, StorageError>;
+
+    /// Reads a checkpoint, one that is queued included.
+    ///
+    /// # Errors
+    /// `Damaged` (the log is the checkpoint's name, the record 0), `Failed`, `Closed`.
+    fn read_checkpoint(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError>;
+
+    /// Waits until all changes up to this ticket are on disc. *Cancel safe.*
+    ///
+    /// # Errors
+    /// `Full` or `Failed`, where the change or one before it could not be written.
+    fn synced(&self, ticket: Ticket) -> BoxFuture<'_, Result<(), StorageError>>;
+
+    /// Syncs made since the opening, for benchmarks and metrics.
+    fn syncs(&self) -> u64;
+
+    /// Syncs what waits and ends the committer. Later calls give `Closed`.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
