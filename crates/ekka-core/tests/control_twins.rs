@@ -36,6 +36,7 @@ fn record(node: u128, guid: u128, counter: u64, i: usize) -> Record {
         software: "0.1.0".into(),
         start_counter: counter,
         started: Wall::from_millis(1),
+        store: ekka_core::id::StoreId::MIN,
         tags: BTreeMap::new(),
     }
 }
@@ -63,6 +64,7 @@ fn node() -> Control {
         name: me,
         role: Role::Core,
         tags: BTreeMap::new(),
+        store: ekka_core::id::StoreId::from_u128(1),
         cluster_name: "ekka".into(),
         software: "0.1.0".into(),
         formation: Settings {

@@ -167,6 +167,7 @@ fn setup(which: usize) -> Setup {
         endpoint: at(which),
         role: Role::Core,
         tags: BTreeMap::new(),
+        store: ekka::core::id::StoreId::from_u128(1),
         cluster_name: "ekka".to_owned(),
         software: "0.1.0".to_owned(),
         formation: formation_settings(&config),

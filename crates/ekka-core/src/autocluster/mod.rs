@@ -36,7 +36,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ClusterId, Endpoint, Incarnation, NodeId, NodeName};
+use crate::id::{ClusterId, Endpoint, Incarnation, NodeId, NodeName, StoreId};
 use crate::membership::{Record, Roster};
 use crate::view::{Role, Status};
 
@@ -194,6 +194,8 @@ pub enum Message {
         idle: bool,
         /// What it does when two formed clusters meet.
         merge: Merge,
+        /// The store that it votes with.
+        store: StoreId,
     },
     /// Paxos 1a.
     Prepare {
@@ -306,6 +308,8 @@ pub struct Peer {
     pub role: Role,
     /// Version of its software.
     pub software: String,
+    /// The store that it votes with; unknown until it has said where it stands.
+    pub store: StoreId,
 }
 
 /// What comes in.
@@ -382,6 +386,8 @@ pub enum Input {
         /// Where.
         endpoint: Endpoint,
     },
+    /// The store that this node votes with is another from now on.
+    Store(StoreId),
     /// This node left its cluster, or was removed from it.
     Left {
         /// Whether it is to stay outside until an operator says otherwise.

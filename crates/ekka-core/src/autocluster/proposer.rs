@@ -375,8 +375,8 @@ impl Autocluster {
     /// What the others must know of a node that is here.
     pub(super) fn founder(&self, node_id: NodeId) -> Option<Peer> {
         if node_id == self.me().node_id {
-            let Record { id, name, endpoint, role, software, .. } = self.own.clone();
-            return Some(Peer { id, name, endpoint, role, software });
+            let Record { id, name, endpoint, role, software, store, .. } = self.own.clone();
+            return Some(Peer { id, name, endpoint, role, software, store });
         }
         self.peers.get(&node_id).map(|known| known.peer.clone())
     }
@@ -418,6 +418,7 @@ impl Peer {
             start_counter: 0,
             started,
             tags: BTreeMap::new(),
+            store: self.store,
         }
     }
 }

@@ -223,6 +223,7 @@ impl Autocluster {
             merged: self.saved.merged.iter().map(|(from, into)| (*from, *into)).collect(),
             idle: self.is_idle(),
             merge: self.settings.merge,
+            store: self.own.store,
         }
     }
 
@@ -277,7 +278,8 @@ impl Autocluster {
             return;
         }
         match message {
-            Message::State { cluster_id, status, quorum, electorate, decider, merged, idle, merge } => {
+            Message::State { cluster_id, status, quorum, electorate, decider, merged, idle, merge, store } => {
+                known.peer.store = store;
                 known.said = Some(Said { cluster_id, status, quorum, electorate, decider, idle, merge });
                 self.learn_merged(merged, out);
             }
@@ -375,6 +377,7 @@ impl Machine for Autocluster {
             Input::Admitted { id, result } => self.on_admitted(id, result, out),
             Input::Form => self.form(now, out),
             Input::Join { name, endpoint } => self.operator = Some(OperatorJoin::new(name, endpoint, now.mono)),
+            Input::Store(store) => self.own.store = store,
             Input::Left { stay_out } => {
                 self.remember_cluster();
                 self.saved.cluster_id = None;

@@ -11,7 +11,7 @@ use super::twins::Arrival;
 use super::{CloseCause, ConnId, Control, Message, Output, StopReason, Work, emit};
 use crate::autocluster::{self, Denial};
 use crate::event::EventKind;
-use crate::id::{Endpoint, Incarnation, NodeId};
+use crate::id::{Endpoint, Incarnation, NodeId, StoreId};
 use crate::identity::{self, Asked, Claim, Facts, Judgement, Known};
 use crate::limits::MEMBERS_MAX;
 use crate::machine::Machine;
@@ -169,6 +169,7 @@ impl Control {
                 endpoint,
                 role: hello.role,
                 software: hello.software.clone(),
+                store: StoreId::MIN,
             })));
         } else {
             // A second connection beside a silent one: its Hello is a sign of life, and from here on it carries.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::autocluster::{self, Answer, Proposal, Registration};
 use crate::decision::{Decision, DecisionId};
 use crate::event::Event;
-use crate::id::{ClusterId, Endpoint, Guid, NodeId, NodeName};
+use crate::id::{ClusterId, Endpoint, Guid, NodeId, NodeName, StoreId};
 use crate::identity::Claim;
 use crate::membership;
 use crate::view::{Role, View};
@@ -70,6 +70,9 @@ pub struct Saved {
     /// Clusters that this node left.
     #[serde(default)]
     pub farewells: Vec<membership::Farewell>,
+    /// How often the logs of a cluster were deleted, since it was left.
+    #[serde(default)]
+    pub store_resets: u32,
 }
 
 /// Who this node is, as read and raised under the lock of its data directory (file `node.json`).
@@ -106,6 +109,8 @@ pub struct Setup {
     pub software: String,
     /// How it forms.
     pub formation: autocluster::Settings,
+    /// The store of its logs.
+    pub store: StoreId,
     /// What was on disc.
     pub saved: Saved,
     /// Seed of its randomness.

@@ -27,7 +27,7 @@ pub use io::*;
 use crate::autocluster::{self, Autocluster};
 use crate::decision::{DecisionId, Decisions};
 use crate::event::{Event, EventKind};
-use crate::id::{Endpoint, Incarnation, NodeId, NodeName};
+use crate::id::{Endpoint, Incarnation, NodeId, NodeName, StoreId};
 use crate::identity::clock::Clocks;
 use crate::machine::Machine;
 use crate::membership::{self, Membership, Record};
@@ -73,6 +73,8 @@ pub struct Control {
     /// Until when a large cluster's view waits for more changes.
     settled_at: Instant,
     stopped: bool,
+    /// How often the logs of a cluster were deleted.
+    store_resets: u32,
 }
 
 /// What never changes in one start.
@@ -85,6 +87,8 @@ struct Fixed {
     base_port: u16,
     started: Wall,
     faults: Faults,
+    /// The store of its logs, before any was deleted.
+    store: StoreId,
 }
 
 impl Control {
@@ -105,6 +109,7 @@ impl Control {
             start_counter: setup.identity.start_counter,
             started: now.wall,
             tags: setup.tags,
+            store: setup.store.after(setup.saved.store_resets),
         };
         let options =
             membership::Options { no_recontact: setup.faults.no_recontact, stale_wins: setup.faults.stale_wins };
@@ -126,6 +131,7 @@ impl Control {
             base_port,
             started: now.wall,
             faults: setup.faults,
+            store: setup.store,
         };
         let view = Arc::new(publish::first_view(&fixed, id));
         Self {
@@ -148,6 +154,7 @@ impl Control {
             refresh_at: now.mono,
             settled_at: now.mono,
             stopped: false,
+            store_resets: setup.saved.store_resets,
         }
     }
 

@@ -43,7 +43,8 @@ impl Control {
             farewells.extend(membership::Farewell::of(present, self.me().node_id));
         }
         farewells.retain(|farewell| Some(farewell.cluster_id) != roster.cluster_id);
-        Saved { formation: self.autocluster.saved().clone(), roster: roster.clone(), farewells }
+        let formation = self.autocluster.saved().clone();
+        Saved { formation, roster: roster.clone(), farewells, store_resets: self.store_resets }
     }
 
     pub(super) fn persist_if_wanted(&mut self, out: &mut Vec<Output>) {

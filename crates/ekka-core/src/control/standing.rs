@@ -422,6 +422,11 @@ impl Control {
         self.standing.draining = false;
         self.work.push_back(Work::Autocluster(autocluster::Input::Left { stay_out }));
         self.work.push_back(Work::Membership(membership::Input::Reset { farewell }));
+        // What it voted in that cluster is deleted with its log: should it vote there again, it is another voter.
+        self.store_resets += 1;
+        let store = self.setup.store.after(self.store_resets);
+        self.work.push_back(Work::Autocluster(autocluster::Input::Store(store)));
+        self.work.push_back(Work::Membership(membership::Input::SetStore(store)));
         self.persist.wanted = true;
         self.dirty = true;
     }

@@ -88,6 +88,29 @@ uuid_newtype! {
     ClusterId
 }
 
+uuid_newtype! {
+    /// The store in which a node keeps its logs: made when that is created empty, so a store that was wiped, restored or
+    /// found damaged is another one. With it a node votes in the durable group.
+    StoreId
+}
+
+impl Default for StoreId {
+    /// Not known yet.
+    fn default() -> Self {
+        Self::MIN
+    }
+}
+
+impl StoreId {
+    /// The id after so many of the node's clusters were left, and what was kept of them deleted: who votes again must
+    /// not be taken for the one who forgot.
+    #[must_use]
+    pub fn after(self, resets: u32) -> Self {
+        // The golden ratio in 128 bits: odd, so that no two numbers of resets give one id.
+        Self(self.0 ^ u128::from(resets).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
+    }
+}
+
 impl NodeId {
     /// Makes an id from 128 random bits.
     #[must_use]

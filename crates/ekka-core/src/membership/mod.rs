@@ -43,7 +43,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ClusterId, Endpoint, Guid, Incarnation, NodeId, NodeName};
+use crate::id::{ClusterId, Endpoint, Guid, Incarnation, NodeId, NodeName, StoreId};
 use crate::time::{Instant, Wall};
 use crate::view::{Role, Status};
 
@@ -70,6 +70,9 @@ pub struct Record {
     pub started: Wall,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+    /// The store that it votes with; unknown until its own record has come.
+    #[serde(default)]
+    pub store: StoreId,
 }
 
 /// Why a member was taken out for good.
@@ -283,6 +286,8 @@ pub enum Input {
     SetStatus(Status),
     /// This node's own tags changed.
     SetTags(BTreeMap<String, String>),
+    /// The store that this node votes with is another from now on.
+    SetStore(StoreId),
     /// Admit this node as a member (also raises the seat of one that comes back after a removal).
     Admit {
         /// Its record.

@@ -325,6 +325,10 @@ impl Machine for Membership {
                     self.bump_own(out);
                 }
             }
+            Input::SetStore(store) => {
+                self.own.store = store;
+                self.bump_own(out);
+            }
             Input::Admit { record, above } => self.admit(&record, above, now, out),
             Input::Remove { node_id, cause } => self.unseat(node_id, cause, out),
             Input::Reset { farewell } => self.reset(farewell, now, out),

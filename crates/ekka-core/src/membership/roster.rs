@@ -223,6 +223,7 @@ mod tests {
             start_counter: 1,
             started: crate::time::Wall::from_millis(1),
             tags: alloc::collections::BTreeMap::new(),
+            store: crate::id::StoreId::MIN,
         };
         let mut digests = alloc::collections::BTreeSet::new();
         for raised in 0u32..4096 {

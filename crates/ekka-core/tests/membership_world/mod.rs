@@ -186,6 +186,7 @@ impl World {
             software: "0.1.0".into(),
             start_counter: 1,
             started: self.wall(),
+            store: ekka_core::id::StoreId::MIN,
             tags: BTreeMap::new(),
         };
         let room = Membership::new(record, node.saved.clone(), Vec::new(), self.rng.child("room"), self.options);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ekka_core::autocluster::{Faults as FormationFaults, Merge, Settings};
 use ekka_core::control::{Control, Faults, Identity, Saved, Setup, StopReason};
-use ekka_core::id::{Endpoint, Guid, NodeId, NodeName};
+use ekka_core::id::{Endpoint, Guid, NodeId, NodeName, StoreId};
 use ekka_core::limits::{SETTLE_OTHER, SETTLE_STATIC};
 use ekka_core::rng::Rng;
 use ekka_core::time::{Instant, Now, Wall};
@@ -87,6 +87,7 @@ impl NodeSpec {
 #[derive(Clone, Debug, Default)]
 pub struct Disc {
     node_id: Option<NodeId>,
+    store: Option<StoreId>,
     last_guid: Option<Guid>,
     start_counter: u64,
     name: Option<NodeName>,
@@ -181,6 +182,7 @@ impl Machine {
         let now = self.now(true_time);
         self.life += 1;
         let node_id = *self.disc.node_id.get_or_insert_with(|| NodeId::from_random(self.rng.next_u128()));
+        let store = *self.disc.store.get_or_insert_with(|| StoreId::from_u128(self.rng.next_u128()));
         let previous_guid = self.disc.last_guid;
         let guid = Guid::next(now.wall, self.rng.next_u128(), previous_guid);
         self.disc.last_guid = Some(guid);
@@ -196,6 +198,7 @@ impl Machine {
             cluster_name: "ekka".into(),
             software: "0.1.0".into(),
             formation: self.spec.settings(),
+            store,
             saved: self.disc.saved.clone(),
             seed: self.rng.next_u64(),
             faults: self.spec.faults,

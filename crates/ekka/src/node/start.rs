@@ -191,6 +191,7 @@ fn setup(
         cluster_name: config.cluster.name.clone(),
         software: env!("CARGO_PKG_VERSION").to_owned(),
         formation,
+        store: ekka_core::id::StoreId::MIN,
         saved,
         seed: u64::try_from(env.entropy.bits() >> 64).unwrap_or(0),
         faults,

@@ -135,6 +135,7 @@ impl Own {
             endpoint: self.me.endpoint.clone(),
             role: Role::Core,
             software: "0.1.0".to_owned(),
+            store: ekka::core::id::StoreId::from_u128(9),
         };
         Proposal { cluster_id: ClusterId::from_u128(cluster_id), founders: vec![founder] }
     }

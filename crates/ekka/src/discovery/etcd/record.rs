@@ -1,7 +1,7 @@
 //! The id's key: which cluster the nodes of this name are, and who began it.
 
 use ekka_core::autocluster::{Peer, Proposal};
-use ekka_core::id::{ClusterId, Guid, Incarnation, NodeId, NodeName};
+use ekka_core::id::{ClusterId, Guid, Incarnation, NodeId, NodeName, StoreId};
 use ekka_core::view::Role;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,8 @@ struct Founder {
     role: Role,
     #[serde(default)]
     software: String,
+    #[serde(default)]
+    store: StoreId,
 }
 
 /// What the key holds.
@@ -41,6 +43,7 @@ pub(super) fn encode(proposal: &Proposal) -> Vec<u8> {
         endpoint: peer.endpoint.to_string(),
         role: peer.role,
         software: peer.software.clone(),
+        store: peer.store,
     };
     let founders = proposal.founders.iter().map(founder).collect();
     let record = Record { format: FORMAT, cluster_id: proposal.cluster_id, founders };
@@ -94,6 +97,7 @@ fn peer(founder: Founder) -> Result<Peer, String> {
         endpoint,
         role: founder.role,
         software: founder.software,
+        store: founder.store,
     })
 }
 
@@ -109,6 +113,7 @@ mod tests {
             name,
             role: Role::Witness,
             software: "0.1.0".to_owned(),
+            store: StoreId::from_u128(3),
         };
         Proposal { cluster_id: ClusterId::from_u128(9), founders: vec![peer] }
     }
