@@ -6,6 +6,7 @@ pub mod command;
 mod members;
 pub mod outcome;
 mod state;
+pub mod voters;
 
 pub use command::{Admission, Command, Entry, Founder, Generation, Proof, Recovery, Removal, Why};
 pub use outcome::{Change, Gave, Outcome, Refusal};
