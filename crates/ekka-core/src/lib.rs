@@ -9,7 +9,7 @@
 //! | vocabulary | [`id`], [`time`], [`rng`], [`limits`] | each other |
 //! | shared facts | [`view`], [`event`], [`decision`], [`machine`] | the vocabulary |
 //! | bytes, ports | [`wire`], [`consensus`] | the above |
-//! | rooms | [`membership`], [`autocluster`], [`identity`] | the above, never each other's state |
+//! | rooms | [`membership`], [`autocluster`], [`identity`], [`durable`] | the above, never each other's state |
 //! | meeting place | [`control`] | everything |
 //!
 //! The crate is `#![no_std]` with `alloc`, so the compiler proves that its own code cannot reach a clock, a
@@ -23,6 +23,7 @@ pub mod autocluster;
 pub mod consensus;
 pub mod control;
 pub mod decision;
+pub mod durable;
 pub mod event;
 pub mod id;
 pub mod identity;

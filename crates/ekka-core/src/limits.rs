@@ -106,6 +106,23 @@ pub const SETTLE_OTHER: Duration = Duration::from_secs(3);
 /// Voters that one cluster has at most.
 pub const VOTERS_MAX: usize = 7;
 
+/// Removed members that the roster remembers, the latest ones: what any of them asks must then be newer than its removal.
+pub const FORGOTTEN_MAX: usize = 1024;
+/// Records of absorbed clusters that one cluster keeps; late comers follow them for ever, so no more are taken in.
+pub const MERGED_MAX: usize = 256;
+/// Clusters on one chain of such records.
+pub const CHAIN_MAX: usize = 16;
+/// Fencing tokens stay below this: every language reads such a number exactly.
+pub const TOKEN_MAX: u64 = 1 << 53;
+/// An authority for locks has its ceiling raised by so many tokens at a time.
+pub const TOKEN_STEP: u64 = 1_000_000;
+/// So far above the last known ceiling a recovered cluster begins. The lost majority may have raised it after the
+/// survivor's log ends: at 10,000 locks a second this covers three and a half years, and 8,192 recoveries fit below
+/// [`TOKEN_MAX`].
+pub const RECOVER_TOKENS: u64 = 1 << 40;
+/// Wishes of the durable group that one node has under way.
+pub const WISHES_MAX: usize = 256;
+
 /// Events kept for `ekka events --last`.
 pub const EVENTS_KEPT: usize = 1024;
 /// Decision records kept in memory for `ekka why`.
@@ -128,4 +145,6 @@ const _: () = {
     assert!(MEMBER_SILENCE.as_millis() + HEARTBEAT_INTERVAL.as_millis() < DETECTION_TIME.as_millis());
     assert!(CLOCK_WARN.as_millis() < CLOCK_REFUSE.as_millis());
     assert!(RING_NEIGHBOURS < FULL_MESH_MAX);
+    assert!(FORGOTTEN_MAX <= MEMBERS_MAX && CHAIN_MAX <= MERGED_MAX);
+    assert!(TOKEN_STEP < RECOVER_TOKENS && RECOVER_TOKENS < TOKEN_MAX);
 };

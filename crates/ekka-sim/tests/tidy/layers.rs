@@ -8,8 +8,8 @@ const SOURCES: &str = "crates/ekka-core/src/";
 const LAYERS: [&[&str]; 5] = [
     &["id", "time", "rng", "limits"],
     &["view", "event", "decision", "machine", "stamp"],
-    &["wire"],
-    &["membership", "autocluster", "identity", "autoheal", "autoclean", "lock", "table", "rpc", "consensus"],
+    &["wire", "consensus"],
+    &["membership", "autocluster", "identity", "durable", "autoheal", "autoclean", "lock", "table", "rpc"],
     &["control"],
 ];
 
@@ -17,7 +17,10 @@ const LAYERS: [&[&str]; 5] = [
 const OPEN_LAYERS: [usize; 2] = [0, 1];
 
 /// What one room may take from another: plain records, never state.
-const SHARED: [(&str, &str, &[&str]); 1] = [("autocluster", "membership", &["Record", "Roster", "Seat"])];
+const SHARED: [(&str, &str, &[&str]); 2] = [
+    ("autocluster", "membership", &["Record", "Roster", "Seat"]),
+    ("durable", "membership", &["RemovalCause", "Seat"]),
+];
 
 /// Complaints about imports that point upwards or sideways.
 pub(crate) fn direction(tree: &Tree) -> Vec<String> {

@@ -1,0 +1,315 @@
+//! The record of the cluster: what the log of the durable group adds up to. No clock, no chance: equal logs, equal records.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::Faults;
+use super::absorb::{Chains, MergeRecord};
+use super::command::{Entry, Generation, NO_GUID};
+use super::outcome::{Change, Outcome};
+use crate::consensus::{Configuration, LogPlace, StateMachine, VoterId};
+use crate::id::{ClusterId, Guid, Incarnation, NodeId, NodeName};
+use crate::limits::FORGOTTEN_MAX;
+use crate::membership::{RemovalCause, Seat};
+use crate::view::Role;
+
+/// The form of snapshots that this code writes.
+const FORM: u16 = 1;
+
+/// A member, as committed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Member {
+    /// Its present start.
+    pub guid: Guid,
+    /// Its name at that start.
+    pub name: NodeName,
+    /// Its role.
+    pub role: Role,
+    /// Its Raft store, where it has one.
+    pub store: Option<u128>,
+    /// The place of the entry that made the node a member: it keeps it over restarts. Voters are chosen by this.
+    pub since: u64,
+    /// The place of the entry that admitted its present start: leader and coordinator go by this.
+    pub seniority: u64,
+    /// The node that proposed that entry.
+    pub by: NodeId,
+}
+
+/// A node that was a member.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Forgotten {
+    /// Its last start here.
+    pub guid: Guid,
+    /// Its name then.
+    pub name: NodeName,
+    /// Its last place.
+    pub seniority: u64,
+    /// The place of its removal.
+    pub number: u64,
+    /// Why it was removed.
+    pub cause: RemovalCause,
+    /// Who asked for it.
+    pub by: NodeId,
+}
+
+/// The record.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Record {
+    pub(super) cluster: Option<ClusterId>,
+    pub(super) applied: LogPlace,
+    /// Added to the index of an entry: founders have a place each and one entry, and where a recovered cluster begins a
+    /// new log places grow on.
+    pub(super) base: u64,
+    pub(super) members: BTreeMap<NodeId, Member>,
+    pub(super) forgotten: BTreeMap<NodeId, Forgotten>,
+    /// The highest removal that is not remembered any more.
+    pub(super) forgotten_up_to: u64,
+    /// The latest start of each member and each forgotten node that is over. One guid a node is enough: starts of one
+    /// directory follow each other under its lock and their guids grow, so with one of them all before it are over.
+    pub(super) over: BTreeMap<NodeId, Guid>,
+    pub(super) floor: u64,
+    pub(super) ceiling: u64,
+    pub(super) merging: Option<MergeRecord>,
+    pub(super) merged: Chains,
+    pub(super) quorum_rows: bool,
+    pub(super) volatile: Option<Generation>,
+    pub(super) generation: u64,
+    pub(super) configuration: Configuration,
+    #[serde(skip)]
+    pub(super) faults: Faults,
+}
+
+impl Record {
+    /// A record before its first entry, with faults put in on purpose.
+    #[must_use]
+    pub fn with_faults(faults: Faults) -> Self {
+        Self { faults, ..Self::default() }
+    }
+
+    /// The cluster, once its first entry is committed.
+    #[must_use]
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.cluster
+    }
+
+    /// The last entry that it holds.
+    #[must_use]
+    pub fn applied(&self) -> LogPlace {
+        self.applied
+    }
+
+    /// The place of the last entry in the order of the cluster, which no recovery breaks.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.base + self.applied.index
+    }
+
+    /// All members.
+    #[must_use]
+    pub fn members(&self) -> &BTreeMap<NodeId, Member> {
+        &self.members
+    }
+
+    /// The member with this id.
+    #[must_use]
+    pub fn member(&self, node_id: NodeId) -> Option<&Member> {
+        self.members.get(&node_id)
+    }
+
+    /// The removed nodes that are still remembered: the latest
+    /// [`FORGOTTEN_MAX`](crate::limits::FORGOTTEN_MAX) removals.
+    #[must_use]
+    pub fn forgotten(&self) -> &BTreeMap<NodeId, Forgotten> {
+        &self.forgotten
+    }
+
+    /// Whether this start is over by a committed entry: gone, or before one that is, or before the present one.
+    #[must_use]
+    pub fn is_over(&self, id: Incarnation) -> bool {
+        self.over.get(&id.node_id).is_some_and(|over| id.guid <= *over)
+    }
+
+    /// Whether this start is the present one of a member and not over.
+    #[must_use]
+    pub fn is_present(&self, id: Incarnation) -> bool {
+        self.members.get(&id.node_id).is_some_and(|member| member.guid == id.guid) && !self.is_over(id)
+    }
+
+    /// Tokens below this are not issued any more: some belong to an absorbed cluster. An authority looks at it before
+    /// each token, also within the range that it owns.
+    #[must_use]
+    pub fn token_floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// No token at or above this was ever issued.
+    #[must_use]
+    pub fn token_ceiling(&self) -> u64 {
+        self.ceiling
+    }
+
+    /// Where this cluster goes, once it has committed that.
+    #[must_use]
+    pub fn merging(&self) -> Option<MergeRecord> {
+        self.merging
+    }
+
+    /// The clusters that have gone into this one.
+    #[must_use]
+    pub fn merged(&self) -> &Chains {
+        &self.merged
+    }
+
+    /// Whether quorum tables hold, or ever held, a row.
+    #[must_use]
+    pub fn quorum_rows(&self) -> bool {
+        self.quorum_rows
+    }
+
+    /// The present volatile group.
+    #[must_use]
+    pub fn volatile(&self) -> Option<&Generation> {
+        self.volatile.as_ref()
+    }
+
+    /// The generation of the cluster: 0, and one more with each recovery.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The latest committed configuration of the group.
+    #[must_use]
+    pub fn configuration(&self) -> &Configuration {
+        &self.configuration
+    }
+
+    /// Everybody who votes: in both sets while a joint change is under way.
+    #[must_use]
+    pub fn voters(&self) -> BTreeSet<VoterId> {
+        self.configuration.voters.iter().flatten().copied().collect()
+    }
+
+    /// Whether a store of this node votes.
+    #[must_use]
+    pub fn votes(&self, node_id: NodeId) -> bool {
+        self.configuration.voters.iter().flatten().any(|voter| voter.node_id == node_id)
+    }
+
+    /// Whether these nodes hold a majority of each set of voters: the one meaning of *majority*. Members that do not
+    /// vote count for nothing, however many they are.
+    #[must_use]
+    pub fn is_majority(&self, in_reach: &BTreeSet<NodeId>) -> bool {
+        let sets = &self.configuration.voters;
+        !sets.is_empty()
+            && sets.iter().all(|set| {
+                let here = set.iter().filter(|voter| in_reach.contains(&voter.node_id)).count();
+                here * 2 > set.len()
+            })
+    }
+
+    /// Members by the seniority of their present start, the oldest first.
+    #[must_use]
+    pub fn by_seniority(&self) -> Vec<NodeId> {
+        let mut order: Vec<_> = self.members.iter().map(|(id, member)| (member.seniority, *id)).collect();
+        order.sort_unstable();
+        order.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// The seats that gossip carries: numbers are places in the log, so the larger one is the later one everywhere.
+    #[must_use]
+    pub fn seats(&self) -> BTreeMap<NodeId, Seat> {
+        let members = self
+            .members
+            .iter()
+            .map(|(id, member)| (*id, Seat { number: member.seniority, by: member.by, removed: None }));
+        let forgotten = self
+            .forgotten
+            .iter()
+            .map(|(id, out)| (*id, Seat { number: out.number, by: out.by, removed: Some(out.cause) }));
+        members.chain(forgotten).collect()
+    }
+
+    /// The latest start of this node that is known to be over.
+    #[must_use]
+    pub fn over(&self, node_id: NodeId) -> Guid {
+        self.over.get(&node_id).copied().unwrap_or(NO_GUID)
+    }
+
+    /// Applies one committed entry. The outcome is for its proposer, the changes are for everybody.
+    pub fn commit(&mut self, at: LogPlace, entry: &Entry) -> (Outcome, Vec<Change>) {
+        self.applied = at;
+        let mut changes = Vec::new();
+        let outcome = self.carry_out(&entry.why, &entry.command, &mut changes);
+        (outcome, changes)
+    }
+
+    /// Applies the bytes of a committed entry; `None` of the entry where they cannot be read.
+    pub fn commit_bytes(&mut self, at: LogPlace, bytes: &[u8]) -> (Outcome, Vec<Change>, Option<Entry>) {
+        match Entry::decode(bytes) {
+            Ok(entry) => {
+                let (outcome, changes) = self.commit(at, &entry);
+                (outcome, changes, Some(entry))
+            }
+            Err(error) => {
+                self.applied = at;
+                (Outcome::Unknown { words: alloc::format!("{error}") }, Vec::new(), None)
+            }
+        }
+    }
+
+    /// Remembers a removal, and forgets the oldest where there are too many.
+    pub(super) fn remember(&mut self, node_id: NodeId, out: Forgotten) {
+        self.forgotten.insert(node_id, out);
+        while self.forgotten.len() > FORGOTTEN_MAX {
+            let oldest = self.forgotten.iter().min_by_key(|(_, out)| out.number).map(|(id, out)| (*id, out.number));
+            let Some((oldest, number)) = oldest else { return };
+            self.forgotten.remove(&oldest);
+            self.over.remove(&oldest);
+            self.forgotten_up_to = self.forgotten_up_to.max(number);
+        }
+    }
+
+    /// The record as bytes.
+    #[must_use]
+    pub fn to_snapshot(&self) -> Vec<u8> {
+        postcard::to_allocvec(&(FORM, self)).expect("a record consists of what postcard can hold")
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// The bytes are no snapshot, or one of a newer form, in words.
+    pub fn from_snapshot(bytes: &[u8]) -> Result<Self, String> {
+        let (form, rest) = postcard::take_from_bytes::<u16>(bytes).map_err(|error| alloc::format!("{error}"))?;
+        if form != FORM {
+            return Err(alloc::format!("a snapshot of form {form}, this version reads form {FORM}"));
+        }
+        postcard::from_bytes(rest).map_err(|error| alloc::format!("no snapshot of a roster: {error}"))
+    }
+}
+
+impl StateMachine for Record {
+    fn apply(&mut self, at: LogPlace, command: &[u8]) -> Vec<u8> {
+        self.commit_bytes(at, command).0.encode()
+    }
+
+    fn reconfigured(&mut self, configuration: &Configuration) {
+        self.configuration = configuration.clone();
+        self.applied = self.applied.max(configuration.at);
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        self.to_snapshot()
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
+        let faults = self.faults;
+        *self = Self::from_snapshot(snapshot)?;
+        self.faults = faults;
+        Ok(())
+    }
+}
