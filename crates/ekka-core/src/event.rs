@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::decision::DecisionId;
-use crate::id::{ClusterId, NodeId, NodeName};
+use crate::id::{ClusterId, Guid, NodeId, NodeName};
 
 /// How bad it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -65,6 +65,8 @@ pub enum EventKind {
     MemberLeft { name: NodeName, node_id: NodeId },
     /// `member.removed`
     MemberRemoved { name: NodeName, node_id: NodeId, cause: String },
+    /// `member.gone`: this start of it is over, by a committed entry
+    MemberGone { name: NodeName, node_id: NodeId, incarnation: Guid, evidence: String },
     /// `member.conflict`
     MemberConflict { name: NodeName, a: String, b: String },
     /// `cluster.formed`
@@ -75,6 +77,8 @@ pub enum EventKind {
     ClusterConflict { other: ClusterId, met: NodeName, why: String },
     /// `cluster.merged`
     ClusterMerged { from: ClusterId, into: ClusterId },
+    /// `cluster.recovered`: it goes on without the majority that it had
+    ClusterRecovered { generation: u64, lost: Vec<NodeName> },
     /// `cluster.version`
     ClusterVersion { from: String, to: String },
     /// `leader.changed`
@@ -125,11 +129,13 @@ impl EventKind {
             Self::MemberLeaving { .. } => "member.leaving",
             Self::MemberLeft { .. } => "member.left",
             Self::MemberRemoved { .. } => "member.removed",
+            Self::MemberGone { .. } => "member.gone",
             Self::MemberConflict { .. } => "member.conflict",
             Self::ClusterFormed { .. } => "cluster.formed",
             Self::ClusterWaiting { .. } => "cluster.waiting",
             Self::ClusterConflict { .. } => "cluster.conflict",
             Self::ClusterMerged { .. } => "cluster.merged",
+            Self::ClusterRecovered { .. } => "cluster.recovered",
             Self::ClusterVersion { .. } => "cluster.version",
             Self::LeaderChanged { .. } => "leader.changed",
             Self::CoordinatorChanged { .. } => "coordinator.changed",
@@ -151,7 +157,9 @@ impl EventKind {
     #[must_use]
     pub fn severity(&self) -> Severity {
         match self {
-            Self::ClusterConflict { .. } | Self::NodeRefused { .. } => Severity::Critical,
+            Self::ClusterConflict { .. } | Self::ClusterRecovered { .. } | Self::NodeRefused { .. } => {
+                Severity::Critical
+            }
             Self::MemberDown { .. }
             | Self::MemberConflict { .. }
             | Self::PartitionSuspected { .. }

@@ -228,8 +228,9 @@ impl Record {
         if !self.is_present(*id) {
             self.start_again(why, *id, name, *role, changes);
         }
-        if let Some(member) = self.members.get_mut(&id.node_id) {
-            member.store = Some(*store);
+        for (node_id, member) in &mut self.members {
+            // Every other store holds the log that was given up: it counts again when its node has made a new one.
+            member.store = (*node_id == id.node_id).then_some(*store);
         }
         changes.push(Change::Tokens { floor: self.floor, ceiling: self.ceiling });
         Outcome::done(self.number())

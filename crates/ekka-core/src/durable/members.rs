@@ -57,6 +57,11 @@ impl Record {
         Outcome::done(number)
     }
 
+    /// What an admission would come to.
+    pub(super) fn try_admit(&mut self, who: &Admission) -> Outcome {
+        self.admit(&Why::new(who.id.node_id, 0, Vec::new()), who, &mut Vec::new())
+    }
+
     fn may_admit(&self, who: &Admission) -> Result<(), Refused> {
         if let Some(merging) = self.merging {
             return Err((

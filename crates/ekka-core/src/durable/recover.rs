@@ -1,0 +1,122 @@
+//! `ekka recover`: a cluster goes on without the majority of its voters, by an operator's word.
+//!
+//! A survivor founds the group anew with itself as the only voter, on an empty store; the first entry brings the roster
+//! of the newest log in reach. The generation of the cluster is one more than before, and tokens begin far above the
+//! last known ceiling. Whoever was given up and lives learns of it at the first contact, by the generation.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::command::{Command, Founder, Recovery};
+use super::plan::Plan;
+use super::state::Record;
+use crate::consensus::LogPlace;
+use crate::id::{NodeId, NodeName};
+use crate::limits::{RECOVER_TOKENS, TOKEN_MAX};
+
+/// A log that can be read: this node's own, or that of a member that answers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogInReach {
+    /// Whose.
+    pub node_id: NodeId,
+    /// Its name.
+    pub name: NodeName,
+    /// The generation of the cluster there.
+    pub generation: u64,
+    /// Its last entry.
+    pub last: LogPlace,
+}
+
+/// The newest of these logs: of the highest generation, then by Raft's own order. Among equals this node's own.
+#[must_use]
+pub fn newest(me: NodeId, logs: &[LogInReach]) -> Option<&LogInReach> {
+    logs.iter().max_by_key(|log| (log.generation, log.last, log.node_id == me))
+}
+
+/// Members that are given up: all whose log is not in reach and who do not answer.
+#[must_use]
+pub fn given_up(record: &Record, in_reach: &[NodeId]) -> Vec<NodeId> {
+    record.members().keys().copied().filter(|id| !in_reach.contains(id)).collect()
+}
+
+/// `recover --plan` on this node: what would be given up, or why nothing is.
+#[must_use]
+pub fn plan(record: &Record, me: NodeId, logs: &[LogInReach], in_reach: &[NodeId]) -> Plan {
+    let refused = refusal(record, me, logs, in_reach);
+    let name =
+        |id: &NodeId| record.member(*id).map_or_else(|| format!("node_id {id}"), |member| member.name.to_string());
+    let lost = given_up(record, in_reach);
+    let votes = |id: &&NodeId| record.votes(**id);
+    let (voters, here) = (record.voters().len(), in_reach.iter().filter(votes).count());
+    let mut lines = vec![format!("{here} of {voters} voters in reach, {} needed", voters / 2 + 1)];
+    if let Some(log) = newest(me, logs) {
+        lines.push(format!(
+            "the newest log in reach is that of {}: term {}, entry {}",
+            log.name, log.last.term, log.last.index
+        ));
+    }
+    lines.push(match lost.as_slice() {
+        [] => String::from("nobody is given up"),
+        lost => format!("given up: {}", lost.iter().map(name).collect::<Vec<_>>().join(", ")),
+    });
+    if !lost.is_empty() {
+        lines.push(String::from(
+            "what only they held is lost: the last acknowledged writes of quorum tables, changes of members",
+        ));
+        lines.push(String::from("should one of them live, it stops granting and writing when it meets this cluster, and stays outside until `ekka join`"));
+    }
+    lines.push(format!(
+        "the cluster goes on as its generation {}, {} as its only voter until others have caught up",
+        record.generation() + 1,
+        name(&me)
+    ));
+    lines.push(format!("every lock is free again; fencing tokens begin at {}", tokens_from(record)));
+    if let Some(merging) = record.merging() {
+        lines.push(format!("it does not go into {} any more", merging.into));
+    }
+    Plan { lines, refused }
+}
+
+fn tokens_from(record: &Record) -> u64 {
+    record.token_ceiling().saturating_add(RECOVER_TOKENS).min(TOKEN_MAX)
+}
+
+fn refusal(record: &Record, me: NodeId, logs: &[LogInReach], in_reach: &[NodeId]) -> Option<String> {
+    if record.cluster().is_none() {
+        return Some(String::from("this node has no record of a cluster: there is nothing to recover here"));
+    }
+    if record.is_majority(&in_reach.iter().copied().collect()) {
+        let text = "a majority of the voters is in reach: nothing needs to be given up, and `ekka force-leave` takes \
+                    out whom it is not";
+        return Some(String::from(text));
+    }
+    if !logs.iter().any(|log| log.node_id == me) {
+        return Some(String::from("this node keeps no log of the group: run it on a voter"));
+    }
+    if tokens_from(record) >= TOKEN_MAX {
+        return Some(String::from("fencing tokens are used up: a new cluster has to be formed"));
+    }
+    let newest = newest(me, logs).filter(|log| log.node_id != me)?;
+    Some(format!("the log of {} is newer than this one: run it there, or less is kept than could be", newest.name))
+}
+
+/// The first entry of the recovered cluster.
+#[must_use]
+pub fn command(newest: &Record, survivor: Founder, given_up: Vec<NodeId>) -> Command {
+    let generation = newest.generation() + 1;
+    Command::Recover(Recovery { generation, snapshot: newest.to_snapshot(), given_up, survivor })
+}
+
+/// Whether a cluster of generation `mine` is over because a peer of it is in a later one: then this node grants and
+/// writes nothing from now on, in words.
+#[must_use]
+pub fn outranked(mine: u64, by: &NodeName, theirs: u64) -> Option<String> {
+    (theirs > mine).then(|| {
+        format!(
+            "{by} is in generation {theirs} of this cluster, this node in {mine}: the cluster was recovered without it, \
+             and it grants and writes nothing any more"
+        )
+    })
+}

@@ -1,0 +1,158 @@
+//! What is to be committed, and what it takes: the next thing to do for a wish, as the record stands.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::absorb::MergeRecord;
+use super::command::{Admission, Command, Generation, Proof, Removal};
+use super::outcome::{Gave, Outcome, Refusal};
+use super::state::Record;
+use super::{Fact, Reply};
+use crate::id::{ClusterId, Incarnation, NodeId};
+use crate::limits::TOKEN_STEP;
+use crate::membership::RemovalCause;
+
+/// What is to be committed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Wish {
+    /// This node is to become a member. `basis` is set here.
+    Admit(Admission),
+    /// A member goes for good: its vote first, then its seat. For a voter only the leader can do it.
+    Remove {
+        /// Whom.
+        node_id: NodeId,
+        /// Why.
+        cause: RemovalCause,
+        /// Who wants it.
+        by: NodeId,
+        /// Who is to take its vote, and nobody else.
+        replace_with: Option<NodeId>,
+    },
+    /// A start is over.
+    Gone {
+        /// Which.
+        id: Incarnation,
+        /// How that is known.
+        proof: Proof,
+    },
+    /// A range of fencing tokens that nobody else has.
+    Tokens,
+    /// This cluster goes into that one.
+    Absorb {
+        /// The older one.
+        into: ClusterId,
+        /// An operator's word.
+        by_word: bool,
+    },
+    /// Another cluster has gone into this one.
+    TakeIn {
+        /// The records.
+        chain: Vec<MergeRecord>,
+    },
+    /// The next volatile group.
+    Generation(Generation),
+    /// Quorum tables are about to hold their first row.
+    QuorumRows,
+}
+
+/// What comes next for a wish.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Next {
+    /// Propose this.
+    Propose(Command),
+    /// Wait for this, in words.
+    Wait(String),
+    /// It ends so.
+    End(Reply),
+}
+
+impl Wish {
+    /// Who is to lose the vote, and who alone may take it.
+    pub(super) fn removes(&self) -> Option<(NodeId, RemovalCause, Option<NodeId>)> {
+        match self {
+            Self::Remove { node_id, cause, replace_with, .. } => Some((*node_id, *cause, *replace_with)),
+            _ => None,
+        }
+    }
+
+    /// Whether it goes on until it is done, refused or withdrawn: a vote may take long to move.
+    pub(super) fn is_patient(&self) -> bool {
+        matches!(self, Self::Remove { .. })
+    }
+
+    /// What comes next.
+    pub(super) fn next(&self, record: &Record, fact: impl Fn(NodeId) -> Option<Fact>, leads: bool) -> Next {
+        match self {
+            Self::Admit(who) => Next::Propose(Command::Admit(Admission { basis: record.number(), ..who.clone() })),
+            Self::Remove { node_id, cause, by, .. } => removal(record, &fact, (*node_id, *cause, *by), leads),
+            Self::Gone { id, proof } => Next::Propose(Command::Gone { id: *id, proof: *proof }),
+            Self::Tokens => Next::Propose(Command::RaiseCeiling { to: record.token_ceiling() + TOKEN_STEP }),
+            Self::Absorb { into, by_word } => Next::Propose(Command::Merging { into: *into, by_word: *by_word }),
+            Self::TakeIn { chain } => Next::Propose(Command::Merged { chain: chain.clone() }),
+            Self::Generation(next) => Next::Propose(Command::Generation(next.clone())),
+            Self::QuorumRows => Next::Propose(Command::QuorumRows),
+        }
+    }
+}
+
+/// What an outcome means for the wish.
+pub(super) enum Verdict {
+    /// Its end.
+    End(Reply),
+    /// This is to be proposed instead.
+    Propose(Box<Command>),
+    /// What is to be proposed is found anew, a little later.
+    LookAgain,
+}
+
+/// Judges the outcome of a command.
+pub(super) fn judge(proposed: &Command, outcome: Outcome, record: &Record) -> Verdict {
+    match (outcome, proposed) {
+        // Somebody else has raised it so far: the next range.
+        (Outcome::Already { .. }, Command::RaiseCeiling { to }) => {
+            let to = record.token_ceiling().max(*to) + TOKEN_STEP;
+            Verdict::Propose(Box::new(Command::RaiseCeiling { to }))
+        }
+        (Outcome::Done { number, gave } | Outcome::Already { number, gave }, _) => {
+            Verdict::End(Reply::Done { number, gave })
+        }
+        // Who was to be taken out is out already, votes again, or has moved on.
+        (Outcome::Refused { code, .. }, Command::Remove(_)) if code != Refusal::Last => Verdict::LookAgain,
+        (Outcome::Refused { code, words }, _) => Verdict::End(Reply::Refused { code: Some(code), words }),
+        (Outcome::Unknown { words }, _) => {
+            let words = format!("a member runs an older version: {words}");
+            Verdict::End(Reply::TryAgain { unknown: false, words })
+        }
+    }
+}
+
+fn removal(
+    record: &Record,
+    fact: &impl Fn(NodeId) -> Option<Fact>,
+    (node_id, cause, by): (NodeId, RemovalCause, NodeId),
+    leads: bool,
+) -> Next {
+    let Some(member) = record.member(node_id) else {
+        let number = record.forgotten().get(&node_id).map_or(0, |out| out.number);
+        return Next::End(Reply::Done { number, gave: Gave::Nothing });
+    };
+    let refuse = |code, words| Next::End(Reply::Refused { code: Some(code), words });
+    if record.members().len() == 1 {
+        return refuse(Refusal::Last, format!("{} is the only member: there is nobody to leave", member.name));
+    }
+    if cause == RemovalCause::Autoclean && fact(node_id).is_some_and(|fact| fact.up) {
+        return refuse(Refusal::Outdated, format!("{} is back", member.name));
+    }
+    if record.votes(node_id) {
+        if cause != RemovalCause::Leave && !leads {
+            return Next::End(Reply::AskLeader { leader: None });
+        }
+        return Next::Wait(format!("the vote of {} goes first", member.name));
+    }
+    if cause == RemovalCause::Autoclean && !record.is_over(Incarnation { node_id, guid: member.guid }) {
+        return Next::Wait(format!("{} is not gone yet", member.name));
+    }
+    Next::Propose(Command::Remove(Removal { node_id, seniority: member.seniority, cause, by }))
+}
