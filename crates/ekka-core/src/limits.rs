@@ -122,6 +122,55 @@ pub const TOKEN_STEP: u64 = 1_000_000;
 pub const RECOVER_TOKENS: u64 = 1 << 40;
 /// Wishes of the durable group that one node has under way.
 pub const WISHES_MAX: usize = 256;
+/// Longest command of a consensus group, in bytes: it must fit into a frame with the heads of entry and message.
+pub const GROUP_COMMAND_MAX: usize = 896 * 1024;
+/// Commands gathered into one entry of a group's log.
+pub const GROUP_ENTRY_COMMANDS_MAX: usize = 512;
+/// Bytes of commands gathered into one entry; a longer command has an entry of its own.
+pub const GROUP_ENTRY_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of entries in one message between replicas; a longer entry has a message of its own.
+pub const GROUP_APPEND_BYTES_MAX: usize = 512 * 1024;
+/// Commands, and readers, that wait in one replica before callers wait themselves.
+pub const GROUP_WAITING_MAX: usize = 4096;
+/// Bytes of the newest entries that a replica keeps in memory beside its log.
+pub const GROUP_CACHE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Requests of other replicas that one replica works on at once; more are dropped, and sent again by their senders.
+pub const GROUP_REQUESTS_MAX: usize = 256;
+/// Bytes of one chunk of a group's snapshot on the bulk lane, and of one of its checkpoints on disc.
+pub const GROUP_CHUNK_BYTES: usize = 256 * 1024;
+/// Chunks of a snapshot that may be under way before the receiver has taken them.
+pub const GROUP_CHUNKS_AHEAD: usize = 4;
+/// Largest snapshot that is taken from another replica, in bytes.
+pub const GROUP_SNAPSHOT_MAX: usize = 1024 * 1024 * 1024;
+/// Entries after which a replica cuts its log by a snapshot.
+pub const GROUP_LOG_ENTRIES: u64 = 20_000;
+/// Entries that stay in the log before the snapshot, for replicas that are a little behind.
+pub const GROUP_LOG_KEPT: u64 = 5_000;
+/// Time between two signs of life of a leader. Much shorter ones lost leadership on loaded machines.
+pub const GROUP_HEARTBEAT: Duration = Duration::from_millis(200);
+/// Silence of the leader after which the first of the voters asks the others about it; each voter further down the
+/// order waits [`GROUP_PATIENCE_STEP`] longer.
+pub const GROUP_PATIENCE: Duration = Duration::from_millis(650);
+/// A leader counts as heard for this long after its last sign of life: less than patience, so that a voter whose
+/// patience has ended does not learn of a dead leader from one that heard the last sign a little later.
+pub const GROUP_HEARD: Duration = Duration::from_millis(550);
+/// See [`GROUP_PATIENCE`]; also the width of the jitter that is drawn anew each time.
+pub const GROUP_PATIENCE_STEP: Duration = Duration::from_millis(80);
+/// A leader that no majority has answered for this long says that it does not lead.
+pub const GROUP_MAJORITY_SILENCE: Duration = Duration::from_millis(1_000);
+/// After each sign of life of a leader a voter votes for nobody for this long (the engine's lease).
+pub const GROUP_VOTE_LEASE: Duration = Duration::from_millis(260);
+/// Time for the answers of one question to the other voters.
+pub const GROUP_QUESTION_TIMEOUT: Duration = Duration::from_millis(300);
+/// A voter that has promised its vote takes nothing for this long from a leader that lost its majority.
+pub const GROUP_PROMISE: Duration = Duration::from_millis(800);
+/// Without any leader for this long a voter campaigns although the answers speak against it, unless somebody hears a
+/// leader. It is a net under the rules: the vote itself keeps the group safe.
+pub const GROUP_WATCHDOG: Duration = Duration::from_secs(4);
+/// Time in which a command or a reader must find a leader with a majority.
+pub const GROUP_LEADER_WAIT: Duration = Duration::from_secs(3);
+/// Time for the answer to a command that was handed in.
+pub const GROUP_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Events kept for `ekka events --last`.
 pub const EVENTS_KEPT: usize = 1024;
@@ -147,4 +196,16 @@ const _: () = {
     assert!(RING_NEIGHBOURS < FULL_MESH_MAX);
     assert!(FORGOTTEN_MAX <= MEMBERS_MAX && CHAIN_MAX <= MERGED_MAX);
     assert!(TOKEN_STEP < RECOVER_TOKENS && RECOVER_TOKENS < TOKEN_MAX);
+    assert!(GROUP_COMMAND_MAX + 64 * 1024 < CONTROL_FRAME_MAX);
+    assert!(GROUP_ENTRY_BYTES_MAX <= GROUP_COMMAND_MAX && GROUP_APPEND_BYTES_MAX <= GROUP_COMMAND_MAX);
+    assert!(GROUP_CHUNK_BYTES < BULK_FRAME_MAX);
+    assert!(GROUP_LOG_KEPT < GROUP_LOG_ENTRIES);
+    // A voter must miss three signs of life before it asks, and a promise must outlast the lease that it waits for.
+    assert!(GROUP_HEARTBEAT.as_millis() * 3 < GROUP_PATIENCE.as_millis());
+    assert!(GROUP_HEARTBEAT.as_millis() * 2 < GROUP_HEARD.as_millis());
+    assert!(GROUP_HEARD.as_millis() < GROUP_PATIENCE.as_millis());
+    assert!(GROUP_HEARTBEAT.as_millis() < GROUP_VOTE_LEASE.as_millis());
+    assert!(GROUP_VOTE_LEASE.as_millis() + GROUP_QUESTION_TIMEOUT.as_millis() < GROUP_PROMISE.as_millis());
+    assert!(GROUP_VOTE_LEASE.as_millis() < GROUP_PATIENCE.as_millis());
+    assert!(GROUP_HEARTBEAT.as_millis() * 4 < GROUP_MAJORITY_SILENCE.as_millis());
 };

@@ -5,6 +5,8 @@
 //! behind one port: propose, committed, read barrier, change voters, snapshot. The crate `ekka` has the adapter to the
 //! engine; the simulation has an ideal group that keeps the same promises without one.
 
+pub mod campaign;
+
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -93,11 +95,56 @@ pub struct Standing {
     pub failed: Option<alloc::string::String>,
 }
 
+impl Configuration {
+    /// Everybody with a vote, in order and each once.
+    #[must_use]
+    pub fn all_voters(&self) -> Vec<VoterId> {
+        let mut all: Vec<VoterId> = self.voters.iter().flatten().copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// Whether these are a majority in each of the sets. Of no set at all nobody is.
+    #[must_use]
+    pub fn is_majority(&self, mut yes: impl FnMut(VoterId) -> bool) -> bool {
+        !self.voters.is_empty()
+            && self.voters.iter().all(|set| set.iter().filter(|voter| yes(**voter)).count() * 2 > set.len())
+    }
+
+    /// Whether it votes in any of the sets.
+    #[must_use]
+    pub fn has_voter(&self, voter: VoterId) -> bool {
+        self.voters.iter().any(|set| set.contains(&voter))
+    }
+}
+
+/// What a replica tells of its group, in the order of the log and without gaps, to whoever keeps a copy of the state.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum GroupEvent {
+    /// A command was committed and applied. Commands of one entry share its place, and keep their order.
+    Applied {
+        /// Where it stands.
+        at: LogPlace,
+        /// The command.
+        command: Vec<u8>,
+    },
+    /// A configuration was committed.
+    Reconfigured(Configuration),
+    /// The state was replaced by a snapshot: at the start, or because this replica was too far behind.
+    Restored {
+        /// The whole state.
+        snapshot: Vec<u8>,
+        /// The last entry that it holds.
+        at: LogPlace,
+    },
+}
+
 /// What a group keeps, as a pure function of its log. The same entries give the same state and the same answers on
 /// every node and in every version that runs beside it.
 pub trait StateMachine: Send {
     /// Applies one committed command. What cannot be read is the fault of a newer version: it changes nothing and is
-    /// answered as such, alike on every node.
+    /// answered as such, alike on every node. Commands of one entry come with the same place, in their order.
     fn apply(&mut self, at: LogPlace, command: &[u8]) -> Vec<u8>;
 
     /// Takes note of a committed configuration.

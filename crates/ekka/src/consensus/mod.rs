@@ -4,6 +4,8 @@
 //! [`limits`](ekka_core::limits) each, one in flight), readers that wait share one round, and a replica that does not
 //! lead passes both on to the one that does, one hop.
 
+pub mod raft;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -7,8 +7,11 @@
 //! After a crash a store opens with everything that was synced, a part of what was not (in order, nothing torn), and
 //! says in [`Found`] what it lacks of what it knows to have been synced (the mark file): never less in silence.
 
+mod memory;
+
 use std::sync::Arc;
 
+pub use self::memory::MemoryStorage;
 use crate::env::BoxFuture;
 
 /// Name of one log (`durable`, `table/…`): `a-z0-9._-/`, at most 128 bytes.

@@ -1,0 +1,85 @@
+//! Leadership from one voter to another without waiting for silence.
+//!
+//! The engine has no message for it. The leader stops taking commands, waits until the other has its whole log, falls
+//! silent so that leases end, and asks the other to campaign with its permission; the voters grant that. If nothing
+//! comes of it the leader speaks again, and leads on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ekka_core::consensus::VoterId;
+use openraft::ServerState;
+use tokio::time::{Instant, timeout};
+
+use super::campaign::Event;
+use super::message::{Body, Notice};
+use super::shared::{Shared, lock};
+use super::types::Metrics;
+
+/// Time for the other to get the rest of the log.
+const CATCH_UP: Duration = Duration::from_millis(500);
+/// Time for its election.
+const ELECTION: Duration = Duration::from_millis(1_500);
+
+/// Speaks again, however the hand-over ends.
+struct Yielding<'a> {
+    shared: &'a Shared,
+}
+
+impl Drop for Yielding<'_> {
+    fn drop(&mut self) {
+        *lock(&self.shared.yielding) = None;
+        let _ = self.shared.events.try_send(Event::Yielding(None));
+    }
+}
+
+/// The voter that is nearest to this leader's log.
+pub(super) fn best(shared: &Shared, metrics: &Metrics) -> Option<VoterId> {
+    let witnesses = lock(&shared.witnesses).clone();
+    let voters: Vec<VoterId> = metrics.membership_config.membership().voter_ids().collect();
+    let matched = metrics.replication.as_ref()?;
+    let others = matched.iter().filter(|(voter, _)| **voter != shared.me && voters.contains(voter));
+    others.max_by_key(|(voter, at)| (!witnesses.contains(&voter.node_id), **at)).map(|(voter, _)| *voter)
+}
+
+/// Hands over to this voter, where it can be done.
+pub(super) async fn to(shared: &Arc<Shared>, to: VoterId) {
+    let Some(raft) = shared.raft() else { return };
+    let Ok(_one) = shared.changing.try_lock() else { return };
+    let mut metrics = raft.metrics();
+    let leads = |metrics: &Metrics| metrics.state == ServerState::Leader;
+    if !leads(&metrics.borrow()) {
+        return;
+    }
+    let term = metrics.borrow().current_term;
+    // Commands wait from here on; those under way still go to the others.
+    *lock(&shared.yielding_from_callers) = true;
+    let _callers = Callers { shared };
+    let has_all = |metrics: &Metrics| {
+        let at = metrics.replication.as_ref().and_then(|matched| matched.get(&to).copied().flatten());
+        !leads(metrics) || at.map(|id| id.index) >= metrics.last_log_index
+    };
+    if timeout(CATCH_UP, metrics.wait_for(has_all)).await.is_err() {
+        return;
+    }
+    *lock(&shared.yielding) = Some(Instant::now() + ELECTION);
+    let _speak = Yielding { shared };
+    if shared.events.send(Event::Yielding(Some(to))).await.is_err() {
+        return;
+    }
+    if !shared.router.send(shared.group, shared.me, to, Body::Notice(Notice::TakeOver { term })) {
+        return;
+    }
+    let _ = timeout(ELECTION, metrics.wait_for(|metrics| !leads(metrics))).await;
+}
+
+/// Lets commands pass again.
+struct Callers<'a> {
+    shared: &'a Shared,
+}
+
+impl Drop for Callers<'_> {
+    fn drop(&mut self) {
+        *lock(&self.shared.yielding_from_callers) = false;
+    }
+}

@@ -1,0 +1,245 @@
+//! The engine's log, vote and commit mark over the storage port.
+//!
+//! A record is an entry with the commit mark of the moment in front of it, so that the mark costs no write of its own;
+//! after a restart it is a little old, which is what Raft allows. Vote and purge mark are checkpoints. Our records count
+//! from 1, the engine's entries from 0.
+
+use std::fmt::Debug;
+use std::ops::{Bound, RangeBounds};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ekka_core::consensus::{LogPlace, VoterId};
+use ekka_core::limits::{GROUP_APPEND_BYTES_MAX, GROUP_CACHE_BYTES_MAX};
+use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
+use openraft::{AnyError, EntryPayload, OptionalSend, RaftLogReader, StorageIOError};
+use serde::{Deserialize, Serialize};
+
+use super::cache::Cache;
+use super::types::{Entry, Id, Storing, Types, Vote, place_or_start};
+use crate::storage::{LogName, Storage, StorageError, Truncate};
+
+#[derive(Serialize)]
+struct RecordRef<'a> {
+    committed: Option<Id>,
+    entry: &'a Entry,
+}
+
+#[derive(Deserialize)]
+struct Record {
+    committed: Option<Id>,
+    entry: Entry,
+}
+
+struct State {
+    cache: Cache,
+    purged: Option<Id>,
+    last: Option<Id>,
+    committed: Option<Id>,
+}
+
+struct Inner {
+    storage: Arc<dyn Storage>,
+    name: LogName,
+    state: Mutex<State>,
+    /// A planted fault: the vote of an earlier start is not found.
+    forgets_vote: bool,
+}
+
+/// The log. Clones are handles to the same one; readers of the engine are such clones.
+#[derive(Clone)]
+pub(super) struct LogStore {
+    inner: Arc<Inner>,
+}
+
+fn read_failed(error: &(impl std::error::Error + 'static)) -> openraft::StorageError<VoterId> {
+    StorageIOError::read_logs(AnyError::new(error)).into()
+}
+
+fn write_failed(error: &StorageError) -> openraft::StorageError<VoterId> {
+    StorageIOError::write_logs(AnyError::new(error)).into()
+}
+
+fn vote_failed(error: &(impl std::error::Error + 'static)) -> openraft::StorageError<VoterId> {
+    StorageIOError::read_vote(AnyError::new(error)).into()
+}
+
+impl LogStore {
+    /// Opens the log of this name, or an empty one.
+    pub(super) fn open(storage: Arc<dyn Storage>, name: LogName, forgets_vote: bool) -> Storing<Self> {
+        let bounds = storage.bounds(&name);
+        let purged = storage.read_checkpoint(&format!("{name}/purged")).map_err(|error| read_failed(&error))?;
+        let purged: Option<Id> =
+            purged.map(|bytes| postcard::from_bytes(&bytes)).transpose().map_err(|error| read_failed(&error))?;
+        let newest = if bounds.next > bounds.first {
+            storage.read(&name, bounds.next - 1, bounds.next, usize::MAX).map_err(|error| read_failed(&error))?
+        } else {
+            Vec::new()
+        };
+        let newest = newest.into_iter().next().map(|(_, bytes)| postcard::from_bytes::<Record>(&bytes));
+        let newest = newest.transpose().map_err(|error| read_failed(&error))?;
+        let last = newest.as_ref().map(|record| record.entry.log_id).or(purged).max(purged);
+        let committed = newest.and_then(|record| record.committed).max(purged);
+        let cache = Cache::new(GROUP_CACHE_BYTES_MAX);
+        let state = Mutex::new(State { cache, purged, last, committed });
+        Ok(Self { inner: Arc::new(Inner { storage, name, state, forgets_vote }) })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No panic below leaves it half changed.
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The place of the last entry.
+    pub(super) fn last(&self) -> LogPlace {
+        place_or_start(self.state().last.as_ref())
+    }
+
+    fn checkpoint_name(&self, what: &str) -> String {
+        format!("{}/{what}", self.inner.name)
+    }
+
+    /// Entries from `start` up to `end` (not included): as many as fit, at least one where there is one.
+    fn read_some(&self, start: u64, end: u64, bytes_max: usize) -> Storing<Vec<Entry>> {
+        if start >= end {
+            return Ok(Vec::new());
+        }
+        if let Some(found) = self.state().cache.read(start, end, bytes_max) {
+            return Ok(found);
+        }
+        let Inner { storage, name, .. } = &*self.inner;
+        let records = storage.read(name, start + 1, end + 1, bytes_max).map_err(|error| read_failed(&error))?;
+        let entry = |(_, bytes): (u64, Vec<u8>)| postcard::from_bytes::<Record>(&bytes).map(|record| record.entry);
+        records.into_iter().map(entry).collect::<Result<_, _>>().map_err(|error| read_failed(&error))
+    }
+
+    async fn write(&mut self, entries: Vec<Entry>) -> Result<(), StorageError> {
+        let Some(first) = entries.first().map(|entry| entry.log_id.index + 1) else { return Ok(()) };
+        let ticket = {
+            let mut state = self.state();
+            let committed = state.committed;
+            let encode = |entry: &Entry| {
+                postcard::to_allocvec(&RecordRef { committed, entry }).expect("an entry has nothing that cannot be written")
+            };
+            let records: Vec<Vec<u8>> = entries.iter().map(encode).collect();
+            let sizes: Vec<usize> = records.iter().map(Vec::len).collect();
+            let ticket = self.inner.storage.append(&self.inner.name, first, records)?;
+            for (entry, size) in entries.into_iter().zip(sizes) {
+                if let EntryPayload::Normal(batch) = &entry.payload {
+                    batch.mark_handed();
+                }
+                state.last = Some(entry.log_id);
+                state.cache.push(entry, size);
+            }
+            ticket
+        };
+        self.inner.storage.synced(ticket).await
+    }
+}
+
+impl RaftLogReader<Types> for LogStore {
+    async fn try_get_log_entries<R: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: R,
+    ) -> Storing<Vec<Entry>> {
+        let mut start = match range.start_bound() {
+            Bound::Included(start) => *start,
+            Bound::Excluded(start) => start + 1,
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(end) => end + 1,
+            Bound::Excluded(end) => *end,
+            Bound::Unbounded => u64::MAX,
+        };
+        let end = end.min(self.state().last.map_or(0, |last| last.index + 1));
+        let mut found = Vec::new();
+        while start < end {
+            let some = self.read_some(start, end, GROUP_CACHE_BYTES_MAX)?;
+            let Some(last) = some.last() else { break };
+            start = last.log_id.index + 1;
+            found.extend(some);
+        }
+        Ok(found)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Storing<Vec<Entry>> {
+        self.read_some(start, end, GROUP_APPEND_BYTES_MAX)
+    }
+}
+
+impl RaftLogStorage<Types> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Storing<LogState<Types>> {
+        let state = self.state();
+        Ok(LogState { last_purged_log_id: state.purged, last_log_id: state.last })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Storing<()> {
+        let bytes = postcard::to_allocvec(vote).expect("a vote has nothing that cannot be written");
+        let name = self.checkpoint_name("vote");
+        let failed = |error: StorageError| StorageIOError::write_vote(AnyError::new(&error));
+        let ticket = self.inner.storage.checkpoint(&name, Some(bytes)).map_err(failed)?;
+        Ok(self.inner.storage.synced(ticket).await.map_err(failed)?)
+    }
+
+    async fn read_vote(&mut self) -> Storing<Option<Vote>> {
+        if self.inner.forgets_vote {
+            return Ok(None);
+        }
+        let bytes = self.inner.storage.read_checkpoint(&self.checkpoint_name("vote"));
+        let bytes = bytes.map_err(|error| vote_failed(&error))?;
+        bytes.map(|bytes| postcard::from_bytes(&bytes)).transpose().map_err(|error| vote_failed(&error))
+    }
+
+    async fn save_committed(&mut self, committed: Option<Id>) -> Storing<()> {
+        // It goes to disc with the next record.
+        self.state().committed = committed;
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> Storing<Option<Id>> {
+        Ok(self.state().committed)
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: LogFlushed<Types>) -> Storing<()>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        // The engine waits for the callback before it does anything else, so nothing is gained by a task of its own.
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        let written = self.write(entries).await;
+        callback.log_io_completed(written.as_ref().map(|()| ()).map_err(|error| std::io::Error::other(error.to_string())));
+        written.map_err(|error| write_failed(&error))
+    }
+
+    async fn truncate(&mut self, since: Id) -> Storing<()> {
+        let before = since.index.checked_sub(1);
+        let before = before.map(|index| self.read_some(index, index + 1, 0)).transpose()?;
+        let before = before.and_then(|entries| entries.first().map(|entry| entry.log_id));
+        let mut state = self.state();
+        let cut = Truncate::From(since.index + 1);
+        self.inner.storage.truncate(&self.inner.name, cut).map_err(|error| write_failed(&error))?;
+        state.cache.truncate_from(since.index);
+        state.last = before.or(state.purged);
+        Ok(())
+    }
+
+    async fn purge(&mut self, upto: Id) -> Storing<()> {
+        let name = self.checkpoint_name("purged");
+        let bytes = postcard::to_allocvec(&upto).expect("an id has nothing that cannot be written");
+        let Inner { storage, name: log, .. } = &*self.inner;
+        let mut state = self.state();
+        storage.checkpoint(&name, Some(bytes)).map_err(|error| write_failed(&error))?;
+        storage.truncate(log, Truncate::Before(upto.index + 2)).map_err(|error| write_failed(&error))?;
+        state.cache.purge(upto.index);
+        state.purged = Some(upto);
+        state.last = state.last.max(Some(upto));
+        Ok(())
+    }
+}

@@ -1,0 +1,243 @@
+//! Gathers the commands that wait into entries, and has them committed: here, or by the leader, one hop away.
+//!
+//! Nothing is ever tried again that may have been handed to a log: a command is applied once or its outcome is said to
+//! be unknown.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ekka_core::consensus::VoterId;
+use ekka_core::limits::{
+    GROUP_ANSWER_TIMEOUT, GROUP_ENTRY_BYTES_MAX, GROUP_ENTRY_COMMANDS_MAX, GROUP_LEADER_WAIT, GROUP_WAITING_MAX,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::message::{Proposed, Reply, Request};
+use super::router::NoReply;
+use super::shared::{Shared, lock};
+use super::types::{Batch, Blob, place};
+
+/// How long a replica without a leader waits before it looks again, where nothing tells it earlier.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Commands that came together, from a caller here or from another replica.
+pub(super) struct Waiting {
+    pub(super) commands: Vec<Blob>,
+    /// How often they may be passed on.
+    pub(super) hops: u8,
+    pub(super) since: Instant,
+    pub(super) answer: oneshot::Sender<Proposed>,
+}
+
+impl Waiting {
+    fn bytes(&self) -> usize {
+        self.commands.iter().map(|command| command.0.len()).sum()
+    }
+}
+
+/// Who is to be asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Route {
+    Here,
+    /// This voter, who may pass it on so often.
+    To(VoterId, u8),
+    Nobody,
+}
+
+impl Shared {
+    /// Who leads, as far as is known, and how to get there.
+    pub(super) fn route(&self) -> Route {
+        if *lock(&self.yielding_from_callers) {
+            return Route::Nobody;
+        }
+        let now = self.clock.now().mono;
+        let campaign = lock(&self.campaign);
+        match (campaign.hears(now), campaign.relay(now)) {
+            (Some((leader, _)), _) if leader == self.me => Route::Here,
+            (Some((leader, _)), _) => Route::To(leader, 0),
+            (None, Some((_, via))) => Route::To(via, 1),
+            (None, None) => Route::Nobody,
+        }
+    }
+}
+
+/// The queue of a replica's proposer.
+pub(super) fn queue() -> (mpsc::Sender<Waiting>, mpsc::Receiver<Waiting>) {
+    mpsc::channel(GROUP_WAITING_MAX)
+}
+
+/// Works the queue off until the replica ends.
+pub(super) async fn run(shared: Arc<Shared>, entries_in_flight: usize, mut queue: mpsc::Receiver<Waiting>) {
+    let in_flight = Arc::new(Semaphore::new(entries_in_flight.max(1)));
+    let mut left = None;
+    loop {
+        let permit = tokio::select! {
+            biased;
+            () = shared.stop.cancelled() => return,
+            permit = in_flight.clone().acquire_owned() => permit.expect("the semaphore is never closed"),
+        };
+        let first = match left.take() {
+            Some(first) => first,
+            None => tokio::select! {
+                biased;
+                () = shared.stop.cancelled() => return,
+                first = queue.recv() => match first {
+                    Some(first) => first,
+                    None => return,
+                },
+            },
+        };
+        // Callers that the last entry's answers have woken come into this one.
+        tokio::task::yield_now().await;
+        let group = gather(first, &mut queue, &mut left);
+        let task = shared.clone();
+        shared.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = task.stop.cancelled() => {}
+                () = carry(&task, group, permit) => {}
+            }
+        });
+    }
+}
+
+/// What goes into one entry: at least the first, then what fits. One that does not fit is left for the next.
+fn gather(first: Waiting, queue: &mut mpsc::Receiver<Waiting>, left: &mut Option<Waiting>) -> Vec<Waiting> {
+    let (mut bytes, mut commands) = (first.bytes(), first.commands.len());
+    let hops = first.hops;
+    let mut group = vec![first];
+    while let Ok(next) = queue.try_recv() {
+        bytes += next.bytes();
+        commands += next.commands.len();
+        if bytes > GROUP_ENTRY_BYTES_MAX || commands > GROUP_ENTRY_COMMANDS_MAX || next.hops != hops {
+            *left = Some(next);
+            break;
+        }
+        group.push(next);
+    }
+    group
+}
+
+/// Has the commands of one entry committed, and gives each caller its answers.
+async fn carry(shared: &Shared, mut group: Vec<Waiting>, permit: OwnedSemaphorePermit) {
+    // Nobody waits for it any more, and it was given to nobody.
+    group.retain(|waiting| !waiting.answer.is_closed());
+    let Some(since) = group.iter().map(|waiting| waiting.since).min() else { return };
+    let hops = group[0].hops;
+    let commands: Vec<Blob> = group.iter().flat_map(|waiting| waiting.commands.iter().cloned()).collect();
+    let outcome = commit(shared, commands, hops, since + GROUP_LEADER_WAIT, permit).await;
+    let Proposed::Done { at, answers } = outcome else {
+        group.into_iter().for_each(|waiting| drop(waiting.answer.send(outcome.clone())));
+        return;
+    };
+    let mut answers = answers.into_iter();
+    for waiting in group {
+        let answers = answers.by_ref().take(waiting.commands.len()).collect();
+        let _ = waiting.answer.send(Proposed::Done { at, answers });
+    }
+}
+
+async fn commit(
+    shared: &Shared,
+    commands: Vec<Blob>,
+    hops: u8,
+    deadline: Instant,
+    permit: OwnedSemaphorePermit,
+) -> Proposed {
+    let mut standing = shared.standing.subscribe();
+    let mut permit = Some(permit);
+    let mut why = String::from("no leader is known");
+    loop {
+        if let Some(failed) = &standing.borrow_and_update().failed {
+            return Proposed::NotHanded(failed.clone());
+        }
+        let outcome = match shared.route() {
+            Route::Here => write(shared, commands.clone(), &mut permit).await,
+            // Whoever was asked as the leader, and is none, says so instead of asking further.
+            Route::To(voter, more) if hops > 0 => forward(shared, voter, more.min(hops - 1), &commands).await,
+            Route::To(leader, _) => return Proposed::NotHanded(format!("not the leader: {leader} may be")),
+            Route::Nobody if hops == 0 => return Proposed::NotHanded(why),
+            Route::Nobody => Proposed::NotHanded(why),
+        };
+        match outcome {
+            Proposed::NotHanded(reason) => why = reason,
+            known => return known,
+        }
+        if Instant::now() >= deadline {
+            return Proposed::NotHanded(why);
+        }
+        let again = deadline.min(Instant::now() + LOOK_AGAIN);
+        tokio::select! {
+            biased;
+            _ = standing.changed() => {}
+            () = sleep_until(again) => {}
+        }
+    }
+}
+
+/// Gives an entry to the engine of this replica, which leads.
+async fn write(shared: &Shared, commands: Vec<Blob>, permit: &mut Option<OwnedSemaphorePermit>) -> Proposed {
+    let Some(raft) = shared.raft() else { return Proposed::NotHanded("the replica is starting".into()) };
+    let batch = Batch::new(commands);
+    let handed = batch.handed();
+    let lost = |why: String| match handed.load(Ordering::Acquire) {
+        true => Proposed::Unknown(why),
+        false => Proposed::NotHanded(why),
+    };
+    let mut answer = match raft.client_write_ff(batch).await {
+        Ok(answer) => answer,
+        Err(fatal) => return lost(fatal.to_string()),
+    };
+    let deadline = Instant::now() + GROUP_ANSWER_TIMEOUT;
+    let mut standing = shared.standing.subscribe();
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut answer => return match answer {
+                Ok(Ok(done)) => Proposed::Done { at: place(&done.log_id), answers: done.data.0 },
+                Ok(Err(error)) => lost(error.to_string()),
+                Err(_) => lost("the engine has ended".into()),
+            },
+            changed = standing.changed(), if permit.is_some() => {
+                // What this leader could not commit must not hold up those who now ask another one.
+                if changed.is_err() || shared.route() != Route::Here {
+                    permit.take();
+                }
+            }
+            () = sleep_until(deadline) => return Proposed::Unknown("no majority has answered in time".into()),
+        }
+    }
+}
+
+/// Gives the commands to another voter.
+async fn forward(shared: &Shared, to: VoterId, hops: u8, commands: &[Blob]) -> Proposed {
+    let request = Request::Propose { commands: commands.to_vec(), hops };
+    // It answers in its own time, after which its answer helps nobody.
+    let limit = GROUP_ANSWER_TIMEOUT + GROUP_LEADER_WAIT;
+    match shared.router.ask((shared.group, shared.me, to), request, limit).await {
+        Ok(Reply::Proposed(proposed)) => proposed,
+        Ok(_) => Proposed::Unknown(format!("{to} gave a reply to something else")),
+        Err(NoReply::NotSent) => Proposed::NotHanded(format!("there is no link with {to}")),
+        Err(NoReply::Silent) => Proposed::Unknown(format!("no answer from {to}")),
+    }
+}
+
+/// Puts commands into the queue and waits for what becomes of them.
+pub(super) async fn propose(
+    queue: &mpsc::Sender<Waiting>,
+    commands: Vec<Blob>,
+    hops: u8,
+) -> Proposed {
+    let since = Instant::now();
+    let (answer, outcome) = oneshot::channel();
+    let waiting = Waiting { commands, hops, since, answer };
+    match timeout_at(since + GROUP_LEADER_WAIT, queue.send(waiting)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => return Proposed::NotHanded("the replica has ended".into()),
+        Err(_) => return Proposed::NotHanded("too many commands wait already".into()),
+    }
+    // The task that carries it may end with the replica after it was handed in.
+    outcome.await.unwrap_or_else(|_| Proposed::Unknown("the replica has ended".into()))
+}

@@ -1,0 +1,120 @@
+//! Read rounds: the readers that wait when a round starts share it; one that comes later waits for the next, since a
+//! round vouches only for what was committed before it started.
+
+use std::sync::Arc;
+
+use ekka_core::consensus::{LogPlace, VoterId};
+use ekka_core::limits::{GROUP_LEADER_WAIT, GROUP_MAJORITY_SILENCE, GROUP_WAITING_MAX};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::message::{Reply, Request};
+use super::proposer::{LOOK_AGAIN, Route};
+use super::shared::Shared;
+use super::types::place_or_start;
+
+/// A reader that waits for a round.
+pub(super) struct Reader {
+    hops: u8,
+    since: Instant,
+    answer: oneshot::Sender<Result<LogPlace, String>>,
+}
+
+pub(super) fn queue() -> (mpsc::Sender<Reader>, mpsc::Receiver<Reader>) {
+    mpsc::channel(GROUP_WAITING_MAX)
+}
+
+/// Makes round after round until the replica ends.
+pub(super) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Reader>) {
+    let mut readers = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.stop.cancelled() => return,
+            came = queue.recv_many(&mut readers, GROUP_WAITING_MAX) => if came == 0 { return },
+        }
+        tokio::select! {
+            biased;
+            () = shared.stop.cancelled() => return,
+            () = serve(&shared, &mut readers) => {}
+        }
+    }
+}
+
+/// One round, for all who wait; tried again as long as one of them has time. Reading changes nothing, so that is safe.
+async fn serve(shared: &Shared, readers: &mut Vec<Reader>) {
+    let mut standing = shared.standing.subscribe();
+    loop {
+        readers.retain(|reader| !reader.answer.is_closed());
+        let hops = readers.iter().map(|reader| reader.hops).max().unwrap_or(0);
+        standing.mark_unchanged();
+        match round(shared, hops).await {
+            Ok(at) => {
+                readers.drain(..).for_each(|reader| drop(reader.answer.send(Ok(at))));
+                return;
+            }
+            Err(why) => {
+                let now = Instant::now();
+                // Whoever asked this replica as the leader is told at once; others have time to find one.
+                let over = |reader: &mut Reader| reader.hops == 0 || now >= reader.since + GROUP_LEADER_WAIT;
+                readers.extract_if(.., over).for_each(|reader| drop(reader.answer.send(Err(why.clone()))));
+            }
+        }
+        if readers.is_empty() {
+            return;
+        }
+        tokio::select! {
+            biased;
+            _ = standing.changed() => {}
+            () = sleep_until(Instant::now() + LOOK_AGAIN) => {}
+        }
+    }
+}
+
+async fn round(shared: &Shared, hops: u8) -> Result<LogPlace, String> {
+    if let Some(failed) = &shared.standing().failed {
+        return Err(failed.clone());
+    }
+    match shared.route() {
+        Route::Here => {
+            let Some(raft) = shared.raft() else { return Err("the replica is starting".into()) };
+            let (read, _) = raft.get_read_log_id().await.map_err(|error| error.to_string())?;
+            Ok(place_or_start(read.as_ref()))
+        }
+        Route::To(voter, more) if hops > 0 => ask(shared, voter, more.min(hops - 1)).await,
+        Route::To(leader, _) => Err(format!("not the leader: {leader} may be")),
+        Route::Nobody => Err("no leader is known".into()),
+    }
+}
+
+async fn ask(shared: &Shared, to: VoterId, hops: u8) -> Result<LogPlace, String> {
+    let way = (shared.group, shared.me, to);
+    match shared.router.ask(way, Request::ReadIndex { hops }, GROUP_MAJORITY_SILENCE).await {
+        Ok(Reply::ReadIndex(Some(at))) => Ok(at),
+        Ok(Reply::Failed(why)) => Err(why),
+        Ok(_) => Err(format!("{to} gave a reply to something else")),
+        Err(_) => Err(format!("no answer from {to}")),
+    }
+}
+
+/// The place up to which a reader that comes now has to wait.
+pub(super) async fn index(queue: &mpsc::Sender<Reader>, hops: u8) -> Result<LogPlace, String> {
+    let since = Instant::now();
+    let (answer, place) = oneshot::channel();
+    match timeout_at(since + GROUP_LEADER_WAIT, queue.send(Reader { hops, since, answer })).await {
+        Ok(Ok(())) => place.await.unwrap_or_else(|_| Err("the replica has ended".into())),
+        Ok(Err(_)) => Err("the replica has ended".into()),
+        Err(_) => Err("too many readers wait already".into()),
+    }
+}
+
+/// Waits until this replica has applied everything up to `at`.
+pub(super) async fn applied(shared: &Shared, at: LogPlace) -> Result<(), String> {
+    let mut applied = shared.applied.clone();
+    let reached = applied.wait_for(|now| now.index >= at.index);
+    match timeout_at(Instant::now() + GROUP_LEADER_WAIT, reached).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) => Err("the replica has ended".into()),
+        Err(_) => Err(format!("this replica is behind: entry {} has not come", at.index)),
+    }
+}

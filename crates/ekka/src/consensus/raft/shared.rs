@@ -1,0 +1,72 @@
+//! What the tasks of one replica share.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use ekka_core::consensus::campaign::Campaign;
+use ekka_core::consensus::{GroupId, LogPlace, Standing, VoterId};
+use ekka_core::id::NodeId;
+use ekka_core::limits::GROUP_MAJORITY_SILENCE;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::campaign::Event;
+use super::router::Router;
+use super::transfer::Incoming;
+use super::types::Raft;
+use super::Faults;
+use crate::env::Clock;
+
+/// One replica.
+pub(super) struct Shared {
+    pub(super) group: GroupId,
+    pub(super) me: VoterId,
+    pub(super) faults: Faults,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) router: Router,
+    /// The engine, once it runs.
+    pub(super) raft: OnceLock<Raft>,
+    pub(super) standing: watch::Sender<Arc<Standing>>,
+    pub(super) applied: watch::Receiver<LogPlace>,
+    pub(super) events: mpsc::Sender<Event>,
+    /// Up to then this leader is silent, since it hands over.
+    pub(super) yielding: Mutex<Option<Instant>>,
+    /// It hands over: commands wait for the next leader.
+    pub(super) yielding_from_callers: Mutex<bool>,
+    pub(super) witnesses: Mutex<BTreeSet<NodeId>>,
+    /// Held while the configuration or the leader is changed on purpose.
+    pub(super) changing: tokio::sync::Mutex<()>,
+    /// When a majority answered this leader last.
+    pub(super) majority_at: Mutex<Option<Instant>>,
+    pub(super) campaign: Mutex<Campaign>,
+    pub(super) incoming: Mutex<BTreeMap<u64, Incoming>>,
+    pub(super) outgoing: Mutex<BTreeMap<u64, watch::Sender<u32>>>,
+    pub(super) stop: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+/// Nothing that is guarded here is left half changed by a panic.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(super) fn raft(&self) -> Option<&Raft> {
+        self.raft.get()
+    }
+
+    pub(super) fn is_yielding(&self) -> bool {
+        lock(&self.yielding).is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Whether a majority has answered this leader lately. A young leader has it on credit.
+    pub(super) fn has_majority(&self) -> bool {
+        lock(&self.majority_at).is_some_and(|at| at.elapsed() < GROUP_MAJORITY_SILENCE)
+    }
+
+    pub(super) fn standing(&self) -> Arc<Standing> {
+        self.standing.borrow().clone()
+    }
+}

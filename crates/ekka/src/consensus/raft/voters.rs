@@ -1,0 +1,159 @@
+//! Changes of the voters: learners first, then one joint change, one at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ekka_core::consensus::{Configuration, VoterId};
+use openraft::error::{ClientWriteError, RaftError};
+use openraft::{ChangeMembers, EmptyNode};
+use tokio::time::timeout;
+
+use super::shared::Shared;
+use super::types::Raft;
+use crate::consensus::GroupError;
+
+/// Time for new voters to get the log, or a snapshot and the rest of it.
+const CATCH_UP: Duration = Duration::from_secs(60);
+/// Time for one committed entry of a change.
+const STEP: Duration = Duration::from_secs(10);
+/// A new voter counts as caught up when it lacks at most so many entries.
+const BEHIND_MAX: u64 = 64;
+
+type Change = ChangeMembers<VoterId, EmptyNode>;
+
+fn refused(why: &str) -> GroupError {
+    GroupError::Refused(why.into())
+}
+
+fn leading(shared: &Shared) -> Result<&Raft, GroupError> {
+    let standing = shared.standing();
+    if let Some(failed) = &standing.failed {
+        return Err(GroupError::Ended(failed.clone()));
+    }
+    match shared.raft() {
+        Some(raft) if standing.leads => Ok(raft),
+        _ => Err(refused("only the leader changes the configuration, and this replica does not lead")),
+    }
+}
+
+/// Commits one change.
+async fn commit(raft: &Raft, change: Change, retain: bool) -> Result<(), GroupError> {
+    let unknown = |why: String| GroupError::Unknown(why);
+    match timeout(STEP, raft.change_membership(change, retain)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error)))) => {
+            Err(GroupError::Refused(error.to_string()))
+        }
+        // It may have been given to the log before the leadership was lost.
+        Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(error)))) => Err(unknown(error.to_string())),
+        Ok(Err(RaftError::Fatal(error))) => Err(unknown(error.to_string())),
+        Err(_) => Err(unknown("no majority has answered in time".into())),
+    }
+}
+
+fn nodes(voters: impl IntoIterator<Item = VoterId>) -> BTreeMap<VoterId, EmptyNode> {
+    voters.into_iter().map(|voter| (voter, EmptyNode::default())).collect()
+}
+
+/// Waits until these have all but the newest of the log.
+async fn caught_up(shared: &Shared, raft: &Raft, voters: &BTreeSet<VoterId>) -> Result<(), GroupError> {
+    let mut metrics = raft.metrics();
+    let behind = |metrics: &super::types::Metrics| {
+        let last = metrics.last_log_index.unwrap_or(0);
+        let matched = metrics.replication.as_ref()?;
+        let has = |voter: &VoterId| {
+            matched.get(voter).copied().flatten().is_some_and(|id| id.index + BEHIND_MAX >= last)
+        };
+        voters.iter().find(|voter| **voter != shared.me && !has(voter)).copied()
+    };
+    let ready = async {
+        loop {
+            let lost = metrics.borrow_and_update().replication.is_none();
+            if lost {
+                return Err(GroupError::Unknown("leadership was lost while new voters learned".into()));
+            }
+            if behind(&metrics.borrow()).is_none() {
+                return Ok(());
+            }
+            if metrics.changed().await.is_err() {
+                return Err(GroupError::Ended("the engine has ended".into()));
+            }
+        }
+    };
+    match timeout(CATCH_UP, ready).await {
+        Ok(ready) => ready,
+        Err(_) => {
+            let who = behind(&raft.metrics().borrow()).map_or_else(String::new, |voter| voter.to_string());
+            Err(GroupError::NoQuorum(format!("the new voter {who} does not catch up")))
+        }
+    }
+}
+
+/// Makes these the voters.
+pub(super) async fn change(shared: &Arc<Shared>, voters: BTreeSet<VoterId>) -> Result<(), GroupError> {
+    let Ok(_one) = shared.changing.try_lock() else { return Err(refused("another change is under way")) };
+    if voters.is_empty() {
+        return Err(refused("a group needs a voter"));
+    }
+    let raft = leading(shared)?;
+    let now = shared.standing().configuration.clone();
+    let old: BTreeSet<VoterId> = now.all_voters().into_iter().collect();
+    if now.voters.len() == 1 && old == voters {
+        return Ok(());
+    }
+    let known = |voter: &&VoterId| !old.contains(voter) && !now.learners.contains(voter);
+    let new: BTreeSet<VoterId> = voters.iter().filter(known).copied().collect();
+    if !new.is_empty() {
+        commit(raft, Change::AddNodes(nodes(new.iter().copied())), true).await?;
+    }
+    let learned = match caught_up(shared, raft, &voters.difference(&old).copied().collect()).await {
+        Ok(()) => commit(raft, Change::ReplaceAllVoters(voters.clone()), false).await,
+        Err(error) => Err(error),
+    };
+    if matches!(learned, Err(GroupError::NoQuorum(_) | GroupError::Refused(_))) && !new.is_empty() {
+        // As it was before: who was added for this change learns no more.
+        commit(raft, Change::RemoveNodes(new), false).await?;
+    }
+    learned
+}
+
+/// Makes these the learners.
+pub(super) async fn learners(shared: &Arc<Shared>, learners: BTreeSet<VoterId>) -> Result<(), GroupError> {
+    let Ok(_one) = shared.changing.try_lock() else { return Err(refused("another change is under way")) };
+    let raft = leading(shared)?;
+    let now = shared.standing().configuration.clone();
+    let old: BTreeSet<VoterId> = now.learners.iter().copied().collect();
+    let voters: BTreeSet<VoterId> = now.all_voters().into_iter().collect();
+    if learners.iter().any(|learner| voters.contains(learner)) {
+        return Err(refused("a voter cannot become a learner this way: change the voters"));
+    }
+    let new: BTreeSet<VoterId> = learners.difference(&old).copied().collect();
+    if !new.is_empty() {
+        commit(raft, Change::AddNodes(nodes(new)), true).await?;
+    }
+    let gone: BTreeSet<VoterId> = old.difference(&learners).copied().collect();
+    if gone.is_empty() { Ok(()) } else { commit(raft, Change::RemoveNodes(gone), false).await }
+}
+
+/// Ends a joint change that an earlier leader has left, unless one is under way.
+pub(super) fn finish(shared: &Arc<Shared>, configuration: &Configuration) {
+    let [_, last] = &configuration.voters[..] else { return };
+    let voters: BTreeSet<VoterId> = last.iter().copied().collect();
+    if !configuration.committed || !shared.standing().leads {
+        return;
+    }
+    let task = shared.clone();
+    shared.tasks.spawn(async move {
+        let Ok(_one) = task.changing.try_lock() else { return };
+        let Ok(raft) = leading(&task) else { return };
+        let stop = task.stop.clone();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            done = commit(raft, Change::ReplaceAllVoters(voters), false) => if let Err(error) = done {
+                tracing::debug!(group = ?task.group, err = %error, "the change of voters is not ended yet");
+            }
+        }
+    });
+}
