@@ -23,6 +23,8 @@ use ekka_core::id::{Endpoint, Host};
 use ekka_core::time::Now;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::storage::{Storage, StorageError, StorageOptions};
+
 /// A future on the heap, so that the traits here can be used as objects (one compile of the node for all worlds).
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -90,7 +92,7 @@ pub trait Entropy: Send + Sync + 'static {
     fn bits(&self) -> u128;
 }
 
-/// The small files of one data directory. (Logs and rows get a port of their own.)
+/// The small files of one data directory, and the store in it.
 ///
 /// Calls block and are made off the runtime; simulated discs answer at once.
 pub trait Disk: Send + Sync + 'static {
@@ -112,6 +114,13 @@ pub trait Disk: Send + Sync + 'static {
     /// # Errors
     /// `WouldBlock` where another process holds it, with its process id in the text where that is known.
     fn lock(&self) -> io::Result<Box<dyn DiskGuard>>;
+
+    /// Opens the store of the directory (logs, checkpoints), or makes it, with an id from `entropy`. Under the
+    /// directory's lock; one at a time.
+    ///
+    /// # Errors
+    /// `Failed` or `Full`: the system refuses. Damage is no error: [`Found::damage`](crate::storage::Found::damage).
+    fn open_storage(&self, options: StorageOptions, entropy: &dyn Entropy) -> Result<Arc<dyn Storage>, StorageError>;
 
     /// Where it is, for words.
     fn path(&self) -> String;

@@ -18,6 +18,7 @@ use super::{
     BoxFuture, BoxStream, Clock, Disk, DiskGuard, Entropy, Env, Listener, MulticastGroup, MulticastSockets, Net,
     multicast,
 };
+use crate::storage::{EngineStorage, Storage, StorageError, StorageOptions};
 
 impl Env {
     /// The real world, with the data in `data_dir` (made if absent).
@@ -161,6 +162,10 @@ impl Disk for RealDisk {
         file.set_len(0)?;
         write!(file, "{}", std::process::id())?;
         Ok(Box::new(RealGuard { _file: file }))
+    }
+
+    fn open_storage(&self, options: StorageOptions, entropy: &dyn Entropy) -> Result<Arc<dyn Storage>, StorageError> {
+        Ok(Arc::new(EngineStorage::open(&self.dir, options, &|| entropy.bits())?))
     }
 
     fn path(&self) -> String {

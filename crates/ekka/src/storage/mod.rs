@@ -7,15 +7,42 @@
 //! After a crash a store opens with everything that was synced, a part of what was not (in order, nothing torn), and
 //! says in [`Found`] what it lacks of what it knows to have been synced (the mark file): never less in silence.
 
+mod engine;
 mod memory;
 
 use std::sync::Arc;
 
+pub use self::engine::EngineStorage;
 pub use self::memory::MemoryStorage;
 use crate::env::BoxFuture;
 
-/// Name of one log (`durable`, `table/…`): `a-z0-9._-/`, at most 128 bytes.
+/// Name of one log (`durable`, `table/…`): `a-z0-9._-/`, at most [`NAME_MAX`] bytes.
 pub type LogName = Arc<str>;
+
+/// Bytes of the name of a log or of a checkpoint. A longer one is a fault of the caller and panics.
+pub const NAME_MAX: usize = 128;
+
+/// Bytes of a checkpoint.
+pub const CHECKPOINT_MAX: usize = 64 << 20;
+
+/// Bytes that may wait for the committer: a checkpoint of the greatest size, and as much again. What would go beyond it
+/// is refused at once with [`StorageError::Full`]; who awaits [`Storage::synced`] before it gives more never sees that.
+pub const QUEUE_MAX: usize = 2 * CHECKPOINT_MAX;
+
+/// How a store is opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StorageOptions {
+    /// Bytes of the disc that appends and checkpoints leave free: room for truncations and for the engine's own work.
+    pub reserve: u64,
+    /// Bytes of memory in which the engine keeps blocks that it has read.
+    pub cache: u64,
+}
+
+impl Default for StorageOptions {
+    fn default() -> Self {
+        Self { reserve: 64 << 20, cache: 16 << 20 }
+    }
+}
 
 /// Number of a record in its log; the first is 1. Without gaps.
 pub type Seq = u64;
@@ -31,6 +58,20 @@ pub struct Bounds {
     pub first: Seq,
     /// The number that the next record will have.
     pub next: Seq,
+}
+
+impl Bounds {
+    /// What a log holds that nobody wrote.
+    pub const EMPTY: Self = Self { first: 1, next: 1 };
+
+    /// What is left after a truncation.
+    #[must_use]
+    pub fn truncated(self, which: Truncate) -> Self {
+        match which {
+            Truncate::Before(seq) => Self { first: self.first.max(seq), next: self.next.max(seq) },
+            Truncate::From(seq) => Self { first: self.first, next: self.next.min(seq.max(self.first)) },
+        }
+    }
 }
 
 /// Which records to drop.
@@ -59,8 +100,9 @@ pub struct Found {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageError {
-    /// The disc is full. Nothing of the change is kept; others may still fit later.
-    #[error("the disc is full: {0}")]
+    /// The disc is full, or more waits for it than [`QUEUE_MAX`]. Nothing of the change is kept, nor of those that
+    /// were queued behind it; others may still fit later.
+    #[error("no room on disc: {0}")]
     Full(String),
     /// The engine or the system failed. The store takes no more changes: what was synced before stays.
     #[error("storage failed: {0}")]
@@ -105,14 +147,16 @@ pub trait Storage: Send + Sync + 'static {
     /// `Gap`, `Full`, `Failed`, `Closed`.
     fn append(&self, log: &LogName, first: Seq, records: Vec<Vec<u8>>) -> Result<Ticket, StorageError>;
 
-    /// Drops records.
+    /// Drops records. A truncation that drops nothing is no change.
     ///
     /// # Errors
-    /// `Failed`, `Closed`. Never `Full`: room for it is kept.
+    /// `Failed`, `Closed`. Never `Full`: room for it is kept. (`synced` may still say that a change before it was not
+    /// written; then neither was the truncation.)
     fn truncate(&self, log: &LogName, which: Truncate) -> Result<Ticket, StorageError>;
 
     /// Replaces a named checkpoint whole (`None` removes it), in the order of all changes: it is on disc when and only
-    /// when everything given before it is. Up to 64 MiB.
+    /// when everything given before it is. Up to
+    /// [`CHECKPOINT_MAX`].
     ///
     /// # Errors
     /// `Full`, `Failed`, `Closed`.
