@@ -8,6 +8,8 @@ use core::time::Duration;
 
 use super::room::{Autocluster, Known, Then};
 use super::{Denial, Message, Output};
+use crate::durable::Founder;
+use crate::durable::absorb::MergeRecord;
 use crate::id::{ClusterId, Endpoint, Incarnation, NodeId, NodeName};
 use crate::membership::{Record, Roster};
 use crate::time::{Instant, Now};
@@ -26,7 +28,6 @@ const OPERATOR_DIAL: Duration = Duration::from_secs(1);
 pub(super) struct Joining {
     pub(super) cluster_id: ClusterId,
     to: Option<NodeId>,
-    from: Option<ClusterId>,
     pub(super) until: Instant,
 }
 
@@ -102,9 +103,10 @@ impl Autocluster {
         now: Now,
         out: &mut Vec<Output>,
     ) {
-        self.joining = Some(Joining { cluster_id, to: Some(to), from, until: now.mono + JOIN_TIMEOUT });
+        self.joining = Some(Joining { cluster_id, to: Some(to), until: now.mono + JOIN_TIMEOUT });
         let (record, asked) = (self.own.clone(), self.operator.is_some());
-        out.push(Output::Send { to, message: Message::Join { record, cluster_id, from, asked, above: 0 } });
+        let chain = from.map(|from| self.chain(from, cluster_id)).unwrap_or_default();
+        out.push(Output::Send { to, message: Message::Join { record, cluster_id, from, chain, asked } });
     }
 
     /// Whether a join is under way or wanted.
@@ -125,8 +127,8 @@ impl Autocluster {
         &mut self,
         record: Record,
         cluster_id: ClusterId,
-        from: Option<ClusterId>,
-        (asked, above): (bool, u64),
+        (from, chain): (Option<ClusterId>, Vec<MergeRecord>),
+        asked: bool,
         out: &mut Vec<Output>,
     ) {
         let to = record.id.node_id;
@@ -135,14 +137,10 @@ impl Autocluster {
             out.push(Output::Send { to, message: Message::NotJoined { why, denial: Denial::Later } });
             return;
         }
-        if let Some(from) = from.filter(|from| *from > cluster_id)
-            && self.saved.merged.insert(from, cluster_id) != Some(cluster_id)
-        {
-            // Late comers of the absorbed cluster are told by every member that knows.
-            self.persist_then(Vec::new(), out);
-        }
+        // Late comers of the absorbed cluster are told by every member that knows.
+        self.learn_merged(chain.clone(), out);
         // A cluster that goes into this one brings all of its members, whatever they were here before.
-        out.push(Output::Admit { record, asked: asked || from.is_some(), above });
+        out.push(Output::Admit { record, asked: asked || from.is_some(), chain });
     }
 
     /// The newcomer was admitted, or not.
@@ -160,18 +158,19 @@ impl Autocluster {
     }
 
     /// This node is in.
-    pub(super) fn on_joined(&mut self, from: NodeId, roster: Roster, first_voters: Vec<NodeId>, out: &mut Vec<Output>) {
+    pub(super) fn on_joined(
+        &mut self,
+        from: NodeId,
+        roster: Roster,
+        first_voters: Vec<Founder>,
+        out: &mut Vec<Output>,
+    ) {
         let Some(joining) = self.joining.take_if(|joining| joining.to == Some(from)) else { return };
         if roster.cluster_id != Some(joining.cluster_id) {
             return;
         }
         let before = self.saved.cluster_id;
         self.remember_cluster();
-        if let Some(old) = joining.from
-            && joining.cluster_id < old
-        {
-            self.saved.merged.insert(old, joining.cluster_id);
-        }
         // An operator's word may go against a record that this node wrote of its own cluster; it must not lead back.
         self.saved.merged.remove(&joining.cluster_id);
         self.saved.cluster_id = Some(joining.cluster_id);
@@ -245,7 +244,14 @@ impl Autocluster {
             }
             (Some(to), Some(cluster)) => {
                 let from = self.saved.cluster_id.filter(|_| self.alone);
-                self.send_join(to, cluster, from, now, out);
+                match from.filter(|from| cluster < *from && self.chain(*from, cluster).is_empty()) {
+                    // Nobody else is in it, and it ends by a record of its own.
+                    Some(_) => {
+                        self.joining = None;
+                        out.push(Output::Absorb { into: cluster, by_word: true });
+                    }
+                    None => self.send_join(to, cluster, from, now, out),
+                }
             }
             (Some(_), None) => {}
             (None, _) => {

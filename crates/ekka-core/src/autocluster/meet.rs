@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use super::room::Autocluster;
 use super::{Merge, Output};
+use crate::durable::absorb::MergeRecord;
 use crate::id::{ClusterId, NodeName};
 use crate::time::{Instant, Now};
 
@@ -30,10 +31,12 @@ struct Other {
 
 impl Autocluster {
     /// Takes records of merged clusters; they only add up.
-    pub(super) fn learn_merged(&mut self, merged: Vec<(ClusterId, ClusterId)>, out: &mut Vec<Output>) {
+    pub(super) fn learn_merged(&mut self, merged: Vec<MergeRecord>, out: &mut Vec<Output>) {
         let mut news = false;
-        for (from, into) in merged.into_iter().filter(|(from, into)| into < from) {
-            news |= self.saved.merged.insert(from, into).is_none();
+        for record in merged.into_iter().filter(MergeRecord::is_sound) {
+            // One cluster goes into one other only, so the first record of it stands.
+            news |= !self.saved.merged.contains_key(&record.from);
+            self.saved.merged.entry(record.from).or_insert(record);
         }
         if news {
             self.persist_then(Vec::new(), out);
@@ -43,10 +46,21 @@ impl Autocluster {
     /// Where the chain of records ends that begins with this cluster.
     pub(super) fn end_of_chain(&self, mut id: ClusterId) -> ClusterId {
         // Each step goes to a smaller id, so this ends.
-        while let Some(next) = self.saved.merged.get(&id).filter(|next| **next < id) {
-            id = *next;
+        while let Some(record) = self.saved.merged.get(&id).filter(|record| record.is_sound()) {
+            id = record.into;
         }
         id
+    }
+
+    /// The records that lead from one cluster into another; empty where they do not.
+    pub(super) fn chain(&self, from: ClusterId, into: ClusterId) -> Vec<MergeRecord> {
+        let mut chain = Vec::new();
+        let mut at = from;
+        while let Some(record) = self.saved.merged.get(&at).filter(|record| record.is_sound() && at != into) {
+            chain.push(*record);
+            at = record.into;
+        }
+        if at == into { chain } else { Vec::new() }
     }
 
     /// Whether this node's cluster and that one become one by themselves (rule 6): then nobody need be told who left.
@@ -100,8 +114,8 @@ impl Autocluster {
             }
             let never = self.settings.merge == Merge::Never || other.merge == Merge::Never;
             if !never && id < mine && self.quorum && other.quorum {
-                self.saved.merged.insert(mine, id);
-                self.persist_then(Vec::new(), out);
+                // What it becomes is told by its record, once that is committed.
+                out.push(Output::Absorb { into: id, by_word: false });
                 return;
             }
             self.judge_conflict(mine, id, &other, never, now, out);

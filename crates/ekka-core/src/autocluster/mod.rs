@@ -36,6 +36,8 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::durable::Founder;
+use crate::durable::absorb::MergeRecord;
 use crate::id::{ClusterId, Endpoint, Incarnation, NodeId, NodeName, StoreId};
 use crate::membership::{Record, Roster};
 use crate::view::{Role, Status};
@@ -61,8 +63,8 @@ pub struct Proposal {
 impl Proposal {
     /// Who votes in the new cluster first, oldest first.
     #[must_use]
-    pub fn voters(&self) -> Vec<NodeId> {
-        self.founders.iter().map(|founder| founder.id.node_id).collect()
+    pub fn voters(&self) -> Vec<Founder> {
+        self.founders.iter().map(Peer::as_founder).collect()
     }
 
     /// Whether this node is one of the first voters.
@@ -160,9 +162,9 @@ pub struct Saved {
     /// The cluster that this node is in.
     pub cluster_id: Option<ClusterId>,
     /// First voters of that cluster, as chosen.
-    pub first_voters: Vec<NodeId>,
+    pub first_voters: Vec<Founder>,
     /// Merged clusters: younger → older.
-    pub merged: BTreeMap<ClusterId, ClusterId>,
+    pub merged: BTreeMap<ClusterId, MergeRecord>,
     /// This node left (`leave`): no strategy brings it back until `join` or `form`.
     pub left: bool,
     /// This node formed its cluster by an operator's word.
@@ -189,7 +191,7 @@ pub enum Message {
         /// The strategy whose backend decides for it; it takes no part in votes.
         decider: Option<String>,
         /// Its merged clusters.
-        merged: Vec<(ClusterId, ClusterId)>,
+        merged: Vec<MergeRecord>,
         /// It left, or its role does not vote: do not count it.
         idle: bool,
         /// What it does when two formed clusters meet.
@@ -247,17 +249,17 @@ pub enum Message {
         cluster_id: ClusterId,
         /// The cluster that it comes from, where it was absorbed or an operator moved it.
         from: Option<ClusterId>,
+        /// The records that lead from that cluster into the wanted one; empty where an operator moves it elsewhere.
+        chain: Vec<MergeRecord>,
         /// An operator wants it: who was taken out for good comes back only so.
         asked: bool,
-        /// The number with which it left that cluster before; 0 where it did not.
-        above: u64,
     },
     /// You are in.
     Joined {
         /// The roster, with the newcomer.
         roster: Roster,
         /// First voters of the cluster.
-        first_voters: Vec<NodeId>,
+        first_voters: Vec<Founder>,
     },
     /// You are not, and why.
     NotJoined {
@@ -388,6 +390,8 @@ pub enum Input {
     },
     /// The store that this node votes with is another from now on.
     Store(StoreId),
+    /// A cluster has committed where it goes.
+    Merging(MergeRecord),
     /// This node left its cluster, or was removed from it.
     Left {
         /// Whether it is to stay outside until an operator says otherwise.
@@ -444,8 +448,15 @@ pub enum Output {
         record: Record,
         /// An operator wants it.
         asked: bool,
-        /// The number with which it left before.
-        above: u64,
+        /// The records that lead from the cluster that it comes from into this one.
+        chain: Vec<MergeRecord>,
+    },
+    /// This cluster is to go into that one: have it committed, and answer with [`Input::Merging`].
+    Absorb {
+        /// The older one.
+        into: ClusterId,
+        /// An operator's word.
+        by_word: bool,
     },
     /// This node was taken out of the cluster that it wanted to join, and stays outside until an operator's word.
     TakenOut(String),

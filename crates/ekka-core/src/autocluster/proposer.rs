@@ -9,7 +9,8 @@ use core::time::Duration;
 
 use super::room::{Autocluster, Known, Then};
 use super::{Ballot, Message, NackReason, Output, Peer, Proposal, Saved};
-use crate::id::{ClusterId, Incarnation, NodeId};
+use crate::durable::Founder;
+use crate::id::{ClusterId, Incarnation, NodeId, StoreId};
 use crate::membership::{Record, Roster, Seat};
 use crate::time::{Instant, Now, Wall};
 use crate::view::Status;
@@ -378,7 +379,8 @@ impl Autocluster {
             let Record { id, name, endpoint, role, software, store, .. } = self.own.clone();
             return Some(Peer { id, name, endpoint, role, software, store });
         }
-        self.peers.get(&node_id).map(|known| known.peer.clone())
+        // Who has not said with which store it votes cannot be named as a voter.
+        self.peers.get(&node_id).map(|known| known.peer.clone()).filter(|peer| peer.store != StoreId::MIN)
     }
 
     /// An operator's word: a cluster of this node alone.
@@ -405,6 +407,11 @@ impl Autocluster {
 }
 
 impl Peer {
+    /// As the first entry of the new cluster names it.
+    pub(super) fn as_founder(&self) -> Founder {
+        Founder { id: self.id, name: self.name.clone(), role: self.role, store: self.store.as_u128() }
+    }
+
     /// What is known of a founder before its own record arrives; version 0 loses to whatever it says itself.
     fn first_record(&self, started: Wall) -> Record {
         Record {

@@ -76,9 +76,12 @@ impl Autocluster {
         let me = self.me().node_id;
         let is_in = |known: &Known| known.said.as_ref().is_some_and(|said| said.cluster_id == Some(mine));
         let first = &self.saved.first_voters;
-        let seen = first.iter().copied().filter(|id| *id == me || self.peers.get(id).is_some_and(is_in));
+        let seen = first
+            .iter()
+            .map(|founder| founder.id.node_id)
+            .filter(|id| *id == me || self.peers.get(id).is_some_and(is_in));
         self.entered.extend(seen);
-        first.iter().all(|id| self.entered.contains(id))
+        first.iter().all(|founder| self.entered.contains(&founder.id.node_id))
     }
 
     /// The clusters whose chain of records ends in this one.

@@ -2,6 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -93,7 +94,7 @@ impl Autocluster {
     #[must_use]
     pub fn new(own: Record, settings: Settings, mut saved: Saved, rng: Rng) -> Self {
         // A record only ever goes from a younger cluster to an older one; anything else on disc is damage.
-        saved.merged.retain(|from, into| *into < *from);
+        saved.merged.retain(|from, record| *from == record.from && record.is_sound());
         Self {
             candidates: Candidates::new(&own),
             own,
@@ -220,7 +221,7 @@ impl Autocluster {
             quorum: self.quorum,
             electorate: self.settings.electorate.clone(),
             decider: self.settings.decider.clone(),
-            merged: self.saved.merged.iter().map(|(from, into)| (*from, *into)).collect(),
+            merged: self.saved.merged.values().copied().collect(),
             idle: self.is_idle(),
             merge: self.settings.merge,
             store: self.own.store,
@@ -291,8 +292,8 @@ impl Autocluster {
             Message::Accepted { ballot } => self.on_accepted(from.node_id, ballot, now, out),
             Message::Nack { ballot, why } => self.on_nack(from.node_id, ballot, &why, now),
             Message::Chosen { proposal, roster } => self.on_chosen(from.node_id, &proposal, roster, out),
-            Message::Join { record, cluster_id, from, asked, above } => {
-                self.on_join(record, cluster_id, from, (asked, above), out);
+            Message::Join { record, cluster_id, from, chain, asked } => {
+                self.on_join(record, cluster_id, (from, chain), asked, out);
             }
             Message::Joined { roster, first_voters } => self.on_joined(from.node_id, roster, first_voters, out),
             Message::NotJoined { why, denial } => self.on_not_joined(from.node_id, why, denial, now, out),
@@ -377,6 +378,7 @@ impl Machine for Autocluster {
             Input::Admitted { id, result } => self.on_admitted(id, result, out),
             Input::Form => self.form(now, out),
             Input::Join { name, endpoint } => self.operator = Some(OperatorJoin::new(name, endpoint, now.mono)),
+            Input::Merging(record) => self.learn_merged(vec![record], out),
             Input::Store(store) => self.own.store = store,
             Input::Left { stay_out } => {
                 self.remember_cluster();
@@ -419,8 +421,8 @@ impl Machine for Autocluster {
         if let (Some(joining), Some(mine)) = (&self.joining, self.saved.cluster_id) {
             assert_ne!(joining.cluster_id, mine, "a node never joins its own cluster");
         }
-        for (from, into) in &self.saved.merged {
-            assert!(into < from, "a younger cluster is merged into an older one");
+        for record in self.saved.merged.values() {
+            assert!(record.is_sound(), "a younger cluster is merged into an older one");
         }
     }
 }

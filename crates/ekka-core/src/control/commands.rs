@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use super::{CloseCause, Command, CommandError, Control, Message, Output, Reply, RequestId, StopReason, Work, emit};
 use crate::autocluster;
+use crate::consensus::VoterId;
 use crate::decision::DecisionId;
 use crate::event::EventKind;
 use crate::id::{ClusterId, NodeId, NodeName};
@@ -19,16 +20,19 @@ use crate::view::{Quorum, Status};
 
 /// How long `join` and `form` may take before they are given up.
 const ENTER_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long `leave` waits for a member's word; the farewell goes on after that.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long `leave` and `force-leave` wait until the removal is committed: a vote moves first, to one that has caught up.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Commands that were begun.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     entering: Option<Entering>,
     leaving: Option<Leaving>,
-    /// Answered once this node's disc has what they did.
-    forced: Vec<Forced>,
+    /// Removals that the leader of the group was asked for.
+    asked: BTreeMap<u64, AskedLeader>,
+    last_nonce: u64,
+    /// `force-leave` of members that this node's own room takes out, until when each.
+    forcing: BTreeMap<RequestId, Instant>,
     /// Members that left, to be told once this node's disc has it.
     confirms: BTreeMap<(NodeId, ClusterId), u64>,
 }
@@ -44,19 +48,23 @@ struct Entering {
 struct Leaving {
     id: RequestId,
     decision: DecisionId,
-    /// The write that this node's own disc must have.
-    token: u64,
+    /// Once the removal is committed: the write that this node's own disc must have.
+    committed: Option<u64>,
     on_disc: bool,
-    /// A member has confirmed that it holds the removal.
-    heard: bool,
     until: Instant,
 }
 
+/// What is done with the answer of the leader.
 #[derive(Debug)]
-struct Forced {
-    id: RequestId,
-    token: u64,
-    reply: Reply,
+enum AskedFor {
+    Force { id: RequestId, node_id: NodeId, decision: DecisionId },
+    Farewell { from: NodeId, cluster_id: ClusterId },
+}
+
+#[derive(Debug)]
+struct AskedLeader {
+    what: AskedFor,
+    until: Instant,
 }
 
 impl Pending {
@@ -67,7 +75,9 @@ impl Pending {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         let entering = self.entering.as_ref().map(|entering| entering.until);
-        entering.into_iter().chain(self.leaving.as_ref().map(|leaving| leaving.until)).min()
+        let leaving = self.leaving.as_ref().map(|leaving| leaving.until);
+        let asked = self.asked.values().map(|asked| asked.until).min();
+        [entering, leaving, asked, self.forcing.values().min().copied()].into_iter().flatten().min()
     }
 }
 
@@ -87,7 +97,7 @@ impl Control {
             Command::Stop { by, plan } => self.stop(id, by, plan, now, out),
             Command::Drain { plan } => Some(self.drain(true, plan, now)),
             Command::Undrain { plan } => Some(self.drain(false, plan, now)),
-            Command::ForceLeave { node, alive, plan } => self.force_leave(id, &node, alive, plan, now),
+            Command::ForceLeave { node, alive, plan } => self.force_leave(id, &node, (alive, plan), now, out),
             Command::Why { id } => Some(match self.decisions.get(id) {
                 Some(decision) => Ok(Reply::Decision(decision.clone())),
                 None => Err(CommandError::NotFound(format!("no record {id} is kept on {}", self.setup.name))),
@@ -212,11 +222,6 @@ impl Control {
         if let Some(error) = self.busy() {
             return Some(Err(error));
         }
-        if self.autocluster.cluster_id().is_none() && self.membership.is_parting() && !only_plan {
-            let decision = self.record_command(now, "wait until a member has heard the farewell");
-            self.wait_for_farewell(id, decision, now);
-            return None;
-        }
         let others = self.others_up();
         let refused = match self.autocluster.cluster_id() {
             None => Some(String::from("this node is in no cluster")),
@@ -226,6 +231,7 @@ impl Control {
             Some(_) if others.is_empty() => {
                 Some(String::from("no other member is in reach to remember it: try again when one is"))
             }
+            Some(_) if !self.standing.quorum.holds() => Some(self.no_majority("take a member out")),
             Some(_) => None,
         };
         if only_plan {
@@ -248,36 +254,53 @@ impl Control {
         let mut given = Vec::new();
         self.membership.handle(membership::Input::SetStatus(Status::Leaving), now, &mut given);
         self.membership_gave(given, now, out);
-        self.forget_cluster(true, true);
-        self.wait_for_farewell(id, decision, now);
+        self.standing.leaving = true;
+        let until = now.mono + REMOVAL_TIMEOUT;
+        self.pending.leaving = Some(Leaving { id, decision, committed: None, on_disc: false, until });
+        self.wish_leave(decision, now, out);
         None
     }
 
-    fn wait_for_farewell(&mut self, id: RequestId, decision: DecisionId, now: Now) {
-        self.standing.leaving = true;
-        let (token, until) = (self.persist.next(), now.mono + FAREWELL_TIMEOUT);
-        self.pending.leaving = Some(Leaving { id, decision, token, on_disc: false, heard: false, until });
+    /// This node's removal is committed: it is out, and says so once its disc has it.
+    pub(super) fn leave_committed(&mut self, out: &mut Vec<Output>) {
+        if self.pending.leaving.as_ref().is_none_or(|leaving| leaving.committed.is_some()) {
+            return;
+        }
+        // Told at once, so that nobody takes what follows for a crash.
+        self.say_goodbye(out);
+        self.forget_cluster(true, false);
+        let token = self.persist.next();
+        if let Some(leaving) = &mut self.pending.leaving {
+            leaving.committed = Some(token);
+        }
+    }
+
+    /// It is not, and this node stays a member.
+    pub(super) fn leave_failed(&mut self, words: &str, out: &mut Vec<Output>) {
+        let Some(Leaving { id, .. }) = self.pending.leaving.take_if(|leaving| leaving.committed.is_none()) else {
+            return;
+        };
+        self.standing.leaving = false;
+        self.dirty = true;
+        let text = format!("{} stays a member: {words}", self.setup.name);
+        out.push(Output::Reply { id, result: Err(CommandError::Failed(text)) });
+    }
+
+    fn no_majority(&self, what: &str) -> String {
+        let Quorum { voters, in_reach, needed, .. } = self.standing.quorum;
+        format!("{in_reach} of {voters} voters in reach, {needed} needed to {what}: see `ekka recover --plan`")
     }
 
     pub(super) fn farewell_heard(&mut self, by: NodeId, now: Now) {
         self.dirty = true;
-        if let Some(leaving) = &mut self.pending.leaving {
-            leaving.heard = true;
-        }
         let rule = "section 6: leave takes a member out for good, and is remembered";
         let what = format!("node_id {by} holds this node's farewell");
         self.decisions.record(now.wall, "leave", what, rule, Vec::new());
     }
 
     pub(super) fn commands_persisted(&mut self, token: u64, out: &mut Vec<Output>) {
-        if let Some(leaving) = self.pending.leaving.as_mut().filter(|leaving| leaving.token <= token) {
+        if let Some(leaving) = self.pending.leaving.as_mut().filter(|l| l.committed.is_some_and(|at| at <= token)) {
             leaving.on_disc = true;
-        }
-        let (done, later) = core::mem::take(&mut self.pending.forced).into_iter().partition(|f| f.token <= token);
-        self.pending.forced = later;
-        let done: Vec<Forced> = done;
-        for Forced { id, reply, .. } in done {
-            out.push(Output::Reply { id, result: Ok(reply) });
         }
         let confirms = core::mem::take(&mut self.pending.confirms);
         let (done, later) = confirms.into_iter().partition(|(_, wanted)| *wanted <= token);
@@ -289,28 +312,126 @@ impl Control {
         }
     }
 
-    /// Answers `leave` once it is on disc and a member holds it, or says that none does yet.
+    /// Answers `leave` once it is committed and on disc, or says that it is not.
     pub(super) fn finish_leaving(&mut self, now: Now, out: &mut Vec<Output>) {
-        let Some(Leaving { on_disc, heard, until, .. }) = self.pending.leaving else { return };
-        let done = on_disc && heard;
-        if !done && now.mono < until {
+        let Some(Leaving { committed, on_disc, until, .. }) = self.pending.leaving else { return };
+        if committed.is_none() && now.mono >= until {
+            self.withdraw_leave(now, out);
+            let seconds = REMOVAL_TIMEOUT.as_secs();
+            let waits = self.group.waits.clone();
+            let waits = if waits.is_empty() { String::new() } else { format!("; {waits}") };
+            let words = format!("its removal was not committed within {seconds} s{waits}; it may be all the same");
+            return self.leave_failed(&words, out);
+        }
+        if committed.is_none() || !on_disc && now.mono < until {
             return;
         }
         self.standing.leaving = false;
         self.dirty = true;
         let Some(Leaving { id, decision, .. }) = self.pending.leaving.take() else { return };
         let name = &self.setup.name;
-        let result = if done {
+        let result = if on_disc {
             Ok(self.done(format!("{name} has left the cluster"), decision))
         } else {
-            let seconds = FAREWELL_TIMEOUT.as_secs();
-            let lacks = if on_disc { "no member" } else { "not even its own disc" };
-            Err(CommandError::Failed(format!(
-                "{name} is out of the cluster, but {lacks} has confirmed that within {seconds} s: each member that it \
-                 meets is told; `ekka leave` again waits for that, and {decision} is its record"
-            )))
+            Err(CommandError::Failed(format!("{name} is out of the cluster, but its own disc has not confirmed that")))
         };
         out.push(Output::Reply { id, result });
+    }
+
+    /// Ends what was asked of the leader and not answered.
+    pub(super) fn expire_asked(&mut self, now: Now, out: &mut Vec<Output>) {
+        let due: Vec<u64> = self.pending.asked.iter().filter(|(_, a)| a.until <= now.mono).map(|(n, _)| *n).collect();
+        for nonce in due {
+            if let Some(AskedLeader { what: AskedFor::Force { id, .. }, .. }) = self.pending.asked.remove(&nonce) {
+                self.force_failed(
+                    id,
+                    &format!("the leader did not answer within {} s", REMOVAL_TIMEOUT.as_secs()),
+                    out,
+                );
+            }
+        }
+        let due = self.pending.forcing.iter().filter(|(_, until)| **until <= now.mono).map(|(id, _)| *id);
+        for id in due.collect::<Vec<_>>() {
+            let waits = self.group.waits.clone();
+            let words = format!("not committed within {} s ({waits}); it goes on", REMOVAL_TIMEOUT.as_secs());
+            self.force_failed(id, &words, out);
+        }
+    }
+
+    /// Asks the leader of the group, who alone moves votes.
+    pub(super) fn ask_leader(
+        &mut self,
+        leader: Option<VoterId>,
+        (id, node_id, decision): (RequestId, NodeId, DecisionId),
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        let me = self.me().node_id;
+        let Some(leader) = leader.filter(|leader| leader.node_id != me && self.conns.is_linked(leader.node_id)) else {
+            return self.force_failed(id, "no leader of the group is in reach just now: try again", out);
+        };
+        let what = AskedFor::Force { id, node_id, decision };
+        self.ask(leader.node_id, what, (node_id, RemovalCause::Force), now, out);
+    }
+
+    /// Passes on that a node has left; it says so again until it is confirmed.
+    pub(super) fn ask_for_farewell(
+        &mut self,
+        leader: NodeId,
+        from: NodeId,
+        cluster_id: ClusterId,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        let same = |asked: &AskedLeader| matches!(asked.what, AskedFor::Farewell { from: other, .. } if other == from);
+        if leader != self.me().node_id && !self.pending.asked.values().any(same) {
+            let what = AskedFor::Farewell { from, cluster_id };
+            self.ask(leader, what, (from, RemovalCause::Leave), now, out);
+        }
+    }
+
+    fn ask(
+        &mut self,
+        leader: NodeId,
+        what: AskedFor,
+        (node_id, cause): (NodeId, RemovalCause),
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        self.pending.last_nonce += 1;
+        let nonce = self.pending.last_nonce;
+        self.pending.asked.insert(nonce, AskedLeader { what, until: now.mono + REMOVAL_TIMEOUT });
+        self.send(leader, &Message::Remove { nonce, node_id, cause }, out);
+    }
+
+    /// The leader has answered.
+    pub(super) fn leader_removed(&mut self, nonce: u64, result: Result<(), String>, out: &mut Vec<Output>) {
+        let Some(AskedLeader { what, .. }) = self.pending.asked.remove(&nonce) else { return };
+        match (what, result) {
+            (AskedFor::Force { id, node_id, decision }, Ok(())) => self.forced(id, node_id, decision, out),
+            (AskedFor::Force { id, .. }, Err(words)) => self.force_failed(id, &words, out),
+            (AskedFor::Farewell { from, cluster_id }, Ok(())) => self.confirm_farewell(from, cluster_id),
+            (AskedFor::Farewell { .. }, Err(_)) => {}
+        }
+    }
+
+    pub(super) fn confirm_farewell(&mut self, from: NodeId, cluster_id: ClusterId) {
+        let token = self.persist.next();
+        self.pending.confirm(token, from, cluster_id);
+    }
+
+    /// A member is taken out.
+    pub(super) fn forced(&mut self, id: RequestId, node_id: NodeId, decision: DecisionId, out: &mut Vec<Output>) {
+        self.pending.forcing.remove(&id);
+        let name = self.membership.record(node_id).map_or_else(|| node_id.to_string(), |r| r.name.to_string());
+        let reply = self.done(format!("{name} is no member any more"), decision);
+        out.push(Output::Reply { id, result: Ok(reply) });
+    }
+
+    /// It is not.
+    pub(super) fn force_failed(&mut self, id: RequestId, words: &str, out: &mut Vec<Output>) {
+        self.pending.forcing.remove(&id);
+        out.push(Output::Reply { id, result: Err(CommandError::Failed(words.to_string())) });
     }
 
     fn say_goodbye(&mut self, out: &mut Vec<Output>) {
@@ -394,7 +515,14 @@ impl Control {
         }
     }
 
-    fn force_leave(&mut self, id: RequestId, node: &str, alive: bool, only_plan: bool, now: Now) -> Option<Answer> {
+    fn force_leave(
+        &mut self,
+        id: RequestId,
+        node: &str,
+        (alive, only_plan): (bool, bool),
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Option<Answer> {
         let node_id = match self.resolve(node) {
             Ok(node_id) => node_id,
             Err(error) => return Some(Err(error)),
@@ -405,10 +533,7 @@ impl Control {
         } else if self.membership.is_running(node_id) && !alive {
             Some(format!("{name} is up: use `ekka leave` there; --alive to do it all the same"))
         } else if !self.standing.quorum.holds() {
-            let Quorum { voters, in_reach, needed, .. } = self.standing.quorum;
-            Some(format!(
-                "{in_reach} of {voters} voters in reach, {needed} needed to remove a member: see `ekka recover --plan`"
-            ))
+            Some(self.no_majority("remove a member"))
         } else {
             None
         };
@@ -423,10 +548,8 @@ impl Control {
             return Some(Err(CommandError::Refused(why)));
         }
         let decision = self.record_command(now, &format!("force-leave {name}"));
-        self.work.push_back(Work::Membership(membership::Input::Remove { node_id, cause: RemovalCause::Force }));
-        let reply = self.done(format!("{name} is no member any more"), decision);
-        let token = self.persist.next();
-        self.pending.forced.push(Forced { id, token, reply });
+        self.pending.forcing.insert(id, now.mono + REMOVAL_TIMEOUT);
+        self.wish_force(id, node_id, decision, now, out);
         None
     }
 
@@ -456,8 +579,8 @@ impl Control {
 
     fn fail_pending(&mut self, out: &mut Vec<Output>) {
         let ids = [self.pending.entering.take().map(|e| e.id), self.pending.leaving.take().map(|l| l.id)];
-        let forced = core::mem::take(&mut self.pending.forced).into_iter().map(|forced| forced.id);
-        for id in ids.into_iter().flatten().chain(forced) {
+        let forced = core::mem::take(&mut self.pending.forcing).into_keys();
+        for id in ids.into_iter().flatten().chain(forced).collect::<Vec<_>>() {
             out.push(Output::Reply { id, result: Err(CommandError::Stopping) });
         }
     }

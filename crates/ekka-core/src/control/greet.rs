@@ -10,11 +10,11 @@ use super::conns::Link;
 use super::twins::Arrival;
 use super::{CloseCause, ConnId, Control, Message, Output, StopReason, Work, emit};
 use crate::autocluster::{self, Denial};
+use crate::durable::absorb::MergeRecord;
 use crate::event::EventKind;
 use crate::id::{Endpoint, Incarnation, NodeId, StoreId};
 use crate::identity::{self, Asked, Claim, Facts, Judgement, Known};
 use crate::limits::MEMBERS_MAX;
-use crate::machine::Machine;
 use crate::membership::{self, Record, RemovalCause};
 use crate::time::Now;
 use crate::wire::{Hello, Lane, Purpose, Refusal, RefusalReason};
@@ -239,7 +239,13 @@ impl Control {
     }
 
     /// Checks a newcomer that asks to be admitted, and admits it.
-    pub(super) fn admit(&mut self, record: Record, (asked, above): (bool, u64), now: Now, out: &mut Vec<Output>) {
+    pub(super) fn admit(
+        &mut self,
+        record: Record,
+        (asked, chain): (bool, Vec<MergeRecord>),
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
         let id = record.id;
         let seat = self.membership.roster().seats.get(&id.node_id);
         let removed = seat.and_then(|seat| seat.removed).filter(|cause| *cause != RemovalCause::Autoclean);
@@ -264,13 +270,9 @@ impl Control {
                 format!("asked by {} start {}", record.name, record.start_counter),
                 format!("{} of {} voters in reach", self.standing.quorum.in_reach, self.standing.quorum.voters),
             ];
-            let rule = "section 8, rule 3: admission (a record of the gossip until the durable group holds it)";
-            self.decisions.record(now.wall, "admit", what, rule, lines);
-            // The roster with the newcomer is needed in the answer, so this is worked off here and now.
-            let mut given = Vec::new();
-            self.membership.handle(membership::Input::Admit { record, above }, now, &mut given);
-            self.membership_gave(given, now, out);
-            Ok(self.membership.roster().clone())
+            let rule = "section 8, rule 3: admission is a committed entry";
+            let decision = self.decisions.record(now.wall, "admit", what, rule, lines.clone());
+            return self.wish_admission(record, (asked, chain), decision, lines, now, out);
         };
         self.work.push_back(Work::Autocluster(autocluster::Input::Admitted { id, result }));
     }

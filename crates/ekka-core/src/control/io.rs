@@ -1,7 +1,7 @@
 //! What `Control` and its shell say to each other.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -9,11 +9,13 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::autocluster::{self, Answer, Proposal, Registration};
+use crate::consensus::{GroupEvent, Standing, VoterId};
 use crate::decision::{Decision, DecisionId};
+use crate::durable;
 use crate::event::Event;
 use crate::id::{ClusterId, Endpoint, Guid, NodeId, NodeName, StoreId};
 use crate::identity::Claim;
-use crate::membership;
+use crate::membership::{self, RemovalCause};
 use crate::view::{Role, View};
 use crate::wire::{Hello, Refusal};
 
@@ -57,6 +59,93 @@ pub enum Message {
         nonce: u64,
         /// The start that answered just now, and how it stands; `None` where none is linked.
         claim: Option<Claim>,
+    },
+    /// This member is to be taken out, by an operator's word or its own: asked of the leader of the durable group.
+    Remove {
+        /// Tells answers apart.
+        nonce: u64,
+        /// Whom.
+        node_id: NodeId,
+        /// Why.
+        cause: RemovalCause,
+    },
+    /// The answer to [`Message::Remove`].
+    Removed {
+        /// The nonce that is answered.
+        nonce: u64,
+        /// Why not, in words.
+        result: Result<(), String>,
+    },
+}
+
+/// What `Control` wants of the replica of its cluster's durable group, in this order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum GroupRequest {
+    /// Run the replica of this cluster, as this voter.
+    Open {
+        /// Whose group.
+        cluster_id: ClusterId,
+        /// As whom.
+        me: VoterId,
+    },
+    /// Found the group with exactly these voters; nothing happens where it has begun.
+    Found {
+        /// The voters.
+        voters: BTreeSet<VoterId>,
+    },
+    /// Have this committed; the answer is a [`GroupNews::Answered`].
+    Propose {
+        /// The token.
+        token: u64,
+        /// The entry.
+        command: Vec<u8>,
+    },
+    /// Make these the voters; the answer is a [`GroupNews::Reconfigured`].
+    ChangeVoters {
+        /// The token.
+        token: u64,
+        /// All voters.
+        voters: BTreeSet<VoterId>,
+    },
+    /// Let these learn; the answer is a [`GroupNews::Reconfigured`].
+    SetLearners {
+        /// The token.
+        token: u64,
+        /// All learners.
+        learners: BTreeSet<VoterId>,
+    },
+    /// End the replica.
+    Close {
+        /// Its log goes too: this node has left the cluster for good.
+        delete: bool,
+    },
+}
+
+/// What the replica tells.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum GroupNews {
+    /// The next of what was committed, in order and without gaps.
+    Event {
+        /// What.
+        event: GroupEvent,
+        /// It was committed before this start of the node already: no news for people.
+        replay: bool,
+    },
+    /// What the replica knows of its group now.
+    Standing(Box<Standing>),
+    /// The answer to a proposal.
+    Answered {
+        /// Of the request.
+        token: u64,
+        /// What the state machine answered.
+        result: Result<Vec<u8>, durable::Failure>,
+    },
+    /// The answer to a change of voters or learners.
+    Reconfigured {
+        /// Of the request.
+        token: u64,
+        /// How it ended.
+        result: Result<(), durable::Failure>,
     },
 }
 
@@ -235,6 +324,13 @@ pub enum Input {
         /// The token.
         token: u64,
     },
+    /// The replica of the durable group says something.
+    Group {
+        /// Of which cluster.
+        cluster_id: ClusterId,
+        /// What.
+        news: GroupNews,
+    },
     /// The configuration was reloaded.
     Reconfigure {
         /// The new tags.
@@ -286,6 +382,8 @@ pub enum Output {
     Claim(Box<Proposal>),
     /// What backends are to know of this node from now on.
     Register(Registration),
+    /// Of the replica of the durable group.
+    Group(GroupRequest),
     /// Write this to disc, then say so. A later one replaces one that is not yet written.
     Persist {
         /// Grows.

@@ -10,6 +10,7 @@
 mod commands;
 mod conns;
 mod greet;
+mod group;
 pub mod io;
 mod persist;
 mod publish;
@@ -37,6 +38,7 @@ use crate::view::{Status, View};
 use crate::wire::{Hello, HelloTemplate, Moment, Purpose};
 
 use conns::Conns;
+use group::Group;
 use persist::Persist;
 use standing::{Entry, Standing};
 use twins::{Arrival, Twins};
@@ -47,6 +49,8 @@ enum Work {
     Autocluster(autocluster::Input),
     /// A Hello that was held back has all answers.
     Judge(ConnId),
+    /// This node is out of its cluster: its log goes.
+    DropGroup,
 }
 
 /// The whole of a node that decides: see the module's head.
@@ -57,6 +61,7 @@ pub struct Control {
     autocluster: Autocluster,
     clocks: Clocks,
     decisions: Decisions,
+    group: Group,
     conns: Conns,
     twins: Twins,
     standing: Standing,
@@ -141,6 +146,7 @@ impl Control {
             autocluster,
             clocks: Clocks::default(),
             decisions: Decisions::default(),
+            group: Group::new(id),
             conns: Conns::default(),
             twins: Twins::default(),
             standing: Standing::new(now),
@@ -187,22 +193,24 @@ impl Control {
         &self.hello
     }
 
-    fn start(&mut self, out: &mut Vec<Output>) {
+    fn start(&mut self, now: Now, out: &mut Vec<Output>) {
         out.push(Output::Event(EventKind::NodeStarting { version: self.setup.software.clone() }.into()));
         if let Some(from) = self.setup.identity.renamed_from.clone() {
             let renamed = EventKind::NodeRenamed { from, to: self.setup.name.clone() };
             out.push(Output::Event(renamed.into()));
         }
+        self.open_group(now, out);
         self.work.push_back(Work::Autocluster(autocluster::Input::Start));
     }
 
     /// Lets the rooms work off what they want of each other, then brings view and disc up to date.
     fn settle(&mut self, now: Now, out: &mut Vec<Output>) {
         loop {
-            while let Some(work) = self.work.pop_front() {
-                self.run(work, now, out);
-            }
+            self.work_off(now, out);
             self.stand();
+            if self.dirty {
+                self.tell_facts(now, out);
+            }
             if self.work.is_empty() {
                 break;
             }
@@ -213,6 +221,13 @@ impl Control {
         }
         if !self.stopped {
             self.publish(now, out);
+        }
+    }
+
+    /// What the rooms want of each other.
+    fn work_off(&mut self, now: Now, out: &mut Vec<Output>) {
+        while let Some(work) = self.work.pop_front() {
+            self.run(work, now, out);
         }
     }
 
@@ -230,6 +245,7 @@ impl Control {
             }
             Work::Judge(conn) if !self.stopped => self.judge_held(conn, now, out),
             Work::Judge(_) => {}
+            Work::DropGroup => self.close_group(true, out),
         }
     }
 
@@ -261,9 +277,8 @@ impl Control {
                     }
                 }
                 membership::Output::SelfRemoved { cause, by } => self.self_removed(cause, by, now, out),
-                membership::Output::FarewellCame { from, cluster_id } => {
-                    let token = self.persist.next();
-                    self.pending.confirm(token, from, cluster_id);
+                membership::Output::FarewellCame { from, cluster_id, member } => {
+                    self.farewell_came(from, cluster_id, member, now, out);
                 }
                 membership::Output::FarewellHeard { by } => self.farewell_heard(by, now),
                 membership::Output::CountedIn(roster) => {
@@ -295,12 +310,7 @@ impl Control {
                         out.push(Output::Dial { endpoint });
                     }
                 }
-                autocluster::Output::Send { to, mut message } => {
-                    if let autocluster::Message::Join { cluster_id, above, .. } = &mut message {
-                        *above = self.membership.left_with(*cluster_id);
-                    }
-                    self.send(to, &Message::Autocluster(message), out);
-                }
+                autocluster::Output::Send { to, message } => self.send(to, &Message::Autocluster(message), out),
                 autocluster::Output::Persist { token } => {
                     self.persist.wanted = true;
                     self.persist.covers = Some(token);
@@ -308,9 +318,10 @@ impl Control {
                 autocluster::Output::Entered { cluster_id, roster, how, lines, asked } => {
                     self.entered(Entry { cluster_id, roster, how, asked }, lines, now, out);
                 }
-                autocluster::Output::Admit { record, asked, above } => {
-                    self.admit(record, (asked, above), now, out);
+                autocluster::Output::Admit { record, asked, chain } => {
+                    self.admit(record, (asked, chain), now, out);
                 }
+                autocluster::Output::Absorb { into, by_word } => self.wish_absorb(into, by_word, now, out),
                 autocluster::Output::TakenOut(why) => self.taken_out(why, now, out),
                 autocluster::Output::Waits(text) => {
                     if self.standing.waits != text {
@@ -373,6 +384,10 @@ impl Control {
             Message::IAmHere { nonce, claim } => self.is_here(peer, nonce, claim, out),
             Message::WhoRuns { node_id, nonce } => self.who_runs(peer.node_id, node_id, nonce, now, out),
             Message::Runs { nonce, claim } => self.answered(peer.node_id, nonce, claim),
+            Message::Remove { nonce, node_id, cause } => {
+                self.asked_to_remove((peer.node_id, nonce), node_id, cause, now, out);
+            }
+            Message::Removed { nonce, result } => self.leader_removed(nonce, result, out),
         }
     }
 }
@@ -407,7 +422,7 @@ impl Machine for Control {
         }
         self.notice_pause(now, out);
         match input {
-            Input::Start => self.start(out),
+            Input::Start => self.start(now, out),
             Input::Hello { conn, hello, addr, dialed } => {
                 self.greet(Arrival { conn, hello: *hello, addr, dialed, at: now }, None, now, out);
             }
@@ -422,6 +437,7 @@ impl Machine for Control {
                 self.work.push_back(Work::Autocluster(autocluster::Input::Claimed(result)));
             }
             Input::Persisted { token } => self.persisted(token, out),
+            Input::Group { cluster_id, news } => self.group_said(cluster_id, news, now, out),
             Input::Reconfigure { tags, formation } => {
                 self.work.push_back(Work::Membership(membership::Input::SetTags(tags)));
                 self.work.push_back(Work::Autocluster(autocluster::Input::Reconfigure(*formation)));
@@ -443,8 +459,10 @@ impl Machine for Control {
         let mut given = Vec::new();
         self.autocluster.tick(now, &mut given);
         self.autocluster_gave(given, now, out);
+        self.tick_group(now, out);
         self.end_waits(now, out);
         self.expire_commands(now, out);
+        self.expire_asked(now, out);
         if now.mono >= self.refresh_at {
             self.dirty = true;
         }
@@ -460,6 +478,7 @@ impl Machine for Control {
             self.membership.deadline(),
             self.autocluster.deadline(),
             self.twins.deadline(),
+            self.group.deadline(),
             self.pending.deadline(),
             self.standing.deadline(),
             Some(self.refresh_at),
@@ -473,6 +492,7 @@ impl Machine for Control {
     fn check(&self) {
         self.membership.check();
         self.autocluster.check();
+        self.group.durable.check();
         self.conns.check();
         self.twins.check();
     }

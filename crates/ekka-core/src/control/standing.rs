@@ -160,11 +160,12 @@ impl Control {
     fn next_status(&self, quorum: Quorum, clock_agrees: bool) -> Status {
         let cluster = self.autocluster.cluster_id();
         let entered = cluster.is_some() && self.membership.roster().cluster_id == cluster;
+        let present = self.is_present();
         if self.standing.leaving {
             Status::Leaving
         } else if !entered {
             Status::Joining
-        } else if self.standing.was_up || (quorum.holds() && clock_agrees) {
+        } else if self.standing.was_up || (present && quorum.holds() && clock_agrees) {
             if self.standing.draining { Status::Draining } else { Status::Up }
         } else {
             Status::Joining
@@ -188,6 +189,9 @@ impl Control {
     fn waits_for(&self) -> String {
         let voters = self.membership.voters();
         let returning = self.autocluster.cluster_id().is_some() && !voters.is_empty();
+        if returning && self.standing.quorum.holds() && !self.is_present() {
+            return self.waits_for_entry();
+        }
         if !returning || self.standing.quorum.holds() {
             return self.standing.waits.clone();
         }
@@ -206,6 +210,18 @@ impl Control {
             "waits: {in_reach} of {voters} voters up; needs {}. If they are lost for good: ekka recover --plan",
             missing.join(" or ")
         )
+    }
+
+    /// A majority is in reach, and has not committed yet that this start of this node is a member.
+    fn waits_for_entry(&self) -> String {
+        let durable = &self.group.durable;
+        let leader = durable.standing().leader.map(|leader| leader.node_id);
+        let name = leader.map(|id| self.membership.record(id).map_or_else(|| id.to_string(), |r| r.name.to_string()));
+        match (&durable.standing().failed, name) {
+            (Some(why), _) => format!("waits: its log of the cluster's group cannot be used: {why}"),
+            (None, Some(name)) => format!("waits: {name}, which leads, has not committed this start of it yet"),
+            (None, None) => String::from("waits: the voters elect who leads them"),
+        }
     }
 
     /// Why this node is not ready for work that needs a majority; the first is the main one.
@@ -318,6 +334,7 @@ impl Control {
             }
             _ => {}
         }
+        self.open_group(now, out);
         self.command_entered(cluster_id, id, out);
     }
 
@@ -398,7 +415,7 @@ impl Control {
     /// Somebody removed this node while it was away or alive.
     pub(super) fn self_removed(&mut self, cause: RemovalCause, by: NodeId, now: Now, out: &mut Vec<Output>) {
         if self.standing.leaving {
-            return;
+            return self.leave_committed(out);
         }
         let by = self.membership.record(by).map_or_else(|| by.to_string(), |record| record.name.to_string());
         let what = format!("this node was removed from the cluster ({}) by {by}", cause.as_str());
@@ -422,6 +439,7 @@ impl Control {
         self.standing.draining = false;
         self.work.push_back(Work::Autocluster(autocluster::Input::Left { stay_out }));
         self.work.push_back(Work::Membership(membership::Input::Reset { farewell }));
+        self.work.push_back(Work::DropGroup);
         // What it voted in that cluster is deleted with its log: should it vote there again, it is another voter.
         self.store_resets += 1;
         let store = self.setup.store.after(self.store_resets);

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::room::Membership;
-use super::{Message, Output, Record, RemovalCause, Roster, Seat};
+use super::{Message, Output, Record, Roster, Seat};
 use crate::id::NodeId;
 use crate::limits::{DETECTION_TIME, MEMBERS_MAX};
 use crate::time::Now;
@@ -149,7 +149,7 @@ impl Membership {
     }
 
     /// Takes another's record of itself; whether it was news.
-    fn take_record(&mut self, record: &Record, now: Now, out: &mut Vec<Output>) -> bool {
+    pub(super) fn take_record(&mut self, record: &Record, now: Now, out: &mut Vec<Output>) -> bool {
         let node_id = record.id.node_id;
         if node_id == self.me() {
             // An old life of this node: its present record wins, by guid.
@@ -195,12 +195,7 @@ impl Membership {
         true
     }
 
-    /// Takes a member out by this node's word.
-    pub(super) fn unseat(&mut self, node_id: NodeId, cause: RemovalCause, out: &mut Vec<Output>) {
-        let seat = Seat { number: self.roster.next_number(), by: self.me(), removed: Some(cause) };
-        self.take_seat(node_id, seat, out);
-    }
-
+    /// Takes a seat as it was committed.
     pub(super) fn take_seat(&mut self, node_id: NodeId, seat: Seat, out: &mut Vec<Output>) {
         let was = self.roster.is_member(node_id);
         if self.roster.merge_seat(node_id, seat) {
@@ -209,25 +204,6 @@ impl Membership {
             self.roster_changed();
             out.push(Output::Changed);
         }
-    }
-
-    /// Gives a seat, above the number with which the node left before.
-    pub(super) fn admit(&mut self, record: &Record, above: u64, now: Now, out: &mut Vec<Output>) {
-        let node_id = record.id.node_id;
-        let was = self.roster.is_member(node_id);
-        // A farewell that this node has not heard of yet must not take the new seat away later.
-        let outdated = self.roster.seats.get(&node_id).is_none_or(|seat| seat.number <= above);
-        if !was || outdated {
-            let number = self.roster.next_number().max(above.saturating_add(1));
-            let seat = Seat { number, by: self.me(), removed: None };
-            if self.roster.merge_seat(node_id, seat) {
-                self.seated(node_id, was, seat, out);
-            }
-        }
-        self.take_record(record, now, out);
-        self.fresh.insert(node_id, None);
-        self.roster_changed();
-        out.push(Output::Changed);
     }
 
     pub(super) fn enter(&mut self, roster: Roster, farewell: bool, now: Now, out: &mut Vec<Output>) {

@@ -134,9 +134,10 @@ impl Membership {
         if !own_word || self.roster.cluster_id != Some(cluster_id) {
             return;
         }
-        // A seat that was given anew since then is newer than this farewell: it is confirmed, and changes nothing.
-        self.take_seat(from.node_id, seat, out);
-        out.push(Output::FarewellCame { from: from.node_id, cluster_id });
+        // A seat that was given anew since then is not below this farewell: it is confirmed, and changes nothing.
+        let given = self.roster.seats.get(&from.node_id);
+        let member = given.is_some_and(|given| given.removed.is_none() && given.number < seat.number);
+        out.push(Output::FarewellCame { from: from.node_id, cluster_id, member });
     }
 
     /// A member of the old cluster holds the removal on its disc.

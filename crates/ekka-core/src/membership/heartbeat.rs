@@ -32,7 +32,10 @@ impl Membership {
             self.roster.seats.iter().filter(|(_, s)| s.removed.is_none()).map(|(id, _)| *id).collect();
         self.gossip.resize(members.len());
         self.by_seniority = self.roster.by_seniority();
-        self.voters = self.roster.voters_among(&self.by_seniority);
+        self.voters = match self.committed_voters.as_slice() {
+            [] => self.roster.voters_among(&self.by_seniority),
+            committed => committed.to_vec(),
+        };
         if members.len() <= FULL_MESH_MAX {
             self.ring.clear();
             self.neighbours = members.into_iter().filter(|id| *id != me).collect();

@@ -101,8 +101,7 @@ impl RemovalCause {
 
 /// Place of one node in the cluster: admitted or removed, by a number that only grows.
 ///
-/// The larger `(number, by)` wins. Until the durable group numbers them, an admission takes one more than the
-/// largest number that the admitting node knows.
+/// The larger `(number, by)` wins. Numbers are places in the log of the durable group; gossip only carries them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Seat {
     /// Grows with each admission or removal anywhere in the cluster.
@@ -288,20 +287,12 @@ pub enum Input {
     SetTags(BTreeMap<String, String>),
     /// The store that this node votes with is another from now on.
     SetStore(StoreId),
-    /// Admit this node as a member (also raises the seat of one that comes back after a removal).
-    Admit {
-        /// Its record.
-        record: Record,
-        /// The number with which it left this cluster before, as it says itself.
-        above: u64,
-    },
-    /// Take a member out for good.
-    Remove {
-        /// Whom.
-        node_id: NodeId,
-        /// Why.
-        cause: RemovalCause,
-    },
+    /// Seats as the durable group has committed them: some that changed, or all.
+    Seats(BTreeMap<NodeId, Seat>),
+    /// Who votes, as committed; empty while that is not known here.
+    Voters(Vec<NodeId>),
+    /// What a node says of itself, by way of another room: it asked to be admitted.
+    Record(Record),
     /// This node is in no cluster any more: forget everyone else.
     Reset {
         /// Whether the others of the old cluster are to be told.
@@ -374,12 +365,14 @@ pub enum Output {
         /// By whom.
         by: NodeId,
     },
-    /// A member left: to be confirmed once this node's disc has it.
+    /// A node says that it has left: to be confirmed once that is committed.
     FarewellCame {
         /// Who.
         from: NodeId,
         /// Which cluster.
         cluster_id: ClusterId,
+        /// It is a member still.
+        member: bool,
     },
     /// A member of the old cluster holds this node's farewell.
     FarewellHeard {

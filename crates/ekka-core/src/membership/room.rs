@@ -51,6 +51,8 @@ pub struct Membership {
     /// All members in the order of their node ids, while they are too many for a full mesh.
     pub(super) ring: Vec<NodeId>,
     pub(super) voters: Vec<NodeId>,
+    /// Who votes, as committed; empty while that is not known here.
+    pub(super) committed_voters: Vec<NodeId>,
     /// All members, the oldest first.
     pub(super) by_seniority: Vec<NodeId>,
     /// Newcomers wait to be counted in neighbours, ring, voters and seniority, until the next look at liveness.
@@ -92,6 +94,7 @@ impl Membership {
             neighbours: BTreeSet::new(),
             ring: Vec::new(),
             voters: Vec::new(),
+            committed_voters: Vec::new(),
             by_seniority: Vec::new(),
             stale: false,
             exchange_at: Instant::ZERO,
@@ -329,8 +332,23 @@ impl Machine for Membership {
                 self.own.store = store;
                 self.bump_own(out);
             }
-            Input::Admit { record, above } => self.admit(&record, above, now, out),
-            Input::Remove { node_id, cause } => self.unseat(node_id, cause, out),
+            Input::Seats(seats) => {
+                for (node_id, seat) in seats {
+                    self.take_seat(node_id, seat, out);
+                }
+            }
+            Input::Voters(voters) => {
+                self.committed_voters = voters;
+                self.roster_changed();
+                out.push(Output::Changed);
+            }
+            Input::Record(record) => {
+                if self.take_record(&record, now, out) {
+                    self.fresh.insert(record.id.node_id, None);
+                    self.digest = None;
+                    out.push(Output::Changed);
+                }
+            }
             Input::Reset { farewell } => self.reset(farewell, now, out),
             Input::Part(roster) => self.part_from(&roster, now, out),
             Input::Paused { for_ms } => {
@@ -396,7 +414,9 @@ impl Machine for Membership {
         assert!(self.digest.is_none_or(|digest| digest == self.roster.digest()), "the digest is that of the roster");
         if !self.stale {
             assert_eq!(self.by_seniority, self.roster.by_seniority(), "the order is that of the roster");
-            assert_eq!(self.voters, self.roster.voters(), "the voters are those of the roster");
+            let hint = || self.roster.voters();
+            let voters = if self.committed_voters.is_empty() { hint() } else { self.committed_voters.clone() };
+            assert_eq!(self.voters, voters, "the voters are those committed, or who they will be");
         }
         assert!(!self.neighbours.contains(&me), "this node is not its own neighbour");
         for id in &self.neighbours {

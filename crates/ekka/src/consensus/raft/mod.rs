@@ -35,9 +35,7 @@ use std::time::Duration;
 use ekka_core::consensus::campaign::Campaign;
 use ekka_core::consensus::{GroupEvent, GroupId, LogPlace, Standing, StateMachine, VoterId};
 use ekka_core::id::NodeId;
-use ekka_core::limits::{
-    GROUP_COMMAND_MAX, GROUP_LOG_ENTRIES, GROUP_LOG_KEPT, GROUP_REQUESTS_MAX, GROUP_VOTE_LEASE,
-};
+use ekka_core::limits::{GROUP_COMMAND_MAX, GROUP_LOG_ENTRIES, GROUP_LOG_KEPT, GROUP_REQUESTS_MAX, GROUP_VOTE_LEASE};
 use openraft::error::{InitializeError, RaftError};
 use openraft::{Config, EmptyNode, SnapshotPolicy};
 use tokio::sync::{Semaphore, mpsc, watch};

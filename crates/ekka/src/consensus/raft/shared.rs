@@ -12,11 +12,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Faults;
 use super::campaign::Event;
 use super::router::Router;
 use super::transfer::Incoming;
 use super::types::Raft;
-use super::Faults;
 use crate::env::Clock;
 
 /// One replica.

@@ -1,0 +1,447 @@
+//! The durable group of this node's cluster: its room, the replica that the shell runs for it, and what waits for an
+//! entry to be committed.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::{Control, GroupNews, GroupRequest, Message, Output, RequestId, Work, emit};
+use crate::autocluster::{self, Denial};
+use crate::consensus::{GroupEvent, VoterId};
+use crate::decision::DecisionId;
+use crate::durable::absorb::MergeRecord;
+use crate::durable::{self, Admission, Change, Durable, Fact, Refusal, Wish};
+use crate::id::{ClusterId, Incarnation, NodeId, StoreId};
+use crate::machine::Machine;
+use crate::membership::{self, Record, RemovalCause, Seat};
+use crate::time::{Instant, Now};
+use crate::view::Status;
+
+/// What is answered once a wish has ended.
+#[derive(Debug)]
+enum Waiting {
+    /// A newcomer.
+    Admission(Box<Record>),
+    /// This node's own `leave`.
+    Leave,
+    /// `force-leave` by an operator of this node.
+    Force { id: RequestId, node_id: NodeId, decision: DecisionId },
+    /// A removal that another node asked of the leader.
+    Asked { by: NodeId, nonce: u64 },
+    /// The removal of a member that says that it has left.
+    Farewell { from: NodeId, cluster_id: ClusterId },
+    /// This cluster goes into an older one.
+    Absorb(ClusterId),
+}
+
+/// The room and what waits on it.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) durable: Durable,
+    /// The cluster whose replica the shell runs.
+    open: Option<ClusterId>,
+    waiting: BTreeMap<u64, Waiting>,
+    last_wish: u64,
+    /// Admissions that are committed, each with its place: answered once this node has applied it too.
+    admitted: Vec<(u64, Box<Record>)>,
+    /// What the group waits for, in words.
+    pub(super) waits: String,
+}
+
+impl Group {
+    pub(super) fn new(me: Incarnation) -> Self {
+        Self {
+            durable: Durable::new(me, durable::Faults::default()),
+            open: None,
+            waiting: BTreeMap::new(),
+            last_wish: 0,
+            admitted: Vec::new(),
+            waits: String::new(),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.open.and_then(|_| self.durable.deadline())
+    }
+
+    fn absorbs(&self, into: ClusterId) -> bool {
+        self.waiting.values().any(|waiting| matches!(waiting, Waiting::Absorb(other) if *other == into))
+    }
+
+    fn admits(&self, id: Incarnation) -> bool {
+        let waits = |waiting: &Waiting| matches!(waiting, Waiting::Admission(record) if record.id == id);
+        self.waiting.values().any(waits) || self.admitted.iter().any(|(_, record)| record.id == id)
+    }
+}
+
+impl Control {
+    /// With which store this node votes.
+    fn store(&self) -> StoreId {
+        self.setup.store.after(self.store_resets)
+    }
+
+    /// Runs the replica of this node's cluster, and founds the group where this node is one of those who vote in it
+    /// first: that is harmless where it has begun, and a crash right after the vote must not leave it unfounded.
+    pub(super) fn open_group(&mut self, now: Now, out: &mut Vec<Output>) {
+        let Some(cluster_id) = self.autocluster.cluster_on_disc() else { return };
+        if self.group.open == Some(cluster_id) {
+            return;
+        }
+        self.close_group(false, out);
+        let me = VoterId { node_id: self.me().node_id, start: self.store().as_u128() };
+        self.group.open = Some(cluster_id);
+        out.push(Output::Group(GroupRequest::Open { cluster_id, me }));
+        let founders = self.autocluster.saved().first_voters.clone();
+        if founders.iter().any(|founder| founder.id.node_id == me.node_id && founder.store == me.start) {
+            self.durable(durable::Input::Found { cluster_id, founders }, now, out);
+        }
+    }
+
+    /// Ends the replica; with `delete` its log goes too.
+    pub(super) fn close_group(&mut self, delete: bool, out: &mut Vec<Output>) {
+        if self.group.open.is_some() {
+            out.push(Output::Group(GroupRequest::Close { delete }));
+        }
+        let last_wish = self.group.last_wish;
+        let waiting = core::mem::take(&mut self.group.waiting);
+        self.group = Group { last_wish, ..Group::new(self.me()) };
+        for waiting in waiting.into_values() {
+            self.wish_failed(waiting, "this node is not in that cluster any more", Denial::Later, out);
+        }
+        self.work.push_back(Work::Membership(membership::Input::Voters(Vec::new())));
+    }
+
+    /// What the replica of this cluster says. What is still under way from an earlier one is dropped.
+    pub(super) fn group_said(&mut self, cluster_id: ClusterId, news: GroupNews, now: Now, out: &mut Vec<Output>) {
+        if self.group.open != Some(cluster_id) {
+            return;
+        }
+        let input = match news {
+            GroupNews::Event { event: GroupEvent::Applied { at, command }, replay } => {
+                durable::Input::Applied { at, command, replay }
+            }
+            GroupNews::Event { event: GroupEvent::Reconfigured(configuration), .. } => {
+                durable::Input::Configured(configuration)
+            }
+            GroupNews::Event { event: GroupEvent::Restored { snapshot, .. }, .. } => durable::Input::Restored(snapshot),
+            GroupNews::Standing(standing) => {
+                self.dirty |= standing.leader != self.group.durable.standing().leader;
+                durable::Input::Standing(*standing)
+            }
+            GroupNews::Answered { token, result } => durable::Input::Answered { token, result },
+            GroupNews::Reconfigured { token, result } => durable::Input::Reconfigured { token, result },
+        };
+        let configured = matches!(input, durable::Input::Configured(_) | durable::Input::Restored(_));
+        self.durable(input, now, out);
+        if configured {
+            let voters = self.group.durable.record().voters().into_iter().map(|voter| voter.node_id).collect();
+            self.work.push_back(Work::Membership(membership::Input::Voters(voters)));
+            self.dirty = true;
+        }
+        self.answer_admitted(now, out);
+    }
+
+    pub(super) fn durable(&mut self, input: durable::Input, now: Now, out: &mut Vec<Output>) {
+        let mut given = Vec::new();
+        self.group.durable.handle(input, now, &mut given);
+        self.durable_gave(given, now, out);
+    }
+
+    pub(super) fn tick_group(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.group.open.is_some() {
+            let mut given = Vec::new();
+            self.group.durable.tick(now, &mut given);
+            self.durable_gave(given, now, out);
+        }
+    }
+
+    fn durable_gave(&mut self, given: Vec<durable::Output>, now: Now, out: &mut Vec<Output>) {
+        for output in given {
+            match output {
+                durable::Output::Found { voters } => out.push(Output::Group(GroupRequest::Found { voters })),
+                durable::Output::Propose { token, command } => {
+                    out.push(Output::Group(GroupRequest::Propose { token, command }));
+                }
+                durable::Output::ChangeVoters { token, voters } => {
+                    out.push(Output::Group(GroupRequest::ChangeVoters { token, voters }));
+                }
+                durable::Output::SetLearners { token, learners } => {
+                    out.push(Output::Group(GroupRequest::SetLearners { token, learners }));
+                }
+                durable::Output::Changed(changes) => self.group_changed(&changes),
+                durable::Output::Seats(seats) => {
+                    self.work.push_back(Work::Membership(membership::Input::Seats(seats)));
+                }
+                durable::Output::Event(kind) => emit(None, kind, out),
+                durable::Output::Decision { kind, what, rule, evidence } => {
+                    self.decisions.record(now.wall, kind, what, rule, evidence);
+                }
+                durable::Output::Reply { id, reply } => self.wish_ended(id, reply, now, out),
+                durable::Output::Waits(text) => {
+                    self.group.waits = text;
+                    self.dirty = true;
+                }
+                durable::Output::Outranked { words } => {
+                    self.group.waits = words;
+                    self.dirty = true;
+                }
+            }
+        }
+    }
+
+    fn group_changed(&mut self, changes: &[Change]) {
+        self.dirty = true;
+        let mut seats = BTreeMap::new();
+        let record = self.group.durable.record();
+        for change in changes {
+            match change {
+                Change::Admitted { id, number } | Change::Returned { id, number } => {
+                    let by = record.member(id.node_id).map_or(id.node_id, |member| member.by);
+                    seats.insert(id.node_id, Seat { number: *number, by, removed: None });
+                }
+                Change::Removed { node_id, cause, by, number } => {
+                    seats.insert(*node_id, Seat { number: *number, by: *by, removed: Some(*cause) });
+                }
+                Change::Merging(record) | Change::Merged(record) => {
+                    self.work.push_back(Work::Autocluster(autocluster::Input::Merging(*record)));
+                }
+                _ => {}
+            }
+        }
+        if !seats.is_empty() {
+            self.work.push_back(Work::Membership(membership::Input::Seats(seats)));
+        }
+    }
+
+    /// Whether this start of this node is a member by a committed entry.
+    pub(super) fn is_present(&self) -> bool {
+        self.group.durable.record().is_present(self.me())
+    }
+
+    fn wish(
+        &mut self,
+        (wish, waiting): (Wish, Waiting),
+        decision: DecisionId,
+        evidence: Vec<String>,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        self.group.last_wish += 1;
+        let id = self.group.last_wish;
+        self.group.waiting.insert(id, waiting);
+        self.tell_facts(now, out);
+        self.durable(durable::Input::Wish { id, wish, decision: decision.0, evidence }, now, out);
+    }
+
+    /// Has the admission of a newcomer committed.
+    pub(super) fn wish_admission(
+        &mut self,
+        record: Record,
+        (asked, chain): (bool, Vec<MergeRecord>),
+        decision: DecisionId,
+        evidence: Vec<String>,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        if self.group.admits(record.id) {
+            return;
+        }
+        let store = (record.store != StoreId::MIN).then(|| record.store.as_u128());
+        let (id, name, role) = (record.id, record.name.clone(), record.role);
+        let admission = Admission { id, name, role, store, asked, basis: 0, chain };
+        let waiting = Waiting::Admission(Box::new(record));
+        self.wish((Wish::Admit(admission), waiting), decision, evidence, now, out);
+    }
+
+    /// Has this cluster's way into an older one committed.
+    pub(super) fn wish_absorb(&mut self, into: ClusterId, by_word: bool, now: Now, out: &mut Vec<Output>) {
+        if self.group.absorbs(into) || self.group.open.is_none() {
+            return;
+        }
+        let rule = "section 8, rule 6: the younger cluster goes into the older one";
+        let decision = self.decisions.record(now.wall, "merge", format!("go into cluster {into}"), rule, Vec::new());
+        self.wish((Wish::Absorb { into, by_word }, Waiting::Absorb(into)), decision, Vec::new(), now, out);
+    }
+
+    /// Has this node's own leave committed.
+    pub(super) fn wish_leave(&mut self, decision: DecisionId, now: Now, out: &mut Vec<Output>) {
+        let me = self.me().node_id;
+        let wish = Wish::Remove { node_id: me, cause: RemovalCause::Leave, by: me, replace_with: None };
+        self.wish((wish, Waiting::Leave), decision, Vec::new(), now, out);
+    }
+
+    /// Has a member taken out, by an operator of this node; only the leader moves its vote.
+    pub(super) fn wish_force(
+        &mut self,
+        id: RequestId,
+        node_id: NodeId,
+        decision: DecisionId,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        let (cause, by) = (RemovalCause::Force, self.me().node_id);
+        let wish = Wish::Remove { node_id, cause, by, replace_with: None };
+        self.wish((wish, Waiting::Force { id, node_id, decision }), decision, Vec::new(), now, out);
+    }
+
+    /// Another member asks the leader to take one out.
+    pub(super) fn asked_to_remove(
+        &mut self,
+        (by, nonce): (NodeId, u64),
+        node_id: NodeId,
+        cause: RemovalCause,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        if !self.group.durable.leads() {
+            let result = Err(format!("{} does not lead the group", self.setup.name));
+            return self.send(by, &Message::Removed { nonce, result }, out);
+        }
+        let what = format!("take out node_id {node_id} ({}), asked by node_id {by}", cause.as_str());
+        let rule = "section 9: removal is one committed entry";
+        let decision = self.decisions.record(now.wall, "remove", what, rule, Vec::new());
+        let wish = Wish::Remove { node_id, cause, by, replace_with: None };
+        self.wish((wish, Waiting::Asked { by, nonce }), decision, Vec::new(), now, out);
+    }
+
+    /// A node says that it has left this cluster: that is committed before it is confirmed. It says so until it is.
+    pub(super) fn farewell_came(
+        &mut self,
+        from: NodeId,
+        cluster_id: ClusterId,
+        member: bool,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        let same = |waiting: &Waiting| matches!(waiting, Waiting::Farewell { from: other, .. } if *other == from);
+        if !member {
+            self.confirm_farewell(from, cluster_id);
+        } else if self.group.durable.leads() && !self.group.waiting.values().any(same) {
+            let what = format!("take out node_id {from}, which has left");
+            let rule = "section 6: leave takes a member out for good, and is remembered";
+            let decision = self.decisions.record(now.wall, "leave", what, rule, Vec::new());
+            let wish = Wish::Remove { node_id: from, cause: RemovalCause::Leave, by: from, replace_with: None };
+            self.wish((wish, Waiting::Farewell { from, cluster_id }), decision, Vec::new(), now, out);
+        } else if let Some(leader) = self.group.durable.standing().leader {
+            self.ask_for_farewell(leader.node_id, from, cluster_id, now, out);
+        }
+    }
+
+    /// Nobody waits for this node's leave any more.
+    pub(super) fn withdraw_leave(&mut self, now: Now, out: &mut Vec<Output>) {
+        let leave = self.group.waiting.iter().find(|(_, waiting)| matches!(waiting, Waiting::Leave));
+        if let Some(id) = leave.map(|(id, _)| *id) {
+            self.group.waiting.remove(&id);
+            self.durable(durable::Input::Withdraw { id }, now, out);
+        }
+    }
+
+    fn wish_ended(&mut self, id: u64, reply: durable::Reply, now: Now, out: &mut Vec<Output>) {
+        let Some(waiting) = self.group.waiting.remove(&id) else { return };
+        self.dirty = true;
+        match (reply, waiting) {
+            (durable::Reply::Done { number, .. }, Waiting::Admission(record)) => {
+                self.group.admitted.push((number, record));
+            }
+            (durable::Reply::Done { .. }, Waiting::Leave) => self.leave_committed(out),
+            (durable::Reply::Done { .. }, Waiting::Force { id, node_id, decision }) => {
+                self.forced(id, node_id, decision, out);
+            }
+            (durable::Reply::Done { .. }, Waiting::Asked { by, nonce }) => {
+                self.send(by, &Message::Removed { nonce, result: Ok(()) }, out);
+            }
+            (durable::Reply::Done { .. }, Waiting::Farewell { from, cluster_id }) => {
+                self.confirm_farewell(from, cluster_id);
+            }
+            (durable::Reply::Done { .. }, Waiting::Absorb(_)) => {}
+            (durable::Reply::AskLeader { leader }, Waiting::Force { id, node_id, decision }) => {
+                self.ask_leader(leader, (id, node_id, decision), now, out);
+            }
+            (durable::Reply::AskLeader { .. }, waiting) => {
+                self.wish_failed(waiting, "another member leads now", Denial::Later, out);
+            }
+            (durable::Reply::Refused { code, words }, waiting) => {
+                let denial = match code {
+                    Some(Refusal::TakenOut) => Denial::TakenOut,
+                    Some(Refusal::Full) => Denial::Never,
+                    _ => Denial::Later,
+                };
+                self.wish_failed(waiting, &words, denial, out);
+            }
+            (durable::Reply::TryAgain { words, .. }, waiting) => {
+                self.wish_failed(waiting, &words, Denial::Later, out);
+            }
+        }
+    }
+
+    fn wish_failed(&mut self, waiting: Waiting, words: &str, denial: Denial, out: &mut Vec<Output>) {
+        match waiting {
+            Waiting::Admission(record) => {
+                let result = Err((words.to_string(), denial));
+                self.work.push_back(Work::Autocluster(autocluster::Input::Admitted { id: record.id, result }));
+            }
+            Waiting::Leave => self.leave_failed(words, out),
+            Waiting::Force { id, .. } => self.force_failed(id, words, out),
+            Waiting::Asked { by, nonce } => {
+                self.send(by, &Message::Removed { nonce, result: Err(words.to_string()) }, out);
+            }
+            // It is said again, or the clusters meet again, and it is tried anew.
+            Waiting::Farewell { .. } | Waiting::Absorb(_) => {}
+        }
+    }
+
+    /// Lets in whose admission this node has applied: the answer carries the roster with the newcomer.
+    fn answer_admitted(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.group.admitted.is_empty() {
+            return;
+        }
+        let number = self.group.durable.record().number();
+        let (done, later) = core::mem::take(&mut self.group.admitted).into_iter().partition(|(at, _)| *at <= number);
+        self.group.admitted = later;
+        let done: Vec<(u64, Box<Record>)> = done;
+        if done.is_empty() {
+            return;
+        }
+        // Its seat first: it waits among the work.
+        self.work_off(now, out);
+        for (_, record) in done {
+            let id = record.id;
+            let mut given = Vec::new();
+            self.membership.handle(membership::Input::Record(*record), now, &mut given);
+            self.membership_gave(given, now, out);
+            let result = Ok(self.membership.roster().clone());
+            self.work.push_back(Work::Autocluster(autocluster::Input::Admitted { id, result }));
+        }
+    }
+
+    /// Tells the room what membership knows, where it looks at that: on the leader, and while something is wished.
+    pub(super) fn tell_facts(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.group.open.is_none() || !(self.group.durable.leads() || !self.group.waiting.is_empty()) {
+            return;
+        }
+        let roster = self.membership.roster();
+        let me = self.me().node_id;
+        let members = roster.records.values().filter(|record| roster.is_member(record.id.node_id));
+        let facts: BTreeMap<NodeId, Fact> = members
+            .map(|record| {
+                let node_id = record.id.node_id;
+                let fact = Fact {
+                    id: record.id,
+                    name: record.name.clone(),
+                    role: record.role,
+                    store: (record.store != StoreId::MIN).then(|| record.store.as_u128()),
+                    zone: record.tags.get("zone").cloned().unwrap_or_default(),
+                    up: node_id == me || self.membership.is_running(node_id),
+                    leaving: record.status == Status::Leaving,
+                    caught_up: true,
+                };
+                (node_id, fact)
+            })
+            .collect();
+        if facts != *self.group.durable.facts() {
+            self.durable(durable::Input::Facts(facts), now, out);
+        }
+    }
+}
