@@ -15,6 +15,7 @@ use ekka_core::view::View;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::error;
 
+use super::group;
 use super::shared::Shared;
 use super::store;
 use super::strategies::Strategies;
@@ -60,6 +61,7 @@ pub(super) struct Driver {
     pub(super) env: Env,
     pub(super) transport: Transport,
     pub(super) strategies: Strategies,
+    pub(super) group: group::Handle,
     pub(super) shared: Arc<Shared>,
     pub(super) channels: Channels,
     pub(super) answers: BTreeMap<RequestId, oneshot::Sender<Result<Reply, CommandError>>>,
@@ -159,6 +161,7 @@ impl Driver {
                 Output::Close { conn, cause } => self.transport.close(conn, cause),
                 Output::Dial { endpoint } => self.transport.dial(endpoint),
                 Output::Discover => self.strategies.ask(),
+                Output::Group(request) => self.group.request(request),
                 Output::Claim(offer) => self.strategies.claim(*offer),
                 Output::Register(registration) => self.strategies.register(registration),
                 Output::Persist { token, saved } => {
@@ -191,6 +194,7 @@ impl Driver {
         if *reason == StopReason::Asked {
             self.strategies.unregister().await;
         }
+        self.group.stop().await;
         self.transport.shutdown(Duration::from_secs(2)).await;
     }
 }

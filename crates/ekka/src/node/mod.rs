@@ -3,6 +3,7 @@
 mod counters;
 mod driver;
 pub mod fuzz;
+mod group;
 mod reload;
 mod shared;
 mod start;

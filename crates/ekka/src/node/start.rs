@@ -7,12 +7,14 @@ use std::sync::Arc;
 use ekka_core::autocluster;
 use ekka_core::control::{self, Control, Setup, StopReason};
 use ekka_core::event::EventKind;
-use ekka_core::id::Endpoint;
+use ekka_core::id::{Endpoint, StoreId};
 use ekka_core::wire::Moment;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::driver::{Channels, Driver, Own, Request, keep_on_disc};
+use super::group;
 use super::shared::Shared;
 use super::store::{self, StoreError};
 use super::strategies::Strategies;
@@ -20,6 +22,7 @@ use super::{Inner, Node};
 use crate::config::{Config, formation_settings};
 use crate::discovery::{self, Context, Discovery, Me, SharedCredentials};
 use crate::env::{DiskGuard, Env};
+use crate::storage::{Storage, StorageOptions};
 use crate::transport::{
     self, BindError, CertificateNotice, CookieError, CookieSet, Credentials, CredentialsError, Kdf, RefusalNotice,
     Transport,
@@ -27,6 +30,10 @@ use crate::transport::{
 
 /// Inputs that may wait for the loop before the connections' readers wait.
 const INPUTS_MAX: usize = 1024;
+/// Frames of the bulk lane that may wait before its connections wait; each may be as long as a frame can be.
+const BULK_FRAMES_MAX: usize = 4;
+/// Frames of groups that may wait; more are dropped, and sent again.
+const GROUP_FRAMES_MAX: usize = 1024;
 /// Commands that may wait for the loop.
 const REQUESTS_MAX: usize = 256;
 
@@ -90,6 +97,8 @@ struct Parts {
     own: (mpsc::Sender<Own>, mpsc::Receiver<Own>),
     ended: watch::Sender<Option<StopReason>>,
     guard: Box<dyn DiskGuard>,
+    storage: Arc<dyn Storage>,
+    frames: group::Frames,
 }
 
 /// Starts a node.
@@ -101,7 +110,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         return Err(StartError::Unsupported(text));
     }
     let own_strategies = options.discovery.is_some();
-    let (identity, saved, guard) = open_directory(&config, &env, options.restored).await?;
+    let Directory { identity, saved, guard, storage } = open_directory(&config, &env, options.restored).await?;
     let credentials = match options.credentials {
         Some(credentials) => credentials,
         None => derive(&config, &env, options.kdf).await?,
@@ -114,7 +123,8 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
     };
     let mut formation = formation_settings(&config);
     formation.faults = options.formation_faults;
-    let setup = setup(&config, &env, identity.clone(), saved, formation, options.faults);
+    let store = StoreId::from_u128(storage.found().store_id);
+    let setup = setup(&config, &env, (identity.clone(), store, saved), formation, options.faults);
     let control = Control::new(setup, env.clock.now());
     let listen = config.node.listen.clone();
     let shared = Arc::new(Shared::new(config.node.name.clone(), env.clock.clone(), control.view()));
@@ -136,9 +146,10 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         context,
         env: env.clone(),
     });
+    let (bulk, groups) = (mpsc::channel(BULK_FRAMES_MAX), mpsc::channel(GROUP_FRAMES_MAX));
     let parts = Parts {
         control,
-        options: transport::Options { listen, limits: options.limits, ..Default::default() },
+        options: transport::Options { listen, limits: options.limits, bulk: Some(bulk.0), groups: Some(groups.0) },
         env,
         credentials,
         strategies,
@@ -147,6 +158,8 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         own,
         ended: ended_sender,
         guard,
+        storage,
+        frames: group::Frames { groups: groups.1, bulk: bulk.1 },
     };
     if options.inline {
         tokio::spawn(main(parts, ready_sender));
@@ -177,8 +190,7 @@ fn context(config: &Config, env: &Env, identity: &control::Identity, credentials
 fn setup(
     config: &Config,
     env: &Env,
-    identity: control::Identity,
-    saved: control::Saved,
+    (identity, store, saved): (control::Identity, StoreId, control::Saved),
     formation: autocluster::Settings,
     faults: control::Faults,
 ) -> Setup {
@@ -191,26 +203,34 @@ fn setup(
         cluster_name: config.cluster.name.clone(),
         software: env!("CARGO_PKG_VERSION").to_owned(),
         formation,
-        store: ekka_core::id::StoreId::MIN,
+        store,
         saved,
         seed: u64::try_from(env.entropy.bits() >> 64).unwrap_or(0),
         faults,
     }
 }
 
-async fn open_directory(
-    config: &Config,
-    env: &Env,
-    fresh: bool,
-) -> Result<(control::Identity, control::Saved, Box<dyn DiskGuard>), StoreError> {
+async fn open_directory(config: &Config, env: &Env, fresh: bool) -> Result<Directory, StoreError> {
     let (disk, clock, entropy) = (env.disk.clone(), env.clock.clone(), env.entropy.clone());
     let name = config.node.name.clone();
     env.blocking(move || {
         let guard = disk.lock().map_err(StoreError::InUse)?;
         let (identity, saved) = store::begin(disk.as_ref(), clock.as_ref(), entropy.as_ref(), &name, fresh)?;
-        Ok((identity, saved, guard))
+        let storage = disk.open_storage(StorageOptions::default(), entropy.as_ref()).map_err(StoreError::Storage)?;
+        for damage in storage.found().damage {
+            warn!(advice = "it votes as a new voter and is filled from its peers", "{damage}");
+        }
+        Ok(Directory { identity, saved, guard, storage })
     })
     .await
+}
+
+/// What was found in the data directory, under its lock.
+struct Directory {
+    identity: control::Identity,
+    saved: control::Saved,
+    guard: Box<dyn DiskGuard>,
+    storage: Arc<dyn Storage>,
 }
 
 /// Reads the cookie and derives the credentials, off the runtime: it is slow on purpose.
@@ -288,12 +308,15 @@ async fn main(parts: Parts, ready: oneshot::Sender<Result<Transport, StartError>
     parts.shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(refusals));
     let certificates = tell_certificates(transport.certificate_notices(), parts.shared.clone());
     parts.shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(certificates));
+    let world = (&parts.env, &parts.shared);
+    let group = group::start(world, &transport, parts.storage, parts.frames, parts.own.0.clone());
     let _ = ready.send(Ok(transport.clone()));
     let driver = Driver {
         control: parts.control,
         env: parts.env,
         transport,
         strategies: Strategies::new(parts.strategies, parts.own.0, parts.shared.clone()),
+        group,
         shared: parts.shared.clone(),
         channels: Channels { requests: parts.requests, inputs, own: parts.own.1 },
         answers: BTreeMap::new(),

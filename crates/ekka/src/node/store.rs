@@ -7,6 +7,7 @@ use ekka_core::id::{Guid, NodeId, NodeName};
 use serde::{Deserialize, Serialize};
 
 use crate::env::{Clock, Disk, Entropy};
+use crate::storage::StorageError;
 
 /// Format of both files. A larger one is refused: a newer version wrote it.
 const FORMAT: u32 = 1;
@@ -28,6 +29,9 @@ pub enum StoreError {
         /// Why.
         error: io::Error,
     },
+    /// The store of logs cannot be opened.
+    #[error("the store of the data directory: {0}")]
+    Storage(StorageError),
     /// A file is there, but its content is none that this version reads.
     #[error(
         "{path} is damaged or of another version: {error}. Restore it, or start with an empty data directory: the node then joins as a new one"

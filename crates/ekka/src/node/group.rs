@@ -1,0 +1,330 @@
+//! Runs the replica of the cluster's durable group: what `Control` wants of it in order, what it says back.
+//!
+//! The replica and its messages live beside the loop, not in it: entries are appended, and other nodes answered, while
+//! `Control` is busy. It gets what was committed, in order, through its own queue, and the replica waits while that is full.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ekka_core::consensus::{GroupEvent, GroupId, Standing, VoterId};
+use ekka_core::control::{GroupNews, GroupRequest, Input};
+use ekka_core::durable::{Failure, Record};
+use ekka_core::id::{ClusterId, Incarnation, NodeId};
+use ekka_core::view::Role;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tracing::{debug, error};
+
+use super::driver::Own;
+use super::shared::Shared;
+use crate::consensus::raft::{BulkLane, BulkUse, Lanes, RaftGroup, Router, Settings, Setup, bulk_use};
+use crate::consensus::{Applied, Group, GroupError};
+use crate::env::{BoxFuture, Env};
+use crate::storage::{LogName, Storage, StorageError, Truncate};
+use crate::transport::{BulkConnection, Transport};
+
+/// Events of the replica that may wait for the loop.
+const EVENTS_MAX: usize = 256;
+/// How long giving up leadership may take when the node stops.
+const HAND_OVER: Duration = Duration::from_secs(1);
+/// How long the replica may take to end.
+const CLOSE: Duration = Duration::from_secs(3);
+
+/// Frames of groups and of the bulk lane, as the transport gives them.
+pub(super) struct Frames {
+    pub(super) groups: mpsc::Receiver<(Incarnation, Vec<u8>)>,
+    pub(super) bulk: mpsc::Receiver<(NodeId, Vec<u8>)>,
+}
+
+/// What the loop holds of it.
+pub(super) struct Handle {
+    wanted: mpsc::UnboundedSender<Wanted>,
+    storage: Arc<dyn Storage>,
+}
+
+enum Wanted {
+    Request(GroupRequest),
+    Stop(oneshot::Sender<()>),
+}
+
+impl Handle {
+    /// Begins what `Control` wants.
+    pub(super) fn request(&self, request: GroupRequest) {
+        // The task ends after the loop only.
+        let _ = self.wanted.send(Wanted::Request(request));
+    }
+
+    /// Gives up leadership, ends the replica and the store.
+    pub(super) async fn stop(&self) {
+        let (done, ended) = oneshot::channel();
+        if self.wanted.send(Wanted::Stop(done)).is_ok() {
+            let in_time = timeout(HAND_OVER + CLOSE, ended).await.is_ok();
+            debug!(in_time, "the replica has ended");
+        }
+        self.storage.close().await;
+    }
+}
+
+/// Starts the task that runs replicas, and those that give frames to them.
+pub(super) fn start(
+    (env, shared): (&Env, &Arc<Shared>),
+    transport: &Transport,
+    storage: Arc<dyn Storage>,
+    frames: Frames,
+    own: mpsc::Sender<Own>,
+) -> Handle {
+    let lanes = Arc::new(TransportLanes { transport: transport.clone(), shared: shared.clone() });
+    let router = Router::new(lanes, u64::try_from(env.entropy.bits() >> 64).unwrap_or(0));
+    let Frames { mut groups, mut bulk } = frames;
+    let to_groups = router.clone();
+    shared.tasks.spawn(async move {
+        while let Some((from, frame)) = groups.recv().await {
+            to_groups.deliver(from.node_id, &frame);
+        }
+    });
+    let to_bulk = router.clone();
+    shared.tasks.spawn(async move {
+        while let Some((from, frame)) = bulk.recv().await {
+            match bulk_use(&frame) {
+                Some(BulkUse::GroupSnapshot) => to_bulk.deliver_bulk(from, &frame),
+                None => debug!(peer = %from, "frame of the bulk lane for what this version does not know"),
+            }
+        }
+    });
+    let (wanted, requests) = mpsc::unbounded_channel();
+    let replicas =
+        Replicas { env: env.clone(), shared: shared.clone(), storage: storage.clone(), router, own, running: None };
+    shared.tasks.spawn(replicas.run(requests));
+    Handle { wanted, storage }
+}
+
+/// The replica that runs.
+struct Running {
+    cluster_id: ClusterId,
+    log: LogName,
+    /// `None`: it could not be opened, and that was said.
+    group: Option<Arc<RaftGroup>>,
+}
+
+struct Replicas {
+    env: Env,
+    shared: Arc<Shared>,
+    storage: Arc<dyn Storage>,
+    router: Router,
+    own: mpsc::Sender<Own>,
+    running: Option<Running>,
+}
+
+impl Replicas {
+    async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Wanted>) {
+        while let Some(wanted) = requests.recv().await {
+            match wanted {
+                Wanted::Request(GroupRequest::Open { cluster_id, me }) => self.open(cluster_id, me).await,
+                Wanted::Request(GroupRequest::Close { delete }) => self.close(delete).await,
+                Wanted::Request(request) => self.ask(request),
+                Wanted::Stop(done) => {
+                    if let Some(group) = self.running.as_ref().and_then(|running| running.group.as_ref()) {
+                        let in_time = timeout(HAND_OVER, group.hand_over()).await.is_ok();
+                        debug!(in_time, "leadership was given up");
+                    }
+                    self.close(false).await;
+                    let _ = done.send(());
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn open(&mut self, cluster_id: ClusterId, me: VoterId) {
+        self.close(false).await;
+        let log: LogName = format!("durable/{cluster_id}/{:032x}", me.start).into();
+        let (events, seen) = mpsc::channel(EVENTS_MAX);
+        let replayed = Arc::new(AtomicU64::new(u64::MAX));
+        self.shared.tasks.spawn(forward_events(cluster_id, seen, replayed.clone(), self.own.clone()));
+        let view = self.shared.view();
+        let setup = Setup {
+            group: GroupId::Durable,
+            me,
+            storage: self.storage.clone(),
+            log: log.clone(),
+            machine: Box::new(Record::default()),
+            router: self.router.clone(),
+            clock: self.env.clock.clone(),
+            seed: u64::try_from(self.env.entropy.bits() >> 64).unwrap_or(0),
+            witnesses: view.members.iter().filter(|m| m.role == Role::Witness).map(|m| m.id.node_id).collect(),
+            events: Some(events),
+            settings: Settings::default(),
+        };
+        let group = match RaftGroup::open(setup).await {
+            Ok(group) => {
+                let group = Arc::new(group);
+                replayed.store(group.standing().borrow().applied.index, Ordering::Relaxed);
+                self.shared.tasks.spawn(forward_standing(cluster_id, group.standing(), self.own.clone()));
+                Some(group)
+            }
+            Err(err) => {
+                error!(%err, %log, "the log of the cluster's group cannot be used");
+                let standing = Standing { me, failed: Some(err.to_string()), ..Standing::default() };
+                tell(&self.own, cluster_id, GroupNews::Standing(Box::new(standing))).await;
+                None
+            }
+        };
+        self.running = Some(Running { cluster_id, log, group });
+    }
+
+    async fn close(&mut self, delete: bool) {
+        let Some(Running { group, log, .. }) = self.running.take() else { return };
+        if let Some(group) = group {
+            let in_time = timeout(CLOSE, group.close()).await.is_ok();
+            debug!(in_time, %log, "the replica was closed");
+        }
+        if delete && let Err(err) = forget(self.storage.as_ref(), &log) {
+            error!(%err, %log, "the log of a cluster that was left could not be deleted: it only takes room");
+        }
+    }
+
+    /// Asks the replica, beside what follows: answers come in the order of the log.
+    fn ask(&self, request: GroupRequest) {
+        let Some(Running { cluster_id, group: Some(group), .. }) = &self.running else {
+            if let (Some(Running { cluster_id, .. }), Some(news)) = (&self.running, ended(&request)) {
+                let (own, cluster_id) = (self.own.clone(), *cluster_id);
+                self.shared.tasks.spawn(async move { tell(&own, cluster_id, news).await });
+            }
+            return;
+        };
+        let (cluster_id, group, own) = (*cluster_id, group.clone(), self.own.clone());
+        self.shared.tasks.spawn(async move {
+            if let Some(news) = answer(&group, request).await {
+                tell(&own, cluster_id, news).await;
+            }
+        });
+    }
+}
+
+/// What is answered where no replica runs.
+fn ended(request: &GroupRequest) -> Option<GroupNews> {
+    let failure = || Failure::Ended("the log of the cluster's group cannot be used".to_owned());
+    match request {
+        GroupRequest::Propose { token, .. } => Some(GroupNews::Answered { token: *token, result: Err(failure()) }),
+        GroupRequest::ChangeVoters { token, .. } | GroupRequest::SetLearners { token, .. } => {
+            Some(GroupNews::Reconfigured { token: *token, result: Err(failure()) })
+        }
+        _ => None,
+    }
+}
+
+async fn answer(group: &RaftGroup, request: GroupRequest) -> Option<GroupNews> {
+    match request {
+        GroupRequest::Found { voters } => {
+            found(group, voters).await;
+            None
+        }
+        GroupRequest::Propose { token, command } => {
+            let result = group.propose(command).await;
+            Some(GroupNews::Answered { token, result: result.map(|Applied { answer, .. }| answer).map_err(failure) })
+        }
+        GroupRequest::ChangeVoters { token, voters } => {
+            let result = group.change_voters(voters).await.map_err(failure);
+            Some(GroupNews::Reconfigured { token, result })
+        }
+        GroupRequest::SetLearners { token, learners } => {
+            let result = group.set_learners(learners).await.map_err(failure);
+            Some(GroupNews::Reconfigured { token, result })
+        }
+        GroupRequest::Open { .. } | GroupRequest::Close { .. } => None,
+    }
+}
+
+async fn found(group: &RaftGroup, voters: BTreeSet<VoterId>) {
+    if let Err(err) = group.found(voters).await {
+        error!(%err, "the group of the cluster could not be founded");
+    }
+}
+
+fn failure(error: GroupError) -> Failure {
+    match error {
+        GroupError::NoQuorum(words) => Failure::NoQuorum(words),
+        GroupError::Unknown(words) => Failure::Unknown(words),
+        GroupError::Ended(words) => Failure::Ended(words),
+        GroupError::Refused(words) => Failure::Refused(words),
+        GroupError::TooLarge { .. } => Failure::Refused(error.to_string()),
+    }
+}
+
+async fn tell(own: &mpsc::Sender<Own>, cluster_id: ClusterId, news: GroupNews) {
+    // An error only says that the node has ended.
+    let _ = own.send(Own::Input(Input::Group { cluster_id, news })).await;
+}
+
+async fn forward_events(
+    cluster_id: ClusterId,
+    mut events: mpsc::Receiver<GroupEvent>,
+    replayed: Arc<AtomicU64>,
+    own: mpsc::Sender<Own>,
+) {
+    while let Some(event) = events.recv().await {
+        let index = match &event {
+            GroupEvent::Applied { at, .. } | GroupEvent::Restored { at, .. } => at.index,
+            GroupEvent::Reconfigured(configuration) => configuration.at.index,
+        };
+        let replay = index <= replayed.load(Ordering::Relaxed);
+        tell(&own, cluster_id, GroupNews::Event { event, replay }).await;
+    }
+}
+
+async fn forward_standing(
+    cluster_id: ClusterId,
+    mut standing: tokio::sync::watch::Receiver<Arc<Standing>>,
+    own: mpsc::Sender<Own>,
+) {
+    loop {
+        let present = standing.borrow_and_update().clone();
+        tell(&own, cluster_id, GroupNews::Standing(Box::new((*present).clone()))).await;
+        if standing.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Drops a log with its checkpoints. Its name is never used again: it holds the voter that wrote it.
+fn forget(storage: &dyn Storage, log: &LogName) -> Result<(), StorageError> {
+    storage.truncate(log, Truncate::Before(storage.bounds(log).next))?;
+    for part in ["vote", "committed", "purged", "snapshot"] {
+        storage.checkpoint(&format!("{log}/{part}"), None)?;
+    }
+    Ok(())
+}
+
+/// The lanes of the transport, as groups see them.
+struct TransportLanes {
+    transport: Transport,
+    shared: Arc<Shared>,
+}
+
+impl Lanes for TransportLanes {
+    fn send(&self, to: NodeId, frame: &[u8]) -> bool {
+        self.transport.send_group(to, frame)
+    }
+
+    fn open_bulk(&self, to: NodeId) -> BoxFuture<'_, Result<Box<dyn BulkLane>, String>> {
+        Box::pin(async move {
+            let view = self.shared.view();
+            let Some(member) = view.member(to) else { return Err(format!("node_id {to} is no member")) };
+            let opened = self.transport.open_bulk(&member.endpoint).await.map_err(|error| error.to_string())?;
+            if opened.peer().node_id != to {
+                return Err(format!("{} is another node", member.endpoint));
+            }
+            Ok(Box::new(Bulk(opened)) as Box<dyn BulkLane>)
+        })
+    }
+}
+
+struct Bulk(BulkConnection);
+
+impl BulkLane for Bulk {
+    fn send<'a>(&'a self, frame: &'a [u8]) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move { self.0.send(frame).await.map_err(|error| error.to_string()) })
+    }
+}
