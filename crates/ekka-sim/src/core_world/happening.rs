@@ -1,5 +1,7 @@
 //! What the event heap holds.
 
+use ekka_core::id::ClusterId;
+
 use super::backend::Deed;
 use super::net::Delivery;
 
@@ -10,6 +12,7 @@ pub(super) enum Happening {
     Deliver { machine: usize, life: u64, delivery: Delivery },
     DialDeadline { conn: usize },
     Backend(Deed),
+    Group { cluster_id: ClusterId, again: bool },
 }
 
 impl Happening {
@@ -20,6 +23,7 @@ impl Happening {
             Self::Deliver { machine, life, .. } => (*machine as u64) << 40 | life << 2 | 1,
             Self::DialDeadline { conn } => (*conn as u64) << 2 | 2,
             Self::Backend(Deed::News) => 11,
+            Self::Group { again, .. } => 19 | u64::from(*again) << 2,
             Self::Backend(Deed::Claim { machine, life, .. }) => (*machine as u64) << 40 | life << 3 | 3,
             Self::Backend(Deed::Upkeep { machine, life }) => (*machine as u64) << 40 | life << 3 | 7,
         }

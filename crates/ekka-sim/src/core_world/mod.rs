@@ -9,6 +9,7 @@ mod converge;
 mod copies;
 mod discovery;
 mod endings;
+mod group;
 mod happening;
 mod kinds;
 mod links;

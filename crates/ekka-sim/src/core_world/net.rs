@@ -28,7 +28,7 @@ pub enum Delivery {
     Persisted { token: u64, saved: Box<ekka_core::control::Saved> },
     /// Discovery answers.
     Discovered,
-    /// A backend of discovery answers.
+    /// A backend of discovery, or the durable group, says something.
     Backend(Box<ekka_core::control::Input>),
 }
 

@@ -7,7 +7,7 @@ use ekka_core::control::{
     CloseCause, Command, CommandError, ConnId, DialError, Input, Output, Reply, RequestId, StopReason,
 };
 use ekka_core::event::Event;
-use ekka_core::id::Endpoint;
+use ekka_core::id::{ClusterId, Endpoint};
 use ekka_core::machine::Machine as _;
 use ekka_core::rng::Rng;
 use ekka_core::time::Instant;
@@ -15,6 +15,7 @@ use ekka_core::wire::{Hello, Refusal};
 
 use super::backend::Backend;
 use super::discovery::Lies;
+use super::group::Group;
 use super::happening::Happening;
 use super::net::{Delivery, Net};
 use super::node::{Disc, Machine, NodeSpec};
@@ -60,6 +61,8 @@ pub struct World {
     pub lies: Lies,
     /// The backend that is asked in place of the lists.
     pub backend: Option<Backend>,
+    /// The durable group of each cluster.
+    pub(super) groups: BTreeMap<ClusterId, Group>,
     /// Whether whoever says that it is outside may be in nobody's list.
     pub half_joins_count: bool,
     /// Commands of operators that wait for their answers, by number.
@@ -104,6 +107,7 @@ impl World {
             discovery_works: true,
             lies: Lies::default(),
             backend: None,
+            groups: BTreeMap::new(),
             half_joins_count: true,
             asked: BTreeMap::new(),
             checked: true,
@@ -287,6 +291,7 @@ impl World {
             }
             Happening::DialDeadline { conn } => self.dial_deadline(conn),
             Happening::Backend(deed) => self.deed(deed),
+            Happening::Group { cluster_id, again } => self.step_group(cluster_id, again),
         }
     }
 
@@ -439,6 +444,7 @@ impl World {
                 self.close_end(id, side, seen);
             }
             Output::Dial { endpoint } => self.dial(machine, endpoint),
+            Output::Group(request) => self.group_request(machine, request),
             Output::Claim(offer) => self.offer_to_backend(machine, offer),
             Output::Register(registration) => self.register_at_backend(machine, registration),
             Output::Discover if self.backend.is_some() => self.ask_backend(machine),

@@ -1,0 +1,341 @@
+//! Durable groups without an engine: one log for each cluster, kept by the world, which says who is connected.
+//!
+//! What holds of Raft holds here: an entry is committed only while its leader reaches a majority of each set of voters,
+//! every replica gets the entries in order and without gaps, and an answer can be lost. How a leader is found, and what
+//! is on whose disc, is not played: that is tested with the engine itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ekka_core::consensus::{Configuration, GroupEvent, LogPlace, Standing, StateMachine as _, VoterId};
+use ekka_core::control::{GroupNews, GroupRequest, Input};
+use ekka_core::durable::{Failure, Record};
+use ekka_core::id::ClusterId;
+use ekka_core::time::Instant;
+
+use super::happening::Happening;
+use super::net::Delivery;
+use super::world::World;
+
+/// How often a group is looked at.
+const STEP: Duration = Duration::from_millis(100);
+/// How long a proposal waits for a leader with a majority.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// One entry of a log.
+#[derive(Clone, Debug)]
+enum Entry {
+    Command(Vec<u8>),
+    Configuration(Configuration),
+}
+
+/// A replica that runs.
+#[derive(Clone, Debug)]
+struct Replica {
+    machine: usize,
+    life: u64,
+    /// Nothing is delivered to it before this: the order stays.
+    not_before: Instant,
+    /// Entries given to it in this life.
+    given: usize,
+    told: Option<(u64, Option<VoterId>, usize)>,
+}
+
+/// What a replica has asked for.
+#[derive(Clone, Debug)]
+enum Wanted {
+    Propose(Vec<u8>),
+    Voters(BTreeSet<VoterId>),
+    Learners(BTreeSet<VoterId>),
+}
+
+#[derive(Clone, Debug)]
+struct Asked {
+    by: VoterId,
+    life: u64,
+    token: u64,
+    wanted: Wanted,
+    until: Instant,
+}
+
+/// The group of one cluster.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    log: Vec<(u64, Entry)>,
+    term: u64,
+    leader: Option<(VoterId, u64)>,
+    elect_at: Option<Instant>,
+    configuration: Configuration,
+    replicas: BTreeMap<VoterId, Replica>,
+    /// How much of the log each voter had before its present life: that is replayed.
+    seen: BTreeMap<VoterId, usize>,
+    asked: Vec<Asked>,
+    state: Record,
+}
+
+impl Group {
+    fn append(&mut self, entry: Entry) -> Vec<u8> {
+        let at = LogPlace { term: self.term, index: self.log.len() as u64 + 1 };
+        let entry = match entry {
+            Entry::Configuration(configuration) => {
+                let configuration = Configuration { at, committed: true, ..configuration };
+                self.state.reconfigured(&configuration);
+                self.configuration = configuration.clone();
+                Entry::Configuration(configuration)
+            }
+            command @ Entry::Command(_) => command,
+        };
+        let answer = match &entry {
+            Entry::Command(command) => self.state.apply(at, command),
+            Entry::Configuration(_) => Vec::new(),
+        };
+        self.log.push((self.term, entry));
+        answer
+    }
+
+    fn is_in(&self, voter: VoterId) -> bool {
+        self.configuration.has_voter(voter) || self.configuration.learners.contains(&voter)
+    }
+}
+
+impl World {
+    /// What a node wants of its replica.
+    pub(super) fn group_request(&mut self, machine: usize, request: GroupRequest) {
+        let life = self.machines[machine].life;
+        if let GroupRequest::Open { cluster_id, me } = request {
+            self.open_replica(cluster_id, me, machine, life);
+            return;
+        }
+        let mine = |(_, group): &(&ClusterId, &Group)| {
+            group.replicas.iter().find(|(_, replica)| (replica.machine, replica.life) == (machine, life)).map(|(me, _)| *me)
+        };
+        let found = self.groups.iter().find_map(|pair| mine(&pair).map(|me| (*pair.0, me)));
+        let Some((cluster_id, me)) = found else { return };
+        let now = self.now;
+        let Some(group) = self.groups.get_mut(&cluster_id) else { return };
+        let (token, wanted) = match request {
+            GroupRequest::Found { voters } => {
+                if group.log.is_empty() {
+                    group.term = 1;
+                    let voters = vec![voters.into_iter().collect()];
+                    group.append(Entry::Configuration(Configuration { voters, ..Configuration::default() }));
+                }
+                return;
+            }
+            GroupRequest::Close { .. } => {
+                group.replicas.remove(&me);
+                return;
+            }
+            GroupRequest::Propose { token, command } => (token, Wanted::Propose(command)),
+            GroupRequest::ChangeVoters { token, voters } => (token, Wanted::Voters(voters)),
+            GroupRequest::SetLearners { token, learners } => (token, Wanted::Learners(learners)),
+            GroupRequest::Open { .. } => return,
+        };
+        group.asked.push(Asked { by: me, life, token, wanted, until: now + PATIENCE });
+        let soon = now + self.net.latency(&mut self.rng);
+        self.at(soon, Happening::Group { cluster_id, again: false });
+    }
+
+    fn open_replica(&mut self, cluster_id: ClusterId, me: VoterId, machine: usize, life: u64) {
+        let first = !self.groups.contains_key(&cluster_id);
+        let now = self.now;
+        let group = self.groups.entry(cluster_id).or_default();
+        let replica = Replica { machine, life, not_before: now, given: 0, told: None };
+        if let Some(before) = group.replicas.insert(me, replica) {
+            let seen = group.seen.entry(me).or_default();
+            *seen = (*seen).max(before.given);
+        }
+        if first {
+            self.at(now + STEP, Happening::Group { cluster_id, again: true });
+        } else {
+            self.at(now, Happening::Group { cluster_id, again: false });
+        }
+    }
+
+    fn runs(&self, replica: &Replica) -> bool {
+        let machine = &self.machines[replica.machine];
+        machine.life == replica.life && machine.process.as_ref().is_some_and(|process| !process.paused)
+    }
+
+    /// Whether two replicas exchange messages.
+    fn meet(&self, a: &Replica, b: &Replica) -> bool {
+        self.runs(a) && self.runs(b) && (a.machine == b.machine || self.net.connects(a.machine, b.machine))
+    }
+
+    fn reaches_majority(&self, group: &Group, from: VoterId) -> bool {
+        let Some(own) = group.replicas.get(&from) else { return false };
+        let heard = |voter: VoterId| group.replicas.get(&voter).is_some_and(|replica| self.meet(own, replica));
+        group.configuration.is_majority(heard)
+    }
+
+    /// Brings a group on by one step.
+    pub(super) fn step_group(&mut self, cluster_id: ClusterId, again: bool) {
+        let Some(mut group) = self.groups.remove(&cluster_id) else { return };
+        self.elect(&mut group);
+        self.answer_asked(cluster_id, &mut group);
+        self.replicate(cluster_id, &mut group);
+        self.groups.insert(cluster_id, group);
+        if again {
+            self.at(self.now + STEP, Happening::Group { cluster_id, again });
+        }
+    }
+
+    /// A leader that reaches no majority is none; another is found after a while.
+    fn elect(&mut self, group: &mut Group) {
+        let holds = group.leader.is_some_and(|(leader, life)| {
+            group.replicas.get(&leader).is_some_and(|replica| replica.life == life)
+                && group.configuration.has_voter(leader)
+                && self.reaches_majority(group, leader)
+        });
+        if holds {
+            group.elect_at = None;
+            return;
+        }
+        group.leader = None;
+        let able: Vec<VoterId> =
+            group.configuration.all_voters().into_iter().filter(|voter| self.reaches_majority(group, *voter)).collect();
+        if able.is_empty() {
+            group.elect_at = None;
+            return;
+        }
+        let wait = Duration::from_millis(50) + self.rng.up_to(Duration::from_millis(1_200));
+        let at = *group.elect_at.get_or_insert(self.now + wait);
+        if self.now >= at {
+            let leader = able[self.rng.index(able.len())];
+            group.term += 1;
+            group.elect_at = None;
+            group.leader = group.replicas.get(&leader).map(|replica| (leader, replica.life));
+        }
+    }
+
+    fn answer_asked(&mut self, cluster_id: ClusterId, group: &mut Group) {
+        for asked in std::mem::take(&mut group.asked) {
+            let Some(replica) = group.replicas.get(&asked.by).filter(|r| r.life == asked.life).cloned() else { continue };
+            let leader = group.leader.and_then(|(leader, _)| group.replicas.get(&leader));
+            let reached = leader.is_some_and(|leader| self.meet(&replica, leader));
+            if !reached {
+                if self.now < asked.until {
+                    group.asked.push(asked);
+                } else {
+                    let failure = Failure::NoQuorum("no leader is in reach".into());
+                    self.answer(cluster_id, group, &asked, Err(failure));
+                }
+                continue;
+            }
+            let leads = group.leader.is_some_and(|(leader, _)| leader == asked.by);
+            let result = match asked.wanted.clone() {
+                Wanted::Propose(command) => Ok(group.append(Entry::Command(command))),
+                _ if !leads => Err(Failure::Refused("another replica leads".into())),
+                Wanted::Learners(learners) => {
+                    let voters = group.configuration.voters.clone();
+                    let learners = learners.into_iter().filter(|id| !group.configuration.has_voter(*id)).collect();
+                    Ok(group.append(Entry::Configuration(Configuration { voters, learners, ..Configuration::default() })))
+                }
+                Wanted::Voters(voters) => {
+                    let set: Vec<VoterId> = voters.into_iter().collect();
+                    let next = Configuration { voters: vec![set.clone()], ..Configuration::default() };
+                    let own = group.replicas[&asked.by].clone();
+                    let caught_up = |voter: VoterId| {
+                        group.replicas.get(&voter).is_some_and(|r| self.meet(&own, r) && r.given == group.log.len())
+                    };
+                    if !next.is_majority(caught_up) {
+                        if self.now < asked.until {
+                            group.asked.push(asked);
+                            continue;
+                        }
+                        Err(Failure::NoQuorum("the new voters have not caught up".into()))
+                    } else {
+                        let old = group.configuration.clone();
+                        let joint = vec![old.voters[0].clone(), set.clone()];
+                        let learners: Vec<VoterId> =
+                            old.learners.iter().copied().filter(|id| !set.contains(id)).collect();
+                        for voters in [joint, vec![set]] {
+                            let learners = learners.clone();
+                            group.append(Entry::Configuration(Configuration {
+                                voters,
+                                learners,
+                                ..Configuration::default()
+                            }));
+                        }
+                        Ok(Vec::new())
+                    }
+                }
+            };
+            // Now and then the answer is lost, and nobody knows whether it was done.
+            let lost = self.rng.below(50) == 0;
+            let result = if lost { Err(Failure::Unknown("the answer was lost".into())) } else { result };
+            self.answer(cluster_id, group, &asked, result);
+        }
+    }
+
+    fn answer(
+        &mut self,
+        cluster_id: ClusterId,
+        group: &mut Group,
+        asked: &Asked,
+        result: Result<Vec<u8>, Failure>,
+    ) {
+        let token = asked.token;
+        let news = match asked.wanted {
+            Wanted::Propose(_) => GroupNews::Answered { token, result },
+            Wanted::Voters(_) | Wanted::Learners(_) => GroupNews::Reconfigured { token, result: result.map(|_| ()) },
+        };
+        if let Some(replica) = group.replicas.get_mut(&asked.by) {
+            self.give(cluster_id, replica, news);
+        }
+    }
+
+    /// Gives entries, and what is known of the group, to every replica that the leader reaches.
+    fn replicate(&mut self, cluster_id: ClusterId, group: &mut Group) {
+        let leader = group.leader;
+        let leader_replica = leader.and_then(|(leader, _)| group.replicas.get(&leader)).cloned();
+        let ids: Vec<VoterId> = group.replicas.keys().copied().collect();
+        for me in ids {
+            let Some(mut replica) = group.replicas.get(&me).cloned() else { continue };
+            if !self.runs(&replica) {
+                continue;
+            }
+            let reached = leader_replica.as_ref().is_some_and(|leader| self.meet(leader, &replica));
+            let seen = group.seen.get(&me).copied().unwrap_or(0);
+            // What it has on its own disc needs nobody.
+            let up_to = if reached && group.is_in(me) { group.log.len() } else { seen.min(group.log.len()) };
+            while replica.given < up_to {
+                let index = replica.given;
+                let (term, entry) = group.log[index].clone();
+                let at = LogPlace { term, index: index as u64 + 1 };
+                let event = match entry {
+                    Entry::Command(command) => GroupEvent::Applied { at, command },
+                    Entry::Configuration(configuration) => GroupEvent::Reconfigured(configuration),
+                };
+                replica.given += 1;
+                self.give(cluster_id, &mut replica, GroupNews::Event { event, replay: index < seen });
+            }
+            let known = leader.filter(|_| reached).map(|(leader, _)| leader);
+            let told = (group.term, known, group.configuration.at.index as usize);
+            if replica.told != Some(told) {
+                replica.told = Some(told);
+                let last = LogPlace { term: group.term, index: group.log.len() as u64 };
+                let standing = Standing {
+                    me,
+                    term: group.term,
+                    leader: known,
+                    leads: known == Some(me),
+                    last,
+                    applied: last,
+                    configuration: group.configuration.clone(),
+                    failed: None,
+                };
+                self.give(cluster_id, &mut replica, GroupNews::Standing(Box::new(standing)));
+            }
+            group.replicas.insert(me, replica);
+        }
+    }
+
+    fn give(&mut self, cluster_id: ClusterId, replica: &mut Replica, news: GroupNews) {
+        let when = (self.now + self.net.latency(&mut self.rng)).max(replica.not_before);
+        replica.not_before = when;
+        let delivery = Delivery::Backend(Box::new(Input::Group { cluster_id, news }));
+        let (machine, life) = (replica.machine, replica.life);
+        self.at(when, Happening::Deliver { machine, life, delivery });
+    }
+}
