@@ -74,8 +74,9 @@ impl EngineStorage {
 
     /// Ends it as a killed process does: what waits is not written, the mark is not made exact. For tests of recovery.
     #[cfg(any(test, feature = "testing"))]
-    pub fn crash(self) {
+    pub fn crash(&self) {
         self.shared.stop(Stop::Crash);
+        self.join();
     }
 
     fn join(&self) {
