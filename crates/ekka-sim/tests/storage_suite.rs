@@ -26,4 +26,4 @@ fn simulated() -> Box<dyn Subject> {
     Box::new(Simulated(disc))
 }
 
-ekka::storage_suite!(simulated, 2000);
+ekka::storage_suite!(simulated, 200);

@@ -28,9 +28,10 @@ pub(super) enum Change {
 /// Length and sum.
 const FRAME: usize = 4 + 8;
 
-/// FNV-1a, 64 bits: enough to see a torn frame.
+/// FNV-1a over words of eight bytes: enough to see a torn frame.
 fn sum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    let word = |chunk: &[u8]| chunk.iter().fold(chunk.len() as u64, |word, byte| word << 8 ^ u64::from(*byte));
+    bytes.chunks(8).map(word).fold(0xcbf2_9ce4_8422_2325, |sum, word| (sum ^ word).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Adds a change to a journal.

@@ -79,6 +79,16 @@ impl EngineStorage {
         self.join();
     }
 
+    /// Moves what the engine holds in memory into its tables, as it does by itself after many megabytes. For tests of
+    /// damage to them.
+    ///
+    /// # Errors
+    /// Of the engine.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn flush(&self) -> Result<(), StorageError> {
+        Ok(self.shared.with_database(Database::flush)?)
+    }
+
     fn join(&self) {
         let thread = self.committer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
