@@ -1,11 +1,14 @@
-//! A data directory in memory: survives the crash of its host, may refuse to write.
+//! A data directory in memory: survives the crash of its host, may refuse to write. Its store may do worse.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use ekka::env::{Disk, DiskGuard};
+use ekka::env::{Disk, DiskGuard, Entropy};
+use ekka::storage::{Storage, StorageError, StorageOptions};
+
+use super::storage::StoreDisc;
 
 /// The files of one directory. Clones are the same directory.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +22,7 @@ struct Inner {
     locked: AtomicBool,
     failing: AtomicBool,
     writes: Mutex<u64>,
+    store: StoreDisc,
 }
 
 struct Guard(Arc<Inner>);
@@ -32,16 +36,29 @@ impl Drop for Guard {
 }
 
 impl SimDisk {
+    /// An empty directory; the seed decides what crashes take of its store.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { inner: Arc::new(Inner { store: StoreDisc::new(seed), ..Inner::default() }) }
+    }
+
+    /// What lies below its store.
+    #[must_use]
+    pub fn store(&self) -> &StoreDisc {
+        &self.inner.store
+    }
+
     /// Another directory with the same content, as `cp -r` makes it.
     #[must_use]
     pub fn copy(&self) -> Self {
-        let copy = Self::default();
+        let copy = Self { inner: Arc::new(Inner { store: self.inner.store.copy(), ..Inner::default() }) };
         copy.inner.files.lock().expect(ONE_THREAD).clone_from(&self.inner.files.lock().expect(ONE_THREAD));
         copy
     }
 
-    /// Makes every write fail from now on, or lets them pass again.
+    /// Makes every write fail from now on, or lets them pass again. To its store, the disc is full.
     pub fn set_failing(&self, failing: bool) {
+        self.inner.store.set_faults(|faults| faults.full = failing);
         self.inner.failing.store(failing, Ordering::Relaxed);
     }
 
@@ -71,6 +88,10 @@ impl Disk for SimDisk {
             return Err(io::Error::new(io::ErrorKind::WouldBlock, "the simulated directory is in use"));
         }
         Ok(Box::new(Guard(self.inner.clone())))
+    }
+
+    fn open_storage(&self, _: StorageOptions, entropy: &dyn Entropy) -> Result<Arc<dyn Storage>, StorageError> {
+        Ok(Arc::new(self.inner.store.open(entropy.bits())))
     }
 
     fn path(&self) -> String {

@@ -8,10 +8,12 @@ mod env;
 mod net;
 mod operator;
 mod plan;
+mod storage;
 mod world;
 
 pub use disk::SimDisk;
 pub use env::{SimClock, SimEntropy};
 pub use net::SimNet;
 pub use plan::{Plan, Step};
+pub use storage::{SimStorage, StoreDisc, StoreFaults};
 pub use world::{Report, World};

@@ -162,7 +162,7 @@ impl World {
         faults: (Faults, FormationFaults),
     ) -> Seat {
         let window: Arc<Mutex<Window>> = Arc::default();
-        let disk = SimDisk::default();
+        let disk = SimDisk::new(seed.rotate_left(17) ^ i as u64);
         let clock = Arc::new(SimClock::default());
         let env = Env {
             net: Arc::new(SimNet),

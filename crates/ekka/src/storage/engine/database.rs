@@ -149,6 +149,15 @@ impl Database {
         Ok(self.fjall.persist(PersistMode::SyncAll)?)
     }
 
+    /// Moves what is in memory into tables.
+    ///
+    /// # Errors
+    /// Of the engine.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn flush(&self) -> Result<(), EngineError> {
+        Ok(self.keys.rotate_memtable_and_wait()?)
+    }
+
     /// The value under a key.
     ///
     /// # Errors

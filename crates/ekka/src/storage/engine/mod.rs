@@ -74,8 +74,19 @@ impl EngineStorage {
 
     /// Ends it as a killed process does: what waits is not written, the mark is not made exact. For tests of recovery.
     #[cfg(any(test, feature = "testing"))]
-    pub fn crash(self) {
+    pub fn crash(&self) {
         self.shared.stop(Stop::Crash);
+        self.join();
+    }
+
+    /// Moves what the engine holds in memory into its tables, as it does by itself after many megabytes. For tests of
+    /// damage to them.
+    ///
+    /// # Errors
+    /// Of the engine.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn flush(&self) -> Result<(), StorageError> {
+        Ok(self.shared.with_database(Database::flush)?)
     }
 
     fn join(&self) {

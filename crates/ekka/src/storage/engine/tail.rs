@@ -25,7 +25,7 @@ const END_LEN: usize = 1 + 8 + 4;
 /// Tag, keyspace.
 const CLEAR_LEN: usize = 1 + 8;
 
-/// Cuts the last framed batch off the newest journal of the engine's folder. `false` where there is none.
+/// Cuts the last batch, whole or only begun, off the newest journal of the engine's folder. `false` where there is none.
 ///
 /// # Errors
 /// The system refuses to.
@@ -52,12 +52,12 @@ fn newest_journal(engine: &Path) -> io::Result<Option<PathBuf>> {
     Ok(newest.map(|(_, path)| path))
 }
 
-/// Where the last batch begins that has a beginning and an end.
+/// Where the last batch begins, be it one without an end.
 fn last_batch(journal: &[u8]) -> Option<usize> {
     let mut at = 0;
     let mut begun = None;
     let mut last = None;
-    while let Some((tag, length)) = entry(journal.get(at..)?) {
+    while let Some((tag, length)) = journal.get(at..).and_then(entry) {
         match tag {
             START if begun.is_none() => begun = Some(at),
             END if begun.is_some() => last = begun.take(),
@@ -66,7 +66,7 @@ fn last_batch(journal: &[u8]) -> Option<usize> {
         }
         at += length;
     }
-    last
+    begun.or(last)
 }
 
 /// Tag and length of the entry at the beginning, where it is whole.
@@ -116,7 +116,10 @@ mod tests {
         assert_eq!(last_batch(&journal), Some(one.len()));
         journal.extend_from_slice(&[0; 64]);
         assert_eq!(last_batch(&journal), Some(one.len()), "the rest of the file is reserved and empty");
-        assert_eq!(last_batch(&journal[..one.len() + two.len() - 1]), Some(0), "the second has no end");
+        for cut in one.len() + START_LEN..one.len() + two.len() {
+            assert_eq!(last_batch(&journal[..cut]), Some(one.len()), "the second has no end");
+        }
+        assert_eq!(last_batch(&one), Some(0));
         assert_eq!(last_batch(&[]), None);
         assert_eq!(last_batch(&one[..3]), None);
     }
