@@ -15,6 +15,8 @@ mod http;
 pub mod node;
 mod pem;
 pub mod storage;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod transport;
 
 pub use ekka_core as core;

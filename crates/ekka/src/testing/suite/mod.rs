@@ -1,0 +1,3 @@
+//! One suite for each port, run on every adapter of it.
+
+pub mod consensus;
