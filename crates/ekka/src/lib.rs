@@ -15,7 +15,7 @@ mod http;
 pub mod node;
 mod pem;
 pub mod storage;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod transport;
 

@@ -1,3 +1,9 @@
-//! For tests of programs and of own implementations of the ports. Behind the feature `testing`.
+//! What tests of this crate and of those that build on it share: conformance suites of the ports, and the worlds that
+//! they run in. Behind the feature `testing`, which is off by default.
 
+mod clock;
+pub mod group_net;
+pub mod groups;
 pub mod suite;
+
+pub use clock::RuntimeClock;

@@ -24,6 +24,8 @@ mod serve;
 mod shared;
 mod snapshots;
 mod state;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod types;
 mod voters;
@@ -77,7 +79,7 @@ impl Default for Settings {
     }
 }
 
-/// Faults put in on purpose, to see that the tests can see.
+/// Faults put in on purpose, to see that the tests can see. Nothing but tests can reach the way to them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Faults {
     /// A barrier waits for nothing.
@@ -200,6 +202,13 @@ impl RaftGroup {
     pub async fn set_witnesses(&self, nodes: BTreeSet<NodeId>) {
         lock(&self.shared.witnesses).clone_from(&nodes);
         let _ = self.shared.events.send(campaign::Event::Witnesses(nodes)).await;
+    }
+
+    /// Begins to end without a word to anybody, as a killed process does; `close` then waits for the end.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn kill(&self) {
+        self.shared.router.detach(self.shared.group, self.shared.me);
+        self.shared.stop.cancel();
     }
 
     fn raft(&self) -> Result<&Raft, GroupError> {
