@@ -18,10 +18,10 @@ fn voter(n: u128) -> VoterId {
 
 fn core(n: u128) -> Candidate {
     Candidate {
-        name: format!("n{n}@h{n}").parse().unwrap(),
+        name: format!("n{n}@h{n}").parse().expect("a name"),
         role: Role::Core,
         store: Some(n * 100),
-        since: u64::try_from(n).unwrap(),
+        since: u64::try_from(n).expect("few nodes"),
         zone: String::new(),
         up: true,
         caught_up: true,
