@@ -2,8 +2,9 @@
 //!
 //! Each cluster has its real record; a group commits while two of its three first voters are up and still in it. Nodes
 //! know only the records that somebody told them. An authority for tokens owns ranges, and learns late of entries; it
-//! serves a node only when it has read as much as that node. Checked: a cluster that holds a node of an absorbed one
-//! never issues a token that the absorbed one issued; at rest there is one cluster; no order leads to a younger one.
+//! serves a node only when it has read as much as that node. Checked: whoever knows that a node of an absorbed cluster is
+//! in this one never gets a token that the absorbed one issued (a grant of an authority that has not read of it to a node
+//! that has not either comes before the absorption); at rest there is one cluster; no order leads to a younger one.
 
 mod durable_common;
 
@@ -24,6 +25,8 @@ struct Node {
     up: bool,
     /// It has applied its cluster's log up to here.
     read: u64,
+    /// The place of the entry that admitted it where it is now.
+    admitted: u64,
     records: Chains,
 }
 
@@ -71,7 +74,8 @@ impl World {
             let of: Vec<u128> = (0..3).map(|k| number(3 * c + k)).collect();
             Log::founded(id(c), &of, faults)
         };
-        let node = |n: usize| Node { first: n / 3, now: n / 3, up: true, read: 0, records: Chains::default() };
+        let node =
+            |n: usize| Node { first: n / 3, now: n / 3, up: true, read: 0, admitted: 0, records: Chains::default() };
         Self {
             rng: Rng::new(seed),
             faults,
@@ -159,6 +163,7 @@ impl World {
             Outcome::Done { .. } | Outcome::Already { .. } => {
                 self.nodes[n].now = target;
                 self.read(n);
+                self.nodes[n].admitted = self.nodes[n].read;
                 self.trace.push(format!("node {n} of {c} into {target}"));
                 true
             }
@@ -203,13 +208,15 @@ impl World {
             }
         };
         self.authorities[c].range = Some((token + 1, to));
-        self.issue(c, token);
+        self.issue(c, token, n);
     }
 
-    fn issue(&mut self, c: usize, token: u64) {
+    fn issue(&mut self, c: usize, token: u64, n: usize) {
         assert!(self.issued[c].is_none_or(|last| last < token), "tokens of {c} grow: {token}, {:?}", self.trace);
         for other in (0..3).filter(|other| *other != c) {
-            let holds = self.nodes.iter().any(|node| node.now == c && node.first == other);
+            let known = self.nodes[n].read.max(self.authorities[c].read);
+            let came = |node: &Node| node.now == c && node.first == other && node.admitted <= known;
+            let holds = self.nodes.iter().any(came);
             let again = holds && self.issued[other].is_some_and(|last| token <= last);
             assert!(!again, "token {token} of {other} is issued again by {c}: {:?}", self.trace);
         }
