@@ -18,10 +18,10 @@ fn voter(n: u128) -> VoterId {
 
 fn core(n: u128) -> Candidate {
     Candidate {
-        name: format!("n{n}@h{n}").parse().unwrap(),
+        name: format!("n{n}@h{n}").parse().expect("a name"),
         role: Role::Core,
         store: Some(n * 100),
-        since: u64::try_from(n).unwrap(),
+        since: u64::try_from(n).expect("few nodes"),
         zone: String::new(),
         up: true,
         caught_up: true,
@@ -103,6 +103,13 @@ fn the_longest_member_replaces_one_that_leaves_and_never_are_there_fewer() {
     let sets = settle(&mut look);
     assert_eq!(sets.last(), Some(&set(&[1, 3, 4, 5, 6])));
     assert!(sets.iter().all(|voters| voters.len() >= 5), "{sets:?}");
+}
+
+#[test]
+fn the_only_voter_hands_over_to_one_that_votes_already() {
+    let mut look = look(2, 1);
+    look.members.get_mut(&id(1)).unwrap().leaving = true;
+    assert_eq!(settle(&mut look), [set(&[1]), set(&[1, 2]), set(&[2])]);
 }
 
 #[test]
@@ -224,7 +231,7 @@ fn in_any_history_sets_overlap_and_none_is_smaller_than_the_one_that_it_replaces
             }
             let sets = settle(&mut look);
             for pair in sets.windows(2) {
-                assert!(!pair[0].is_empty() && !pair[1].is_empty());
+                assert!(!pair[0].is_disjoint(&pair[1]), "seed {seed}: sets overlap");
                 let kept = pair[0].iter().filter(|voter| {
                     let member = &look.members[&voter.node_id];
                     member.store == Some(voter.start) && !member.leaving && !member.lost

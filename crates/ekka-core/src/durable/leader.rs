@@ -65,6 +65,8 @@ pub struct Durable {
     last_token: u64,
     /// A change of voters or learners under way.
     change: Option<u64>,
+    /// Before the record holds the configuration at this place it is behind the last change.
+    due: LogPlace,
     /// When the leader's own work is tried again after a failure.
     again_at: Option<Instant>,
     waits: String,
@@ -85,6 +87,7 @@ impl Durable {
             asked: BTreeMap::new(),
             last_token: 0,
             change: None,
+            due: LogPlace::default(),
             again_at: None,
             waits: String::new(),
         }
@@ -348,7 +351,8 @@ impl Durable {
 
     fn step_voters(&mut self, out: &mut Vec<Output>) {
         let latest = &self.standing.configuration;
-        if !latest.committed || latest.at != self.record.configuration().at {
+        let held = self.record.configuration().at;
+        if !latest.committed || latest.at != held || held < self.due {
             // The record is behind the log: a change may be under way.
             return;
         }
@@ -374,11 +378,11 @@ impl Durable {
         self.last_token
     }
 
-    fn reconfigured(&mut self, token: u64, failed: bool, now: Now) {
+    fn reconfigured(&mut self, token: u64, failed: bool, latest: LogPlace, now: Now) {
         if self.change != Some(token) {
             return;
         }
-        self.change = None;
+        (self.change, self.due) = (None, latest);
         // Whatever came of it, the next step is chosen by the configuration that is committed then.
         if failed {
             self.again_at = Some(now.mono + AGAIN);
@@ -396,8 +400,8 @@ impl Durable {
         let led = self.leads();
         self.standing = standing;
         if led && !self.leads() {
-            // A change that this node began is the next leader's now, or nobody's.
-            self.change = None;
+            // A change that this node began is the next leader's now, or nobody's, and may be cut off its log.
+            (self.change, self.due) = (None, LogPlace::default());
             self.asked.retain(|_, asked| matches!(asked, Asked::Wish(_)));
             self.say(String::new(), out);
         }
@@ -473,7 +477,7 @@ impl Machine for Durable {
                 self.wishes.remove(&id);
             }
             Input::Answered { token, result } => self.answered(token, result, now, out),
-            Input::Reconfigured { token, result } => self.reconfigured(token, result.is_err(), now),
+            Input::Reconfigured { token, result, latest } => self.reconfigured(token, result.is_err(), latest, now),
             Input::Heard { by, generation } => {
                 if let Some(words) = recover::outranked(self.record.generation(), &by, generation) {
                     out.push(Output::Outranked { words });

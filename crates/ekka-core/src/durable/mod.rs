@@ -164,7 +164,8 @@ pub enum Input {
     Standing(Standing),
     /// What membership knows now, of every node that it knows.
     Facts(BTreeMap<NodeId, Fact>),
-    /// The vote has chosen this cluster, and this node is one of its founders.
+    /// The vote has chosen this cluster, and this node is one of its founders. Said again at each start until the record
+    /// holds the cluster: the first leader of the group may have died before the first entry.
     Found {
         /// Its id.
         cluster_id: ClusterId,
@@ -200,6 +201,9 @@ pub enum Input {
         token: u64,
         /// How.
         result: Result<(), Failure>,
+        /// Where the latest configuration stands in this replica's log now, committed or not: the next step waits until
+        /// the record holds it.
+        latest: LogPlace,
     },
     /// A node of this cluster says which generation of it it is in.
     Heard {

@@ -139,7 +139,8 @@ impl Record {
     }
 
     /// Tokens below this are not issued any more: some belong to an absorbed cluster. An authority looks at it before
-    /// each token, also within the range that it owns.
+    /// each token, also within the range that it owns; and it serves a node only when its own record is as far
+    /// ([`number`](Self::number)) as that node's, or a node that knows of an absorption gets a token from before it.
     #[must_use]
     pub fn token_floor(&self) -> u64 {
         self.floor

@@ -107,7 +107,9 @@ pub fn next_step(look: &Look) -> Step {
     }
     if target != present {
         let why = change_words(look, &present, &target);
-        return Step::Change { voters: target, why };
+        // Whoever leads now can hand over to somebody who votes already: no two sets in a row are strangers.
+        let voters = if target.is_disjoint(&present) { &target | &present } else { target };
+        return Step::Change { voters, why };
     }
     if learners != have {
         let why = format!("{} learns no more", names(look, have.difference(&learners)));

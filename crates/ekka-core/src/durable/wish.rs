@@ -134,11 +134,13 @@ fn removal(
     (node_id, cause, by): (NodeId, RemovalCause, NodeId),
     leads: bool,
 ) -> Next {
-    let Some(member) = record.member(node_id) else {
-        let number = record.forgotten().get(&node_id).map_or(0, |out| out.number);
-        return Next::End(Reply::Done { number, gave: Gave::Nothing });
-    };
     let refuse = |code, words| Next::End(Reply::Refused { code: Some(code), words });
+    let Some(member) = record.member(node_id) else {
+        return match record.forgotten().get(&node_id) {
+            Some(out) => Next::End(Reply::Done { number: out.number, gave: Gave::Nothing }),
+            None => refuse(Refusal::NotMember, format!("node_id {node_id} is no member, as far as this node has read")),
+        };
+    };
     if record.members().len() == 1 {
         return refuse(Refusal::Last, format!("{} is the only member: there is nobody to leave", member.name));
     }

@@ -1,0 +1,178 @@
+//! What happens: by chance, and at the end in peace.
+
+use std::time::Duration;
+
+use ekka_core::consensus::LogPlace;
+use ekka_core::durable::{Generation, Input, Proof, Wish, voters};
+use ekka_core::membership::RemovalCause;
+use ekka_core::view::Role;
+
+use super::World;
+
+impl World {
+    /// One thing happens.
+    pub(crate) fn step(&mut self) {
+        let n = self.rng.index(self.nodes.len());
+        match self.rng.below(24) {
+            0 => self.elect(),
+            1 => self.stop(n, false),
+            2 => self.start(n),
+            3 => self.stop(n, true),
+            4..=5 => self.want_in(n),
+            6 => self.remove(n),
+            7 => self.end(n),
+            8 => self.want(n, Wish::Tokens),
+            9 => self.next_generation(n),
+            10 => {
+                let some = 1 + self.rng.index(4);
+                self.apply(n, some, false);
+            }
+            11 if self.rng.below(4) == 0 => self.apply(n, 0, true),
+            12..=14 => self.apply(n, usize::MAX, false),
+            15..=17 if self.nodes[n].up => self.give(n, Input::Facts(self.facts())),
+            18 => self.tell_standing(),
+            _ => {}
+        }
+        let millis = self.rng.below(400);
+        self.pass(Duration::from_millis(millis));
+        if self.leader.is_some_and(|leader| !self.nodes[leader].up) {
+            self.elect();
+        }
+    }
+
+    fn want(&mut self, n: usize, wish: Wish) {
+        let member = self.nodes[n].room.record().member(self.nodes[n].id.node_id).is_some();
+        if self.nodes[n].up && member {
+            self.wish(n, wish);
+        }
+    }
+
+    /// A process ends; whoever waits for its wishes waits no more.
+    fn stop(&mut self, n: usize, goodbye: bool) {
+        let id = self.nodes[n].id;
+        if !self.nodes[n].up {
+            return;
+        }
+        self.nodes[n].up = false;
+        for wished in self.wishes.values_mut().filter(|wished| wished.by == (n, id.guid)) {
+            wished.moot = true;
+        }
+        if goodbye {
+            let other = self.rng.index(self.nodes.len());
+            self.want(other, Wish::Gone { id, proof: Proof::Goodbye });
+        }
+    }
+
+    fn start(&mut self, n: usize) {
+        if self.nodes[n].up {
+            return;
+        }
+        let lost = (self.rng.below(4) == 0).then(|| self.rng.next_u128());
+        // A majority that lost its stores has lost the cluster: that is another story (recover).
+        let voters = self.truth.configuration().voters.concat();
+        let kept = |voter: &&ekka_core::consensus::VoterId| {
+            let at = self.index(voter.node_id);
+            self.nodes[at].store == voter.start && at != n
+        };
+        let intact = voters.iter().filter(kept).count() * 2 > voters.len();
+        self.restart(n, lost.filter(|_| intact));
+    }
+
+    fn want_in(&mut self, n: usize) {
+        let door = self.rng.index(self.nodes.len());
+        let asked = self.rng.below(3) == 0;
+        if self.nodes[n].up {
+            let who = self.admission(n, asked);
+            self.want(door, Wish::Admit(who));
+        }
+    }
+
+    fn remove(&mut self, n: usize) {
+        let by = self.rng.index(self.nodes.len());
+        let (node_id, asked_by) = (self.nodes[n].id.node_id, self.nodes[by].id.node_id);
+        let (cause, replace_with) = match self.rng.below(4) {
+            0 => (RemovalCause::Force, None),
+            1 => (RemovalCause::Force, Some(self.nodes[self.rng.index(self.nodes.len())].id.node_id)),
+            2 if !self.nodes[n].up => (RemovalCause::Autoclean, None),
+            _ => {
+                if self.nodes[n].up {
+                    self.nodes[n].leaving = true;
+                    self.want(n, Wish::Remove { node_id, cause: RemovalCause::Leave, by: node_id, replace_with: None });
+                }
+                return;
+            }
+        };
+        let replace_with = replace_with.filter(|new| *new != node_id);
+        self.want(by, Wish::Remove { node_id, cause, by: asked_by, replace_with });
+    }
+
+    fn end(&mut self, n: usize) {
+        if !self.nodes[n].up {
+            let (by, id) = (self.rng.index(self.nodes.len()), self.nodes[n].id);
+            self.want(by, Wish::Gone { id, proof: Proof::Lease });
+        }
+    }
+
+    fn next_generation(&mut self, n: usize) {
+        let number = self.nodes[n].room.record().volatile().map_or(0, |volatile| volatile.number) + 1;
+        let voters = self.truth.voters().into_iter().collect();
+        self.want(n, Wish::Generation(Generation { number, voters, from: LogPlace::default(), lost: false }));
+    }
+
+    /// Everything comes back and nothing goes wrong: all must come to rest as it should be.
+    pub(crate) fn settle(&mut self) {
+        self.calm = true;
+        for n in 0..self.nodes.len() {
+            self.nodes[n].leaving = false;
+            if !self.nodes[n].up {
+                self.restart(n, None);
+            }
+        }
+        let patient: Vec<(u64, usize)> =
+            self.wishes.iter().filter(|(_, w)| w.reply.is_none() && !w.moot).map(|(id, w)| (*id, w.by.0)).collect();
+        for (id, n) in patient {
+            // Nobody waits for what was to be taken out any more.
+            self.give(n, Input::Withdraw { id });
+            if let Some(wished) = self.wishes.get_mut(&id) {
+                wished.moot = true;
+            }
+        }
+        self.elect();
+        for round in 0..120 {
+            for n in 0..self.nodes.len() {
+                self.apply(n, usize::MAX, false);
+                self.give(n, Input::Facts(self.facts()));
+            }
+            self.tell_standing();
+            self.pass(Duration::from_millis(400));
+            if self.leader.is_none() {
+                self.elect();
+            }
+            if round == 60 {
+                let door = self.leader.expect("a majority is up");
+                self.want(door, Wish::Tokens);
+            }
+        }
+    }
+
+    /// What must hold when all is quiet.
+    pub(crate) fn assert_rest(&mut self, seed: u64) {
+        let configuration = self.truth.configuration().clone();
+        let members = self.members();
+        let role = |n: &usize| self.truth.member(self.nodes[*n].id.node_id).map(|member| member.role);
+        let cores = members.iter().filter(|n| role(n) == Some(Role::Core)).count();
+        let witnesses = members.iter().filter(|n| role(n) == Some(Role::Witness)).count();
+        let wanted = voters::wanted(cores + witnesses.min(cores));
+        assert_eq!(configuration.voters.len(), 1, "seed {seed}");
+        assert_eq!(configuration.voters[0].len(), wanted, "seed {seed}: {cores} cores, {witnesses} witnesses");
+        for n in members {
+            let node = &self.nodes[n];
+            let member = self.truth.member(node.id.node_id).expect("a member");
+            let said = self.truth.is_over(node.id);
+            assert!(said || member.guid == node.id.guid, "seed {seed}: {} is back and it is committed", node.name);
+            assert!(said || member.store == Some(node.store), "seed {seed}: the store of {}", node.name);
+        }
+        let open: Vec<_> = self.wishes.iter().filter(|(_, w)| w.reply.is_none() && !w.moot).collect();
+        assert!(open.is_empty(), "seed {seed}: wishes without a reply: {open:?}");
+    }
+}
