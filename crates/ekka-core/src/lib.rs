@@ -9,7 +9,7 @@
 //! | vocabulary | [`id`], [`time`], [`rng`], [`limits`] | each other |
 //! | shared facts | [`view`], [`event`], [`decision`], [`machine`] | the vocabulary |
 //! | bytes, ports | [`wire`], [`consensus`] | the above |
-//! | rooms | [`membership`], [`autocluster`], [`identity`] | the above, never each other's state |
+//! | rooms | [`membership`], [`autocluster`], [`identity`], [`lease`] | the above, never each other's state |
 //! | meeting place | [`control`] | everything |
 //!
 //! The crate is `#![no_std]` with `alloc`, so the compiler proves that its own code cannot reach a clock, a
@@ -26,6 +26,7 @@ pub mod decision;
 pub mod event;
 pub mod id;
 pub mod identity;
+pub mod lease;
 pub mod limits;
 pub mod machine;
 pub mod membership;

@@ -8,8 +8,8 @@ const SOURCES: &str = "crates/ekka-core/src/";
 const LAYERS: [&[&str]; 5] = [
     &["id", "time", "rng", "limits"],
     &["view", "event", "decision", "machine", "stamp"],
-    &["wire"],
-    &["membership", "autocluster", "identity", "autoheal", "autoclean", "lock", "table", "rpc", "consensus"],
+    &["wire", "consensus"],
+    &["membership", "autocluster", "identity", "autoheal", "autoclean", "lease", "volatile", "lock", "table", "rpc"],
     &["control"],
 ];
 
