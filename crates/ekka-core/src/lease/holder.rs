@@ -327,7 +327,11 @@ mod tests {
         // Stopped here for a minute; the answer lay in the socket.
         assert!(!holder.holds(at(60_000).mono));
         let out = answer(&mut holder, late, 60_000);
-        assert_eq!(out, [HolderOutput::Fenced { unrenewed: Some(Duration::from_secs(60)) }], "an old answer is no lease");
+        assert_eq!(
+            out,
+            [HolderOutput::Fenced { unrenewed: Some(Duration::from_secs(60)) }],
+            "an old answer is no lease"
+        );
         let (ask, _) = asks(&mut holder, 60_000);
         let out = answer(&mut holder, ask, 60_500);
         assert_eq!(out, [HolderOutput::Renewed { fenced_for: Some(Duration::from_millis(500)) }]);

@@ -281,7 +281,8 @@ impl Keeper {
 
     /// The voters that see it down, where they are a majority.
     fn seen_down(&self, id: Incarnation, now: Instant) -> Option<Vec<NodeId>> {
-        let fresh = self.reports.iter().filter(|(_, (at, down))| now.since(*at) <= DOWN_REPORT_KEPT && down.contains(&id));
+        let fresh =
+            self.reports.iter().filter(|(_, (at, down))| now.since(*at) <= DOWN_REPORT_KEPT && down.contains(&id));
         let by: BTreeSet<NodeId> = fresh.map(|(voter, _)| *voter).collect();
         let majority = |set: &BTreeSet<NodeId>| set.intersection(&by).count() * 2 > set.len();
         (!self.voters.is_empty() && self.voters.iter().all(majority))

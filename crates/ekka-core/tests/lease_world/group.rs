@@ -115,8 +115,7 @@ impl Group {
     pub(crate) fn advance(&mut self, l: usize) -> Vec<(u64, Entry)> {
         let leader = &self.replicas[l];
         let term_at = |replica: &Replica, n: usize| replica.log.get(n - 1).map(|entry| entry.0);
-        let held =
-            |n: usize| self.replicas.iter().filter(|other| term_at(other, n) == term_at(leader, n)).count();
+        let held = |n: usize| self.replicas.iter().filter(|other| term_at(other, n) == term_at(leader, n)).count();
         let own = (leader.committed + 1..=leader.log.len()).rev();
         let Some(n) = own.filter(|n| leader.log[n - 1].0 == leader.term).find(|n| self.is_majority(held(*n))) else {
             return Vec::new();

