@@ -268,7 +268,7 @@ impl World {
         let node = &self.nodes[i];
         let keeper = node.keeper.as_ref().and_then(Machine::deadline);
         let Some(deadline) = [node.holder.deadline(), keeper].into_iter().flatten().min() else { return };
-        let delay = u128::from(deadline.since(self.clock(i)).as_nanos() as u64) * 1_000_000;
+        let delay = deadline.since(self.clock(i)).as_nanos() * 1_000_000;
         let delay = u64::try_from(delay / u128::from(1_000_000 + node.fast)).expect("fits") + MS;
         let at = self.now + delay;
         if at < node.tick_at {
@@ -411,7 +411,7 @@ impl World {
                 }
             }
             Event::ProbeReply { leader, term, round, voter, higher } => {
-                self.probe_reply(leader, term, round, voter, higher)
+                self.probe_reply(leader, term, round, voter, higher);
             }
             Event::RoundEnds { leader, round } => {
                 if self.acks.remove(&(leader, round)).is_some() {
@@ -517,7 +517,8 @@ impl World {
         let replica = &mut self.group.replicas[v];
         let (from, to) = (replica.applied, replica.committed.min(replica.log.len()));
         replica.applied = from.max(to);
-        for (term, entry) in replica.log[from.min(to)..to].to_vec() {
+        let fresh = replica.log[from.min(to)..to].to_vec();
+        for (term, entry) in fresh {
             match entry {
                 Entry::Blank => {}
                 Entry::Admit(id) => {
