@@ -9,7 +9,7 @@
 //! | vocabulary | [`id`], [`time`], [`rng`], [`limits`] | each other |
 //! | shared facts | [`view`], [`event`], [`decision`], [`machine`] | the vocabulary |
 //! | bytes, ports | [`wire`], [`consensus`] | the above |
-//! | rooms | [`membership`], [`autocluster`], [`identity`], [`lease`] | the above, never each other's state |
+//! | rooms | [`membership`], [`autocluster`], [`identity`], [`lease`], [`volatile`] | the above, never each other's state |
 //! | meeting place | [`control`] | everything |
 //!
 //! The crate is `#![no_std]` with `alloc`, so the compiler proves that its own code cannot reach a clock, a
@@ -33,4 +33,5 @@ pub mod membership;
 pub mod rng;
 pub mod time;
 pub mod view;
+pub mod volatile;
 pub mod wire;

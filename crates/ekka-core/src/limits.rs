@@ -89,6 +89,14 @@ pub const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
 /// What a voter said about who is down counts for so long.
 pub const DOWN_REPORT_KEPT: Duration = Duration::from_secs(3);
 
+/// How long the volatile group must be without a leader before its next generation is worked on; each further node
+/// that may do so waits so much longer.
+pub const UNLED_MAX: Duration = Duration::from_secs(2);
+/// How often what was asked for towards a generation is asked for again.
+pub const GENERATION_RETRY: Duration = Duration::from_secs(1);
+/// Sets of voters that one generation may name while its voters change.
+pub const VOTER_SETS_MAX: usize = 4;
+
 /// Clocks further apart than this give a warning.
 pub const CLOCK_WARN: Duration = Duration::from_millis(500);
 /// A node whose clock is further than this from the median of its peers does not become `up`.

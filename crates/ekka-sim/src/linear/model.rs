@@ -38,9 +38,8 @@ pub(super) fn operations(entries: &[&Entry]) -> Vec<Operation<Register>> {
         .filter_map(|entry| {
             let (ended, answer) = match &entry.ended {
                 Some((ended, Outcome::Ok(answer))) => (place(*ended), Some(answer.clone())),
-                Some((_, Outcome::Fail)) => return None,
                 Some((_, Outcome::Unknown)) | None if entry.op.changes() => (i64::MAX, None),
-                Some((_, Outcome::Unknown)) | None => return None,
+                Some((_, Outcome::Fail | Outcome::Unknown)) | None => return None,
             };
             let op = Step { op: entry.op.clone(), answer };
             let client_id = Some(entry.client);

@@ -68,7 +68,7 @@ fn line(entry: &Entry) -> String {
         Some((ended, Outcome::Ok(Answer::Swapped(true)))) => (ended.to_string(), "replaced".to_owned()),
         Some((ended, Outcome::Ok(Answer::Swapped(false)))) => (ended.to_string(), "it held something else".to_owned()),
         Some((ended, Outcome::Fail)) => (ended.to_string(), "not done".to_owned()),
-        Some((_, Outcome::Unknown)) | None => ("".to_owned(), "no answer".to_owned()),
+        Some((_, Outcome::Unknown)) | None => (String::new(), "no answer".to_owned()),
     };
     format!("  {:>5}..{ended:<5} client {}: {asked}: {heard}", entry.called, entry.client)
 }
