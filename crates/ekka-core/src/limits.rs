@@ -78,6 +78,25 @@ pub const RECONTACT_SLOW_INTERVAL: Duration = Duration::from_secs(5);
 /// Members of one cluster, known ones and remembered ones.
 pub const MEMBERS_MAX: usize = 4096;
 
+/// How often an incarnation renews its lease.
+pub const LEASE_INTERVAL: Duration = Duration::from_secs(1);
+/// The smallest `cluster.gone_after`: five renewals may be lost before the holder is fenced.
+pub const GONE_AFTER_MIN: Duration = Duration::from_secs(10);
+/// Renewals of one holder that may wait for an answer. An answer to an older one would not tell when it was asked.
+pub const LEASE_ASKS_MAX: usize = 64;
+/// Time for a majority to confirm a term; then the renewals that waited for it get no answer.
+pub const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
+/// What a voter said about who is down counts for so long.
+pub const DOWN_REPORT_KEPT: Duration = Duration::from_secs(3);
+
+/// How long the volatile group must be without a leader before its next generation is worked on; each further node
+/// that may do so waits so much longer.
+pub const UNLED_MAX: Duration = Duration::from_secs(2);
+/// How often what was asked for towards a generation is asked for again.
+pub const GENERATION_RETRY: Duration = Duration::from_secs(1);
+/// Sets of voters that one generation may name while its voters change.
+pub const VOTER_SETS_MAX: usize = 4;
+
 /// Clocks further apart than this give a warning.
 pub const CLOCK_WARN: Duration = Duration::from_millis(500);
 /// A node whose clock is further than this from the median of its peers does not become `up`.
@@ -208,4 +227,6 @@ const _: () = {
     assert!(GROUP_VOTE_LEASE.as_millis() + GROUP_QUESTION_TIMEOUT.as_millis() < GROUP_PROMISE.as_millis());
     assert!(GROUP_VOTE_LEASE.as_millis() < GROUP_PATIENCE.as_millis());
     assert!(GROUP_HEARTBEAT.as_millis() * 4 < GROUP_MAJORITY_SILENCE.as_millis());
+    assert!(LEASE_INTERVAL.as_millis() * 6 <= GONE_AFTER_MIN.as_millis() * 2 / 3);
+    assert!(CONFIRM_TIMEOUT.as_millis() < GONE_AFTER_MIN.as_millis() / 3);
 };

@@ -4,6 +4,7 @@
 pub mod core_world;
 pub mod failure;
 pub mod invariant;
+pub mod linear;
 pub mod mutants;
 pub mod stack;
 pub mod trace;

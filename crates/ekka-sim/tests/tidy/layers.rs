@@ -9,7 +9,10 @@ const LAYERS: [&[&str]; 5] = [
     &["id", "time", "rng", "limits"],
     &["view", "event", "decision", "machine", "stamp"],
     &["wire", "consensus"],
-    &["membership", "autocluster", "identity", "durable", "autoheal", "autoclean", "lock", "table", "rpc"],
+    &[
+        "membership", "autocluster", "identity", "durable", "lease", "volatile", "autoheal", "autoclean", "lock", "table",
+        "rpc",
+    ],
     &["control"],
 ];
 
@@ -17,7 +20,8 @@ const LAYERS: [&[&str]; 5] = [
 const OPEN_LAYERS: [usize; 2] = [0, 1];
 
 /// What one room may take from another: plain records, never state.
-const SHARED: [(&str, &str, &[&str]); 2] = [
+const SHARED: [(&str, &str, &[&str]); 3] = [
+    ("autocluster", "durable", &["Founder", "MergeRecord"]),
     ("autocluster", "membership", &["Record", "Roster", "Seat"]),
     ("durable", "membership", &["RemovalCause", "Seat"]),
 ];

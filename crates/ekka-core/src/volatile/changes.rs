@@ -1,0 +1,66 @@
+//! Changes of voters while the group runs: a restarted node becomes a voter again, under its new start.
+//!
+//! First the record names the new set beside the old one, then the running group changes, then the record drops what
+//! the group cannot count in any more. Whoever leads goes on where a dead leader stopped: each step is read from the
+//! record and from the configuration in force.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use super::room::{Generations, Serving};
+use super::{Generation, Output, Proposal, Version};
+use crate::id::Incarnation;
+use crate::limits::VOTER_SETS_MAX;
+
+impl Generations {
+    /// Takes the next step of a change, where this process leads.
+    pub(super) fn lead(&self, out: &mut Vec<Output>) {
+        let record = &self.facts.generation;
+        let leads = self.standing.leads && self.serving == Serving::Runs(record.number());
+        let (true, Some(latest)) = (leads, record.sets.last()) else { return };
+        let in_force = self.standing.voters.as_ref().is_some_and(|sets| sets.len() == 1 && sets[0] == *latest);
+        if !in_force {
+            out.push(Output::ChangeVoters { generation: record.number(), voters: latest.clone() });
+        } else if record.sets.len() > 1 {
+            self.amend(Vec::from([latest.clone()]), out);
+            return;
+        }
+        let target = self.target(latest);
+        if target == *latest || record.sets.len() >= VOTER_SETS_MAX {
+            return;
+        }
+        if self.settings.faults.unrecorded {
+            out.push(Output::ChangeVoters { generation: record.number(), voters: target });
+            return;
+        }
+        let mut sets = record.sets.clone();
+        sets.push(target);
+        self.amend(sets, out);
+    }
+
+    fn amend(&self, sets: Vec<BTreeSet<Incarnation>>, out: &mut Vec<Output>) {
+        let record = &self.facts.generation;
+        let version = Version { revision: record.version.revision + 1, ..record.version };
+        let next = Generation { version, sets, ..record.clone() };
+        out.push(Output::Propose(Proposal { expected: record.version, next }));
+    }
+
+    /// The voters that there should be, at most one node away from those that there are.
+    fn target(&self, now: &BTreeSet<Incarnation>) -> BTreeSet<Incarnation> {
+        let mut target = now.clone();
+        for node_id in &self.facts.wanted {
+            // Who is gone and has not come back keeps its place, and counts as a voter that is silent.
+            let Some(living) = self.facts.living(*node_id) else { continue };
+            if !now.contains(&living) {
+                target.retain(|voter| voter.node_id != *node_id);
+                target.insert(living);
+                return target;
+            }
+        }
+        let unwanted = now.iter().find(|voter| !self.facts.wanted.contains(&voter.node_id)).copied();
+        if let Some(voter) = unwanted {
+            target.remove(&voter);
+        }
+        target
+    }
+}

@@ -1,0 +1,355 @@
+//! The room itself: what this process serves and has sealed, and the way to the next generation.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use super::account::{Blocked, account};
+use super::sessions::Sessions;
+use super::{Facts, Input, LogKey, Message, Output, Settings, Standing, Start, Version};
+use crate::id::{Incarnation, NodeId};
+use crate::limits::{GENERATION_RETRY, UNLED_MAX};
+use crate::machine::Machine;
+use crate::time::{Instant, Now};
+
+/// What this process does for a generation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Serving {
+    Nothing,
+    /// It is to begin once the state is here.
+    Fetching(u64),
+    Runs(u64),
+    /// It was told to stop, and its log is not known yet.
+    Stopping(u64),
+}
+
+/// See the module's head. One for each incarnation, begun with the process.
+#[derive(Clone, Debug)]
+pub struct Generations {
+    pub(super) me: Incarnation,
+    pub(super) settings: Settings,
+    pub(super) facts: Facts,
+    pub(super) standing: Standing,
+    pub(super) serving: Serving,
+    /// Through which generation this process serves nothing any more.
+    sealed: u64,
+    over: bool,
+    /// The log that was kept when a replica stopped.
+    log: Option<LogKey>,
+    /// Who waits for the log.
+    askers: BTreeSet<NodeId>,
+    /// Logs that were handed in here, all of the present generation.
+    handed_in: BTreeMap<Incarnation, Option<LogKey>>,
+    /// Since when no leader of the present generation is known here.
+    unled_since: Instant,
+    told_waiting: Option<Version>,
+    pub(super) sessions: Sessions,
+    pub(super) retry_at: Instant,
+}
+
+impl Generations {
+    /// The room of a process that begins.
+    #[must_use]
+    pub fn new(me: Incarnation, settings: Settings, now: Instant) -> Self {
+        Self {
+            me,
+            settings,
+            facts: Facts::default(),
+            standing: Standing::default(),
+            serving: Serving::Nothing,
+            sealed: 0,
+            over: false,
+            log: None,
+            askers: BTreeSet::new(),
+            handed_in: BTreeMap::new(),
+            unled_since: now,
+            told_waiting: None,
+            sessions: Sessions::new(settings, now),
+            retry_at: now,
+        }
+    }
+
+    /// The generation that this process serves.
+    #[must_use]
+    pub fn serves(&self) -> Option<u64> {
+        match self.serving {
+            Serving::Runs(number) => Some(number),
+            Serving::Nothing | Serving::Fetching(_) | Serving::Stopping(_) => None,
+        }
+    }
+
+    /// From when on this process, should it lead, may grant locks of the generation that it serves; `None` where it
+    /// serves none.
+    #[must_use]
+    pub fn may_grant_from(&self) -> Option<Instant> {
+        self.serves().map(|_| self.sessions.may_grant_from())
+    }
+
+    /// Members whose sessions are waited for before that.
+    #[must_use]
+    pub fn waits_for(&self) -> BTreeSet<NodeId> {
+        self.sessions.missing()
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.facts.generation.number()
+    }
+
+    fn facts(&mut self, facts: Facts, now: Instant, out: &mut Vec<Output>) {
+        let before = self.facts.generation.version;
+        self.facts = facts;
+        let after = self.facts.generation.version;
+        if before.number != after.number {
+            self.handed_in.clear();
+            self.askers.clear();
+            self.unled_since = now;
+            self.retry_at = now;
+            self.sessions.begin(after.number, &self.facts.members, now);
+            if after.number > 1 {
+                out.push(Output::AskSessions { generation: after.number });
+            }
+        }
+        self.follow(now, out);
+    }
+
+    /// Serves what the record says, and nothing else.
+    fn follow(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let number = self.number();
+        match self.serving {
+            // Past; or the record names this process no more, which it does only when the group counts without it.
+            Serving::Runs(old) if old < number || !self.facts.generation.voters().contains(&self.me) => {
+                self.stop(old, out);
+            }
+            Serving::Fetching(old) if old < number => self.serving = Serving::Nothing,
+            Serving::Nothing | Serving::Fetching(_) | Serving::Runs(_) | Serving::Stopping(_) => {}
+        }
+        if self.serving == Serving::Nothing && !self.over && self.sealed < number {
+            self.begin(now, out);
+        }
+    }
+
+    /// What is stopped is never served again: a voter that began once more would have forgotten its vote.
+    fn stop(&mut self, generation: u64, out: &mut Vec<Output>) {
+        self.sealed = self.sealed.max(generation);
+        self.serving = Serving::Stopping(generation);
+        out.push(Output::Stop { generation });
+    }
+
+    fn begin(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let generation = &self.facts.generation;
+        let number = generation.number();
+        if generation.founders.contains(&self.me) {
+            if let Some(from) = generation.from {
+                self.serving = Serving::Fetching(number);
+                self.retry_at = now + GENERATION_RETRY;
+                out.push(Output::Fetch { generation: number, from, founders: generation.founders.clone() });
+            } else {
+                self.start(Start::Found { from: None, founders: generation.founders.clone() }, out);
+            }
+        } else if generation.voters().contains(&self.me) {
+            self.start(Start::Learn, out);
+        }
+    }
+
+    fn start(&mut self, start: Start, out: &mut Vec<Output>) {
+        let generation = self.number();
+        self.serving = Serving::Runs(generation);
+        self.standing = Standing { generation, ..Standing::default() };
+        out.push(Output::Start { generation, start });
+    }
+
+    fn fetched(&mut self, generation: u64, ok: bool, out: &mut Vec<Output>) {
+        if self.serving != Serving::Fetching(generation) || generation != self.number() || self.sealed >= generation {
+            return;
+        }
+        if ok {
+            let record = &self.facts.generation;
+            self.start(Start::Found { from: record.from, founders: record.founders.clone() }, out);
+        } else {
+            // Asked for again with the next retry.
+            self.serving = Serving::Nothing;
+        }
+    }
+
+    /// The group works, as far as this process can tell.
+    pub(super) fn led(&self) -> bool {
+        self.standing.led && self.serving == Serving::Runs(self.standing.generation)
+    }
+
+    fn seal(&mut self, from: NodeId, generation: u64, out: &mut Vec<Output>) {
+        if generation != self.number() || !self.facts.generation.voters().contains(&self.me) {
+            // Not read from the durable group yet, or past: the other asks again, or learns better.
+            if generation < self.number() {
+                out.push(Output::Send { to: from, message: Message::Serving { generation: self.number() } });
+            }
+            return;
+        }
+        if self.led() {
+            return out.push(Output::Send { to: from, message: Message::Serving { generation } });
+        }
+        if self.settings.faults.unsealed && self.serving == Serving::Runs(generation) {
+            let log = Some(LogKey { generation, place: self.standing.last });
+            let message = Message::HandedIn { generation, voter: self.me, log };
+            return out.push(Output::Send { to: from, message });
+        }
+        self.sealed = self.sealed.max(generation);
+        self.askers.insert(from);
+        match self.serving {
+            Serving::Runs(runs) => self.stop(runs, out),
+            Serving::Stopping(_) => {}
+            Serving::Nothing | Serving::Fetching(_) => {
+                self.serving = Serving::Nothing;
+                self.hand_in(out);
+            }
+        }
+    }
+
+    /// Answers those who asked, once nothing runs here any more.
+    fn hand_in(&mut self, out: &mut Vec<Output>) {
+        let (generation, voter, log) = (self.sealed, self.me, self.log);
+        for to in core::mem::take(&mut self.askers) {
+            out.push(Output::Send { to, message: Message::HandedIn { generation, voter, log } });
+        }
+    }
+
+    fn stopped(&mut self, generation: u64, log: Option<LogKey>, now: Instant, out: &mut Vec<Output>) {
+        if self.serving != Serving::Stopping(generation) {
+            return;
+        }
+        self.serving = Serving::Nothing;
+        self.standing = Standing::default();
+        self.log = log.or(self.log);
+        if !self.askers.is_empty() {
+            self.hand_in(out);
+        }
+        self.follow(now, out);
+    }
+
+    fn message(&mut self, from: NodeId, message: Message, now: Instant, out: &mut Vec<Output>) {
+        match message {
+            Message::Seal { generation } => self.seal(from, generation, out),
+            Message::HandedIn { generation, voter, log } => {
+                let is_voter = voter.node_id == from && self.facts.generation.voters().contains(&voter);
+                if generation == self.number() && is_voter {
+                    self.handed_in.insert(voter, log);
+                    self.propose(out);
+                }
+            }
+            // Somebody has a leader: this process is cut off from it, or its own facts are old.
+            Message::Serving { generation } if generation >= self.number() => self.unled_since = now,
+            Message::Serving { .. } => {}
+            Message::Sessions { generation, whole, sessions } => {
+                if self.sessions.take(generation, from, whole, now) {
+                    out.push(Output::Sessions { from, sessions });
+                }
+            }
+        }
+    }
+
+    /// How long this node waits for a leader before it works on the next generation. One after the other, so that they
+    /// rarely meet; that they may is settled by the durable group.
+    fn patience(&self) -> core::time::Duration {
+        let rank = self.facts.wanted.iter().position(|node_id| *node_id == self.me.node_id).unwrap_or_default();
+        // At most as many as vote, so it fits.
+        UNLED_MAX * (1 + u32::try_from(rank).unwrap_or(u32::MAX / 4))
+    }
+
+    fn works_on_the_next(&self, now: Instant) -> bool {
+        let may = !self.over && self.facts.wanted.contains(&self.me.node_id);
+        may && !self.led() && now.since(self.unled_since) >= self.patience()
+    }
+
+    /// Asks every voter that is not accounted for to seal, and proposes where nobody is missing.
+    fn work(&mut self, out: &mut Vec<Output>) {
+        let generation = self.number();
+        for voter in self.facts.generation.voters() {
+            if !self.facts.is_over(voter) && !self.handed_in.contains_key(&voter) {
+                out.push(Output::Send { to: voter.node_id, message: Message::Seal { generation } });
+            }
+        }
+        self.propose(out);
+    }
+
+    fn propose(&mut self, out: &mut Vec<Output>) {
+        match account(&self.facts, &self.handed_in, self.settings.faults.lowest_log) {
+            Ok((proposal, _)) => out.push(Output::Propose(proposal)),
+            Err(Blocked::Missing(who) | Blocked::TooManyGone(who)) => {
+                let version = self.facts.generation.version;
+                if self.told_waiting != Some(version) {
+                    self.told_waiting = Some(version);
+                    out.push(Output::Waiting(who.into_iter().collect()));
+                }
+            }
+            Err(Blocked::Nobody) => {}
+        }
+    }
+
+    fn end(&mut self, out: &mut Vec<Output>) {
+        self.over = true;
+        self.sealed = u64::MAX;
+        match self.serving {
+            Serving::Runs(number) => self.stop(number, out),
+            Serving::Fetching(_) => self.serving = Serving::Nothing,
+            Serving::Nothing | Serving::Stopping(_) => {}
+        }
+    }
+}
+
+impl Machine for Generations {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
+        let now = now.mono;
+        match input {
+            Input::Facts(facts) => self.facts(facts, now, out),
+            Input::Standing(standing) => {
+                if self.serving == Serving::Runs(standing.generation) {
+                    self.standing = standing;
+                    self.lead(out);
+                }
+            }
+            Input::Message { from, message } => self.message(from, message, now, out),
+            Input::Fetched { generation, ok } => self.fetched(generation, ok, out),
+            Input::Stopped { generation, log } => self.stopped(generation, log, now, out),
+            Input::Sessions { generation, sessions } => self.sessions.keep(generation, sessions),
+            Input::Over => self.end(out),
+        }
+        if self.led() {
+            self.unled_since = now;
+        }
+    }
+
+    fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
+        let now = now.mono;
+        if self.led() {
+            self.unled_since = now;
+        }
+        if now < self.retry_at {
+            return;
+        }
+        self.retry_at = now + GENERATION_RETRY;
+        self.follow(now, out);
+        if let Some(message) = self.sessions.message(now) {
+            let to = self.facts.generation.voters();
+            out.extend(to.into_iter().map(|voter| Output::Send { to: voter.node_id, message: message.clone() }));
+        }
+        if self.works_on_the_next(now) {
+            self.work(out);
+        } else {
+            self.lead(out);
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        (!self.over).then_some(self.retry_at)
+    }
+
+    fn check(&self) {
+        if let Serving::Runs(number) | Serving::Fetching(number) = self.serving {
+            assert!(number > self.sealed, "what was sealed is never served again");
+            assert!(number <= self.number(), "no generation is served that was not read from the durable group");
+        }
+        let voters = self.facts.generation.voters();
+        assert!(self.handed_in.keys().all(|id| voters.contains(id)), "only voters of the present generation hand in");
+    }
+}

@@ -1,0 +1,802 @@
+//! Processes by incarnation, restarts from the same directory, twins, cuts, late messages; a lock with clients outside.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::time::Duration;
+
+use ekka_core::id::{Guid, Incarnation, NodeId};
+use ekka_core::machine::Machine;
+use ekka_core::rng::Rng;
+use ekka_core::time::{Instant, Now, Wall};
+use ekka_core::volatile::{Faults, Generations, Input, LogKey, Message, Output, Settings, Source, Standing, Start};
+
+use crate::durable::{Entry as Durable, State};
+use crate::replica::{Entry, Replica, writes};
+
+pub(crate) const MS: u64 = 1_000_000;
+pub(crate) const SECOND: u64 = 1_000 * MS;
+/// The longest session, and every session of this world.
+pub(crate) const SESSION: u64 = 10 * SECOND;
+/// Nodes that vote.
+pub(crate) const NODES: usize = 3;
+const CLIENTS: usize = 3;
+const TOKENS: u64 = 5;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) faults: Faults,
+    /// A process of the same name on another directory counts as a newer start of its node.
+    pub(crate) twin_counts: bool,
+    /// Nothing happens that the test does not do.
+    pub(crate) scripted: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    Tick(usize),
+    Deliver { to: NodeId, from: usize, message: Message },
+    Append { by: usize, entry: Durable },
+    Sync(usize),
+    Fetched { by: usize, generation: u64, from: Source, founders: BTreeSet<Incarnation> },
+    Beat(usize),
+    Stand(usize),
+    Client(usize),
+    Ask { client: usize, asked: u64, via: usize, to: usize, write: bool },
+    Answer { client: usize, asked: u64, via: usize, generation: u64 },
+    Disturb,
+    Restart(usize),
+}
+
+struct Queued {
+    at: u64,
+    order: u64,
+    event: Event,
+}
+impl PartialEq for Queued {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.order) == (other.at, other.order)
+    }
+}
+impl Eq for Queued {}
+impl PartialOrd for Queued {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Queued {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+/// A grant in a leader's log that is not committed yet.
+#[derive(Clone, Debug)]
+struct Pending {
+    index: usize,
+    term: u64,
+    client: usize,
+    asked: u64,
+    via: usize,
+}
+
+/// One process.
+pub(crate) struct Proc {
+    pub(crate) id: Incarnation,
+    /// Which directory; twins have none of the three.
+    pub(crate) node: Option<usize>,
+    pub(crate) alive: bool,
+    pub(crate) side: u8,
+    fast: u64,
+    pub(crate) room: Generations,
+    pub(crate) replica: Option<Replica>,
+    /// The state of the replica that was stopped last, and of what was fetched.
+    pub(crate) kept: Option<(LogKey, Vec<Entry>)>,
+    fetched: Option<Vec<Entry>>,
+    pub(crate) durable: State,
+    applied: usize,
+    pending: Vec<Pending>,
+    /// When this leader first knew of the session with that token.
+    session: (u64, u64),
+    /// Sessions of earlier generations that were handed in run until then.
+    busy_until: u64,
+    /// Sessions that this process keeps for its clients: until when.
+    sessions: BTreeMap<usize, u64>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Client {
+    fast: u64,
+    /// Believes that it holds the lock until then, by its own clock.
+    pub(crate) until: u64,
+}
+
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) now: u64,
+    pub(crate) rng: Rng,
+    pub(crate) procs: Vec<Proc>,
+    pub(crate) log: Vec<Durable>,
+    pub(crate) state: State,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) calm_at: u64,
+    pub(crate) violation: Option<String>,
+    /// Acknowledged writes that no event has given up.
+    pub(crate) must: BTreeSet<u64>,
+    pub(crate) last_token: u64,
+    pub(crate) granted_at: u64,
+    pub(crate) grants: u64,
+    pub(crate) generations: u64,
+    pub(crate) losses: u64,
+    /// Generations that were reached through a process that was only gone, and that began with a log.
+    pub(crate) handed_on: u64,
+    wanted: BTreeSet<NodeId>,
+    queue: BinaryHeap<Reverse<Queued>>,
+    order: u64,
+    starts: u128,
+    written: u64,
+}
+
+pub(crate) fn node_id(node: usize) -> NodeId {
+    NodeId::from_u128(node as u128 + 1)
+}
+
+impl World {
+    pub(crate) fn new(plan: Plan) -> Self {
+        let mut rng = Rng::new(plan.seed ^ 0x701a711e);
+        let clients = (0..CLIENTS).map(|_| Client { fast: rng.below(100_001), until: 0 }).collect();
+        let mut world = Self {
+            plan,
+            now: SECOND,
+            rng,
+            procs: Vec::new(),
+            log: Vec::new(),
+            state: State::default(),
+            clients,
+            calm_at: 150 * SECOND,
+            violation: None,
+            must: BTreeSet::new(),
+            last_token: 0,
+            granted_at: 0,
+            grants: 0,
+            generations: 0,
+            losses: 0,
+            handed_on: 0,
+            wanted: (0..NODES).map(node_id).collect(),
+            queue: BinaryHeap::new(),
+            order: 0,
+            starts: 0,
+            written: 0,
+        };
+        for node in 0..NODES {
+            world.boot(Some(node), node_id(node), 0);
+        }
+        if !plan.scripted {
+            for client in 0..CLIENTS {
+                let at = world.rng.below(SECOND);
+                world.after(at, Event::Client(client));
+            }
+            world.after(25 * SECOND, Event::Disturb);
+        }
+        world
+    }
+
+    /// A process begins; which one it is.
+    pub(crate) fn boot(&mut self, node: Option<usize>, node_id: NodeId, side: u8) -> usize {
+        self.starts += 1;
+        let id = Incarnation { node_id, guid: Guid::from_u128(self.starts) };
+        let p = self.procs.len();
+        let fast = self.rng.below(100_001);
+        let now = Instant::from_nanos(self.now + self.now / 1_000_000 * fast);
+        let settings = Settings { session_max: Duration::from_nanos(SESSION), faults: self.plan.faults };
+        self.procs.push(Proc {
+            id,
+            node,
+            alive: true,
+            side,
+            fast,
+            room: Generations::new(id, settings, now),
+            replica: None,
+            kept: None,
+            fetched: None,
+            durable: State::default(),
+            applied: 0,
+            pending: Vec::new(),
+            session: (0, 0),
+            busy_until: 0,
+            sessions: BTreeMap::new(),
+        });
+        self.after(MS, Event::Append { by: p, entry: Durable::Started(id) });
+        if !self.plan.scripted {
+            for event in [Event::Sync(p), Event::Beat(p), Event::Stand(p), Event::Tick(p)] {
+                let at = self.rng.below(SECOND);
+                self.after(at, event);
+            }
+        }
+        p
+    }
+
+    pub(crate) fn after(&mut self, delay: u64, event: Event) {
+        self.order += 1;
+        self.queue.push(Reverse(Queued { at: self.now + delay, order: self.order, event }));
+    }
+
+    fn reads(&self, p: usize) -> Now {
+        Now { mono: Instant::from_nanos(self.clock(self.procs[p].fast)), wall: Wall::from_millis(self.now / MS) }
+    }
+
+    fn clock(&self, fast: u64) -> u64 {
+        self.now + self.now / 1_000_000 * fast
+    }
+
+    fn of(&self, p: usize) -> u64 {
+        self.clock(self.procs[p].fast)
+    }
+
+    pub(crate) fn reaches(&self, a: usize, b: usize) -> bool {
+        self.procs[a].alive && self.procs[b].alive && self.procs[a].side == self.procs[b].side
+    }
+
+    /// A majority of the directories runs where this process is.
+    pub(crate) fn reaches_durable(&self, p: usize) -> bool {
+        let near: BTreeSet<usize> =
+            (0..self.procs.len()).filter(|q| self.reaches(p, *q)).filter_map(|q| self.procs[q].node).collect();
+        near.len() * 2 > NODES
+    }
+
+    fn delay(&mut self) -> Option<u64> {
+        if self.plan.scripted {
+            return Some(MS);
+        }
+        if self.rng.below(20) == 0 {
+            return None;
+        }
+        let slow = self.now < self.calm_at && self.rng.below(8) == 0;
+        Some(MS + self.rng.below(if slow { 12 * SECOND } else { 40 * MS }))
+    }
+
+    pub(crate) fn give(&mut self, p: usize, input: Input) {
+        let (now, mut out) = (self.reads(p), Vec::new());
+        self.procs[p].room.handle(input, now, &mut out);
+        self.procs[p].room.check();
+        self.outputs(p, out);
+    }
+
+    pub(crate) fn tick(&mut self, p: usize) {
+        let (now, mut out) = (self.reads(p), Vec::new());
+        self.procs[p].room.tick(now, &mut out);
+        self.procs[p].room.check();
+        self.outputs(p, out);
+    }
+
+    fn outputs(&mut self, p: usize, out: Vec<Output>) {
+        for output in out {
+            match output {
+                Output::Send { to, message } => {
+                    if let Some(delay) = self.delay() {
+                        self.after(delay, Event::Deliver { to, from: p, message });
+                    }
+                }
+                Output::Fetch { generation, from, founders } => {
+                    let delay = self.delay().unwrap_or(SECOND);
+                    self.after(delay, Event::Fetched { by: p, generation, from, founders });
+                }
+                Output::Start { generation, start } => {
+                    let replica = match start {
+                        Start::Found { from, founders } => {
+                            let base = if from.is_some() { self.procs[p].fetched.take() } else { Some(Vec::new()) };
+                            Replica::founder(generation, base.expect("it was fetched before"), founders)
+                        }
+                        Start::Learn => Replica::learner(generation),
+                    };
+                    self.procs[p].replica = Some(replica);
+                }
+                Output::Stop { generation } => {
+                    self.procs[p].pending.clear();
+                    let replica = self.procs[p].replica.take().expect("what is stopped was started");
+                    let log = replica.key();
+                    if let Some(key) = log {
+                        self.procs[p].kept = Some((key, replica.content()));
+                    }
+                    self.give(p, Input::Stopped { generation, log });
+                }
+                Output::ChangeVoters { generation, voters } => self.change_voters(p, generation, &voters),
+                Output::Propose(proposal) => {
+                    if let Some(delay) = self.delay() {
+                        self.after(delay, Event::Append { by: p, entry: Durable::Propose(proposal) });
+                    }
+                }
+                Output::AskSessions { generation } => {
+                    let (now, proc) = (self.of(p), &self.procs[p]);
+                    let held = proc.sessions.values().any(|until| *until > now);
+                    self.give(p, Input::Sessions { generation, sessions: vec![u8::from(held)] });
+                }
+                Output::Sessions { sessions, .. } => {
+                    if sessions == [1] {
+                        let until = self.of(p) + SESSION;
+                        self.procs[p].busy_until = until;
+                    }
+                }
+                Output::Waiting(_) => {}
+            }
+        }
+    }
+
+    pub(crate) fn run_until(&mut self, end: u64) {
+        while self.violation.is_none() {
+            let Some(Reverse(next)) = self.queue.peek() else { break };
+            if next.at > end {
+                break;
+            }
+            let Some(Reverse(queued)) = self.queue.pop() else { break };
+            self.now = self.now.max(queued.at);
+            self.happen(queued.event);
+        }
+        self.now = self.now.max(end);
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Tick(p) => {
+                if self.procs[p].alive {
+                    self.tick(p);
+                    self.after(250 * MS, Event::Tick(p));
+                }
+            }
+            Event::Deliver { to, from, message } => {
+                let to = (0..self.procs.len()).find(|q| self.procs[*q].id.node_id == to && self.reaches(from, *q));
+                if let Some(to) = to {
+                    let from = self.procs[from].id.node_id;
+                    self.give(to, Input::Message { from, message });
+                }
+            }
+            Event::Append { by, entry } => self.append(by, entry),
+            Event::Sync(p) => {
+                if self.procs[p].alive {
+                    let whole = self.rng.below(4) != 0 || self.now >= self.calm_at;
+                    self.sync(p, whole);
+                    self.after(500 * MS, Event::Sync(p));
+                }
+            }
+            Event::Fetched { by, generation, from, founders } => self.fetched(by, generation, from, &founders),
+            Event::Beat(p) => {
+                if self.procs[p].alive {
+                    self.beat(p);
+                    self.after(300 * MS, Event::Beat(p));
+                }
+            }
+            Event::Stand(p) => {
+                if self.procs[p].alive {
+                    self.stand(p);
+                    let next = 800 * MS + self.rng.below(900 * MS);
+                    self.after(next, Event::Stand(p));
+                }
+            }
+            Event::Client(client) => self.client(client),
+            Event::Ask { client, asked, via, to, write } => self.ask(client, asked, via, to, write),
+            Event::Answer { client, asked, via, generation } => self.answer(client, asked, via, generation),
+            Event::Disturb => self.disturb(),
+            Event::Restart(node) => {
+                let side = self.rng.below(2).min(u64::from(self.now < self.calm_at));
+                self.boot(Some(node), node_id(node), u8::try_from(side).expect("0 or 1"));
+            }
+        }
+    }
+
+    // ---- the durable group
+
+    pub(crate) fn append(&mut self, by: usize, entry: Durable) {
+        if !self.reaches_durable(by) {
+            if let (Durable::Started(_), true) = (&entry, self.procs[by].alive) {
+                self.after(SECOND, Event::Append { by, entry });
+            }
+            return;
+        }
+        let before = self.state.decided.generation().clone();
+        let next = self.state.apply(&entry, self.plan.faults.no_compare);
+        if next {
+            self.decided(before.number());
+        }
+        self.log.push(entry);
+    }
+
+    /// A generation was decided: nothing that was acknowledged is missing in what it begins with, unless it says so.
+    fn decided(&mut self, before: u64) {
+        self.generations += 1;
+        let generation = self.state.decided.generation().clone();
+        let content = generation.from.map_or_else(Vec::new, |from| {
+            self.handed_on += 1;
+            let holder = self.procs.iter().find(|proc| proc.id == from.voter).expect("who handed in was there");
+            match (&holder.kept, &holder.replica) {
+                (Some((key, content)), _) if *key == from.log => content.clone(),
+                (_, Some(replica)) => replica.content(),
+                _ => Vec::new(),
+            }
+        });
+        let there = writes(&content);
+        self.losses += u64::from(generation.lost);
+        if !generation.lost && before > 0 && !self.must.is_subset(&there) {
+            let missing: Vec<u64> = self.must.difference(&there).copied().collect();
+            self.violation = Some(format!("generation {} lacks {missing:?} and does not say so", generation.number()));
+        }
+        self.must.retain(|number| there.contains(number));
+    }
+
+    /// Applies what was committed, all of it or a part.
+    pub(crate) fn sync(&mut self, p: usize, whole: bool) {
+        if !self.reaches_durable(p) {
+            return;
+        }
+        let from = self.procs[p].applied;
+        let behind = self.log.len() - from;
+        let upto = from + if whole { behind } else { self.rng.index(behind + 1) };
+        for entry in &self.log[from..upto] {
+            self.procs[p].durable.apply(entry, self.plan.faults.no_compare);
+        }
+        self.procs[p].applied = upto;
+        let proc = &self.procs[p];
+        if proc.durable.gone.get(&proc.id.node_id).is_some_and(|guid| *guid >= proc.id.guid) {
+            return self.reborn(p);
+        }
+        let facts = self.procs[p].durable.facts(&self.wanted);
+        self.give(p, Input::Facts(facts));
+    }
+
+    /// A process learns that it is gone: everything stops, then it takes a new guid.
+    fn reborn(&mut self, p: usize) {
+        self.give(p, Input::Over);
+        let (node, node_id, side) = (self.procs[p].node, self.procs[p].id.node_id, self.procs[p].side);
+        self.procs[p].alive = false;
+        if node.is_some() {
+            self.boot(node, node_id, side);
+        }
+    }
+
+    fn fetched(&mut self, by: usize, generation: u64, from: Source, founders: &BTreeSet<Incarnation>) {
+        let holder = (0..self.procs.len()).filter(|q| self.reaches(by, *q)).find_map(|q| {
+            let proc = &self.procs[q];
+            let begun = proc.replica.as_ref().filter(|replica| replica.generation == generation && replica.has_base);
+            match (&proc.kept, begun) {
+                (Some((key, content)), _) if proc.id == from.voter && *key == from.log => Some(content.clone()),
+                (_, Some(replica)) if founders.contains(&proc.id) => Some(replica.base.clone()),
+                // Only with a voter that hands in and does not stop.
+                (None, _) if proc.id == from.voter => proc.replica.as_ref().map(Replica::content),
+                _ => None,
+            }
+        });
+        let ok = holder.is_some();
+        if self.procs[by].alive {
+            self.procs[by].fetched = holder;
+            self.give(by, Input::Fetched { generation, ok });
+        }
+    }
+
+    // ---- the volatile group
+
+    fn replica(&self, p: usize) -> Option<&Replica> {
+        self.procs[p].replica.as_ref().filter(|_| self.procs[p].alive)
+    }
+
+    /// Processes that serve that generation and are in reach of `p`.
+    fn fellows(&self, p: usize, generation: u64) -> Vec<usize> {
+        let serves = |q: &usize| self.replica(*q).is_some_and(|replica| replica.generation == generation);
+        (0..self.procs.len()).filter(|q| *q != p && self.reaches(p, *q)).filter(serves).collect()
+    }
+
+    pub(crate) fn stand(&mut self, p: usize) {
+        let Some(replica) = self.replica(p) else { return };
+        let recent = replica.heard_at.is_some_and(|at| self.now - at < 1_200 * MS);
+        if recent || replica.voters().is_none_or(|(sets, _)| !sets.iter().any(|set| set.contains(&self.procs[p].id))) {
+            return;
+        }
+        self.elect(p);
+    }
+
+    pub(crate) fn elect(&mut self, p: usize) {
+        let Some(replica) = self.replica(p) else { return };
+        let (generation, last) = (replica.generation, replica.last());
+        let fellows = self.fellows(p, generation);
+        let known = fellows.iter().chain([&p]).filter_map(|q| self.replica(*q)).map(|replica| replica.term).max();
+        let term = known.unwrap_or_default() + 1;
+        let mut yes = BTreeSet::from([self.procs[p].id]);
+        for q in fellows {
+            let id = self.procs[q].id;
+            let other = self.procs[q].replica.as_mut().expect("a fellow serves");
+            (other.term, other.leads) = (term, false);
+            if other.last() <= last {
+                yes.insert(id);
+            }
+        }
+        let replica = self.procs[p].replica.as_mut().expect("seen above");
+        (replica.term, replica.leads) = (term, replica.is_majority(&yes));
+        if replica.leads {
+            replica.log.push((term, Entry::Blank));
+            self.procs[p].pending.clear();
+            self.procs[p].session = (0, 0);
+        }
+        self.beat(p);
+    }
+
+    /// The leader brings those in reach up to date and commits; everybody's standing is told.
+    pub(crate) fn beat(&mut self, p: usize) {
+        if let Some(leader) = self.replica(p).filter(|replica| replica.leads).cloned() {
+            let mut acks = BTreeSet::from([self.procs[p].id]);
+            for q in self.fellows(p, leader.generation) {
+                if !self.plan.scripted && self.now < self.calm_at && self.rng.below(10) < 2 {
+                    continue;
+                }
+                let (id, now) = (self.procs[q].id, self.now);
+                let other = self.procs[q].replica.as_mut().expect("a fellow serves");
+                if other.term > leader.term {
+                    let higher = other.term;
+                    let replica = self.procs[p].replica.as_mut().expect("it leads");
+                    (replica.leads, replica.term) = (false, higher);
+                    break;
+                }
+                let committed = leader.committed.max(other.committed);
+                *other = Replica { leads: false, committed, heard_at: Some(now), ..leader.clone() };
+                acks.insert(id);
+            }
+            self.commit(p, &acks);
+        }
+        self.told(p);
+    }
+
+    fn commit(&mut self, p: usize, acks: &BTreeSet<Incarnation>) {
+        let now = self.now;
+        let Some(replica) = self.procs[p].replica.as_mut().filter(|replica| replica.leads) else { return };
+        if !replica.is_majority(acks) {
+            return;
+        }
+        replica.heard_at = Some(now);
+        let from = replica.committed;
+        replica.committed = replica.log.len();
+        let (generation, term) = (replica.generation, replica.term);
+        let fresh: Vec<Entry> = replica.log[from..].iter().map(|(_, entry)| entry.clone()).collect();
+        if let Some((sets, true)) = replica.voters()
+            && let [_, latest] = sets.as_slice()
+        {
+            let latest = latest.clone();
+            replica.log.push((term, Entry::Voters(vec![latest])));
+        }
+        let decided = self.state.decided.generation().number();
+        for entry in fresh {
+            match entry {
+                Entry::Write(number) => {
+                    if decided > generation {
+                        self.violation = Some(format!("{number} is acknowledged by generation {generation}, which is over"));
+                    }
+                    self.must.insert(number);
+                }
+                Entry::Grant { token, .. } => {
+                    if token <= self.last_token {
+                        self.violation = Some(format!("token {token} is issued after {}", self.last_token));
+                    }
+                    self.last_token = self.last_token.max(token);
+                }
+                Entry::Blank | Entry::Voters(_) | Entry::Free(_) => {}
+            }
+        }
+        let committed = self.procs[p].replica.as_ref().map_or(0, |replica| replica.committed);
+        let (done, open) = std::mem::take(&mut self.procs[p].pending).into_iter().partition(|pending: &Pending| {
+            pending.index <= committed && pending.term == term
+        });
+        self.procs[p].pending = open;
+        let done: Vec<Pending> = done;
+        for Pending { client, asked, via, .. } in done {
+            if let Some(delay) = self.delay() {
+                self.after(delay, Event::Answer { client, asked, via, generation });
+            }
+        }
+    }
+
+    pub(crate) fn told(&mut self, p: usize) {
+        let Some(replica) = self.replica(p) else { return };
+        let standing = Standing {
+            generation: replica.generation,
+            led: replica.heard_at.is_some_and(|at| self.now - at < 1_500 * MS),
+            leads: replica.ready(),
+            last: replica.last(),
+            voters: replica.voters().filter(|(_, committed)| *committed).map(|(sets, _)| sets.clone()),
+        };
+        self.give(p, Input::Standing(standing));
+    }
+
+    fn change_voters(&mut self, p: usize, generation: u64, voters: &BTreeSet<Incarnation>) {
+        let Some(replica) = self.replica(p).filter(|replica| replica.ready() && replica.generation == generation) else { return };
+        let Some(([now], true)) = replica.voters().map(|(sets, committed)| (sets.as_slice(), committed)) else { return };
+        if now == voters {
+            return;
+        }
+        // Who is new has to be there, and to be caught up.
+        let fellows: BTreeSet<Incarnation> = self.fellows(p, generation).into_iter().map(|q| self.procs[q].id).collect();
+        if !voters.difference(now).all(|new| fellows.contains(new)) {
+            return;
+        }
+        let (sets, term) = (vec![now.clone(), voters.clone()], replica.term);
+        let replica = self.procs[p].replica.as_mut().expect("it leads");
+        replica.log.push((term, Entry::Voters(sets)));
+    }
+
+    // ---- clients
+
+    fn client(&mut self, client: usize) {
+        let procs: Vec<usize> = (0..self.procs.len()).filter(|p| self.procs[*p].alive).collect();
+        if !procs.is_empty() {
+            let via = procs[self.rng.index(procs.len())];
+            let write = self.rng.below(3) == 0;
+            let asked = self.clock(self.clients[client].fast);
+            let holds = self.clients[client].until > asked;
+            for to in procs.into_iter().filter(|to| self.reaches(via, *to)) {
+                if self.replica(to).is_some_and(|replica| replica.leads)
+                    && (write || !holds)
+                    && let Some(delay) = self.delay()
+                {
+                    self.after(delay, Event::Ask { client, asked, via, to, write });
+                }
+            }
+        }
+        let next = SECOND / 2 + self.rng.below(SECOND);
+        self.after(next, Event::Client(client));
+    }
+
+    pub(crate) fn ask(&mut self, client: usize, asked: u64, via: usize, to: usize, write: bool) {
+        let now = self.of(to);
+        let grants_from = self.procs[to].room.may_grant_from();
+        let Some(replica) = self.replica(to).filter(|replica| replica.ready()) else { return };
+        let (generation, term) = (replica.generation, replica.term);
+        if write {
+            self.written += 1;
+            let number = self.written;
+            self.procs[to].replica.as_mut().expect("it leads").log.push((term, Entry::Write(number)));
+            return;
+        }
+        let (token, free) = replica.lock();
+        let may = grants_from.is_some_and(|from| from.as_nanos() <= now) && self.procs[to].busy_until <= now;
+        let proc = &mut self.procs[to];
+        if proc.session.0 != token {
+            proc.session = (token, now);
+        }
+        let replica = proc.replica.as_mut().expect("it leads");
+        if !free {
+            if now >= proc.session.1 + SESSION {
+                replica.log.push((term, Entry::Free(token)));
+            }
+            return;
+        }
+        let next = proc.durable.floor.max(token + 1);
+        let same = proc.durable.decided.generation().number() == generation;
+        if !may || !same {
+            return;
+        }
+        if next >= proc.durable.ceiling {
+            let below = next + TOKENS;
+            self.after(MS, Event::Append { by: to, entry: Durable::Ceiling { generation, below } });
+            return;
+        }
+        replica.log.push((term, Entry::Grant { client, token: next }));
+        let index = replica.log.len();
+        proc.pending.push(Pending { index, term, client, asked, via });
+    }
+
+    fn answer(&mut self, client: usize, asked: u64, via: usize, generation: u64) {
+        let proc = &self.procs[via];
+        if !proc.alive || proc.durable.decided.generation().number() > generation {
+            return;
+        }
+        let kept = self.of(via) + SESSION;
+        self.procs[via].sessions.insert(client, kept);
+        // A tenth less, from before it asked.
+        let until = asked + SESSION / 10 * 9;
+        let clocks: Vec<u64> = self.clients.iter().map(|other| self.clock(other.fast)).collect();
+        if until <= clocks[client] {
+            return;
+        }
+        self.clients[client].until = self.clients[client].until.max(until);
+        (self.granted_at, self.grants) = (self.now, self.grants + 1);
+        let holders: Vec<usize> = (0..clocks.len()).filter(|other| self.clients[*other].until > clocks[*other]).collect();
+        if holders.len() > 1 {
+            self.violation = Some(format!("clients {holders:?} hold the lock at once"));
+        }
+    }
+
+    // ---- what goes wrong
+
+    pub(crate) fn kill(&mut self, p: usize) {
+        let proc = &mut self.procs[p];
+        (proc.alive, proc.replica) = (false, None);
+    }
+
+    fn disturb(&mut self) {
+        if self.now >= self.calm_at {
+            for proc in &mut self.procs {
+                proc.side = 0;
+            }
+            return;
+        }
+        let living: Vec<usize> = (0..self.procs.len()).filter(|p| self.procs[*p].alive).collect();
+        let who = living[self.rng.index(living.len())];
+        match self.rng.below(12) {
+            0..=2 => {
+                // By nodes, so that who restarts stays where its node is.
+                for p in living {
+                    self.procs[p].side = u8::from(self.rng.below(3) == 0);
+                }
+            }
+            3 | 4 => {
+                for p in living {
+                    self.procs[p].side = 0;
+                }
+            }
+            5..=7 => self.restart_some(&living),
+            8 => {
+                if let Some(node) = self.procs[who].node.filter(|_| self.procs[who].side == 1) {
+                    self.twin(node);
+                }
+            }
+            9 | 10 => {
+                // Gone by a committed entry of the others; it may live.
+                let judge = living.iter().copied().find(|p| self.reaches_durable(*p) && !self.reaches(*p, who));
+                let dead = (0..self.procs.len()).rev().find(|p| !self.procs[*p].alive && self.procs[*p].node.is_some());
+                match (judge, dead) {
+                    (Some(by), _) if self.procs[who].node.is_some() => {
+                        self.append(by, Durable::Gone(self.procs[who].id));
+                    }
+                    (_, Some(dead)) => self.append(who, Durable::Gone(self.procs[dead].id)),
+                    _ => {}
+                }
+            }
+            _ => self.elect(who),
+        }
+        let pause = SECOND / 2 + self.rng.below(5 * SECOND);
+        self.after(pause, Event::Disturb);
+    }
+
+    fn restart_some(&mut self, living: &[usize]) {
+        let many = match self.rng.below(6) {
+            0 => 3,
+            1 | 2 => 2,
+            _ => 1,
+        };
+        let mut nodes: Vec<usize> = living.iter().copied().filter(|p| self.procs[*p].node.is_some()).collect();
+        for _ in 0..many.min(nodes.len()) {
+            let p = nodes.remove(self.rng.index(nodes.len()));
+            self.kill(p);
+            let node = self.procs[p].node.expect("filtered");
+            let away = self.rng.below(4 * SECOND);
+            self.after(away, Event::Restart(node));
+        }
+    }
+
+    /// A process of the same name on another directory, while the first one runs behind a cut.
+    pub(crate) fn twin(&mut self, node: usize) -> usize {
+        let count = self.procs.iter().filter(|proc| proc.node.is_none()).count();
+        let own = node_id(NODES + count);
+        self.boot(None, if self.plan.twin_counts { node_id(node) } else { own }, 0)
+    }
+}
+
+/// Runs a plan to its end; what was wrong.
+pub(crate) fn run(plan: Plan) -> Result<World, String> {
+    let mut world = World::new(plan);
+    world.run_until(world.calm_at + 60 * SECOND);
+    let must = world.must.len();
+    world.run_until(world.calm_at + 90 * SECOND);
+    if let Some(violation) = world.violation.take() {
+        return Err(format!("at {} ms: {violation}", world.now / MS));
+    }
+    if world.must.len() <= must {
+        return Err("nothing is written, long after all was well".to_owned());
+    }
+    if world.granted_at < world.calm_at + 60 * SECOND {
+        return Err("no lock is granted, long after all was well".to_owned());
+    }
+    let record = world.state.decided.generation();
+    let present: BTreeSet<Incarnation> = (0..NODES).filter_map(|node| {
+        world.procs.iter().filter(|proc| proc.alive && proc.node == Some(node)).map(|proc| proc.id).max()
+    }).collect();
+    if record.sets != [present] {
+        return Err(format!("the voters are not the processes that run: {:?}", record.sets));
+    }
+    Ok(world)
+}
