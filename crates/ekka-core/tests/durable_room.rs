@@ -1,0 +1,343 @@
+//! The room itself: what it proposes, what it does with answers that get lost, and what only the leader does.
+
+mod durable_common;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use durable_common::{admission, cluster, entry, found, founder, name, node, returned, start, store, voter};
+use ekka_core::consensus::{Configuration, LogPlace, Standing};
+use ekka_core::durable::{
+    Command, Durable, Entry, Fact, Failure, Faults, Gave, Input, Outcome, Output, Proof, Refusal, Reply, Wish,
+};
+use ekka_core::event::EventKind;
+use ekka_core::limits::{TOKEN_STEP, WISHES_MAX};
+use ekka_core::machine::Machine;
+use ekka_core::membership::RemovalCause;
+use ekka_core::time::{Instant, Now};
+use ekka_core::view::Role;
+
+struct Bench {
+    room: Durable,
+    now: Now,
+    index: u64,
+}
+
+impl Bench {
+    /// A room of node 1 in a cluster of three founders.
+    fn new() -> Self {
+        let mut bench = Self { room: Durable::new(start(1, 1), Faults::default()), now: Now::default(), index: 0 };
+        bench.configure(&[1, 2, 3]);
+        bench.apply(found(cluster(1), [1, 2, 3]));
+        bench
+    }
+
+    fn give(&mut self, input: Input) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.room.handle(input, self.now, &mut out);
+        self.room.check();
+        out
+    }
+
+    fn at(&mut self) -> LogPlace {
+        self.index += 1;
+        LogPlace { term: 1, index: self.index }
+    }
+
+    fn apply(&mut self, command: Command) -> Vec<Output> {
+        let at = self.at();
+        self.give(Input::Applied { at, command: entry(command).encode(), replay: false })
+    }
+
+    fn configure(&mut self, of: &[u128]) -> Vec<Output> {
+        let at = self.at();
+        let voters = vec![of.iter().copied().map(voter).collect()];
+        self.give(Input::Configured(Configuration { voters, learners: Vec::new(), at, committed: true }))
+    }
+
+    fn lead(&mut self) -> Vec<Output> {
+        let configuration = self.room.record().configuration().clone();
+        self.give(Input::Standing(Standing { leads: true, configuration, ..Standing::default() }))
+    }
+
+    fn wish(&mut self, id: u64, wish: Wish) -> Vec<Output> {
+        self.give(Input::Wish { id, wish, decision: 9, evidence: vec!["seen".into()] })
+    }
+
+    fn pass(&mut self, millis: u64) -> Vec<Output> {
+        self.now.mono = self.now.mono + Duration::from_millis(millis);
+        let mut out = Vec::new();
+        self.room.tick(self.now, &mut out);
+        out
+    }
+
+    fn fail(&mut self, token: u64, failure: Failure) -> Vec<Output> {
+        self.give(Input::Answered { token, result: Err(failure) })
+    }
+
+    fn answer(&mut self, token: u64, outcome: &Outcome) -> Vec<Output> {
+        self.give(Input::Answered { token, result: Ok(outcome.encode()) })
+    }
+
+    fn facts(&mut self, change: impl Fn(u128, &mut Fact)) -> Vec<Output> {
+        let mut facts = BTreeMap::new();
+        for n in 1..=3 {
+            let mut fact = Fact {
+                id: start(n, 1),
+                name: name(n),
+                role: Role::Core,
+                store: Some(store(n)),
+                zone: String::new(),
+                up: true,
+                leaving: false,
+                caught_up: true,
+            };
+            change(n, &mut fact);
+            facts.insert(node(n), fact);
+        }
+        self.give(Input::Facts(facts))
+    }
+}
+
+fn proposals(out: &[Output]) -> Vec<(u64, Command)> {
+    let proposed = out.iter().filter_map(|output| match output {
+        Output::Propose { token, command } => Some((*token, Entry::decode(command).unwrap().command)),
+        _ => None,
+    });
+    proposed.collect()
+}
+
+fn only(out: &[Output]) -> (u64, Command) {
+    let mut all = proposals(out);
+    assert_eq!(all.len(), 1, "{out:?}");
+    all.remove(0)
+}
+
+fn reply(out: &[Output]) -> Option<&Reply> {
+    out.iter().find_map(|output| match output {
+        Output::Reply { reply, .. } => Some(reply),
+        _ => None,
+    })
+}
+
+fn gone(n: u128) -> Wish {
+    Wish::Gone { id: start(n, 1), proof: Proof::Goodbye }
+}
+
+fn removal(n: u128, cause: RemovalCause) -> Wish {
+    Wish::Remove { node_id: node(n), cause, by: node(1), replace_with: None }
+}
+
+#[test]
+fn the_very_same_is_proposed_again_after_an_answer_that_was_lost() {
+    let mut bench = Bench::new();
+    let (token, first) = only(&bench.wish(1, Wish::Admit(admission(7, 1, 0))));
+    let Command::Admit(who) = &first else { panic!("{first:?}") };
+    assert_eq!(who.basis, bench.room.record().number(), "decided on what this node has read");
+    // Meanwhile the record moves on; the wish means what it meant.
+    bench.apply(Command::RaiseCeiling { to: 5 });
+    assert!(proposals(&bench.fail(token, Failure::Unknown("lost".into()))).is_empty(), "not at once");
+    let (token, second) = only(&bench.pass(300));
+    assert_eq!(first, second);
+    let out = bench.answer(token, &Outcome::Already { number: 8, gave: Gave::Nothing });
+    assert_eq!(reply(&out), Some(&Reply::Done { number: 8, gave: Gave::Nothing }));
+}
+
+#[test]
+fn who_waits_is_told_whether_it_may_have_been_done() {
+    for (failure, unknown) in [(Failure::NoQuorum("none".into()), false), (Failure::Unknown("lost".into()), true)] {
+        let mut bench = Bench::new();
+        let (mut token, _) = only(&bench.wish(1, gone(2)));
+        let told = loop {
+            bench.fail(token, failure.clone());
+            let out = bench.pass(1_000);
+            if let Some(reply) = reply(&out) {
+                break reply.clone();
+            }
+            (token, _) = only(&out);
+        };
+        assert!(matches!(told, Reply::TryAgain { unknown: said, .. } if said == unknown), "{failure:?}: {told:?}");
+    }
+    // No answer at all.
+    let mut bench = Bench::new();
+    bench.wish(1, gone(2));
+    assert_eq!(bench.room.deadline(), Some(Instant::ZERO + Duration::from_secs(10)));
+    assert!(matches!(reply(&bench.pass(10_000)), Some(Reply::TryAgain { unknown: true, .. })));
+}
+
+#[test]
+fn a_refusal_after_a_lost_answer_is_not_said_to_be_certain_where_the_group_refuses() {
+    let mut bench = Bench::new();
+    let (token, _) = only(&bench.wish(1, gone(2)));
+    bench.fail(token, Failure::Unknown("lost".into()));
+    let (token, _) = only(&bench.pass(300));
+    let out = bench.fail(token, Failure::Refused("closed".into()));
+    assert!(matches!(reply(&out), Some(Reply::TryAgain { unknown: true, .. })));
+    let (token, _) = only(&bench.wish(2, gone(3)));
+    let words = String::from("no start of it was admitted");
+    let out = bench.answer(token, &Outcome::Refused { code: Refusal::Outdated, words: words.clone() });
+    assert_eq!(reply(&out), Some(&Reply::Refused { code: Some(Refusal::Outdated), words }));
+}
+
+#[test]
+fn tokens_that_somebody_else_may_have_are_left_to_them() {
+    let mut bench = Bench::new();
+    let (token, first) = only(&bench.wish(1, Wish::Tokens));
+    assert_eq!(first, Command::RaiseCeiling { to: TOKEN_STEP });
+    bench.fail(token, Failure::Unknown("lost".into()));
+    let (token, again) = only(&bench.pass(300));
+    assert_eq!(again, first);
+    let out = bench.answer(token, &Outcome::Already { number: 0, gave: Gave::Nothing });
+    let (token, next) = only(&out);
+    assert_eq!(next, Command::RaiseCeiling { to: 2 * TOKEN_STEP });
+    let gave = Gave::Tokens { from: TOKEN_STEP, to: 2 * TOKEN_STEP };
+    let out = bench.answer(token, &Outcome::Done { number: 9, gave: gave.clone() });
+    assert_eq!(reply(&out), Some(&Reply::Done { number: 9, gave }));
+}
+
+#[test]
+fn a_voter_goes_by_the_leader_only_and_its_vote_goes_first() {
+    let mut bench = Bench::new();
+    assert!(matches!(reply(&bench.wish(1, removal(3, RemovalCause::Force))), Some(Reply::AskLeader { .. })));
+    bench.lead();
+    bench.facts(|_, _| {});
+    let out = bench.wish(2, removal(3, RemovalCause::Force));
+    assert!(proposals(&out).is_empty());
+    let change = out.iter().find_map(|output| match output {
+        Output::ChangeVoters { token, voters } => Some((*token, voters.clone())),
+        _ => None,
+    });
+    let (token, voters) = change.expect("the vote goes first");
+    assert_eq!(voters, [voter(1), voter(2)].into());
+    bench.configure(&[1, 2]);
+    let latest = bench.room.record().configuration().at;
+    let out = bench.give(Input::Reconfigured { token, result: Ok(()), latest });
+    // The wish was tried as soon as the configuration was there; nothing else is changed.
+    assert!(!out.iter().any(|output| matches!(output, Output::ChangeVoters { .. })));
+    let number = bench.room.record().member(node(3)).unwrap().seniority;
+    let again = bench.wish(3, removal(3, RemovalCause::Force));
+    assert!(matches!(only(&again).1, Command::Remove(out) if out.seniority == number));
+}
+
+#[test]
+fn one_change_of_the_voters_at_a_time_and_the_next_after_it_is_read() {
+    let mut bench = Bench::new();
+    bench.lead();
+    let leaves = |n: u128, fact: &mut Fact| fact.leaving = n == 3;
+    let changes = |out: &[Output]| out.iter().filter(|o| matches!(o, Output::ChangeVoters { .. })).count();
+    let out = bench.facts(leaves);
+    assert_eq!(changes(&out), 1);
+    let Some(Output::ChangeVoters { token, .. }) = out.into_iter().find(|o| matches!(o, Output::ChangeVoters { .. }))
+    else {
+        panic!("it was there")
+    };
+    assert_eq!(changes(&bench.facts(leaves)), 0, "one at a time");
+    let latest = LogPlace { term: 1, index: bench.index + 1 };
+    let out = bench.give(Input::Reconfigured { token, result: Ok(()), latest });
+    assert_eq!(changes(&out), 0, "the record is behind the log");
+    bench.configure(&[1, 2]);
+    assert_eq!(changes(&bench.lead()), 0, "and as it should be once it is not");
+}
+
+#[test]
+fn who_does_not_lead_changes_no_voters_and_founds_nothing() {
+    let mut bench = Bench::new();
+    let out = bench.facts(|n, fact| {
+        fact.leaving = n == 3;
+        fact.id = start(n, 2);
+    });
+    assert!(out.is_empty(), "{out:?}");
+    let mut fresh = Durable::new(start(1, 1), Faults::default());
+    let mut out = Vec::new();
+    let founders = vec![founder(1), founder(2)];
+    fresh.handle(Input::Found { cluster_id: cluster(1), founders }, Now::default(), &mut out);
+    assert_eq!(out, [Output::Found { voters: [voter(1), voter(2)].into() }]);
+    out.clear();
+    fresh.handle(Input::Standing(Standing { leads: true, ..Standing::default() }), Now::default(), &mut out);
+    assert!(matches!(only(&out).1, Command::Found { founders, .. } if founders.len() == 2));
+    out.clear();
+    fresh.tick(Now::default(), &mut out);
+    assert!(out.is_empty(), "one proposal of it is under way");
+}
+
+#[test]
+fn the_leader_commits_what_members_say_of_themselves() {
+    let mut bench = Bench::new();
+    bench.lead();
+    let out = bench.facts(|n, fact| {
+        if n == 2 {
+            fact.id = start(2, 9);
+        }
+        if n == 3 {
+            fact.store = Some(5);
+        }
+    });
+    let commands: Vec<Command> = proposals(&out).into_iter().map(|(_, command)| command).collect();
+    let store_changed = Command::StoreChanged { node_id: node(3), from: Some(store(3)), to: 5 };
+    assert_eq!(commands, [returned(2, 9), store_changed]);
+}
+
+#[test]
+fn cleaning_ends_where_the_member_is_back_and_waits_until_it_is_gone() {
+    let mut bench = Bench::new();
+    bench.lead();
+    bench.facts(|_, _| {});
+    let out = bench.wish(1, removal(3, RemovalCause::Autoclean));
+    assert!(matches!(reply(&out), Some(Reply::Refused { code: Some(Refusal::Outdated), .. })));
+    bench.facts(|n, fact| fact.up = n != 3);
+    bench.wish(2, removal(3, RemovalCause::Autoclean));
+    bench.configure(&[1, 2]);
+    assert!(proposals(&bench.pass(1_000)).is_empty(), "not gone yet");
+    let out = bench.apply(Command::Gone { id: start(3, 1), proof: Proof::Lease });
+    assert!(matches!(only(&out).1, Command::Remove(_)));
+}
+
+#[test]
+fn every_member_records_what_was_decided_and_by_whom_and_replays_are_no_news() {
+    let mut bench = Bench::new();
+    let out = bench.apply(Command::Gone { id: start(2, 1), proof: Proof::Goodbye });
+    let decided = out.iter().any(|output| {
+        matches!(output, Output::Decision { kind: "down", what, evidence, .. }
+            if what.contains("goodbye") && evidence.iter().any(|line| line == "a test says so"))
+    });
+    assert!(decided, "{out:?}");
+    let gone =
+        |output: &Output| matches!(output, Output::Event(EventKind::MemberGone { name: n, .. }) if *n == name(2));
+    assert!(out.iter().any(gone), "{out:?}");
+    assert!(bench.apply(Command::Gone { id: start(2, 1), proof: Proof::Lease }).is_empty(), "said once");
+    let at = bench.at();
+    let out = bench.give(Input::Applied { at, command: entry(returned(3, 2)).encode(), replay: true });
+    assert!(out.iter().any(|output| matches!(output, Output::Seats(seats) if seats[&node(3)].number == at.index + 2)));
+    assert!(!out.iter().any(|output| matches!(output, Output::Decision { .. } | Output::Event(_))));
+}
+
+#[test]
+fn a_later_generation_of_the_cluster_stops_this_node() {
+    let mut bench = Bench::new();
+    assert!(bench.give(Input::Heard { by: name(2), generation: 0 }).is_empty());
+    let out = bench.give(Input::Heard { by: name(2), generation: 1 });
+    assert!(matches!(out.as_slice(), [Output::Outranked { words }] if words.contains("n2@h2")));
+}
+
+#[test]
+fn wishes_are_bounded_and_can_be_withdrawn() {
+    let mut bench = Bench::new();
+    for id in 0..WISHES_MAX as u64 {
+        bench.wish(id, gone(2));
+    }
+    let out = bench.wish(9_999, gone(3));
+    assert!(matches!(reply(&out), Some(Reply::TryAgain { unknown: false, .. })));
+    bench.give(Input::Withdraw { id: 0 });
+    assert_eq!(proposals(&bench.wish(10_000, gone(3))).len(), 1);
+}
+
+#[test]
+fn a_snapshot_brings_the_seats() {
+    let mut bench = Bench::new();
+    let mut other = Durable::new(start(2, 1), Faults::default());
+    bench.apply(returned(3, 2));
+    let mut out = Vec::new();
+    other.handle(Input::Restored(bench.room.record().to_snapshot()), Now::default(), &mut out);
+    assert_eq!(out, [Output::Seats(bench.room.record().seats())]);
+    assert_eq!(other.record(), bench.room.record());
+}
