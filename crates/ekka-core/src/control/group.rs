@@ -131,7 +131,7 @@ impl Control {
                 durable::Input::Standing(*standing)
             }
             GroupNews::Answered { token, result } => durable::Input::Answered { token, result },
-            GroupNews::Reconfigured { token, result } => durable::Input::Reconfigured { token, result },
+            GroupNews::Reconfigured { token, result, latest } => durable::Input::Reconfigured { token, result, latest },
         };
         let configured = matches!(input, durable::Input::Configured(_) | durable::Input::Restored(_));
         self.durable(input, now, out);

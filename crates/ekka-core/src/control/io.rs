@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::autocluster::{self, Answer, Proposal, Registration};
-use crate::consensus::{GroupEvent, Standing, VoterId};
+use crate::consensus::{GroupEvent, LogPlace, Standing, VoterId};
 use crate::decision::{Decision, DecisionId};
 use crate::durable;
 use crate::event::Event;
@@ -146,6 +146,8 @@ pub enum GroupNews {
         token: u64,
         /// How it ended.
         result: Result<(), durable::Failure>,
+        /// Where the latest configuration stands in this replica's log now, committed or not.
+        latest: LogPlace,
     },
 }
 

@@ -240,9 +240,18 @@ impl Record {
         self.over.get(&node_id).copied().unwrap_or(NO_GUID)
     }
 
+    /// Commands that were gathered into one entry share its place in the log, and have one each in the order of the
+    /// cluster.
+    fn advance(&mut self, at: LogPlace) {
+        if at == self.applied {
+            self.base += 1;
+        }
+        self.applied = at;
+    }
+
     /// Applies one committed entry. The outcome is for its proposer, the changes are for everybody.
     pub fn commit(&mut self, at: LogPlace, entry: &Entry) -> (Outcome, Vec<Change>) {
-        self.applied = at;
+        self.advance(at);
         let mut changes = Vec::new();
         let outcome = self.carry_out(&entry.why, &entry.command, &mut changes);
         (outcome, changes)
@@ -256,7 +265,7 @@ impl Record {
                 (outcome, changes, Some(entry))
             }
             Err(error) => {
-                self.applied = at;
+                self.advance(at);
                 (Outcome::Unknown { words: alloc::format!("{error}") }, Vec::new(), None)
             }
         }

@@ -564,7 +564,8 @@ impl World {
             match entry {
                 Entry::Write(number) => {
                     if decided > generation {
-                        self.violation = Some(format!("{number} is acknowledged by generation {generation}, which is over"));
+                        self.violation =
+                            Some(format!("{number} is acknowledged by generation {generation}, which is over"));
                     }
                     self.must.insert(number);
                 }
@@ -578,9 +579,9 @@ impl World {
             }
         }
         let committed = self.procs[p].replica.as_ref().map_or(0, |replica| replica.committed);
-        let (done, open) = std::mem::take(&mut self.procs[p].pending).into_iter().partition(|pending: &Pending| {
-            pending.index <= committed && pending.term == term
-        });
+        let (done, open) = std::mem::take(&mut self.procs[p].pending)
+            .into_iter()
+            .partition(|pending: &Pending| pending.index <= committed && pending.term == term);
         self.procs[p].pending = open;
         let done: Vec<Pending> = done;
         for Pending { client, asked, via, .. } in done {
@@ -603,13 +604,19 @@ impl World {
     }
 
     fn change_voters(&mut self, p: usize, generation: u64, voters: &BTreeSet<Incarnation>) {
-        let Some(replica) = self.replica(p).filter(|replica| replica.ready() && replica.generation == generation) else { return };
-        let Some(([now], true)) = replica.voters().map(|(sets, committed)| (sets.as_slice(), committed)) else { return };
+        let Some(replica) = self.replica(p).filter(|replica| replica.ready() && replica.generation == generation)
+        else {
+            return;
+        };
+        let Some(([now], true)) = replica.voters().map(|(sets, committed)| (sets.as_slice(), committed)) else {
+            return;
+        };
         if now == voters {
             return;
         }
         // Who is new has to be there, and to be caught up.
-        let fellows: BTreeSet<Incarnation> = self.fellows(p, generation).into_iter().map(|q| self.procs[q].id).collect();
+        let fellows: BTreeSet<Incarnation> =
+            self.fellows(p, generation).into_iter().map(|q| self.procs[q].id).collect();
         if !voters.difference(now).all(|new| fellows.contains(new)) {
             return;
         }
@@ -694,7 +701,8 @@ impl World {
         }
         self.clients[client].until = self.clients[client].until.max(until);
         (self.granted_at, self.grants) = (self.now, self.grants + 1);
-        let holders: Vec<usize> = (0..clocks.len()).filter(|other| self.clients[*other].until > clocks[*other]).collect();
+        let holders: Vec<usize> =
+            (0..clocks.len()).filter(|other| self.clients[*other].until > clocks[*other]).collect();
         if holders.len() > 1 {
             self.violation = Some(format!("clients {holders:?} hold the lock at once"));
         }
@@ -792,9 +800,11 @@ pub(crate) fn run(plan: Plan) -> Result<World, String> {
         return Err("no lock is granted, long after all was well".to_owned());
     }
     let record = world.state.decided.generation();
-    let present: BTreeSet<Incarnation> = (0..NODES).filter_map(|node| {
-        world.procs.iter().filter(|proc| proc.alive && proc.node == Some(node)).map(|proc| proc.id).max()
-    }).collect();
+    let present: BTreeSet<Incarnation> = (0..NODES)
+        .filter_map(|node| {
+            world.procs.iter().filter(|proc| proc.alive && proc.node == Some(node)).map(|proc| proc.id).max()
+        })
+        .collect();
     if record.sets != [present] {
         return Err(format!("the voters are not the processes that run: {:?}", record.sets));
     }

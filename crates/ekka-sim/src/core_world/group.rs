@@ -107,7 +107,11 @@ impl World {
             return;
         }
         let mine = |(_, group): &(&ClusterId, &Group)| {
-            group.replicas.iter().find(|(_, replica)| (replica.machine, replica.life) == (machine, life)).map(|(me, _)| *me)
+            group
+                .replicas
+                .iter()
+                .find(|(_, replica)| (replica.machine, replica.life) == (machine, life))
+                .map(|(me, _)| *me)
         };
         let found = self.groups.iter().find_map(|pair| mine(&pair).map(|me| (*pair.0, me)));
         let Some((cluster_id, me)) = found else { return };
@@ -210,7 +214,9 @@ impl World {
 
     fn answer_asked(&mut self, cluster_id: ClusterId, group: &mut Group) {
         for asked in std::mem::take(&mut group.asked) {
-            let Some(replica) = group.replicas.get(&asked.by).filter(|r| r.life == asked.life).cloned() else { continue };
+            let Some(replica) = group.replicas.get(&asked.by).filter(|r| r.life == asked.life).cloned() else {
+                continue;
+            };
             let leader = group.leader.and_then(|(leader, _)| group.replicas.get(&leader));
             let reached = leader.is_some_and(|leader| self.meet(&replica, leader));
             if !reached {
@@ -229,7 +235,11 @@ impl World {
                 Wanted::Learners(learners) => {
                     let voters = group.configuration.voters.clone();
                     let learners = learners.into_iter().filter(|id| !group.configuration.has_voter(*id)).collect();
-                    Ok(group.append(Entry::Configuration(Configuration { voters, learners, ..Configuration::default() })))
+                    Ok(group.append(Entry::Configuration(Configuration {
+                        voters,
+                        learners,
+                        ..Configuration::default()
+                    })))
                 }
                 Wanted::Voters(voters) => {
                     let set: Vec<VoterId> = voters.into_iter().collect();
@@ -268,20 +278,17 @@ impl World {
         }
     }
 
-    fn answer(
-        &mut self,
-        cluster_id: ClusterId,
-        group: &mut Group,
-        asked: &Asked,
-        result: Result<Vec<u8>, Failure>,
-    ) {
+    fn answer(&mut self, cluster_id: ClusterId, group: &mut Group, asked: &Asked, result: Result<Vec<u8>, Failure>) {
         let token = asked.token;
         let news = match asked.wanted {
             Wanted::Propose(_) => GroupNews::Answered { token, result },
-            Wanted::Voters(_) | Wanted::Learners(_) => GroupNews::Reconfigured { token, result: result.map(|_| ()) },
+            Wanted::Voters(_) | Wanted::Learners(_) => {
+                let latest = group.configuration.at;
+                GroupNews::Reconfigured { token, result: result.map(|_| ()), latest }
+            }
         };
         if let Some(replica) = group.replicas.get_mut(&asked.by) {
-            self.give(cluster_id, replica, news);
+            self.tell_replica(cluster_id, replica, news);
         }
     }
 
@@ -308,7 +315,7 @@ impl World {
                     Entry::Configuration(configuration) => GroupEvent::Reconfigured(configuration),
                 };
                 replica.given += 1;
-                self.give(cluster_id, &mut replica, GroupNews::Event { event, replay: index < seen });
+                self.tell_replica(cluster_id, &mut replica, GroupNews::Event { event, replay: index < seen });
             }
             let known = leader.filter(|_| reached).map(|(leader, _)| leader);
             let told = (group.term, known, group.configuration.at.index as usize);
@@ -325,13 +332,13 @@ impl World {
                     configuration: group.configuration.clone(),
                     failed: None,
                 };
-                self.give(cluster_id, &mut replica, GroupNews::Standing(Box::new(standing)));
+                self.tell_replica(cluster_id, &mut replica, GroupNews::Standing(Box::new(standing)));
             }
             group.replicas.insert(me, replica);
         }
     }
 
-    fn give(&mut self, cluster_id: ClusterId, replica: &mut Replica, news: GroupNews) {
+    fn tell_replica(&mut self, cluster_id: ClusterId, replica: &mut Replica, news: GroupNews) {
         let when = (self.now + self.net.latency(&mut self.rng)).max(replica.not_before);
         replica.not_before = when;
         let delivery = Delivery::Backend(Box::new(Input::Group { cluster_id, news }));

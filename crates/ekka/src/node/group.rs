@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ekka_core::consensus::{GroupEvent, GroupId, Standing, VoterId};
+use ekka_core::consensus::{GroupEvent, GroupId, LogPlace, Standing, VoterId};
 use ekka_core::control::{GroupNews, GroupRequest, Input};
 use ekka_core::durable::{Failure, Record};
 use ekka_core::id::{ClusterId, Incarnation, NodeId};
@@ -209,7 +209,7 @@ fn ended(request: &GroupRequest) -> Option<GroupNews> {
     match request {
         GroupRequest::Propose { token, .. } => Some(GroupNews::Answered { token: *token, result: Err(failure()) }),
         GroupRequest::ChangeVoters { token, .. } | GroupRequest::SetLearners { token, .. } => {
-            Some(GroupNews::Reconfigured { token: *token, result: Err(failure()) })
+            Some(GroupNews::Reconfigured { token: *token, result: Err(failure()), latest: LogPlace::default() })
         }
         _ => None,
     }
@@ -227,11 +227,13 @@ async fn answer(group: &RaftGroup, request: GroupRequest) -> Option<GroupNews> {
         }
         GroupRequest::ChangeVoters { token, voters } => {
             let result = group.change_voters(voters).await.map_err(failure);
-            Some(GroupNews::Reconfigured { token, result })
+            let latest = group.standing().borrow().configuration.at;
+            Some(GroupNews::Reconfigured { token, result, latest })
         }
         GroupRequest::SetLearners { token, learners } => {
             let result = group.set_learners(learners).await.map_err(failure);
-            Some(GroupNews::Reconfigured { token, result })
+            let latest = group.standing().borrow().configuration.at;
+            Some(GroupNews::Reconfigured { token, result, latest })
         }
         GroupRequest::Open { .. } | GroupRequest::Close { .. } => None,
     }

@@ -22,7 +22,9 @@ pub use self::faults::{
     a_minority_refuses, a_partial_partition_does_not_move_leadership, restarts_keep_what_was_committed,
 };
 pub use self::ledger::{Ledger, LedgerMachine};
-pub use self::quiet::{barriers_see_what_was_acknowledged, commands_are_applied_once_and_in_one_order, leadership_is_handed_over};
+pub use self::quiet::{
+    barriers_see_what_was_acknowledged, commands_are_applied_once_and_in_one_order, leadership_is_handed_over,
+};
 pub use self::voters::{a_learner_follows, a_sleeper_comes_back_by_snapshot, voters_change_under_load};
 use crate::consensus::Group;
 use crate::env::BoxFuture;
