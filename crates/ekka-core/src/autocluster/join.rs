@@ -6,13 +6,14 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::room::{Autocluster, Known, Then};
+use super::room::{Autocluster, Known, Said, Then};
 use super::{Denial, Message, Output};
 use crate::durable::Founder;
 use crate::durable::absorb::MergeRecord;
 use crate::id::{ClusterId, Endpoint, Incarnation, NodeId, NodeName};
 use crate::membership::{Record, Roster};
 use crate::time::{Instant, Now};
+use crate::view::Status;
 
 /// How long one member may take to answer.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -79,16 +80,15 @@ impl Autocluster {
         now: Now,
         out: &mut Vec<Output>,
     ) {
-        let members: Vec<NodeId> = self
-            .peers
-            .values()
-            .filter(|k| {
-                k.said
-                    .as_ref()
-                    .is_some_and(|said| said.cluster_id == Some(cluster_id) && said.quorum && said.status.takes_part())
-            })
-            .map(|known| known.peer.id.node_id)
-            .collect();
+        let members = |able: fn(Status) -> bool| -> Vec<NodeId> {
+            let is_in = |said: &Said| said.cluster_id == Some(cluster_id) && said.quorum && able(said.status);
+            let members = self.peers.values().filter(|known| known.said.as_ref().is_some_and(is_in));
+            members.map(|known| known.peer.id.node_id).collect()
+        };
+        let up = members(Status::takes_part);
+        // A cluster that has just been chosen may wait for this very node: it is one of those who vote in it first, and
+        // has not heard how the vote ended.
+        let members = if up.is_empty() { members(|status| status == Status::Joining) } else { up };
         let Some(pick) = members.get(self.rng.index(members.len())) else {
             return;
         };

@@ -249,6 +249,9 @@ impl Control {
         let id = record.id;
         let seat = self.membership.roster().seats.get(&id.node_id);
         let removed = seat.and_then(|seat| seat.removed).filter(|cause| *cause != RemovalCause::Autoclean);
+        if self.is_founder(&record) {
+            return self.let_founder_in(record, now, out);
+        }
         let result = if !self.standing.status.takes_part() || !self.standing.quorum.holds() {
             Err((format!("{} has no majority in reach itself", self.setup.name), Denial::Later))
         } else if self.conns.linked(id.node_id) != Some(id) {

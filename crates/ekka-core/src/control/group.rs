@@ -255,6 +255,27 @@ impl Control {
         self.wish((Wish::Admit(admission), waiting), decision, evidence, now, out);
     }
 
+    /// Whether a node that asks to be admitted votes in this cluster already: it was there when the vote was taken, and
+    /// has not heard how it ended. Without it there may be no majority to admit anybody.
+    pub(super) fn is_founder(&self, asking: &Record) -> bool {
+        let node_id = asking.id.node_id;
+        let first = &self.autocluster.saved().first_voters;
+        let named =
+            first.iter().any(|founder| founder.id.node_id == node_id && founder.store == asking.store.as_u128());
+        let record = self.group.durable.record();
+        named && (record.cluster().is_none() || record.member(node_id).is_some())
+    }
+
+    /// Tells it, as whoever took the vote would have.
+    pub(super) fn let_founder_in(&mut self, record: Record, now: Now, out: &mut Vec<Output>) {
+        let id = record.id;
+        let mut given = Vec::new();
+        self.membership.handle(membership::Input::Record(record), now, &mut given);
+        self.membership_gave(given, now, out);
+        let result = Ok(self.membership.roster().clone());
+        self.work.push_back(Work::Autocluster(autocluster::Input::Admitted { id, result }));
+    }
+
     /// Has this cluster's way into an older one committed.
     pub(super) fn wish_absorb(&mut self, into: ClusterId, by_word: bool, now: Now, out: &mut Vec<Output>) {
         if self.group.absorbs(into) || self.group.open.is_none() {
