@@ -12,8 +12,9 @@
 //! - a voter that hears, itself or through another voter, of a leader with a majority, starts no election;
 //! - nor does one whose log is older than what a majority would accept, before the watchdog's time;
 //! - nor, as long, does a witness while a core voter that answers has a log as new as its own;
-//! - whoever agrees to a campaign takes nothing for a while from a leader that has lost its majority, so that the
-//!   engine's lease ends, also where that leader can still be heard (a link that works one way).
+//! - whoever agrees to a campaign takes nothing for a while from a leader that has lost its majority, or has permitted
+//!   the campaign, so that the engine's lease ends, also where that leader can still be heard (a link that works one
+//!   way).
 
 mod round;
 
@@ -150,6 +151,16 @@ struct Contact {
     at: Instant,
 }
 
+/// What this voter owes to one that campaigns, itself included.
+#[derive(Clone, Copy, Debug)]
+struct Promise {
+    until: Instant,
+    /// Leaders of later terms have been elected since.
+    term: u64,
+    /// The leader of this term has asked for it: nothing of it may prolong the lease, not even what was under way.
+    permitted: Option<u64>,
+}
+
 /// The room.
 #[derive(Debug)]
 pub struct Campaign {
@@ -167,8 +178,7 @@ pub struct Campaign {
     leaderless_since: Option<Instant>,
     round: Option<Round>,
     rounds: u64,
-    /// Until then, and up to this term, only leaders with a majority are listened to.
-    promise: Option<(Instant, u64)>,
+    promise: Option<Promise>,
     yielding: Option<VoterId>,
     advised: Option<Instant>,
     /// A leader of which another voter has told, and that voter: a way for what is to be passed on to it.
@@ -200,8 +210,10 @@ impl Campaign {
     /// Whether an append of this leader is to be given to the engine.
     #[must_use]
     pub fn listens_to(&self, sign: &Sign, now: Instant) -> bool {
-        let promised = self.promise.is_some_and(|(until, term)| now < until && sign.term <= term);
-        sign.has_majority || !promised
+        let Some(promise) = self.promise.filter(|promise| now < promise.until && sign.term <= promise.term) else {
+            return true;
+        };
+        sign.has_majority && promise.permitted != Some(sign.term)
     }
 
     /// The leader that this voter hears, or is, with a majority.
@@ -289,7 +301,8 @@ impl Campaign {
         let agrees = (hears.is_none() || permitted) && question.last >= self.facts.last;
         let mut wait = Duration::ZERO;
         if agrees {
-            self.promise = Some((now + GROUP_PROMISE, self.facts.term));
+            let permitted = question.permitted.filter(|_| permitted);
+            self.promise = Some(Promise { until: now + GROUP_PROMISE, term: self.facts.term, permitted });
             // Who promises gives the asker its time, unless it leads itself.
             if self.patience.is_some() && self.round.is_none() {
                 self.be_patient(GROUP_PATIENCE, now);
@@ -312,7 +325,7 @@ impl Campaign {
         let question = Question { round: self.rounds, last: self.facts.last, permitted };
         let others = self.facts.configuration.all_voters().into_iter().filter(|voter| *voter != self.me);
         out.extend(others.map(|to| Output::Ask { to, question }));
-        self.promise = Some((now + GROUP_PROMISE, self.facts.term));
+        self.promise = Some(Promise { until: now + GROUP_PROMISE, term: self.facts.term, permitted });
         let own_lease = if permitted.is_some() { None } else { self.any.map(|any| any.at + GROUP_VOTE_LEASE) };
         self.round = Some(Round::new(self.rounds, permitted, now, own_lease));
         self.be_patient(GROUP_QUESTION_TIMEOUT + GROUP_VOTE_LEASE, now);
