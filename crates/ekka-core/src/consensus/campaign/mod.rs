@@ -17,6 +17,10 @@
 //!   way).
 
 mod round;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -172,6 +176,8 @@ pub struct Campaign {
     live: Option<Contact>,
     /// The last sign of any leader: the engine's lease runs from it.
     any: Option<Contact>,
+    /// Since when it leads: its own lease runs from its election.
+    leads_since: Option<Instant>,
     /// Patience ends here; `None` where this replica leads or has no vote.
     patience: Option<Instant>,
     /// Since when it has known of no leader.
@@ -196,6 +202,7 @@ impl Campaign {
             facts: Facts::default(),
             live: None,
             any: None,
+            leads_since: None,
             patience: None,
             leaderless_since: None,
             round: None,
@@ -257,6 +264,11 @@ impl Campaign {
         let began = votes && !self.facts.configuration.has_voter(self.me);
         let led = self.facts.leads;
         self.facts = facts;
+        if !self.facts.leads {
+            self.leads_since = None;
+        } else if self.leads_since.is_none() || newer {
+            self.leads_since = Some(now);
+        }
         if self.facts.leads || !votes {
             self.patience = None;
             self.round = None;
@@ -307,8 +319,8 @@ impl Campaign {
             if self.patience.is_some() && self.round.is_none() {
                 self.be_patient(GROUP_PATIENCE, now);
             }
-            let lease = |contact: &Contact| GROUP_VOTE_LEASE.saturating_sub(now.since(contact.at));
-            wait = self.any.as_ref().map_or(Duration::ZERO, lease);
+            let renewed = if self.facts.leads { self.leads_since } else { self.any.map(|any| any.at) };
+            wait = renewed.map_or(Duration::ZERO, |at| GROUP_VOTE_LEASE.saturating_sub(now.since(at)));
         }
         let wait_ms = u16::try_from(wait.as_millis()).unwrap_or(u16::MAX);
         let hears = if permitted { None } else { hears };
