@@ -5,7 +5,7 @@
 //! | `types` | names the engine's types, once |
 //! | `log`, `cache` | the engine's log over the storage port |
 //! | `state`, `snapshots` | the state machine, its snapshots on disc |
-//! | `router`, `message` | frames to and from other voters |
+//! | `router`, `message`, `over_transport` | frames to and from other voters |
 //! | `network`, `serve`, `transfer` | the engine's calls as frames, both sides; snapshots over the bulk lane |
 //! | `campaign` | carries the machine that decides when to campaign; signs of life |
 //! | `proposer`, `reads` | gather what waits: commands into entries, readers into rounds |
@@ -17,6 +17,7 @@ mod hand_over;
 mod log;
 mod message;
 mod network;
+mod over_transport;
 mod proposer;
 mod reads;
 mod router;
@@ -48,6 +49,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub use self::message::{BulkUse, bulk_use};
+pub use self::over_transport::{Endpoints, TransportLanes};
 pub use self::router::{BulkLane, Lanes, Router};
 use self::serve::Server;
 use self::shared::{Shared, lock};

@@ -23,7 +23,10 @@ pub use self::faults::{
 };
 pub use self::ledger::{Ledger, LedgerMachine};
 pub use self::quiet::{barriers_see_what_was_acknowledged, commands_are_applied_once_and_in_one_order, leadership_is_handed_over};
-pub use self::voters::{a_learner_follows, a_sleeper_comes_back_by_snapshot, voters_change_under_load};
+pub use self::voters::{
+    a_learner_follows, a_sleeper_comes_back_by_snapshot, an_interrupted_change_is_ended_by_the_next_leader,
+    voters_change_under_load,
+};
 use crate::consensus::Group;
 use crate::env::BoxFuture;
 
