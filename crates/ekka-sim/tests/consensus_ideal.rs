@@ -26,7 +26,7 @@ conforms!(
     restarts_keep_what_was_committed,
     a_partial_partition_does_not_move_leadership,
     a_leader_that_hears_nobody_is_replaced,
-    a_forgotten_vote_elects_nobody_twice,
+    votes_survive_restarts,
     an_interrupted_change_is_ended_by_the_next_leader,
     voters_change_under_load,
     a_learner_follows,
@@ -39,7 +39,7 @@ async fn a_sleeper_comes_back_by_snapshot() {
 
 #[tokio::test(start_paused = true)]
 async fn churn_loses_and_doubles_nothing() {
-    for seed in 0..30 {
+    for seed in 0..10 {
         let done = suite::churn(Arc::new(IdealWorld::new(seed)), seed).await;
         done.unwrap_or_else(|found| panic!("seed {seed}: {found}"));
     }

@@ -124,7 +124,6 @@ impl IdealGroups {
 
 impl State {
     fn take(&mut self, out: Vec<Output>) {
-        self.group.check();
         for output in out {
             match output {
                 Output::Tell(to, event) => self.tell(to, event),
@@ -152,7 +151,10 @@ impl State {
             }
         }
         if let Some(events) = &replica.events {
-            assert!(!matches!(events.try_send(event), Err(mpsc::error::TrySendError::Full(_))), "the bound is too narrow");
+            assert!(
+                !matches!(events.try_send(event), Err(mpsc::error::TrySendError::Full(_))),
+                "the bound is too narrow"
+            );
         }
     }
 
@@ -165,7 +167,7 @@ impl State {
                 term: self.group.term(),
                 leader,
                 leads: leader == Some(*me),
-                last: applied,
+                last: self.group.stored(*me),
                 applied,
                 configuration: self.group.configuration_for(*me),
                 failed: None,

@@ -58,6 +58,7 @@ impl RaftWorld {
     }
 
     /// The same with faults put in on purpose.
+    #[cfg(test)]
     #[must_use]
     pub(crate) fn with_faults(mut self, faults: Faults) -> Self {
         self.faults = faults;

@@ -59,7 +59,11 @@ fn leadership_does_not_bounce_in_a_partial_partition() {
         world.set_cut(leader, far, false);
         world.set_cut(far, leader, false);
         world.run(SECOND * 10);
-        assert_eq!((world.leader(), world.term(leader)), (Some(leader), term), "seed {seed}: the repair disturbs nobody");
+        assert_eq!(
+            (world.leader(), world.term(leader)),
+            (Some(leader), term),
+            "seed {seed}: the repair disturbs nobody"
+        );
     }
 }
 

@@ -117,7 +117,11 @@ impl World {
     }
 
     pub(super) fn set_cut(&mut self, from: usize, to: usize, cut: bool) {
-        if cut { self.cut.insert((from, to)) } else { self.cut.remove(&(from, to)) };
+        if cut {
+            self.cut.insert((from, to))
+        } else {
+            self.cut.remove(&(from, to))
+        };
     }
 
     /// The leader asks this voter to take over, and falls silent.

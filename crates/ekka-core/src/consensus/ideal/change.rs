@@ -51,7 +51,8 @@ impl Ideal {
                 if learners.iter().any(|learner| self.configuration.has_voter(*learner)) {
                     return self.done(id, refused("a voter cannot become a learner this way"), out);
                 }
-                let at = self.configure(self.configuration.voters.clone(), learners.iter().copied().collect(), now, out);
+                let at =
+                    self.configure(self.configuration.voters.clone(), learners.iter().copied().collect(), now, out);
                 self.done(id, Ok(at), out);
             }
             Ask::Propose(_) | Ask::Barrier => {}

@@ -124,6 +124,8 @@ struct Replica {
     stored: u64,
     /// The last entry that it was given since its start.
     told: u64,
+    /// The configuration as it was told.
+    configuration: Configuration,
 }
 
 #[derive(Clone, Debug)]
@@ -201,14 +203,23 @@ impl Ideal {
     /// The place up to which a replica was told.
     #[must_use]
     pub fn applied(&self, replica: VoterId) -> LogPlace {
-        let told = self.replicas.get(&replica).map_or(0, |replica| replica.told);
-        told.checked_sub(1).and_then(|at| self.log.get(index(at))).map_or(LogPlace::default(), |(at, _)| *at)
+        self.place(self.replicas.get(&replica).map_or(0, |replica| replica.told))
     }
 
     /// Who votes and learns, as a replica was told.
     #[must_use]
     pub fn configuration_for(&self, replica: VoterId) -> Configuration {
-        self.configuration_at(self.applied(replica).index)
+        self.replicas.get(&replica).map_or_else(Configuration::default, |replica| replica.configuration.clone())
+    }
+
+    /// The place of the last entry on a replica's disc.
+    #[must_use]
+    pub fn stored(&self, replica: VoterId) -> LogPlace {
+        self.place(self.replicas.get(&replica).map_or(0, |replica| replica.stored))
+    }
+
+    fn place(&self, at: u64) -> LogPlace {
+        at.checked_sub(1).and_then(|at| self.log.get(index(at))).map_or(LogPlace::default(), |(at, _)| *at)
     }
 
     /// The leader as this replica knows it: the one that it can reach, itself or through another.
@@ -231,7 +242,10 @@ impl Ideal {
     }
 
     fn can_commit(&self, leader: VoterId) -> bool {
-        self.is_up(leader) && self.configuration.is_majority(|voter| self.linked(leader, voter))
+        // Who is no voter any more has led up to the end of the change, and no further.
+        self.is_up(leader)
+            && self.configuration.has_voter(leader)
+            && self.configuration.is_majority(|voter| self.linked(leader, voter))
     }
 
     fn delay(&mut self) -> Duration {
@@ -279,10 +293,14 @@ impl Ideal {
             && replica.told == 0
         {
             replica.told = at.index;
+            replica.configuration = configuration.clone();
             out.push(Output::Tell(to, GroupEvent::Restored { snapshot: bytes.clone(), at: *at }));
             out.push(Output::Tell(to, GroupEvent::Reconfigured(configuration.clone())));
         }
         for (at, entry) in &self.log[index(replica.told)..] {
+            if let Entry::Configuration(configuration) = entry {
+                replica.configuration = configuration.clone();
+            }
             out.push(Output::Tell(
                 to,
                 match entry {
@@ -373,6 +391,7 @@ impl Machine for Ideal {
                 let replica = self.replicas.entry(replica).or_default();
                 replica.up = true;
                 replica.told = 0;
+                replica.configuration = Configuration::default();
                 self.look(mono);
             }
             Input::Down(replica) => {
@@ -388,7 +407,11 @@ impl Machine for Ideal {
                 self.look(mono);
             }
             Input::Cut { from, to, cut } => {
-                if cut { self.cut.insert((from, to)) } else { self.cut.remove(&(from, to)) };
+                if cut {
+                    self.cut.insert((from, to))
+                } else {
+                    self.cut.remove(&(from, to))
+                };
                 self.look(mono);
             }
         }

@@ -139,9 +139,8 @@ impl Ideal {
 
     fn spread(&mut self, out: &mut Vec<Output>) {
         let Some(leader) = self.leader().filter(|leader| self.is_up(*leader)) else { return };
-        let members = |replica: &VoterId| {
-            self.configuration.has_voter(*replica) || self.configuration.learners.contains(replica)
-        };
+        let members =
+            |replica: &VoterId| self.configuration.has_voter(*replica) || self.configuration.learners.contains(replica);
         let near: Vec<VoterId> =
             self.replicas.keys().copied().filter(|r| members(r) && self.linked(leader, *r)).collect();
         for replica in near {

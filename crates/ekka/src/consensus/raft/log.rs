@@ -118,7 +118,8 @@ impl LogStore {
             let mut state = self.state();
             let committed = state.committed;
             let encode = |entry: &Entry| {
-                postcard::to_allocvec(&RecordRef { committed, entry }).expect("an entry has nothing that cannot be written")
+                postcard::to_allocvec(&RecordRef { committed, entry })
+                    .expect("an entry has nothing that cannot be written")
             };
             let records: Vec<Vec<u8>> = entries.iter().map(encode).collect();
             let sizes: Vec<usize> = records.iter().map(Vec::len).collect();
@@ -214,7 +215,8 @@ impl RaftLogStorage<Types> for LogStore {
         // The engine waits for the callback before it does anything else, so nothing is gained by a task of its own.
         let entries: Vec<Entry> = entries.into_iter().collect();
         let written = self.write(entries).await;
-        callback.log_io_completed(written.as_ref().map(|()| ()).map_err(|error| std::io::Error::other(error.to_string())));
+        callback
+            .log_io_completed(written.as_ref().map(|()| ()).map_err(|error| std::io::Error::other(error.to_string())));
         written.map_err(|error| write_failed(&error))
     }
 

@@ -33,11 +33,21 @@ pub(super) enum Request {
     },
     Vote(VoteRequest<VoterId>),
     /// Commands for the leader. Who does not lead may pass them on as often as `hops` says.
-    Propose { commands: Vec<Blob>, hops: u8 },
+    Propose {
+        commands: Vec<Blob>,
+        hops: u8,
+    },
     /// The place up to which a reader has to wait.
-    ReadIndex { hops: u8 },
+    ReadIndex {
+        hops: u8,
+    },
     /// All pieces of this snapshot were sent: install it.
-    Install { vote: Vote, meta: Meta, transfer: u64, length: u64 },
+    Install {
+        vote: Vote,
+        meta: Meta,
+        transfer: u64,
+        length: u64,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,9 +77,14 @@ pub(super) enum Notice {
     Question(Question),
     Answer(Answer),
     /// The leader of this term asks the receiver to take over.
-    TakeOver { term: u64 },
+    TakeOver {
+        term: u64,
+    },
     /// So many pieces of a snapshot have been taken in all.
-    Credit { transfer: u64, taken: u32 },
+    Credit {
+        transfer: u64,
+        taken: u32,
+    },
 }
 
 /// What a frame of the bulk lane begins with, so that users of the lane tell their frames apart.

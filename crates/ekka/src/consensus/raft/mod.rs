@@ -38,12 +38,10 @@ use std::time::Duration;
 use ekka_core::consensus::campaign::Campaign;
 use ekka_core::consensus::{GroupEvent, GroupId, LogPlace, Standing, StateMachine, VoterId};
 use ekka_core::id::NodeId;
-use ekka_core::limits::{
-    GROUP_COMMAND_MAX, GROUP_LOG_ENTRIES, GROUP_LOG_KEPT, GROUP_REQUESTS_MAX, GROUP_VOTE_LEASE,
-};
+use ekka_core::limits::{GROUP_COMMAND_MAX, GROUP_LOG_ENTRIES, GROUP_LOG_KEPT, GROUP_REQUESTS_MAX, GROUP_VOTE_LEASE};
 use openraft::error::{InitializeError, RaftError};
 use openraft::{Config, EmptyNode, SnapshotPolicy};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -173,6 +171,7 @@ impl RaftGroup {
             majority_at: Mutex::default(),
             campaign: Mutex::new(Campaign::new(me, setup.seed)),
             incoming: Mutex::default(),
+            pieces: Notify::new(),
             outgoing: Mutex::default(),
             stop: stop.clone(),
             tasks: TaskTracker::new(),

@@ -225,11 +225,7 @@ async fn forward(shared: &Shared, to: VoterId, hops: u8, commands: &[Blob]) -> P
 }
 
 /// Puts commands into the queue and waits for what becomes of them.
-pub(super) async fn propose(
-    queue: &mpsc::Sender<Waiting>,
-    commands: Vec<Blob>,
-    hops: u8,
-) -> Proposed {
+pub(super) async fn propose(queue: &mpsc::Sender<Waiting>, commands: Vec<Blob>, hops: u8) -> Proposed {
     let since = Instant::now();
     let (answer, outcome) = oneshot::channel();
     let waiting = Waiting { commands, hops, since, answer };

@@ -62,9 +62,8 @@ async fn caught_up(shared: &Shared, raft: &Raft, voters: &BTreeSet<VoterId>) -> 
     let behind = |metrics: &super::types::Metrics| {
         let last = metrics.last_log_index.unwrap_or(0);
         let matched = metrics.replication.as_ref()?;
-        let has = |voter: &VoterId| {
-            matched.get(voter).copied().flatten().is_some_and(|id| id.index + BEHIND_MAX >= last)
-        };
+        let has =
+            |voter: &VoterId| matched.get(voter).copied().flatten().is_some_and(|id| id.index + BEHIND_MAX >= last);
         voters.iter().find(|voter| **voter != shared.me && !has(voter)).copied()
     };
     let ready = async {

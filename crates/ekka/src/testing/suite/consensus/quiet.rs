@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Verdict, World, agree, ensure, founded, leader, propose, standing, until, LEADERLESS_MAX};
+use super::{LEADERLESS_MAX, Verdict, World, agree, ensure, founded, leader, propose, standing, until};
 
 /// Commands of many callers at every replica are applied once each, in one order, and each answer fits its place.
 ///
