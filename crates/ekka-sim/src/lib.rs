@@ -3,6 +3,7 @@
 
 pub mod core_world;
 pub mod failure;
+pub mod ideal;
 pub mod invariant;
 pub mod linear;
 pub mod mutants;

@@ -6,6 +6,7 @@
 //! engine; the simulation has an ideal group that keeps the same promises without one.
 
 pub mod campaign;
+pub mod ideal;
 
 use alloc::vec::Vec;
 use core::fmt;

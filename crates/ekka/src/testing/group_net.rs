@@ -43,7 +43,15 @@ struct State {
     pipes: BTreeMap<(NodeId, NodeId, bool), mpsc::UnboundedSender<Frame>>,
     cut: BTreeMap<(NodeId, NodeId), Instant>,
     down: BTreeSet<NodeId>,
-    sent: u64,
+    watched: Option<Watched>,
+}
+
+/// A way whose silence is measured.
+#[derive(Clone, Copy)]
+struct Watched {
+    way: (NodeId, NodeId),
+    last: Instant,
+    longest: Duration,
 }
 
 /// The network. Clones are handles to the same one.
@@ -64,7 +72,7 @@ impl GroupNet {
             pipes: BTreeMap::new(),
             cut: BTreeMap::new(),
             down: BTreeSet::new(),
-            sent: 0,
+            watched: None,
         };
         Self { state: Arc::new(Mutex::new(state)), tasks: TaskTracker::new() }
     }
@@ -106,10 +114,17 @@ impl GroupNet {
         }
     }
 
-    /// Frames sent so far.
+    /// Measures from now on how long one node is silent towards another, on the control lane.
+    pub fn watch(&self, from: NodeId, to: NodeId) {
+        let watched = Watched { way: (from, to), last: Instant::now(), longest: Duration::ZERO };
+        self.state().watched = Some(watched);
+    }
+
+    /// The longest silence on the way that is watched, the one that lasts included.
     #[must_use]
-    pub fn sent(&self) -> u64 {
-        self.state().sent
+    pub fn longest_gap(&self) -> Duration {
+        let state = self.state();
+        state.watched.as_ref().map_or(Duration::ZERO, |watched| watched.longest.max(watched.last.elapsed()))
     }
 
     fn send(&self, from: NodeId, to: NodeId, bulk: bool, frame: &[u8]) -> bool {
@@ -122,7 +137,10 @@ impl GroupNet {
         if cut.is_some_and(|since| since.elapsed() > LINK_SILENCE) {
             return false;
         }
-        state.sent += 1;
+        if let Some(watched) = state.watched.as_mut().filter(|watched| watched.way == (from, to) && !bulk) {
+            watched.longest = watched.longest.max(watched.last.elapsed());
+            watched.last = Instant::now();
+        }
         let weather = state.weather;
         let lost = state.rng.below(1000) < weather.loss_per_mille && !bulk;
         let delay = weather.delay + state.rng.up_to(weather.jitter);

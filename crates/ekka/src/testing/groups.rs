@@ -58,8 +58,9 @@ impl RaftWorld {
     }
 
     /// The same with faults put in on purpose.
+    #[cfg(test)]
     #[must_use]
-    pub fn with_faults(mut self, faults: Faults) -> Self {
+    pub(crate) fn with_faults(mut self, faults: Faults) -> Self {
         self.faults = faults;
         self
     }

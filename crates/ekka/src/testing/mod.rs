@@ -2,8 +2,10 @@
 //! they run in. Behind the feature `testing`, which is off by default.
 
 mod clock;
+mod failing;
 pub mod group_net;
 pub mod groups;
 pub mod suite;
 
 pub use clock::RuntimeClock;
+pub use failing::FailingStorage;

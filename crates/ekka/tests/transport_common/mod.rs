@@ -10,7 +10,7 @@ use ekka::config::TlsMode;
 use ekka::env::Env;
 use ekka::transport::{CookieSet, Credentials, HelloSource, Kdf, Limits, Options, Transport};
 use ekka_core::control::{CloseCause, ConnId, DialError, Input};
-use ekka_core::id::{Endpoint, Guid, Host, NodeId};
+use ekka_core::id::{Endpoint, Guid, Host, Incarnation, NodeId};
 use ekka_core::time::Wall;
 use ekka_core::view::{Role, Status};
 use ekka_core::wire::{Hello, Purpose, VersionRange};
@@ -27,6 +27,7 @@ pub struct Node {
     pub hello: HelloSource,
     pub inputs: mpsc::Receiver<Input>,
     pub bulk: mpsc::Receiver<(NodeId, Vec<u8>)>,
+    pub groups: mpsc::Receiver<(Incarnation, Vec<u8>)>,
     pub endpoint: Endpoint,
     pub env: Env,
     _dir: Arc<tempfile::TempDir>,
@@ -94,17 +95,18 @@ impl Setup {
         let env = Env::real(dir.path()).unwrap();
         let (events, inputs) = mpsc::channel(inputs_max);
         let (bulk_sender, bulk) = mpsc::channel(1);
+        let (groups_sender, groups) = mpsc::channel(1024);
         let hello = self.hello();
         let options = Options {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             limits: self.limits,
             bulk: Some(bulk_sender),
-            ..Options::default()
+            groups: Some(groups_sender),
         };
         let transport = Transport::start(&env, options, self.credentials, hello.clone(), events).await.unwrap();
         let port = transport.local_addrs()[0].port();
         let endpoint = Endpoint { host: Host::Ip([127, 0, 0, 1].into()), port };
-        Node { transport, hello, inputs, bulk, endpoint, env, _dir: dir }
+        Node { transport, hello, inputs, bulk, groups, endpoint, env, _dir: dir }
     }
 }
 

@@ -12,10 +12,15 @@
 //! - a voter that hears, itself or through another voter, of a leader with a majority, starts no election;
 //! - nor does one whose log is older than what a majority would accept, before the watchdog's time;
 //! - nor, as long, does a witness while a core voter that answers has a log as new as its own;
-//! - whoever agrees to a campaign takes nothing for a while from a leader that has lost its majority, so that the
-//!   engine's lease ends, also where that leader can still be heard (a link that works one way).
+//! - whoever agrees to a campaign takes nothing for a while from a leader that has lost its majority, or has permitted
+//!   the campaign, so that the engine's lease ends, also where that leader can still be heard (a link that works one
+//!   way).
 
 mod round;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -150,6 +155,16 @@ struct Contact {
     at: Instant,
 }
 
+/// What this voter owes to one that campaigns, itself included.
+#[derive(Clone, Copy, Debug)]
+struct Promise {
+    until: Instant,
+    /// Leaders of later terms have been elected since.
+    term: u64,
+    /// The leader of this term has asked for it: nothing of it may prolong the lease, not even what was under way.
+    permitted: Option<u64>,
+}
+
 /// The room.
 #[derive(Debug)]
 pub struct Campaign {
@@ -161,14 +176,15 @@ pub struct Campaign {
     live: Option<Contact>,
     /// The last sign of any leader: the engine's lease runs from it.
     any: Option<Contact>,
+    /// Since when it leads: its own lease runs from its election.
+    leads_since: Option<Instant>,
     /// Patience ends here; `None` where this replica leads or has no vote.
     patience: Option<Instant>,
     /// Since when it has known of no leader.
     leaderless_since: Option<Instant>,
     round: Option<Round>,
     rounds: u64,
-    /// Until then, and up to this term, only leaders with a majority are listened to.
-    promise: Option<(Instant, u64)>,
+    promise: Option<Promise>,
     yielding: Option<VoterId>,
     advised: Option<Instant>,
     /// A leader of which another voter has told, and that voter: a way for what is to be passed on to it.
@@ -186,6 +202,7 @@ impl Campaign {
             facts: Facts::default(),
             live: None,
             any: None,
+            leads_since: None,
             patience: None,
             leaderless_since: None,
             round: None,
@@ -200,8 +217,10 @@ impl Campaign {
     /// Whether an append of this leader is to be given to the engine.
     #[must_use]
     pub fn listens_to(&self, sign: &Sign, now: Instant) -> bool {
-        let promised = self.promise.is_some_and(|(until, term)| now < until && sign.term <= term);
-        sign.has_majority || !promised
+        let Some(promise) = self.promise.filter(|promise| now < promise.until && sign.term <= promise.term) else {
+            return true;
+        };
+        sign.has_majority && promise.permitted != Some(sign.term)
     }
 
     /// The leader that this voter hears, or is, with a majority.
@@ -245,6 +264,11 @@ impl Campaign {
         let began = votes && !self.facts.configuration.has_voter(self.me);
         let led = self.facts.leads;
         self.facts = facts;
+        if !self.facts.leads {
+            self.leads_since = None;
+        } else if self.leads_since.is_none() || newer {
+            self.leads_since = Some(now);
+        }
         if self.facts.leads || !votes {
             self.patience = None;
             self.round = None;
@@ -289,13 +313,14 @@ impl Campaign {
         let agrees = (hears.is_none() || permitted) && question.last >= self.facts.last;
         let mut wait = Duration::ZERO;
         if agrees {
-            self.promise = Some((now + GROUP_PROMISE, self.facts.term));
+            let permitted = question.permitted.filter(|_| permitted);
+            self.promise = Some(Promise { until: now + GROUP_PROMISE, term: self.facts.term, permitted });
             // Who promises gives the asker its time, unless it leads itself.
             if self.patience.is_some() && self.round.is_none() {
                 self.be_patient(GROUP_PATIENCE, now);
             }
-            let lease = |contact: &Contact| GROUP_VOTE_LEASE.saturating_sub(now.since(contact.at));
-            wait = self.any.as_ref().map_or(Duration::ZERO, lease);
+            let renewed = if self.facts.leads { self.leads_since } else { self.any.map(|any| any.at) };
+            wait = renewed.map_or(Duration::ZERO, |at| GROUP_VOTE_LEASE.saturating_sub(now.since(at)));
         }
         let wait_ms = u16::try_from(wait.as_millis()).unwrap_or(u16::MAX);
         let hears = if permitted { None } else { hears };
@@ -312,7 +337,7 @@ impl Campaign {
         let question = Question { round: self.rounds, last: self.facts.last, permitted };
         let others = self.facts.configuration.all_voters().into_iter().filter(|voter| *voter != self.me);
         out.extend(others.map(|to| Output::Ask { to, question }));
-        self.promise = Some((now + GROUP_PROMISE, self.facts.term));
+        self.promise = Some(Promise { until: now + GROUP_PROMISE, term: self.facts.term, permitted });
         let own_lease = if permitted.is_some() { None } else { self.any.map(|any| any.at + GROUP_VOTE_LEASE) };
         self.round = Some(Round::new(self.rounds, permitted, now, own_lease));
         self.be_patient(GROUP_QUESTION_TIMEOUT + GROUP_VOTE_LEASE, now);

@@ -5,7 +5,7 @@
 //! | `types` | names the engine's types, once |
 //! | `log`, `cache` | the engine's log over the storage port |
 //! | `state`, `snapshots` | the state machine, its snapshots on disc |
-//! | `router`, `message` | frames to and from other voters |
+//! | `router`, `message`, `over_transport` | frames to and from other voters |
 //! | `network`, `serve`, `transfer` | the engine's calls as frames, both sides; snapshots over the bulk lane |
 //! | `campaign` | carries the machine that decides when to campaign; signs of life |
 //! | `proposer`, `reads` | gather what waits: commands into entries, readers into rounds |
@@ -17,6 +17,7 @@ mod hand_over;
 mod log;
 mod message;
 mod network;
+mod over_transport;
 mod proposer;
 mod reads;
 mod router;
@@ -40,12 +41,13 @@ use ekka_core::id::NodeId;
 use ekka_core::limits::{GROUP_COMMAND_MAX, GROUP_LOG_ENTRIES, GROUP_LOG_KEPT, GROUP_REQUESTS_MAX, GROUP_VOTE_LEASE};
 use openraft::error::{InitializeError, RaftError};
 use openraft::{Config, EmptyNode, SnapshotPolicy};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub use self::message::{BulkUse, bulk_use};
+pub use self::over_transport::{Endpoints, TransportLanes};
 pub use self::router::{BulkLane, Lanes, Router};
 use self::serve::Server;
 use self::shared::{Shared, lock};
@@ -169,6 +171,7 @@ impl RaftGroup {
             majority_at: Mutex::default(),
             campaign: Mutex::new(Campaign::new(me, setup.seed)),
             incoming: Mutex::default(),
+            pieces: Notify::new(),
             outgoing: Mutex::default(),
             stop: stop.clone(),
             tasks: TaskTracker::new(),

@@ -7,7 +7,7 @@ use ekka_core::consensus::campaign::Campaign;
 use ekka_core::consensus::{GroupId, LogPlace, Standing, VoterId};
 use ekka_core::id::NodeId;
 use ekka_core::limits::GROUP_MAJORITY_SILENCE;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -42,6 +42,8 @@ pub(super) struct Shared {
     pub(super) majority_at: Mutex<Option<Instant>>,
     pub(super) campaign: Mutex<Campaign>,
     pub(super) incoming: Mutex<BTreeMap<u64, Incoming>>,
+    /// A piece of a snapshot has come.
+    pub(super) pieces: Notify,
     pub(super) outgoing: Mutex<BTreeMap<u64, watch::Sender<u32>>>,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,

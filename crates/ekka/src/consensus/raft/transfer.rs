@@ -16,8 +16,10 @@ use super::types::{Blob, Meta, Types, Vote};
 
 /// Without a sign that pieces are taken a transfer ends after this.
 const STALLED: Duration = Duration::from_secs(10);
-/// Time to put the state in place and on disc.
-const INSTALL: Duration = Duration::from_secs(60);
+/// Time to put a small state in place and on disc; larger ones get a second for each [`INSTALL_RATE`] more. An answer
+/// that was lost must not be waited for much longer: the snapshot is then offered again.
+const INSTALL: Duration = Duration::from_secs(3);
+const INSTALL_RATE: u64 = 8 * 1024 * 1024;
 /// Transfers that come in at once.
 const INCOMING_MAX: usize = 2;
 
@@ -62,10 +64,11 @@ pub(super) async fn send(
         lane.send(&postcard::to_allocvec(&piece).expect("a piece has nothing that cannot be written")).await?;
         number += 1;
     }
-    wait_for(&mut credit, number).await?;
+    // The last pieces may still be under way: the receiver waits for them.
     let length = snapshot.snapshot.len() as u64;
     let request = Request::Install { vote, meta: snapshot.meta, transfer, length };
-    match shared.router.ask((shared.group, shared.me, to), request, INSTALL).await {
+    let limit = INSTALL + Duration::from_secs(length / INSTALL_RATE);
+    match shared.router.ask((shared.group, shared.me, to), request, limit).await {
         Ok(Reply::Installed(vote)) => Ok(vote),
         Ok(Reply::Failed(why)) => Err(why),
         Ok(_) => Err(format!("{to} gave a reply to something else")),
@@ -108,12 +111,28 @@ pub(super) fn take(shared: &Shared, piece: Piece) {
         known.next += 1;
         known.next
     };
+    shared.pieces.notify_waiters();
     let notice = Notice::Credit { transfer: piece.transfer, taken };
     // Lost, it is made good by the next.
     let _ = shared.router.send(shared.group, shared.me, piece.from, Body::Notice(notice));
 }
 
-/// Gives the engine a snapshot all of whose pieces have come.
+/// Waits until all pieces have come, and takes them.
+async fn complete(shared: &Shared, from: VoterId, transfer: u64, length: u64) -> Vec<u8> {
+    loop {
+        let news = shared.pieces.notified();
+        {
+            let mut incoming = lock(&shared.incoming);
+            let here = incoming.get(&transfer).filter(|known| known.from == from).map_or(0, |known| known.bytes.len());
+            if here as u64 == length {
+                return incoming.remove(&transfer).map_or_else(Vec::new, |known| known.bytes);
+            }
+        }
+        news.await;
+    }
+}
+
+/// Gives the engine a snapshot, once all of its pieces have come.
 pub(super) async fn install(
     shared: &Shared,
     from: VoterId,
@@ -121,11 +140,11 @@ pub(super) async fn install(
     meta: Meta,
     (transfer, length): (u64, u64),
 ) -> Result<Vote, String> {
-    let known = lock(&shared.incoming).remove(&transfer).filter(|known| known.from == from);
-    let bytes = known.map_or_else(Vec::new, |known| known.bytes);
-    if bytes.len() as u64 != length {
-        return Err(format!("{} bytes of the snapshot have come, {length} were sent", bytes.len()));
-    }
+    let all = complete(shared, from, transfer, length);
+    let Ok(bytes) = timeout(INSTALL, all).await else {
+        lock(&shared.incoming).remove(&transfer);
+        return Err(format!("not all of the {length} bytes of the snapshot have come"));
+    };
     let Some(raft) = shared.raft() else { return Err("the replica is starting".into()) };
     let snapshot = Snapshot { meta, snapshot: Box::new(bytes) };
     let installed = raft.install_full_snapshot(vote, snapshot).await;

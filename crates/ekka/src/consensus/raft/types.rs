@@ -115,6 +115,7 @@ pub(super) fn place_or_start(id: Option<&Id>) -> LogPlace {
 }
 
 /// The engine's id of a place that is not the start.
+#[cfg(test)]
 pub(super) fn id(place: LogPlace) -> Option<Id> {
     let index = place.index.checked_sub(1)?;
     Some(LogId::new(CommittedLeaderId::new(place.term, VoterId::default()), index))

@@ -3,7 +3,7 @@
 //! What must hold: an acknowledged command is applied once, a refused one never, one of unknown outcome at most once;
 //! all replicas hold one log; a reader sees what was acknowledged before it asked; in the end there is a leader.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +22,17 @@ enum Outcome {
     Unknown,
 }
 
-type Outcomes = Arc<Mutex<BTreeMap<String, Outcome>>>;
+#[derive(Default)]
+struct Known {
+    outcomes: BTreeMap<String, Outcome>,
+    /// Those acknowledged, in the order in which that was learned.
+    acknowledged: Vec<String>,
+}
+
+type Outcomes = Arc<Mutex<Known>>;
+
+/// A reader looks for so many of the newest acknowledged commands.
+const LOOKED_FOR: usize = 40;
 
 /// One run by a seed.
 ///
@@ -94,7 +104,11 @@ async fn caller_of(
     stopped: watch::Receiver<bool>,
 ) -> Verdict {
     let put = |command: String, outcome| {
-        outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(command, outcome);
+        let mut known = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        if outcome == Outcome::Acknowledged {
+            known.acknowledged.push(command.clone());
+        }
+        known.outcomes.insert(command, outcome);
     };
     for turn in 0usize.. {
         if *stopped.borrow() {
@@ -125,23 +139,22 @@ async fn caller_of(
 }
 
 fn acknowledged(outcomes: &Outcomes) -> Vec<String> {
-    let outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-    let acknowledged = outcomes.iter().filter(|(_, outcome)| **outcome == Outcome::Acknowledged);
-    acknowledged.map(|(command, _)| command.clone()).collect()
+    let known = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+    known.acknowledged.iter().rev().take(LOOKED_FOR).cloned().collect()
 }
 
 fn judge(all: &[String], outcomes: &Outcomes) -> Verdict {
-    let outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut kept = 0;
-    for (command, outcome) in &*outcomes {
+    let known = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+    let all: BTreeSet<&String> = all.iter().collect();
+    for (command, outcome) in &known.outcomes {
         let is_there = all.contains(command);
         match outcome {
             Outcome::Acknowledged => ensure!(is_there, "{command} was acknowledged and is lost"),
             Outcome::Refused => ensure!(!is_there, "{command} was refused and is committed"),
             Outcome::Unknown => {}
         }
-        kept += usize::from(*outcome == Outcome::Acknowledged);
     }
+    let kept = known.acknowledged.len();
     ensure!(kept > 50, "only {kept} commands were acknowledged");
     Ok(())
 }

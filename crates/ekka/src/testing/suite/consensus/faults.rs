@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{LEADERLESS_MAX, Verdict, World, agree, ensure, founded, isolate, leader, propose, set, standing, until};
+use super::{LEADERLESS_MAX, Verdict, World, agree, ensure, founded, isolate, leader, propose, standing, until};
 use crate::consensus::GroupError;
 
 /// A leader that is killed is replaced within the promised time, and nothing acknowledged is lost.
@@ -128,27 +128,22 @@ pub async fn a_leader_that_hears_nobody_is_replaced(world: Arc<dyn World>) -> Ve
     Ok(())
 }
 
-/// Votes survive a restart: a voter that has voted in a term elects nobody else in it. Two of five candidates' voters
-/// restart between two campaigns again and again; with votes forgotten, two leaders of one term come about, and what
-/// one of them has acknowledged is lost.
+/// Votes survive restarts: a voter that begins in an earlier term than the one it voted in could vote twice in one.
 ///
 /// # Errors
 /// What was found instead.
-pub async fn a_forgotten_vote_elects_nobody_twice(world: Arc<dyn World>) -> Verdict {
+pub async fn votes_survive_restarts(world: Arc<dyn World>) -> Verdict {
     let first = founded(&*world, 3).await?;
-    let voters = set(&*world, 0..3);
-    ensure!(voters.len() == 3, "three voters");
     let term = standing(&*world, first).term;
     for number in 0..3 {
         world.kill(number);
     }
     for number in 0..3 {
         world.start(number).await;
-        let began = Instant::now();
-        // The engine takes its term from the vote; nothing else in the store has the term of a campaign.
-        until("the term is known", LEADERLESS_MAX, || standing(&*world, number).last.index > 0).await?;
+        // The first of them hears of the term from nobody: it has it from its vote.
+        until("the log is known", LEADERLESS_MAX, || standing(&*world, number).last.index > 0).await?;
         let now = standing(&*world, number).term;
-        ensure!(now >= term, "replica {number} voted in term {term} and begins in {now}, after {:?}", began.elapsed());
+        ensure!(now >= term, "replica {number} voted in term {term} and begins in {now}");
     }
     Ok(())
 }

@@ -38,7 +38,7 @@ impl Ledger {
     /// Whether this one was applied.
     #[must_use]
     pub fn has(&self, command: &str) -> bool {
-        self.with(|lines| lines.iter().any(|(_, line)| line == command.as_bytes()))
+        self.with(|lines| lines.iter().rev().any(|(_, line)| line == command.as_bytes()))
     }
 
     /// Forgets everything, as memory does when its process ends.

@@ -18,14 +18,17 @@ use tokio::time::{Instant, sleep, timeout};
 
 pub use self::churn::churn;
 pub use self::faults::{
-    a_forgotten_vote_elects_nobody_twice, a_killed_leader_is_replaced, a_leader_that_hears_nobody_is_replaced,
-    a_minority_refuses, a_partial_partition_does_not_move_leadership, restarts_keep_what_was_committed,
+    a_killed_leader_is_replaced, a_leader_that_hears_nobody_is_replaced, a_minority_refuses,
+    a_partial_partition_does_not_move_leadership, restarts_keep_what_was_committed, votes_survive_restarts,
 };
 pub use self::ledger::{Ledger, LedgerMachine};
 pub use self::quiet::{
     barriers_see_what_was_acknowledged, commands_are_applied_once_and_in_one_order, leadership_is_handed_over,
 };
-pub use self::voters::{a_learner_follows, a_sleeper_comes_back_by_snapshot, voters_change_under_load};
+pub use self::voters::{
+    a_learner_follows, a_sleeper_comes_back_by_snapshot, an_interrupted_change_is_ended_by_the_next_leader,
+    voters_change_under_load,
+};
 use crate::consensus::Group;
 use crate::env::BoxFuture;
 

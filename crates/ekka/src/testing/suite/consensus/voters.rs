@@ -80,6 +80,51 @@ async fn change(world: &dyn World, voters: &[usize]) -> Verdict {
     }
 }
 
+/// Leaders that are killed somewhere in a change of the voters: the next one ends it, or it has not begun.
+///
+/// # Errors
+/// What was found instead.
+pub async fn an_interrupted_change_is_ended_by_the_next_leader(world: Arc<dyn World>) -> Verdict {
+    founded(&*world, 3).await?;
+    for number in 3..5 {
+        world.start(number).await;
+    }
+    let mut acknowledged = Vec::new();
+    for after in [0, 1, 3, 5, 8, 12, 20] {
+        let at = leader(&*world, 0..5).await?;
+        let voters = if standing(&*world, at).configuration.all_voters().len() == 3 { 5 } else { 3 };
+        let (group, wanted) = (world.group(at), set(&*world, 0..voters));
+        let changing = tokio::spawn(async move { group.change_voters(wanted).await });
+        sleep(Duration::from_millis(after)).await;
+        world.kill(at);
+        let next = leader(&*world, 0..5).await?;
+        let w = world.clone();
+        until("one set of voters", LEADERLESS_MAX, move || {
+            let configuration = &standing(&*w, next).configuration;
+            !standing(&*w, next).leads || configuration.voters.len() == 1
+        })
+        .await?;
+        world.start(at).await;
+        let done = changing.await.map_err(|error| error.to_string())?;
+        let all = standing(&*world, leader(&*world, 0..5).await?).configuration.all_voters();
+        ensure!(done.is_err() || all.len() == voters, "a change that was done is undone: {all:?}");
+        // A leader that the change has removed may go while it has a command: what became of that is then unknown.
+        let mut attempts = (0..5).map(|attempt| format!("after {after}.{attempt}"));
+        loop {
+            let command = attempts.next().ok_or("no command is taken after the change")?;
+            if propose(&*world, at % 3, &command).await.is_ok() {
+                acknowledged.push(command);
+                break;
+            }
+        }
+    }
+    let all = agree(&*world, 0..3).await?;
+    for command in &acknowledged {
+        ensure!(all.contains(command), "{command} was acknowledged and is lost");
+    }
+    Ok(())
+}
+
 /// A learner gets the log, can be read behind a barrier, and counts for no majority.
 ///
 /// # Errors
