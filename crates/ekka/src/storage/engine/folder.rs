@@ -36,7 +36,7 @@ pub(super) struct Opened {
 /// `Refused`, `Full`: nothing was judged. `Damaged`: a store made just now cannot be read.
 pub(super) fn open(dir: &Path, cache: u64, fresh_id: &dyn Fn() -> u128) -> Result<Opened, EngineError> {
     let marked = mark::read(dir)?;
-    let exists = dir.join(STORE).exists();
+    let exists = dir.join(STORE).try_exists()?;
     let damage = match (marked, exists) {
         (FoundMark::Nothing, false) => Vec::new(),
         (FoundMark::Mark(mark), false) if mark.phase == Phase::Creating => mark.damage,
@@ -88,7 +88,7 @@ fn open_known(dir: &Path, cache: u64, mark: Mark) -> Result<Result<Opened, Vec<S
 
 fn create(dir: &Path, cache: u64, store_id: u128, damage: Vec<String>) -> Result<Opened, EngineError> {
     let new = dir.join(NEW);
-    if new.exists() {
+    if new.try_exists()? {
         fs::remove_dir_all(&new)?;
     }
     let database = Database::create(&new, cache)?;
