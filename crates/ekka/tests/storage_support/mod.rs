@@ -82,7 +82,8 @@ pub async fn filled(dir: &Path) -> Content {
             append(&store, log, &[&[round; 20], b"", &[b'x'; 70]]);
         }
         store.checkpoint("durable", Some(vec![round; 3000])).unwrap();
-        let last = store.checkpoint("table/b", Some(vec![round; 600_000])).unwrap();
+        let size = if round % 5 == 1 { 300_000 } else { 300 };
+        let last = store.checkpoint("table/b", Some(vec![round; size])).unwrap();
         store.synced(last).await.unwrap();
         if round == 3 || round == 7 {
             store.truncate(&"durable".into(), Truncate::Before(u64::from(round))).unwrap();

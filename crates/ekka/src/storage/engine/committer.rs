@@ -80,7 +80,7 @@ impl Committer {
     fn reopen(&self, because: EngineError) -> Result<(), EngineError> {
         let mut slot = self.shared.database.write().unwrap_or_else(PoisonError::into_inner);
         *slot = None;
-        let database = Database::open(&self.shared.folder, self.shared.cache, false)?;
+        let database = Database::open(&self.shared.folder, self.shared.cache)?;
         let on_disc = read_all(&database)?;
         *slot = Some(database);
         if on_disc.head == self.disc.head() { Ok(()) } else { Err(because.fatal()) }

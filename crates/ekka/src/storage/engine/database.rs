@@ -8,7 +8,7 @@ use std::path::Path;
 use fjall::{Database as Fjall, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
 
 use super::space::is_full;
-use super::tail;
+use super::{tail, trees};
 use crate::storage::StorageError;
 
 const KEYSPACE: &str = "ekka";
@@ -94,17 +94,33 @@ pub(super) struct Database {
 pub(super) type Changes = std::collections::BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 impl Database {
-    /// Opens a folder; makes it where `create` says so. A batch at the end that a power loss tore is cut off.
+    /// Makes a folder.
+    ///
+    /// # Errors
+    /// `Refused`, `Full`, or `Damaged` for whatever else goes wrong.
+    pub(super) fn create(folder: &Path, cache: u64) -> Result<Self, EngineError> {
+        guarded(|| {
+            let fjall = Fjall::builder(folder).cache_size(cache).worker_threads(WORKERS).open()?;
+            let keys = fjall.keyspace(KEYSPACE, KeyspaceCreateOptions::default)?;
+            Ok(Self { fjall, keys })
+        })
+    }
+
+    /// Opens a folder. A batch at the end that a power loss tore is cut off.
     ///
     /// # Errors
     /// `Damaged`, `Refused`, `Full`.
-    pub(super) fn open(folder: &Path, cache: u64, create: bool) -> Result<Self, EngineError> {
-        match guarded(|| Self::try_open(folder, cache, create)) {
-            Err(EngineError::Damaged(first)) if !create => {
-                if !tail::cut_last_batch(folder)? {
-                    return Err(EngineError::Damaged(first));
-                }
-                guarded(|| Self::try_open(folder, cache, create)).map_err(|second| match second {
+    pub(super) fn open(folder: &Path, cache: u64) -> Result<Self, EngineError> {
+        // Without one of these the engine takes the folder, or our keys in it, for one that it may begin anew.
+        let version = folder.join("version");
+        if !version.is_file() {
+            return Err(EngineError::Damaged("the engine's version file is gone".into()));
+        }
+        let torn = tail::trim(folder)?;
+        trees::check(folder)?;
+        match guarded(|| Self::try_open(folder, cache)) {
+            Err(EngineError::Damaged(first)) if !torn && tail::cut_last_batch(folder)? => {
+                guarded(|| Self::try_open(folder, cache)).map_err(|second| match second {
                     EngineError::Damaged(_) => EngineError::Damaged(first),
                     other => other,
                 })
@@ -113,13 +129,9 @@ impl Database {
         }
     }
 
-    fn try_open(folder: &Path, cache: u64, create: bool) -> Result<Self, EngineError> {
-        // The engine takes a folder without this file for one that it may begin anew.
-        if !create && !folder.join("version").is_file() {
-            return Err(EngineError::Damaged("the engine's version file is gone".into()));
-        }
+    fn try_open(folder: &Path, cache: u64) -> Result<Self, EngineError> {
         let fjall = Fjall::builder(folder).cache_size(cache).worker_threads(WORKERS).open()?;
-        if !create && !fjall.keyspace_exists(KEYSPACE) {
+        if !fjall.keyspace_exists(KEYSPACE) {
             return Err(EngineError::Damaged("the engine no longer knows our keys".into()));
         }
         let keys = fjall.keyspace(KEYSPACE, KeyspaceCreateOptions::default)?;
@@ -189,7 +201,7 @@ impl Database {
 }
 
 /// Runs a piece of the engine over bytes that may be damaged: some of its checks are assertions.
-fn guarded<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));

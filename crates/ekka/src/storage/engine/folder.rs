@@ -36,7 +36,7 @@ pub(super) struct Opened {
 /// `Refused`, `Full`: nothing was judged. `Damaged`: a store made just now cannot be read.
 pub(super) fn open(dir: &Path, cache: u64, fresh_id: &dyn Fn() -> u128) -> Result<Opened, EngineError> {
     let marked = mark::read(dir)?;
-    let exists = dir.join(STORE).exists();
+    let exists = dir.join(STORE).try_exists()?;
     let damage = match (marked, exists) {
         (FoundMark::Nothing, false) => Vec::new(),
         (FoundMark::Mark(mark), false) if mark.phase == Phase::Creating => mark.damage,
@@ -56,7 +56,7 @@ pub(super) fn open(dir: &Path, cache: u64, fresh_id: &dyn Fn() -> u128) -> Resul
 
 /// Opens the store that a mark speaks of. The inner error: what is damaged in it.
 fn open_known(dir: &Path, cache: u64, mark: Mark) -> Result<Result<Opened, Vec<String>>, EngineError> {
-    let judged = Database::open(&dir.join(STORE), cache, false).and_then(|database| {
+    let judged = Database::open(&dir.join(STORE), cache).and_then(|database| {
         let on_disc = read_all(&database)?;
         Ok((database, on_disc))
     });
@@ -88,10 +88,10 @@ fn open_known(dir: &Path, cache: u64, mark: Mark) -> Result<Result<Opened, Vec<S
 
 fn create(dir: &Path, cache: u64, store_id: u128, damage: Vec<String>) -> Result<Opened, EngineError> {
     let new = dir.join(NEW);
-    if new.exists() {
+    if new.try_exists()? {
         fs::remove_dir_all(&new)?;
     }
-    let database = Database::open(&new, cache, true)?;
+    let database = Database::create(&new, cache)?;
     let head = Head { store_id, ordinal: 0, headers: 0 };
     database.commit([(HEAD.to_vec(), Some(encode(&head)))].into())?;
     database.sync_all()?;

@@ -24,6 +24,7 @@ mod queue;
 mod shared;
 mod space;
 mod tail;
+mod trees;
 mod verify;
 
 use std::path::Path;
