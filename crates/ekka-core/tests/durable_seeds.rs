@@ -15,7 +15,7 @@ fn run(seed: u64) -> World {
     let others = usize::try_from(seed / 4 % 4).expect("small");
     let mut world = World::new(seed, founders, others);
     world.elect();
-    for _ in 0..60 + seed % 60 {
+    for _ in 0..80 + seed % 80 {
         world.step();
     }
     world.settle();
@@ -44,7 +44,6 @@ fn the_histories_hold_what_they_are_to_test() {
         "More",
         "Replaced",
         "Outdated",
-        "TakenOut",
         "Over",
         "NotMember",
     ] {

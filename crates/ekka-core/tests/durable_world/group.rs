@@ -118,11 +118,11 @@ impl World {
             }
             Change::Admitted { id, .. } => {
                 let Command::Admit(who) = &entry.command else { return };
-                let Some((at, cause)) = self.removed.get(&id.node_id) else { return };
+                let Some((at, cause)) = self.removed.get(&id.node_id).copied() else { return };
                 self.count("Back");
                 let wished = &self.wishes[&entry.why.decision()];
-                assert!(wished.at >= *at, "{} was taken out after somebody wanted it in", who.name);
-                let by_itself = *cause == ekka_core::membership::RemovalCause::Autoclean;
+                assert!(wished.at >= at, "{} was taken out after somebody wanted it in", who.name);
+                let by_itself = cause == ekka_core::membership::RemovalCause::Autoclean;
                 assert!(who.asked || by_itself, "{} comes back and nobody asked", who.name);
             }
             _ => {}
