@@ -84,6 +84,9 @@ impl World {
     }
 
     fn want_in(&mut self, n: usize) {
+        // Often one that was taken out, so that returns are not rare.
+        let out: Vec<usize> = self.removed.keys().map(|id| self.index(*id)).collect();
+        let n = if self.rng.below(2) == 0 && !out.is_empty() { out[self.rng.index(out.len())] } else { n };
         let door = self.rng.index(self.nodes.len());
         let asked = self.rng.below(2) == 0;
         if self.nodes[n].up {
@@ -93,7 +96,9 @@ impl World {
     }
 
     fn remove(&mut self, n: usize) {
-        let by = self.rng.index(self.nodes.len());
+        let any = self.rng.index(self.nodes.len());
+        // Only the leader can take out who votes or learns.
+        let by = self.leader.filter(|_| self.rng.below(4) > 0).unwrap_or(any);
         let (node_id, asked_by) = (self.nodes[n].id.node_id, self.nodes[by].id.node_id);
         let (cause, replace_with) = match self.rng.below(4) {
             0 => (RemovalCause::Force, None),
