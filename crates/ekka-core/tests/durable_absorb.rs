@@ -196,15 +196,14 @@ impl World {
         }
         let floor = self.authorities[c].floor;
         let next = self.authorities[c].range.map(|(from, to)| (from.max(floor), to)).filter(|(from, to)| from < to);
-        let (token, to) = match next {
-            Some(range) => range,
-            None => {
-                let to = self.clusters[c].record.token_ceiling() + 4;
-                match self.clusters[c].commit(Command::RaiseCeiling { to }).0 {
-                    Outcome::Done { gave: Gave::Tokens { from, to }, .. } => (from.max(floor), to),
-                    Outcome::Refused { code: Refusal::Merging, .. } => return self.learn(c),
-                    outcome => panic!("{outcome:?}"),
-                }
+        let (token, to) = if let Some(range) = next {
+            range
+        } else {
+            let to = self.clusters[c].record.token_ceiling() + 4;
+            match self.clusters[c].commit(Command::RaiseCeiling { to }).0 {
+                Outcome::Done { gave: Gave::Tokens { from, to }, .. } => (from.max(floor), to),
+                Outcome::Refused { code: Refusal::Merging, .. } => return self.learn(c),
+                outcome => panic!("{outcome:?}"),
             }
         };
         self.authorities[c].range = Some((token + 1, to));

@@ -101,7 +101,7 @@ impl Bench {
 
 fn proposals(out: &[Output]) -> Vec<(u64, Command)> {
     let proposed = out.iter().filter_map(|output| match output {
-        Output::Propose { token, command } => Some((*token, Entry::decode(command).unwrap().command)),
+        Output::Propose { token, command } => Some((*token, Entry::decode(command).expect("an entry").command)),
         _ => None,
     });
     proposed.collect()

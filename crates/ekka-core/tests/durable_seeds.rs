@@ -6,6 +6,8 @@
 
 mod durable_world;
 
+use std::collections::BTreeMap;
+
 use durable_world::World;
 
 fn run(seed: u64) -> World {
@@ -13,12 +15,40 @@ fn run(seed: u64) -> World {
     let others = usize::try_from(seed / 4 % 4).expect("small");
     let mut world = World::new(seed, founders, others);
     world.elect();
-    for _ in 0..60 + seed % 60 {
+    for _ in 0..80 + seed % 80 {
         world.step();
     }
     world.settle();
     world.assert_rest(seed);
     world
+}
+
+#[test]
+fn the_histories_hold_what_they_are_to_test() {
+    let mut seen = BTreeMap::new();
+    for seed in 0..200 {
+        for (what, times) in run(seed).seen {
+            *seen.entry(what).or_insert(0) += times;
+        }
+    }
+    for what in [
+        "Founded",
+        "Admitted",
+        "Returned",
+        "Ended",
+        "Removed",
+        "Back",
+        "StoreChanged",
+        "Tokens",
+        "Generation",
+        "More",
+        "Replaced",
+        "Outdated",
+        "Over",
+        "NotMember",
+    ] {
+        assert!(seen.get(what).is_some_and(|times| *times >= 5), "{what} is rare: {seen:?}");
+    }
 }
 
 fn all(seeds: core::ops::Range<u64>) {

@@ -190,8 +190,8 @@ impl Record {
         if self.members.len() == 1 {
             return refuse(Refusal::Last, "is the only member: there is nobody to leave");
         }
-        if self.votes(out.node_id) {
-            return refuse(Refusal::Votes, "votes: its vote goes first");
+        if self.follows(out.node_id) {
+            return refuse(Refusal::Votes, "votes, or learns to: its place in the group goes first");
         }
         let id = Incarnation { node_id: out.node_id, guid: member.guid };
         if out.cause == RemovalCause::Autoclean && !self.is_over(id) {

@@ -43,11 +43,13 @@ pub mod absorb;
 mod check;
 mod cluster;
 pub mod command;
-mod leader;
+mod lead;
 mod members;
 pub mod outcome;
 pub mod plan;
+mod pursue;
 pub mod recover;
+mod room;
 mod state;
 pub mod voters;
 mod wish;
@@ -57,8 +59,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 pub use command::{Admission, Command, Entry, Founder, Generation, Proof, Recovery, Removal, Why};
-pub use leader::Durable;
 pub use outcome::{Change, Gave, Outcome, Refusal};
+pub use room::Durable;
 pub use state::{Forgotten, Member, Record};
 pub use wish::Wish;
 

@@ -74,7 +74,7 @@ pub enum Refusal {
     NotMember,
     /// It was taken out for good and waits for an operator's word.
     TakenOut,
-    /// It votes, and must be replaced first.
+    /// It votes, or learns to, and its place in the group goes first.
     Votes,
     /// It is the only member.
     Last,

@@ -200,6 +200,13 @@ impl Record {
         self.configuration.voters.iter().flatten().any(|voter| voter.node_id == node_id)
     }
 
+    /// Whether the group gives this node its log: it votes or learns. Such a node is not removed, or a change of the
+    /// voters that was decided on before would let it vote as no member.
+    #[must_use]
+    pub fn follows(&self, node_id: NodeId) -> bool {
+        self.votes(node_id) || self.configuration.learners.iter().any(|learner| learner.node_id == node_id)
+    }
+
     /// Whether these nodes hold a majority of each set of voters: the one meaning of *majority*. Members that do not
     /// vote count for nothing, however many they are.
     #[must_use]

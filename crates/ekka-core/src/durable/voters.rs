@@ -98,8 +98,9 @@ pub fn next_step(look: &Look) -> Step {
     };
     let learners = learners(look, &present, &target);
     let have: BTreeSet<VoterId> = look.configuration.learners.iter().copied().collect();
-    if !learners.is_subset(&have) {
-        let why = format!("{} learns", names(look, learners.difference(&have)));
+    if learners != have {
+        let (comes, goes) = (names(look, learners.difference(&have)), names(look, have.difference(&learners)));
+        let why = if comes.is_empty() { format!("{goes} learns no more") } else { format!("{comes} learns") };
         return Step::Learn { learners, why };
     }
     if let Some(late) = target.difference(&present).find(|voter| !look.is_ready(**voter)) {
@@ -110,10 +111,6 @@ pub fn next_step(look: &Look) -> Step {
         // Whoever leads now can hand over to somebody who votes already: no two sets in a row are strangers.
         let voters = if target.is_disjoint(&present) { &target | &present } else { target };
         return Step::Change { voters, why };
-    }
-    if learners != have {
-        let why = format!("{} learns no more", names(look, have.difference(&learners)));
-        return Step::Learn { learners, why };
     }
     Step::Nothing { why: String::new() }
 }

@@ -19,7 +19,7 @@ use crate::membership::RemovalCause;
 pub enum Wish {
     /// This node is to become a member. `basis` is set here.
     Admit(Admission),
-    /// A member goes for good: its vote first, then its seat. For a voter only the leader can do it.
+    /// A member goes for good: its vote first, then its seat. For one that votes or learns only the leader can do it.
     Remove {
         /// Whom.
         node_id: NodeId,
@@ -147,11 +147,11 @@ fn removal(
     if cause == RemovalCause::Autoclean && fact(node_id).is_some_and(|fact| fact.up) {
         return refuse(Refusal::Outdated, format!("{} is back", member.name));
     }
-    if record.votes(node_id) {
+    if record.follows(node_id) {
         if cause != RemovalCause::Leave && !leads {
             return Next::End(Reply::AskLeader { leader: None });
         }
-        return Next::Wait(format!("the vote of {} goes first", member.name));
+        return Next::Wait(format!("the place of {} in the group goes first", member.name));
     }
     if cause == RemovalCause::Autoclean && !record.is_over(Incarnation { node_id, guid: member.guid }) {
         return Next::Wait(format!("{} is not gone yet", member.name));

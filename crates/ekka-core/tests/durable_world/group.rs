@@ -94,11 +94,20 @@ impl World {
             assert!(!founded || self.truth.member(voter.node_id).is_some(), "{voter} votes and is no member");
         }
         let entry = entry.expect("what this version writes it reads");
+        if let Outcome::Refused { code, .. } = &outcome {
+            self.count(&format!("{code:?}"));
+        }
         for change in &changes {
+            let words = format!("{change:?}");
+            self.count(words.split([' ', '(']).next().unwrap_or_default());
             self.judge(&entry, change);
         }
         self.history.push(self.truth.to_snapshot());
         outcome.encode()
+    }
+
+    fn count(&mut self, what: &str) {
+        *self.seen.entry(what.to_owned()).or_default() += 1;
     }
 
     /// What an oracle outside says of a change.
@@ -109,10 +118,11 @@ impl World {
             }
             Change::Admitted { id, .. } => {
                 let Command::Admit(who) = &entry.command else { return };
-                let Some((at, cause)) = self.removed.get(&id.node_id) else { return };
+                let Some((at, cause)) = self.removed.get(&id.node_id).copied() else { return };
+                self.count("Back");
                 let wished = &self.wishes[&entry.why.decision()];
-                assert!(wished.at >= *at, "{} was taken out after somebody wanted it in", who.name);
-                let by_itself = *cause == ekka_core::membership::RemovalCause::Autoclean;
+                assert!(wished.at >= at, "{} was taken out after somebody wanted it in", who.name);
+                let by_itself = cause == ekka_core::membership::RemovalCause::Autoclean;
                 assert!(who.asked || by_itself, "{} comes back and nobody asked", who.name);
             }
             _ => {}
@@ -141,6 +151,7 @@ impl World {
         if !self.has_majority(&both) {
             return self.reconfigured(n, token, Err(Failure::NoQuorum("no majority of both sets".into())));
         }
+        self.count(if self.truth.voters().is_subset(voters) { "More" } else { "Replaced" });
         let learners = old.learners.into_iter().filter(|learner| !voters.contains(learner)).collect();
         self.append_configuration(Configuration { voters: new, learners, ..Configuration::default() });
         let lost = !self.calm && self.rng.below(4) == 0;
@@ -175,11 +186,5 @@ impl World {
         let guid: Guid = self.nodes[n].id.guid;
         let latest = self.truth.configuration().at;
         self.fly(Flight::Answer(n, guid, Box::new(Input::Reconfigured { token, result, latest })), 300);
-    }
-
-    /// The outcome that an answer carries.
-    #[allow(dead_code, reason = "for those who print a trace")]
-    pub(crate) fn outcome(bytes: &[u8]) -> Outcome {
-        Outcome::decode(bytes).expect("an outcome")
     }
 }

@@ -13,24 +13,29 @@ impl World {
     /// One thing happens.
     pub(crate) fn step(&mut self) {
         let n = self.rng.index(self.nodes.len());
-        match self.rng.below(24) {
+        match self.rng.below(28) {
             0 => self.elect(),
             1 => self.stop(n, false),
             2 => self.start(n),
             3 => self.stop(n, true),
-            4..=5 => self.want_in(n),
-            6 => self.remove(n),
-            7 => self.end(n),
-            8 => self.want(n, Wish::Tokens),
-            9 => self.next_generation(n),
-            10 => {
+            4..=6 => self.want_in(n),
+            7..=9 => self.remove(n),
+            10..=11 => self.end(n),
+            12 => self.want(n, Wish::Tokens),
+            13 => self.next_generation(n),
+            14 => {
                 let some = 1 + self.rng.index(4);
                 self.apply(n, some, false);
             }
-            11 if self.rng.below(4) == 0 => self.apply(n, 0, true),
-            12..=14 => self.apply(n, usize::MAX, false),
-            15..=17 if self.nodes[n].up => self.give(n, Input::Facts(self.facts())),
-            18 => self.tell_standing(),
+            15 if self.rng.below(4) == 0 => self.apply(n, 0, true),
+            16..=19 => self.apply(n, usize::MAX, false),
+            20..=21 if self.nodes[n].up => self.give(n, Input::Facts(self.facts())),
+            22..=24 => {
+                if let Some(leader) = self.leader {
+                    self.give(leader, Input::Facts(self.facts()));
+                }
+            }
+            25..=26 => self.tell_standing(),
             _ => {}
         }
         let millis = self.rng.below(400);
@@ -79,8 +84,11 @@ impl World {
     }
 
     fn want_in(&mut self, n: usize) {
+        // Often one that was taken out, so that returns are not rare.
+        let out: Vec<usize> = self.removed.keys().map(|id| self.index(*id)).collect();
+        let n = if self.rng.below(2) == 0 && !out.is_empty() { out[self.rng.index(out.len())] } else { n };
         let door = self.rng.index(self.nodes.len());
-        let asked = self.rng.below(3) == 0;
+        let asked = self.rng.below(2) == 0;
         if self.nodes[n].up {
             let who = self.admission(n, asked);
             self.want(door, Wish::Admit(who));
@@ -88,7 +96,9 @@ impl World {
     }
 
     fn remove(&mut self, n: usize) {
-        let by = self.rng.index(self.nodes.len());
+        let any = self.rng.index(self.nodes.len());
+        // Only the leader can take out who votes or learns.
+        let by = self.leader.filter(|_| self.rng.below(4) > 0).unwrap_or(any);
         let (node_id, asked_by) = (self.nodes[n].id.node_id, self.nodes[by].id.node_id);
         let (cause, replace_with) = match self.rng.below(4) {
             0 => (RemovalCause::Force, None),

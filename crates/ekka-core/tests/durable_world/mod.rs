@@ -80,6 +80,8 @@ pub(crate) struct World {
     /// The place of the last removal of each node.
     removed: BTreeMap<NodeId, (usize, RemovalCause)>,
     founding: Vec<Founder>,
+    /// How often what happened.
+    pub(crate) seen: BTreeMap<String, u64>,
     /// Nothing goes wrong any more.
     calm: bool,
 }
@@ -107,6 +109,7 @@ impl World {
             ranges: BTreeMap::new(),
             removed: BTreeMap::new(),
             founding: Vec::new(),
+            seen: BTreeMap::new(),
             calm: false,
         };
         let founding: Vec<Founder> = world.nodes[..founders].iter().map(Node::founder).collect();

@@ -1,0 +1,154 @@
+//! Wishes on their way into the log: proposed, proposed again, answered.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::command::{Command, Entry, Why};
+use super::outcome::Outcome;
+use super::room::{AGAIN, Asked, Durable};
+use super::wish::{Next, Verdict, Wish, judge};
+use super::{Failure, Output, Reply};
+use crate::limits::WISHES_MAX;
+use crate::time::{Instant, Now};
+
+/// How long a wish is tried before whoever has it is told to try again.
+const WISH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A wish under way.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    pub(super) wish: Wish,
+    pub(super) why: Why,
+    /// Fixed at the first try, so that every later one means the same.
+    pub(super) command: Option<Command>,
+    pub(super) asked: Option<u64>,
+    pub(super) again_at: Instant,
+    pub(super) until: Option<Instant>,
+    /// An answer to this command was lost.
+    pub(super) unknown: bool,
+    /// It waits for something that an input brings.
+    pub(super) waits: bool,
+    pub(super) words: String,
+}
+
+impl Durable {
+    pub(super) fn wish(&mut self, id: u64, wish: Wish, why: Why, now: Now, out: &mut Vec<Output>) {
+        if self.wishes.len() >= WISHES_MAX {
+            let words = format!("{WISHES_MAX} wishes are under way on this node");
+            out.push(Output::Reply { id, reply: Reply::TryAgain { unknown: false, words } });
+            return;
+        }
+        let until = (!wish.is_patient()).then(|| now.mono + WISH_TIMEOUT);
+        let pending = Pending {
+            wish,
+            why,
+            command: None,
+            asked: None,
+            again_at: now.mono,
+            until,
+            unknown: false,
+            waits: false,
+            words: String::new(),
+        };
+        self.wishes.insert(id, pending);
+    }
+
+    /// Tries every wish whose time has come.
+    pub(super) fn pursue(&mut self, now: Now, out: &mut Vec<Output>) {
+        let ids: Vec<u64> = self.wishes.keys().copied().collect();
+        for id in ids {
+            let Some(mut pending) = self.wishes.remove(&id) else { continue };
+            let reply = self.try_wish(id, &mut pending, now, out);
+            match reply {
+                Some(reply) => out.push(Output::Reply { id, reply }),
+                None => {
+                    self.wishes.insert(id, pending);
+                }
+            }
+        }
+    }
+
+    fn try_wish(&mut self, id: u64, pending: &mut Pending, now: Now, out: &mut Vec<Output>) -> Option<Reply> {
+        if pending.until.is_some_and(|until| until <= now.mono) {
+            let unknown = pending.unknown || pending.asked.is_some();
+            let words = if pending.words.is_empty() {
+                format!("the group did not answer within {} s", WISH_TIMEOUT.as_secs())
+            } else {
+                pending.words.clone()
+            };
+            return Some(Reply::TryAgain { unknown, words });
+        }
+        if pending.asked.is_some() || now.mono < pending.again_at {
+            return None;
+        }
+        if pending.command.is_none() {
+            let facts = &self.facts;
+            match pending.wish.next(&self.record, |node_id| facts.get(&node_id).cloned(), self.leads()) {
+                Next::Propose(command) => pending.command = Some(command),
+                Next::Wait(words) => {
+                    (pending.waits, pending.words) = (true, words);
+                    return None;
+                }
+                Next::End(Reply::AskLeader { .. }) => return Some(Reply::AskLeader { leader: self.standing.leader }),
+                Next::End(reply) => return Some(reply),
+            }
+        }
+        pending.waits = false;
+        let command = pending.command.clone()?;
+        let token = self.token(Asked::Wish(id));
+        pending.asked = Some(token);
+        let entry = Entry { why: pending.why.clone(), command };
+        out.push(Output::Propose { token, command: entry.encode() });
+        None
+    }
+
+    pub(super) fn answered(&mut self, token: u64, result: Result<Vec<u8>, Failure>, now: Now, out: &mut Vec<Output>) {
+        let Some(asked) = self.asked.remove(&token) else { return };
+        let Asked::Wish(id) = asked else {
+            if !matches!(result.as_deref().map(Outcome::decode), Ok(Ok(outcome)) if outcome.holds()) {
+                self.again_at = Some(now.mono + AGAIN);
+            }
+            return;
+        };
+        let Some(pending) = self.wishes.get_mut(&id).filter(|pending| pending.asked == Some(token)) else { return };
+        pending.asked = None;
+        let end = match result {
+            Ok(bytes) => match (Outcome::decode(&bytes), pending.command.take()) {
+                (Ok(outcome), Some(command)) => match judge(&command, outcome, &self.record) {
+                    Verdict::End(reply) => Some(reply),
+                    Verdict::Propose(next) => {
+                        (pending.unknown, pending.command) = (false, Some(*next));
+                        None
+                    }
+                    Verdict::LookAgain => {
+                        (pending.unknown, pending.again_at) = (false, now.mono + AGAIN);
+                        None
+                    }
+                },
+                (Err(error), _) => {
+                    let words = format!("an answer that this version does not know ({error})");
+                    Some(Reply::TryAgain { unknown: true, words })
+                }
+                (_, None) => None,
+            },
+            Err(Failure::NoQuorum(words)) => {
+                (pending.again_at, pending.words) = (now.mono + AGAIN, words);
+                None
+            }
+            Err(Failure::Unknown(words)) => {
+                pending.unknown = true;
+                (pending.again_at, pending.words) = (now.mono + AGAIN, words);
+                None
+            }
+            Err(Failure::Refused(words)) if pending.unknown => Some(Reply::TryAgain { unknown: true, words }),
+            Err(Failure::Refused(words)) => Some(Reply::Refused { code: None, words }),
+            Err(Failure::Ended(words)) => Some(Reply::TryAgain { unknown: pending.unknown, words }),
+        };
+        if let Some(reply) = end {
+            self.wishes.remove(&id);
+            out.push(Output::Reply { id, reply });
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The room: what comes in, and what follows from what is committed.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::command::{Command, Entry, Founder, Why};
+use super::outcome::{Change, Outcome};
+use super::pursue::Pending;
+use super::state::Record;
+use super::{Fact, Faults, Input, Output, recover};
+use crate::consensus::{LogPlace, Standing, StateMachine, VoterId};
+use crate::event::EventKind;
+use crate::id::{ClusterId, Incarnation, NodeId};
+use crate::limits::WISHES_MAX;
+use crate::machine::Machine;
+use crate::time::{Instant, Now};
+
+/// How long after a failure the next try waits.
+pub(super) const AGAIN: Duration = Duration::from_millis(300);
+
+/// What a token stands for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Asked {
+    Wish(u64),
+    /// The leader's own: the first entry, or what a member's facts say.
+    Own(Option<NodeId>),
+}
+
+/// The room of the durable group.
+#[derive(Debug)]
+pub struct Durable {
+    pub(super) me: Incarnation,
+    pub(super) faults: Faults,
+    pub(super) record: Record,
+    pub(super) standing: Standing,
+    pub(super) facts: BTreeMap<NodeId, Fact>,
+    pub(super) founding: Option<(ClusterId, Vec<Founder>)>,
+    pub(super) wishes: BTreeMap<u64, Pending>,
+    pub(super) asked: BTreeMap<u64, Asked>,
+    pub(super) last_token: u64,
+    /// A change of voters or learners under way.
+    pub(super) change: Option<u64>,
+    /// Before the record holds the configuration at this place it is behind the last change.
+    pub(super) due: LogPlace,
+    /// When the leader's own work is tried again after a failure.
+    pub(super) again_at: Option<Instant>,
+    pub(super) waits: String,
+}
+
+impl Durable {
+    /// A room before its first entry.
+    #[must_use]
+    pub fn new(me: Incarnation, faults: Faults) -> Self {
+        Self {
+            me,
+            faults,
+            record: Record::with_faults(faults),
+            standing: Standing::default(),
+            facts: BTreeMap::new(),
+            founding: None,
+            wishes: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            last_token: 0,
+            change: None,
+            due: LogPlace::default(),
+            again_at: None,
+            waits: String::new(),
+        }
+    }
+
+    /// What is committed, as far as this node has applied it.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// What membership said last.
+    #[must_use]
+    pub fn facts(&self) -> &BTreeMap<NodeId, Fact> {
+        &self.facts
+    }
+
+    /// What the replica said last.
+    #[must_use]
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Whether this node leads the group.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.standing.leads && self.standing.failed.is_none()
+    }
+
+    pub(super) fn token(&mut self, asked: Asked) -> u64 {
+        self.last_token += 1;
+        self.asked.insert(self.last_token, asked);
+        self.last_token
+    }
+
+    fn applied(&mut self, at: LogPlace, bytes: &[u8], replay: bool, out: &mut Vec<Output>) {
+        let names: BTreeMap<NodeId, _> = self.record.members().iter().map(|(id, m)| (*id, m.name.clone())).collect();
+        let (outcome, changes, entry) = self.record.commit_bytes(at, bytes);
+        if changes.is_empty() {
+            return;
+        }
+        if let Some(Entry { why, command }) = entry.filter(|_| !replay && matches!(outcome, Outcome::Done { .. })) {
+            let mut evidence = vec![format!("proposed by node_id {} (its d-{:06x})", why.by(), why.decision())];
+            evidence.extend_from_slice(why.evidence());
+            let (kind, rule) = rule(&command);
+            out.push(Output::Decision { kind, what: command.words(), rule, evidence });
+        }
+        for change in changes.iter().filter(|_| !replay) {
+            match change {
+                Change::Ended { id, proof } => {
+                    if let Some(name) = names.get(&id.node_id).cloned() {
+                        let (node_id, evidence) = (id.node_id, String::from(proof.as_str()));
+                        let gone = EventKind::MemberGone { name, node_id, incarnation: id.guid, evidence };
+                        out.push(Output::Event(gone));
+                    }
+                }
+                Change::Recovered { generation, given_up } => {
+                    let lost = given_up.iter().filter_map(|id| self.record.forgotten().get(id));
+                    let lost = lost.map(|out| out.name.clone()).collect();
+                    out.push(Output::Event(EventKind::ClusterRecovered { generation: *generation, lost }));
+                }
+                _ => {}
+            }
+        }
+        if changes.iter().any(moves_seats) {
+            out.push(Output::Seats(self.record.seats()));
+        }
+        out.push(Output::Changed(changes));
+    }
+
+    fn stand(&mut self, standing: Standing, out: &mut Vec<Output>) {
+        let led = self.leads();
+        self.standing = standing;
+        if led && !self.leads() {
+            // A change that this node began is the next leader's now, or nobody's, and may be cut off its log.
+            (self.change, self.due) = (None, LogPlace::default());
+            self.asked.retain(|_, asked| matches!(asked, Asked::Wish(_)));
+            self.say(String::new(), out);
+        }
+    }
+
+    fn found(&mut self, cluster_id: ClusterId, founders: Vec<Founder>, out: &mut Vec<Output>) {
+        let voter = |founder: &Founder| VoterId { node_id: founder.id.node_id, start: founder.store };
+        out.push(Output::Found { voters: founders.iter().map(voter).collect() });
+        self.founding = Some((cluster_id, founders));
+    }
+
+    fn restored(&mut self, snapshot: &[u8], out: &mut Vec<Output>) {
+        // The engine took the very same bytes, so they can be read; were they not, the record stays as it was.
+        if self.record.restore(snapshot).is_ok() {
+            out.push(Output::Seats(self.record.seats()));
+        }
+    }
+
+    fn work(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.pursue(now, out);
+        self.lead(now, out);
+    }
+}
+
+/// Whether membership has to hear of it.
+fn moves_seats(change: &Change) -> bool {
+    matches!(
+        change,
+        Change::Founded { .. }
+            | Change::Admitted { .. }
+            | Change::Returned { .. }
+            | Change::Removed { .. }
+            | Change::Recovered { .. }
+    )
+}
+
+/// Kind and rule of the decision that a command carries out.
+fn rule(command: &Command) -> (&'static str, &'static str) {
+    match command {
+        Command::Found { .. } => ("form", "section 8, rule 4: the vote has chosen id and first voters"),
+        Command::Admit(_) => ("admit", "section 8, rule 3: admission is a committed entry"),
+        Command::Returned { .. } => ("up", "section 4: a newer start of a node_id supersedes the older one"),
+        Command::StoreChanged { .. } => ("up", "section 12: a voter is named by the id of its store"),
+        Command::Gone { .. } => ("down", "section 9: gone is one committed entry, and for ever"),
+        Command::Remove(_) => ("remove", "section 9: a member is forgotten by one committed entry"),
+        Command::Merging { .. } | Command::Merged { .. } => {
+            ("merge", "section 8, rule 6: the younger goes into the older")
+        }
+        Command::Recover(_) => ("command", "section 10: recover, by an operator's word"),
+        Command::Generation(_) => ("command", "section 12: one volatile group, by compare-and-set"),
+        Command::RaiseCeiling { .. } | Command::QuorumRows | Command::Schema(_) | Command::DutyDone { .. } => {
+            ("command", "section 13: tokens only grow")
+        }
+    }
+}
+
+impl Machine for Durable {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
+        match input {
+            Input::Applied { at, command, replay } => self.applied(at, &command, replay, out),
+            Input::Configured(configuration) => self.record.reconfigured(&configuration),
+            Input::Restored(snapshot) => self.restored(&snapshot, out),
+            Input::Standing(standing) => self.stand(standing, out),
+            Input::Facts(facts) => self.facts = facts,
+            Input::Found { cluster_id, founders } => self.found(cluster_id, founders, out),
+            Input::Wish { id, wish, decision, evidence } => {
+                self.wish(id, wish, Why::new(self.me.node_id, decision, evidence), now, out);
+            }
+            Input::Withdraw { id } => {
+                self.wishes.remove(&id);
+            }
+            Input::Answered { token, result } => self.answered(token, result, now, out),
+            Input::Reconfigured { token, result, latest } => self.reconfigured(token, result.is_err(), latest, now),
+            Input::Heard { by, generation } => {
+                if let Some(words) = recover::outranked(self.record.generation(), &by, generation) {
+                    out.push(Output::Outranked { words });
+                }
+            }
+        }
+        self.work(now, out);
+    }
+
+    fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.work(now, out);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let tries = self.wishes.values().filter(|p| p.asked.is_none() && !p.waits).map(|p| p.again_at);
+        let ends = self.wishes.values().filter_map(|pending| pending.until);
+        tries.chain(ends).chain(self.again_at).min()
+    }
+
+    fn check(&self) {
+        self.record.check();
+        for (id, pending) in &self.wishes {
+            let under_way = self.asked.values().filter(|asked| **asked == Asked::Wish(*id)).count();
+            assert_eq!(under_way, usize::from(pending.asked.is_some()), "one proposal of a wish at a time");
+        }
+        assert!(self.wishes.len() <= WISHES_MAX, "bound of the wishes");
+        assert!(self.faults == Faults::default() || self.record.faults == self.faults, "faults reach the record");
+    }
+}
