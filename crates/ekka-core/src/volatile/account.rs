@@ -103,7 +103,12 @@ pub fn account(
     }
     // A log in a process that is over cannot be fetched.
     let there = Accounts {
-        handed_in: accounts.handed_in.iter().filter(|(id, _)| !facts.is_over(**id)).map(|(id, log)| (*id, *log)).collect(),
+        handed_in: accounts
+            .handed_in
+            .iter()
+            .filter(|(id, _)| !facts.is_over(**id))
+            .map(|(id, log)| (*id, *log))
+            .collect(),
         ..accounts.clone()
     };
     let from = there.best(lowest);

@@ -12,7 +12,10 @@ pub(crate) enum Entry {
     Started(Incarnation),
     Gone(Incarnation),
     /// Tokens below this may be issued by that generation.
-    Ceiling { generation: u64, below: u64 },
+    Ceiling {
+        generation: u64,
+        below: u64,
+    },
 }
 
 /// The state that the log gives.
@@ -38,7 +41,8 @@ impl State {
                     self.decided.replace(proposal.next.clone());
                 }
                 let decided = applied || no_compare;
-                let next = self.decided.generation().number() > before || (no_compare && proposal.next.version.revision == 0);
+                let next =
+                    self.decided.generation().number() > before || (no_compare && proposal.next.version.revision == 0);
                 if decided && next {
                     self.floor = self.ceiling;
                 }

@@ -14,7 +14,10 @@ pub(crate) enum Entry {
     Voters(Sets),
     Write(u64),
     /// The lock goes to a client, with a token.
-    Grant { client: usize, token: u64 },
+    Grant {
+        client: usize,
+        token: u64,
+    },
     /// The session with this token has expired by the clock of the leader.
     Free(u64),
 }

@@ -130,6 +130,8 @@ pub(crate) struct World {
     pub(crate) losses: u64,
     /// Generations that were reached through a process that was only gone, and that began with a log.
     pub(crate) handed_on: u64,
+    /// What each generation has committed.
+    history: BTreeMap<u64, Vec<(u64, Entry)>>,
     wanted: BTreeSet<NodeId>,
     queue: BinaryHeap<Reverse<Queued>>,
     order: u64,
@@ -162,6 +164,7 @@ impl World {
             generations: 0,
             losses: 0,
             handed_on: 0,
+            history: BTreeMap::new(),
             wanted: (0..NODES).map(node_id).collect(),
             queue: BinaryHeap::new(),
             order: 0,
@@ -519,22 +522,30 @@ impl World {
 
     /// The leader brings those in reach up to date and commits; everybody's standing is told.
     pub(crate) fn beat(&mut self, p: usize) {
-        if let Some(leader) = self.replica(p).filter(|replica| replica.leads).cloned() {
+        if let Some(leader) = self.replica(p).filter(|replica| replica.leads) {
+            let (generation, term, committed, last) = (leader.generation, leader.term, leader.committed, leader.last());
             let mut acks = BTreeSet::from([self.procs[p].id]);
-            for q in self.fellows(p, leader.generation) {
+            for q in self.fellows(p, generation) {
                 if !self.plan.scripted && self.now < self.calm_at && self.rng.below(10) < 2 {
                     continue;
                 }
                 let (id, now) = (self.procs[q].id, self.now);
+                // Logs that agree on their last entry agree on all (log matching).
+                let other = self.procs[q].replica.as_ref().expect("a fellow serves");
+                let copy =
+                    (!other.has_base || other.last() != last).then(|| self.procs[p].replica.clone().expect("it leads"));
                 let other = self.procs[q].replica.as_mut().expect("a fellow serves");
-                if other.term > leader.term {
+                if other.term > term {
                     let higher = other.term;
                     let replica = self.procs[p].replica.as_mut().expect("it leads");
                     (replica.leads, replica.term) = (false, higher);
                     break;
                 }
-                let committed = leader.committed.max(other.committed);
-                *other = Replica { leads: false, committed, heard_at: Some(now), ..leader.clone() };
+                if let Some(copy) = copy {
+                    *other = Replica { committed: other.committed, ..copy };
+                }
+                (other.term, other.leads, other.heard_at) = (term, false, Some(now));
+                other.committed = other.committed.max(committed);
                 acks.insert(id);
             }
             self.commit(p, &acks);
@@ -549,10 +560,16 @@ impl World {
             return;
         }
         replica.heard_at = Some(now);
-        let from = replica.committed;
         replica.committed = replica.log.len();
         let (generation, term) = (replica.generation, replica.term);
-        let fresh: Vec<Entry> = replica.log[from..].iter().map(|(_, entry)| entry.clone()).collect();
+        let history = self.history.entry(generation).or_default();
+        let known = history.len().min(replica.log.len());
+        if history[..known] != replica.log[..known] {
+            self.violation = Some(format!("two groups have committed in generation {generation}"));
+            return;
+        }
+        let fresh = replica.log[known..].to_vec();
+        history.extend(fresh.clone());
         if let Some((sets, true)) = replica.voters()
             && let [_, latest] = sets.as_slice()
         {
@@ -560,11 +577,12 @@ impl World {
             replica.log.push((term, Entry::Voters(vec![latest])));
         }
         let decided = self.state.decided.generation().number();
-        for entry in fresh {
+        for (_, entry) in fresh {
             match entry {
                 Entry::Write(number) => {
                     if decided > generation {
-                        self.violation = Some(format!("{number} is acknowledged by generation {generation}, which is over"));
+                        self.violation =
+                            Some(format!("{number} is acknowledged by generation {generation}, which is over"));
                     }
                     self.must.insert(number);
                 }
@@ -578,9 +596,9 @@ impl World {
             }
         }
         let committed = self.procs[p].replica.as_ref().map_or(0, |replica| replica.committed);
-        let (done, open) = std::mem::take(&mut self.procs[p].pending).into_iter().partition(|pending: &Pending| {
-            pending.index <= committed && pending.term == term
-        });
+        let (done, open) = std::mem::take(&mut self.procs[p].pending)
+            .into_iter()
+            .partition(|pending: &Pending| pending.index <= committed && pending.term == term);
         self.procs[p].pending = open;
         let done: Vec<Pending> = done;
         for Pending { client, asked, via, .. } in done {
@@ -603,13 +621,19 @@ impl World {
     }
 
     fn change_voters(&mut self, p: usize, generation: u64, voters: &BTreeSet<Incarnation>) {
-        let Some(replica) = self.replica(p).filter(|replica| replica.ready() && replica.generation == generation) else { return };
-        let Some(([now], true)) = replica.voters().map(|(sets, committed)| (sets.as_slice(), committed)) else { return };
+        let Some(replica) = self.replica(p).filter(|replica| replica.ready() && replica.generation == generation)
+        else {
+            return;
+        };
+        let Some(([now], true)) = replica.voters().map(|(sets, committed)| (sets.as_slice(), committed)) else {
+            return;
+        };
         if now == voters {
             return;
         }
         // Who is new has to be there, and to be caught up.
-        let fellows: BTreeSet<Incarnation> = self.fellows(p, generation).into_iter().map(|q| self.procs[q].id).collect();
+        let fellows: BTreeSet<Incarnation> =
+            self.fellows(p, generation).into_iter().map(|q| self.procs[q].id).collect();
         if !voters.difference(now).all(|new| fellows.contains(new)) {
             return;
         }
@@ -627,8 +651,9 @@ impl World {
             let write = self.rng.below(3) == 0;
             let asked = self.clock(self.clients[client].fast);
             let holds = self.clients[client].until > asked;
-            for to in procs.into_iter().filter(|to| self.reaches(via, *to)) {
-                if self.replica(to).is_some_and(|replica| replica.leads)
+            for to in procs {
+                if self.reaches(via, to)
+                    && self.replica(to).is_some_and(|replica| replica.leads)
                     && (write || !holds)
                     && let Some(delay) = self.delay()
                 {
@@ -694,7 +719,8 @@ impl World {
         }
         self.clients[client].until = self.clients[client].until.max(until);
         (self.granted_at, self.grants) = (self.now, self.grants + 1);
-        let holders: Vec<usize> = (0..clocks.len()).filter(|other| self.clients[*other].until > clocks[*other]).collect();
+        let holders: Vec<usize> =
+            (0..clocks.len()).filter(|other| self.clients[*other].until > clocks[*other]).collect();
         if holders.len() > 1 {
             self.violation = Some(format!("clients {holders:?} hold the lock at once"));
         }
@@ -715,6 +741,9 @@ impl World {
             return;
         }
         let living: Vec<usize> = (0..self.procs.len()).filter(|p| self.procs[*p].alive).collect();
+        if living.is_empty() {
+            return self.after(SECOND, Event::Disturb);
+        }
         let who = living[self.rng.index(living.len())];
         match self.rng.below(12) {
             0..=2 => {
@@ -792,9 +821,11 @@ pub(crate) fn run(plan: Plan) -> Result<World, String> {
         return Err("no lock is granted, long after all was well".to_owned());
     }
     let record = world.state.decided.generation();
-    let present: BTreeSet<Incarnation> = (0..NODES).filter_map(|node| {
-        world.procs.iter().filter(|proc| proc.alive && proc.node == Some(node)).map(|proc| proc.id).max()
-    }).collect();
+    let present: BTreeSet<Incarnation> = (0..NODES)
+        .filter_map(|node| {
+            world.procs.iter().filter(|proc| proc.alive && proc.node == Some(node)).map(|proc| proc.id).max()
+        })
+        .collect();
     if record.sets != [present] {
         return Err(format!("the voters are not the processes that run: {:?}", record.sets));
     }
