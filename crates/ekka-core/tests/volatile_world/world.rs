@@ -124,7 +124,6 @@ pub(crate) struct World {
     /// Acknowledged writes that no event has given up.
     pub(crate) must: BTreeSet<u64>,
     pub(crate) last_token: u64,
-    pub(crate) granted_at: u64,
     pub(crate) grants: u64,
     pub(crate) generations: u64,
     pub(crate) losses: u64,
@@ -159,7 +158,6 @@ impl World {
             violation: None,
             must: BTreeSet::new(),
             last_token: 0,
-            granted_at: 0,
             grants: 0,
             generations: 0,
             losses: 0,
@@ -230,6 +228,10 @@ impl World {
 
     fn clock(&self, fast: u64) -> u64 {
         self.now + self.now / 1_000_000 * fast
+    }
+
+    pub(crate) fn client_clock(&self, client: usize) -> u64 {
+        self.clock(self.clients[client].fast)
     }
 
     fn of(&self, p: usize) -> u64 {
@@ -718,7 +720,7 @@ impl World {
             return;
         }
         self.clients[client].until = self.clients[client].until.max(until);
-        (self.granted_at, self.grants) = (self.now, self.grants + 1);
+        self.grants += 1;
         let holders: Vec<usize> =
             (0..clocks.len()).filter(|other| self.clients[*other].until > clocks[*other]).collect();
         if holders.len() > 1 {
@@ -809,7 +811,7 @@ impl World {
 pub(crate) fn run(plan: Plan) -> Result<World, String> {
     let mut world = World::new(plan);
     world.run_until(world.calm_at + 60 * SECOND);
-    let must = world.must.len();
+    let (must, token) = (world.must.len(), world.last_token);
     world.run_until(world.calm_at + 90 * SECOND);
     if let Some(violation) = world.violation.take() {
         return Err(format!("at {} ms: {violation}", world.now / MS));
@@ -817,7 +819,7 @@ pub(crate) fn run(plan: Plan) -> Result<World, String> {
     if world.must.len() <= must {
         return Err("nothing is written, long after all was well".to_owned());
     }
-    if world.granted_at < world.calm_at + 60 * SECOND {
+    if world.last_token == token {
         return Err("no lock is granted, long after all was well".to_owned());
     }
     let record = world.state.decided.generation();
