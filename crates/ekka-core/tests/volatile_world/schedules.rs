@@ -3,7 +3,7 @@
 use ekka_core::volatile::{Faults, Version};
 
 use crate::durable::Entry;
-use crate::replica::Entry as Row;
+use crate::replica::{Entry as Row, Replica};
 use crate::world::{MS, NODES, Plan, SECOND, SESSION, World, node_id};
 
 /// Three processes that have formed generation 1, of which process 0 leads, and a member outside the voters (process 3)
@@ -14,7 +14,7 @@ fn scripted(faults: Faults) -> World {
     until(&mut world, |world| (0..NODES).all(|p| world.procs[p].room.serves() == Some(1)));
     world.elect(0);
     world.beat(0);
-    assert!(world.procs[0].replica.as_ref().is_some_and(|replica| replica.ready()), "process 0 leads");
+    assert!(world.procs[0].replica.as_ref().is_some_and(Replica::ready), "process 0 leads");
     world
 }
 
@@ -75,7 +75,7 @@ fn older_log(faults: Faults) -> World {
     world.procs[2].side = 0;
     until(&mut world, |world| world.procs[2].room.serves() == Some(2));
     world.elect(2);
-    let lock = world.procs[2].replica.as_ref().map(|replica| replica.lock());
+    let lock = world.procs[2].replica.as_ref().map(Replica::lock);
     assert!(lock.is_some_and(|(_, free)| free), "its log lacks the grant");
     assert!(world.state.decided.generation().lost, "and it is said that something can be missing");
     world

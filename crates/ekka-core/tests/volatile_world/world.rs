@@ -144,7 +144,7 @@ pub(crate) fn node_id(node: usize) -> NodeId {
 
 impl World {
     pub(crate) fn new(plan: Plan) -> Self {
-        let mut rng = Rng::new(plan.seed ^ 0x701a711e);
+        let mut rng = Rng::new(plan.seed ^ 0x701a_711e);
         let clients = (0..CLIENTS).map(|_| Client { fast: rng.below(100_001), until: 0 }).collect();
         let mut world = Self {
             plan,
