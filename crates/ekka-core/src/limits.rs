@@ -94,6 +94,8 @@ pub const DOWN_REPORT_KEPT: Duration = Duration::from_secs(3);
 pub const UNLED_MAX: Duration = Duration::from_secs(2);
 /// How often what was asked for towards a generation is asked for again.
 pub const GENERATION_RETRY: Duration = Duration::from_secs(1);
+/// How long a voter that sealed a generation lets the others go on without it.
+pub const BARRED_MAX: Duration = Duration::from_secs(20);
 /// Sets of voters that one generation may name while its voters change.
 pub const VOTER_SETS_MAX: usize = 4;
 

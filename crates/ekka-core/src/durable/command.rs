@@ -83,7 +83,23 @@ pub struct Founder {
     /// Its role.
     pub role: Role,
     /// The id of its Raft store.
+    #[serde(with = "as_uuid")]
     pub store: u128,
+}
+
+/// A store id for people: the formats that they read have no numbers of 128 bits.
+mod as_uuid {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::id::StoreId;
+
+    pub(super) fn serialize<S: Serializer>(store: &u128, to: S) -> Result<S::Ok, S::Error> {
+        StoreId::from_u128(*store).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u128, D::Error> {
+        StoreId::deserialize(from).map(StoreId::as_u128)
+    }
 }
 
 /// A node that wants to become a member.

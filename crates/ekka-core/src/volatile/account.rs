@@ -134,8 +134,8 @@ mod tests {
         Incarnation { node_id: NodeId::from_u128(node), guid: Guid::from_u128(guid) }
     }
 
-    fn log(generation: u64, index: u64) -> Option<LogKey> {
-        Some(LogKey { generation, place: LogPlace { term: 1, index } })
+    fn log(generation: u64, index: u64) -> LogKey {
+        LogKey { generation, place: LogPlace { term: 1, index } }
     }
 
     /// Generation 1 of the first starts of nodes 1, 2, 3.
@@ -152,11 +152,11 @@ mod tests {
     #[test]
     fn every_voter_must_be_accounted_for() {
         let mut facts = facts();
-        let handed: BTreeMap<_, _> = [(id(1, 1), log(1, 5)), (id(2, 1), log(1, 7))].into();
+        let handed: BTreeMap<_, _> = [(id(1, 1), Some(log(1, 5))), (id(2, 1), Some(log(1, 7)))].into();
         assert_eq!(account(&facts, &handed, false), Err(Blocked::Missing([id(3, 1)].into())));
         facts.gone.insert(NodeId::from_u128(3), Guid::from_u128(1));
         let (proposal, _) = account(&facts, &handed, false).unwrap();
-        assert_eq!(proposal.next.from, Some(Source { voter: id(2, 1), log: log(1, 7).unwrap() }));
+        assert_eq!(proposal.next.from, Some(Source { voter: id(2, 1), log: log(1, 7) }));
         assert!(!proposal.next.lost, "two of three handed in");
         assert_eq!(proposal.next.founders, [id(1, 1), id(2, 1)].into());
     }
@@ -167,7 +167,7 @@ mod tests {
         for node in 2..4 {
             facts.gone.insert(NodeId::from_u128(node), Guid::from_u128(1));
         }
-        let handed: BTreeMap<_, _> = [(id(1, 1), log(1, 5))].into();
+        let handed: BTreeMap<_, _> = [(id(1, 1), Some(log(1, 5)))].into();
         assert!(matches!(account(&facts, &handed, false), Err(Blocked::TooManyGone(_))));
         facts.present.insert(NodeId::from_u128(2), Guid::from_u128(2));
         let (proposal, _) = account(&facts, &handed, false).unwrap();
@@ -187,12 +187,12 @@ mod tests {
     fn a_generation_that_nobody_began_loses_what_its_source_alone_had() {
         let mut facts = facts();
         facts.generation.version.number = 2;
-        facts.generation.from = Some(Source { voter: id(3, 1), log: log(1, 9).unwrap() });
+        facts.generation.from = Some(Source { voter: id(3, 1), log: log(1, 9) });
         facts.present.insert(NodeId::from_u128(3), Guid::from_u128(2));
-        let older: BTreeMap<_, _> = [(id(1, 1), log(1, 7)), (id(2, 1), log(1, 8))].into();
+        let older: BTreeMap<_, _> = [(id(1, 1), Some(log(1, 7))), (id(2, 1), Some(log(1, 8)))].into();
         let (proposal, _) = account(&facts, &older, false).unwrap();
         assert!(proposal.next.lost);
-        let whole: BTreeMap<_, _> = [(id(1, 1), log(1, 9)), (id(2, 1), log(1, 8))].into();
+        let whole: BTreeMap<_, _> = [(id(1, 1), Some(log(1, 9))), (id(2, 1), Some(log(1, 8)))].into();
         assert!(!account(&facts, &whole, false).unwrap().0.next.lost);
     }
 }

@@ -127,6 +127,8 @@ pub enum Message {
     Seal {
         /// Which.
         generation: u64,
+        /// Also where it has a leader: who asks is a voter that can never serve it again.
+        insists: bool,
     },
     /// It serves this generation no more. Its log will not grow.
     HandedIn {

@@ -7,7 +7,7 @@ use super::account::{Blocked, account};
 use super::sessions::Sessions;
 use super::{Facts, Input, LogKey, Message, Output, Settings, Standing, Start, Version};
 use crate::id::{Incarnation, NodeId};
-use crate::limits::{GENERATION_RETRY, UNLED_MAX};
+use crate::limits::{BARRED_MAX, GENERATION_RETRY, UNLED_MAX};
 use crate::machine::Machine;
 use crate::time::{Instant, Now};
 
@@ -42,6 +42,8 @@ pub struct Generations {
     /// Since when no leader of the present generation is known here.
     unled_since: Instant,
     told_waiting: Option<Version>,
+    /// Since when this process is a voter of the present generation and has sealed it.
+    barred_since: Option<Instant>,
     pub(super) sessions: Sessions,
     pub(super) retry_at: Instant,
 }
@@ -63,6 +65,7 @@ impl Generations {
             handed_in: BTreeMap::new(),
             unled_since: now,
             told_waiting: None,
+            barred_since: None,
             sessions: Sessions::new(settings, now),
             retry_at: now,
         }
@@ -107,6 +110,9 @@ impl Generations {
             if after.number > 1 {
                 out.push(Output::AskSessions { generation: after.number });
             }
+        } else if before != after {
+            let voters = self.facts.generation.voters();
+            self.handed_in.retain(|id, _| voters.contains(id));
         }
         self.follow(now, out);
     }
@@ -116,7 +122,7 @@ impl Generations {
         let number = self.number();
         match self.serving {
             // Past; or the record names this process no more, which it does only when the group counts without it.
-            Serving::Runs(old) if old < number || !self.facts.generation.voters().contains(&self.me) => {
+            Serving::Runs(old) if old < number || !self.votes() => {
                 self.stop(old, out);
             }
             Serving::Fetching(old) if old < number => self.serving = Serving::Nothing,
@@ -125,6 +131,12 @@ impl Generations {
         if self.serving == Serving::Nothing && !self.over && self.sealed < number {
             self.begin(now, out);
         }
+    }
+
+    /// The record names this process.
+    fn votes(&self) -> bool {
+        let unrecorded = self.settings.faults.unrecorded && self.facts.wanted.contains(&self.me.node_id);
+        unrecorded || self.facts.generation.voters().contains(&self.me)
     }
 
     /// What is stopped is never served again: a voter that began once more would have forgotten its vote.
@@ -143,27 +155,28 @@ impl Generations {
                 self.retry_at = now + GENERATION_RETRY;
                 out.push(Output::Fetch { generation: number, from, founders: generation.founders.clone() });
             } else {
-                self.start(Start::Found { from: None, founders: generation.founders.clone() }, out);
+                self.start(Start::Found { from: None, founders: generation.founders.clone() }, now, out);
             }
-        } else if generation.voters().contains(&self.me) {
-            self.start(Start::Learn, out);
+        } else if number > 0 && self.votes() {
+            self.start(Start::Learn, now, out);
         }
     }
 
-    fn start(&mut self, start: Start, out: &mut Vec<Output>) {
+    fn start(&mut self, start: Start, now: Instant, out: &mut Vec<Output>) {
         let generation = self.number();
+        self.unled_since = now;
         self.serving = Serving::Runs(generation);
         self.standing = Standing { generation, ..Standing::default() };
         out.push(Output::Start { generation, start });
     }
 
-    fn fetched(&mut self, generation: u64, ok: bool, out: &mut Vec<Output>) {
+    fn fetched(&mut self, generation: u64, ok: bool, now: Instant, out: &mut Vec<Output>) {
         if self.serving != Serving::Fetching(generation) || generation != self.number() || self.sealed >= generation {
             return;
         }
         if ok {
             let record = &self.facts.generation;
-            self.start(Start::Found { from: record.from, founders: record.founders.clone() }, out);
+            self.start(Start::Found { from: record.from, founders: record.founders.clone() }, now, out);
         } else {
             // Asked for again with the next retry.
             self.serving = Serving::Nothing;
@@ -175,7 +188,7 @@ impl Generations {
         self.standing.led && self.serving == Serving::Runs(self.standing.generation)
     }
 
-    fn seal(&mut self, from: NodeId, generation: u64, out: &mut Vec<Output>) {
+    fn seal(&mut self, from: NodeId, generation: u64, insists: bool, now: Instant, out: &mut Vec<Output>) {
         if generation != self.number() || !self.facts.generation.voters().contains(&self.me) {
             // Not read from the durable group yet, or past: the other asks again, or learns better.
             if generation < self.number() {
@@ -183,8 +196,12 @@ impl Generations {
             }
             return;
         }
-        if self.led() {
+        if self.led() && !insists {
             return out.push(Output::Send { to: from, message: Message::Serving { generation } });
+        }
+        // It may hear of a leader yet; a seal too early would cost the group a voter.
+        if self.serving == Serving::Runs(generation) && now.since(self.unled_since) < UNLED_MAX && !insists {
+            return;
         }
         if self.settings.faults.unsealed && self.serving == Serving::Runs(generation) {
             let log = Some(LogKey { generation, place: self.standing.last });
@@ -226,7 +243,7 @@ impl Generations {
 
     fn message(&mut self, from: NodeId, message: Message, now: Instant, out: &mut Vec<Output>) {
         match message {
-            Message::Seal { generation } => self.seal(from, generation, out),
+            Message::Seal { generation, insists } => self.seal(from, generation, insists, now, out),
             Message::HandedIn { generation, voter, log } => {
                 let is_voter = voter.node_id == from && self.facts.generation.voters().contains(&voter);
                 if generation == self.number() && is_voter {
@@ -258,12 +275,20 @@ impl Generations {
         may && !self.led() && now.since(self.unled_since) >= self.patience()
     }
 
+    /// A voter that sealed while the others went on can never serve this generation again. After a while it insists on
+    /// the next one: that costs the group a moment, and a voter less for good would cost it the next failure.
+    fn insists(&mut self, now: Instant) -> bool {
+        let barred = !self.over && self.sealed >= self.number() && self.facts.generation.voters().contains(&self.me);
+        self.barred_since = if barred { self.barred_since.or(Some(now)) } else { None };
+        self.barred_since.is_some_and(|since| now.since(since) >= BARRED_MAX)
+    }
+
     /// Asks every voter that is not accounted for to seal, and proposes where nobody is missing.
-    fn work(&mut self, out: &mut Vec<Output>) {
+    fn work(&mut self, insists: bool, out: &mut Vec<Output>) {
         let generation = self.number();
         for voter in self.facts.generation.voters() {
             if !self.facts.is_over(voter) && !self.handed_in.contains_key(&voter) {
-                out.push(Output::Send { to: voter.node_id, message: Message::Seal { generation } });
+                out.push(Output::Send { to: voter.node_id, message: Message::Seal { generation, insists } });
             }
         }
         self.propose(out);
@@ -309,7 +334,7 @@ impl Machine for Generations {
                 }
             }
             Input::Message { from, message } => self.message(from, message, now, out),
-            Input::Fetched { generation, ok } => self.fetched(generation, ok, out),
+            Input::Fetched { generation, ok } => self.fetched(generation, ok, now, out),
             Input::Stopped { generation, log } => self.stopped(generation, log, now, out),
             Input::Sessions { generation, sessions } => self.sessions.keep(generation, sessions),
             Input::Over => self.end(out),
@@ -333,8 +358,9 @@ impl Machine for Generations {
             let to = self.facts.generation.voters();
             out.extend(to.into_iter().map(|voter| Output::Send { to: voter.node_id, message: message.clone() }));
         }
-        if self.works_on_the_next(now) {
-            self.work(out);
+        let insists = self.insists(now);
+        if insists || self.works_on_the_next(now) {
+            self.work(insists, out);
         } else {
             self.lead(out);
         }

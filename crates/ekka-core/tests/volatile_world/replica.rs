@@ -72,11 +72,10 @@ impl Replica {
 
     /// The sets of voters in force, and whether that entry is committed.
     pub(crate) fn voters(&self) -> Option<(&Sets, bool)> {
-        let found = self.log.iter().enumerate().rev().find_map(|(at, (_, entry))| match entry {
+        self.log.iter().enumerate().rev().find_map(|(at, (_, entry))| match entry {
             Entry::Voters(sets) => Some((sets, at < self.committed)),
             _ => None,
-        });
-        found
+        })
     }
 
     pub(crate) fn is_majority(&self, yes: &BTreeSet<Incarnation>) -> bool {

@@ -1,5 +1,9 @@
 //! Processes by incarnation, restarts from the same directory, twins, cuts, late messages; a lock with clients outside.
 
+mod chaos;
+mod clients;
+mod group;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
@@ -8,7 +12,7 @@ use ekka_core::id::{Guid, Incarnation, NodeId};
 use ekka_core::machine::Machine;
 use ekka_core::rng::Rng;
 use ekka_core::time::{Instant, Now, Wall};
-use ekka_core::volatile::{Faults, Generations, Input, LogKey, Message, Output, Settings, Source, Standing, Start};
+use ekka_core::volatile::{Faults, Generations, Input, LogKey, Message, Output, Settings, Source, Start};
 
 use crate::durable::{Entry as Durable, State};
 use crate::replica::{Entry, Replica, writes};
@@ -124,12 +128,13 @@ pub(crate) struct World {
     /// Acknowledged writes that no event has given up.
     pub(crate) must: BTreeSet<u64>,
     pub(crate) last_token: u64,
-    pub(crate) granted_at: u64,
     pub(crate) grants: u64,
     pub(crate) generations: u64,
     pub(crate) losses: u64,
     /// Generations that were reached through a process that was only gone, and that began with a log.
     pub(crate) handed_on: u64,
+    /// What each generation has committed.
+    history: BTreeMap<u64, Vec<(u64, Entry)>>,
     wanted: BTreeSet<NodeId>,
     queue: BinaryHeap<Reverse<Queued>>,
     order: u64,
@@ -143,7 +148,7 @@ pub(crate) fn node_id(node: usize) -> NodeId {
 
 impl World {
     pub(crate) fn new(plan: Plan) -> Self {
-        let mut rng = Rng::new(plan.seed ^ 0x701a711e);
+        let mut rng = Rng::new(plan.seed ^ 0x701a_711e);
         let clients = (0..CLIENTS).map(|_| Client { fast: rng.below(100_001), until: 0 }).collect();
         let mut world = Self {
             plan,
@@ -157,11 +162,11 @@ impl World {
             violation: None,
             must: BTreeSet::new(),
             last_token: 0,
-            granted_at: 0,
             grants: 0,
             generations: 0,
             losses: 0,
             handed_on: 0,
+            history: BTreeMap::new(),
             wanted: (0..NODES).map(node_id).collect(),
             queue: BinaryHeap::new(),
             order: 0,
@@ -227,6 +232,10 @@ impl World {
 
     fn clock(&self, fast: u64) -> u64 {
         self.now + self.now / 1_000_000 * fast
+    }
+
+    pub(crate) fn client_clock(&self, client: usize) -> u64 {
+        self.clock(self.clients[client].fast)
     }
 
     fn of(&self, p: usize) -> u64 {
@@ -470,325 +479,13 @@ impl World {
             self.give(by, Input::Fetched { generation, ok });
         }
     }
-
-    // ---- the volatile group
-
-    fn replica(&self, p: usize) -> Option<&Replica> {
-        self.procs[p].replica.as_ref().filter(|_| self.procs[p].alive)
-    }
-
-    /// Processes that serve that generation and are in reach of `p`.
-    fn fellows(&self, p: usize, generation: u64) -> Vec<usize> {
-        let serves = |q: &usize| self.replica(*q).is_some_and(|replica| replica.generation == generation);
-        (0..self.procs.len()).filter(|q| *q != p && self.reaches(p, *q)).filter(serves).collect()
-    }
-
-    pub(crate) fn stand(&mut self, p: usize) {
-        let Some(replica) = self.replica(p) else { return };
-        let recent = replica.heard_at.is_some_and(|at| self.now - at < 1_200 * MS);
-        if recent || replica.voters().is_none_or(|(sets, _)| !sets.iter().any(|set| set.contains(&self.procs[p].id))) {
-            return;
-        }
-        self.elect(p);
-    }
-
-    pub(crate) fn elect(&mut self, p: usize) {
-        let Some(replica) = self.replica(p) else { return };
-        let (generation, last) = (replica.generation, replica.last());
-        let fellows = self.fellows(p, generation);
-        let known = fellows.iter().chain([&p]).filter_map(|q| self.replica(*q)).map(|replica| replica.term).max();
-        let term = known.unwrap_or_default() + 1;
-        let mut yes = BTreeSet::from([self.procs[p].id]);
-        for q in fellows {
-            let id = self.procs[q].id;
-            let other = self.procs[q].replica.as_mut().expect("a fellow serves");
-            (other.term, other.leads) = (term, false);
-            if other.last() <= last {
-                yes.insert(id);
-            }
-        }
-        let replica = self.procs[p].replica.as_mut().expect("seen above");
-        (replica.term, replica.leads) = (term, replica.is_majority(&yes));
-        if replica.leads {
-            replica.log.push((term, Entry::Blank));
-            self.procs[p].pending.clear();
-            self.procs[p].session = (0, 0);
-        }
-        self.beat(p);
-    }
-
-    /// The leader brings those in reach up to date and commits; everybody's standing is told.
-    pub(crate) fn beat(&mut self, p: usize) {
-        if let Some(leader) = self.replica(p).filter(|replica| replica.leads).cloned() {
-            let mut acks = BTreeSet::from([self.procs[p].id]);
-            for q in self.fellows(p, leader.generation) {
-                if !self.plan.scripted && self.now < self.calm_at && self.rng.below(10) < 2 {
-                    continue;
-                }
-                let (id, now) = (self.procs[q].id, self.now);
-                let other = self.procs[q].replica.as_mut().expect("a fellow serves");
-                if other.term > leader.term {
-                    let higher = other.term;
-                    let replica = self.procs[p].replica.as_mut().expect("it leads");
-                    (replica.leads, replica.term) = (false, higher);
-                    break;
-                }
-                let committed = leader.committed.max(other.committed);
-                *other = Replica { leads: false, committed, heard_at: Some(now), ..leader.clone() };
-                acks.insert(id);
-            }
-            self.commit(p, &acks);
-        }
-        self.told(p);
-    }
-
-    fn commit(&mut self, p: usize, acks: &BTreeSet<Incarnation>) {
-        let now = self.now;
-        let Some(replica) = self.procs[p].replica.as_mut().filter(|replica| replica.leads) else { return };
-        if !replica.is_majority(acks) {
-            return;
-        }
-        replica.heard_at = Some(now);
-        let from = replica.committed;
-        replica.committed = replica.log.len();
-        let (generation, term) = (replica.generation, replica.term);
-        let fresh: Vec<Entry> = replica.log[from..].iter().map(|(_, entry)| entry.clone()).collect();
-        if let Some((sets, true)) = replica.voters()
-            && let [_, latest] = sets.as_slice()
-        {
-            let latest = latest.clone();
-            replica.log.push((term, Entry::Voters(vec![latest])));
-        }
-        let decided = self.state.decided.generation().number();
-        for entry in fresh {
-            match entry {
-                Entry::Write(number) => {
-                    if decided > generation {
-                        self.violation =
-                            Some(format!("{number} is acknowledged by generation {generation}, which is over"));
-                    }
-                    self.must.insert(number);
-                }
-                Entry::Grant { token, .. } => {
-                    if token <= self.last_token {
-                        self.violation = Some(format!("token {token} is issued after {}", self.last_token));
-                    }
-                    self.last_token = self.last_token.max(token);
-                }
-                Entry::Blank | Entry::Voters(_) | Entry::Free(_) => {}
-            }
-        }
-        let committed = self.procs[p].replica.as_ref().map_or(0, |replica| replica.committed);
-        let (done, open) = std::mem::take(&mut self.procs[p].pending)
-            .into_iter()
-            .partition(|pending: &Pending| pending.index <= committed && pending.term == term);
-        self.procs[p].pending = open;
-        let done: Vec<Pending> = done;
-        for Pending { client, asked, via, .. } in done {
-            if let Some(delay) = self.delay() {
-                self.after(delay, Event::Answer { client, asked, via, generation });
-            }
-        }
-    }
-
-    pub(crate) fn told(&mut self, p: usize) {
-        let Some(replica) = self.replica(p) else { return };
-        let standing = Standing {
-            generation: replica.generation,
-            led: replica.heard_at.is_some_and(|at| self.now - at < 1_500 * MS),
-            leads: replica.ready(),
-            last: replica.last(),
-            voters: replica.voters().filter(|(_, committed)| *committed).map(|(sets, _)| sets.clone()),
-        };
-        self.give(p, Input::Standing(standing));
-    }
-
-    fn change_voters(&mut self, p: usize, generation: u64, voters: &BTreeSet<Incarnation>) {
-        let Some(replica) = self.replica(p).filter(|replica| replica.ready() && replica.generation == generation)
-        else {
-            return;
-        };
-        let Some(([now], true)) = replica.voters().map(|(sets, committed)| (sets.as_slice(), committed)) else {
-            return;
-        };
-        if now == voters {
-            return;
-        }
-        // Who is new has to be there, and to be caught up.
-        let fellows: BTreeSet<Incarnation> =
-            self.fellows(p, generation).into_iter().map(|q| self.procs[q].id).collect();
-        if !voters.difference(now).all(|new| fellows.contains(new)) {
-            return;
-        }
-        let (sets, term) = (vec![now.clone(), voters.clone()], replica.term);
-        let replica = self.procs[p].replica.as_mut().expect("it leads");
-        replica.log.push((term, Entry::Voters(sets)));
-    }
-
-    // ---- clients
-
-    fn client(&mut self, client: usize) {
-        let procs: Vec<usize> = (0..self.procs.len()).filter(|p| self.procs[*p].alive).collect();
-        if !procs.is_empty() {
-            let via = procs[self.rng.index(procs.len())];
-            let write = self.rng.below(3) == 0;
-            let asked = self.clock(self.clients[client].fast);
-            let holds = self.clients[client].until > asked;
-            for to in procs.into_iter().filter(|to| self.reaches(via, *to)) {
-                if self.replica(to).is_some_and(|replica| replica.leads)
-                    && (write || !holds)
-                    && let Some(delay) = self.delay()
-                {
-                    self.after(delay, Event::Ask { client, asked, via, to, write });
-                }
-            }
-        }
-        let next = SECOND / 2 + self.rng.below(SECOND);
-        self.after(next, Event::Client(client));
-    }
-
-    pub(crate) fn ask(&mut self, client: usize, asked: u64, via: usize, to: usize, write: bool) {
-        let now = self.of(to);
-        let grants_from = self.procs[to].room.may_grant_from();
-        let Some(replica) = self.replica(to).filter(|replica| replica.ready()) else { return };
-        let (generation, term) = (replica.generation, replica.term);
-        if write {
-            self.written += 1;
-            let number = self.written;
-            self.procs[to].replica.as_mut().expect("it leads").log.push((term, Entry::Write(number)));
-            return;
-        }
-        let (token, free) = replica.lock();
-        let may = grants_from.is_some_and(|from| from.as_nanos() <= now) && self.procs[to].busy_until <= now;
-        let proc = &mut self.procs[to];
-        if proc.session.0 != token {
-            proc.session = (token, now);
-        }
-        let replica = proc.replica.as_mut().expect("it leads");
-        if !free {
-            if now >= proc.session.1 + SESSION {
-                replica.log.push((term, Entry::Free(token)));
-            }
-            return;
-        }
-        let next = proc.durable.floor.max(token + 1);
-        let same = proc.durable.decided.generation().number() == generation;
-        if !may || !same {
-            return;
-        }
-        if next >= proc.durable.ceiling {
-            let below = next + TOKENS;
-            self.after(MS, Event::Append { by: to, entry: Durable::Ceiling { generation, below } });
-            return;
-        }
-        replica.log.push((term, Entry::Grant { client, token: next }));
-        let index = replica.log.len();
-        proc.pending.push(Pending { index, term, client, asked, via });
-    }
-
-    fn answer(&mut self, client: usize, asked: u64, via: usize, generation: u64) {
-        let proc = &self.procs[via];
-        if !proc.alive || proc.durable.decided.generation().number() > generation {
-            return;
-        }
-        let kept = self.of(via) + SESSION;
-        self.procs[via].sessions.insert(client, kept);
-        // A tenth less, from before it asked.
-        let until = asked + SESSION / 10 * 9;
-        let clocks: Vec<u64> = self.clients.iter().map(|other| self.clock(other.fast)).collect();
-        if until <= clocks[client] {
-            return;
-        }
-        self.clients[client].until = self.clients[client].until.max(until);
-        (self.granted_at, self.grants) = (self.now, self.grants + 1);
-        let holders: Vec<usize> =
-            (0..clocks.len()).filter(|other| self.clients[*other].until > clocks[*other]).collect();
-        if holders.len() > 1 {
-            self.violation = Some(format!("clients {holders:?} hold the lock at once"));
-        }
-    }
-
-    // ---- what goes wrong
-
-    pub(crate) fn kill(&mut self, p: usize) {
-        let proc = &mut self.procs[p];
-        (proc.alive, proc.replica) = (false, None);
-    }
-
-    fn disturb(&mut self) {
-        if self.now >= self.calm_at {
-            for proc in &mut self.procs {
-                proc.side = 0;
-            }
-            return;
-        }
-        let living: Vec<usize> = (0..self.procs.len()).filter(|p| self.procs[*p].alive).collect();
-        let who = living[self.rng.index(living.len())];
-        match self.rng.below(12) {
-            0..=2 => {
-                // By nodes, so that who restarts stays where its node is.
-                for p in living {
-                    self.procs[p].side = u8::from(self.rng.below(3) == 0);
-                }
-            }
-            3 | 4 => {
-                for p in living {
-                    self.procs[p].side = 0;
-                }
-            }
-            5..=7 => self.restart_some(&living),
-            8 => {
-                if let Some(node) = self.procs[who].node.filter(|_| self.procs[who].side == 1) {
-                    self.twin(node);
-                }
-            }
-            9 | 10 => {
-                // Gone by a committed entry of the others; it may live.
-                let judge = living.iter().copied().find(|p| self.reaches_durable(*p) && !self.reaches(*p, who));
-                let dead = (0..self.procs.len()).rev().find(|p| !self.procs[*p].alive && self.procs[*p].node.is_some());
-                match (judge, dead) {
-                    (Some(by), _) if self.procs[who].node.is_some() => {
-                        self.append(by, Durable::Gone(self.procs[who].id));
-                    }
-                    (_, Some(dead)) => self.append(who, Durable::Gone(self.procs[dead].id)),
-                    _ => {}
-                }
-            }
-            _ => self.elect(who),
-        }
-        let pause = SECOND / 2 + self.rng.below(5 * SECOND);
-        self.after(pause, Event::Disturb);
-    }
-
-    fn restart_some(&mut self, living: &[usize]) {
-        let many = match self.rng.below(6) {
-            0 => 3,
-            1 | 2 => 2,
-            _ => 1,
-        };
-        let mut nodes: Vec<usize> = living.iter().copied().filter(|p| self.procs[*p].node.is_some()).collect();
-        for _ in 0..many.min(nodes.len()) {
-            let p = nodes.remove(self.rng.index(nodes.len()));
-            self.kill(p);
-            let node = self.procs[p].node.expect("filtered");
-            let away = self.rng.below(4 * SECOND);
-            self.after(away, Event::Restart(node));
-        }
-    }
-
-    /// A process of the same name on another directory, while the first one runs behind a cut.
-    pub(crate) fn twin(&mut self, node: usize) -> usize {
-        let count = self.procs.iter().filter(|proc| proc.node.is_none()).count();
-        let own = node_id(NODES + count);
-        self.boot(None, if self.plan.twin_counts { node_id(node) } else { own }, 0)
-    }
 }
 
 /// Runs a plan to its end; what was wrong.
 pub(crate) fn run(plan: Plan) -> Result<World, String> {
     let mut world = World::new(plan);
     world.run_until(world.calm_at + 60 * SECOND);
-    let must = world.must.len();
+    let (must, token) = (world.must.len(), world.last_token);
     world.run_until(world.calm_at + 90 * SECOND);
     if let Some(violation) = world.violation.take() {
         return Err(format!("at {} ms: {violation}", world.now / MS));
@@ -796,7 +493,7 @@ pub(crate) fn run(plan: Plan) -> Result<World, String> {
     if world.must.len() <= must {
         return Err("nothing is written, long after all was well".to_owned());
     }
-    if world.granted_at < world.calm_at + 60 * SECOND {
+    if world.last_token == token {
         return Err("no lock is granted, long after all was well".to_owned());
     }
     let record = world.state.decided.generation();

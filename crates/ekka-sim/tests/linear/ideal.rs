@@ -2,7 +2,7 @@
 //! answers that are lost, replicas that lag. And the faults that break each promise.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use ekka::consensus::{Applied, Group, GroupError};
@@ -83,22 +83,26 @@ impl IdealGroup {
     }
 
     pub(crate) fn reader(&self) -> RegisterReader {
-        self.inner.lock().unwrap().replica.reader()
+        self.inner().replica.reader()
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no holder of this lock panics")
     }
 
     fn delay(&self) -> Duration {
-        self.inner.lock().unwrap().rng.up_to(Duration::from_millis(20))
+        self.inner().rng.up_to(Duration::from_millis(20))
     }
 
     fn one_in(&self, many: u64) -> bool {
-        self.inner.lock().unwrap().one_in(many)
+        self.inner().one_in(many)
     }
 
     async fn proposed(&self, command: Vec<u8>) -> Result<Applied, GroupError> {
         tokio::time::sleep(self.delay()).await;
         if self.one_in(self.loss) {
             if self.fault == Fault::FailedIsDone {
-                self.inner.lock().unwrap().commit(&command, false);
+                self.inner().commit(&command, false);
             }
             return Err(GroupError::NoQuorum("it was lost on the way".into()));
         }
@@ -106,15 +110,15 @@ impl IdealGroup {
             // Done or not, and perhaps only after whoever asked has given up: as a proposal in a queue is.
             if self.one_in(2) {
                 tokio::time::sleep(self.delay()).await;
-                self.inner.lock().unwrap().commit(&command, false);
+                self.inner().commit(&command, false);
             }
             return Err(GroupError::Unknown("the answer was lost".into()));
         }
         let forget = self.fault == Fault::LostWrite && self.one_in(10);
-        let applied = self.inner.lock().unwrap().commit(&command, forget);
+        let applied = self.inner().commit(&command, forget);
         if self.fault == Fault::DoubleApply && self.one_in(10) {
             tokio::time::sleep(self.delay()).await;
-            self.inner.lock().unwrap().commit(&command, false);
+            self.inner().commit(&command, false);
         }
         tokio::time::sleep(self.delay()).await;
         Ok(applied)
@@ -126,7 +130,7 @@ impl IdealGroup {
             return Err(GroupError::NoQuorum("no majority answered".into()));
         }
         let at = {
-            let mut inner = self.inner.lock().unwrap();
+            let mut inner = self.inner();
             let leave = if self.fault == Fault::StaleRead { 3 } else { 0 };
             inner.catch_up(leave);
             LogPlace { term: 1, index: inner.index }

@@ -12,7 +12,8 @@ const CLIENTS: u32 = 4;
 
 /// The history of a few clients of one group, in virtual time.
 fn history(seed: u64, fault: Fault, loss: u64) -> History {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime without sockets needs nothing");
     runtime.block_on(async {
         let group = IdealGroup::new(seed, fault, loss);
         let recorder = Recorder::default();
@@ -41,7 +42,7 @@ async fn futures_join<F: Future<Output = ()> + 'static>(futures: Vec<F>) {
     let tasks: Vec<_> = futures.into_iter().map(|future| local.spawn_local(future)).collect();
     local.await;
     for task in tasks {
-        task.await.unwrap();
+        task.await.expect("no client panics");
     }
 }
 
