@@ -24,7 +24,8 @@ static IDENTITY: OnceLock<(String, String)> = OnceLock::new();
 pub(super) fn begin(config: &Config) -> Result<(), Failure> {
     let level = &config.log.level;
     // The library's own line for each event has no words and no id of an event: the agent writes a better one.
-    let filter = EnvFilter::try_new(format!("{level},ekka::event=off"))
+    // The consensus engine calls every peer that is away an error, five times a second; the node says what that means.
+    let filter = EnvFilter::try_new(format!("openraft=off,fjall=warn,lsm_tree=warn,{level},ekka::event=off"))
         .map_err(|error| Failure::usage(format!("log.level = {level}: {error}")))?;
     let terminal = std::io::stderr().is_terminal();
     let json = match config.log.format {

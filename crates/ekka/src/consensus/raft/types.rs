@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ekka_core::consensus::{Configuration, LogPlace, VoterId};
-use openraft::{CommittedLeaderId, EmptyNode, LogId, StoredMembership, TokioRuntime};
+use openraft::{EmptyNode, LogId, StoredMembership, TokioRuntime};
 use serde::de::{Deserializer, Error, Visitor};
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
