@@ -235,16 +235,13 @@ fn a_removed_node_learns_so_and_comes_back_only_by_admission() {
     world.isolate(&[2]);
     world.run(ms(4_000));
     let node_id = world.node_id(2);
-    world.give(0, Input::Remove { node_id, cause: RemovalCause::Force });
+    world.seat(0, node_id, Some(RemovalCause::Force));
     world.run(ms(100));
     assert_eq!(world.status(1, 2), None, "told at once");
     world.repair();
     assert!(world.until(ms(4_000), |w| w.removed_self.contains(&2)).is_some(), "it learns so");
     assert_eq!(world.status(1, 2), None);
-    let record = world.room(2).own().clone();
-    world.give(1, Input::Admit { record, above: 0 });
-    let roster = world.room(1).roster().clone();
-    world.give(2, Input::Enter { roster, farewell: false });
+    world.admit(1, 2);
     assert!(world.until(ms(3_000), World::all_see_all_up).is_some(), "admitted again");
 }
 
@@ -256,10 +253,7 @@ fn newcomers_admitted_by_different_members_are_seen_by_all() {
         let by = world.rng.index(i);
         world.dial(i, by);
         world.run(ms(20));
-        let record = world.room(i).own().clone();
-        world.give(by, Input::Admit { record, above: 0 });
-        let roster = world.room(by).roster().clone();
-        world.give(i, Input::Enter { roster, farewell: false });
+        world.admit(by, i);
         world.give(i, Input::SetStatus(Status::Up));
     }
     let same = |w: &World| {

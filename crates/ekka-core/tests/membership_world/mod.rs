@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ekka_core::id::{ClusterId, Endpoint, Guid, Incarnation, NodeId};
 use ekka_core::machine::Machine;
-use ekka_core::membership::{Input, Membership, Message, Options, Output, Record, Roster, Seat};
+use ekka_core::membership::{Input, Membership, Message, Options, Output, Record, RemovalCause, Roster, Seat};
 use ekka_core::rng::Rng;
 use ekka_core::time::{Instant, Now, Wall};
 use ekka_core::view::{Role, Status};
@@ -92,6 +92,8 @@ pub(crate) struct World {
     by_id: BTreeMap<NodeId, usize>,
     queue: BinaryHeap<Reverse<Entry>>,
     order: u64,
+    /// The last place in the log that this world is spared.
+    places: u64,
 }
 
 pub(crate) fn ms(millis: u64) -> Duration {
@@ -124,6 +126,7 @@ impl World {
             by_id: BTreeMap::new(),
             queue: BinaryHeap::new(),
             order: 0,
+            places: 100,
         };
         for i in 0..n {
             let node_id = NodeId::from_random(world.rng.next_u128());
@@ -314,6 +317,22 @@ impl World {
     }
 
     /// Gives an input to a node; one that is frozen gets it when it thaws.
+    /// A seat is committed, and `by` is the first to apply it.
+    pub(crate) fn seat(&mut self, by: usize, node_id: NodeId, removed: Option<RemovalCause>) {
+        self.places += 1;
+        let seat = Seat { number: self.places, by: self.nodes[by].id.node_id, removed };
+        self.give(by, Input::Seats(BTreeMap::from([(node_id, seat)])));
+    }
+
+    /// Another node is admitted by `by`, and enters with the roster that it is told.
+    pub(crate) fn admit(&mut self, by: usize, i: usize) {
+        let record = self.room(i).own().clone();
+        self.seat(by, record.id.node_id, None);
+        self.give(by, Input::Record(record));
+        let roster = self.room(by).roster().clone();
+        self.give(i, Input::Enter { roster, farewell: false });
+    }
+
     pub(crate) fn give(&mut self, i: usize, input: Input) {
         let now = self.clock();
         let node = &mut self.nodes[i];
@@ -364,7 +383,10 @@ impl World {
                 | Output::FarewellHeard { .. }
                 | Output::CountedIn(_) => {}
                 // The disc of this world is written at once.
-                Output::FarewellCame { from, cluster_id } => {
+                Output::FarewellCame { from, cluster_id, member } => {
+                    if member {
+                        self.seat(i, from, Some(RemovalCause::Leave));
+                    }
                     let message = Message::FarewellHeard { cluster_id };
                     self.send(i, self.by_id[&from], message);
                 }
