@@ -139,7 +139,10 @@ impl Replicas {
 
     async fn open(&mut self, cluster_id: ClusterId, me: VoterId) {
         self.close(false).await;
-        let log: LogName = format!("durable/{cluster_id}/{:032x}", me.start).into();
+        // A name for each voter of each cluster: a directory that was restored as another node must not take the votes of
+        // the old one for its own.
+        let (cluster, node) = (cluster_id.as_u128(), me.node_id.as_u128());
+        let log: LogName = format!("durable/{cluster:032x}/{node:032x}/{:032x}", me.start).into();
         let (events, seen) = mpsc::channel(EVENTS_MAX);
         let replayed = Arc::new(AtomicU64::new(u64::MAX));
         self.shared.tasks.spawn(forward_events(cluster_id, seen, replayed.clone(), self.own.clone()));
