@@ -26,17 +26,13 @@ fn candidate(n: usize) -> Candidate {
 }
 
 /// An answer that names these.
-fn names(all: impl IntoIterator<Item = usize>) -> Result<Answer, String> {
-    Ok(all.into_iter().map(candidate).collect::<Vec<_>>().into())
+fn names(all: impl IntoIterator<Item = usize>) -> Answer {
+    all.into_iter().map(candidate).collect::<Vec<_>>().into()
 }
 
 /// An answer that names these, with what it says of how many there are to be.
-fn counted(all: impl IntoIterator<Item = usize>, expect: Expect) -> Result<Answer, String> {
-    Ok(Answer { expect, ..names(all).unwrap() })
-}
-
-fn down() -> Result<Answer, String> {
-    Err("it is down".into())
+fn counted(all: impl IntoIterator<Item = usize>, expect: Expect) -> Answer {
+    Answer { expect, ..names(all) }
 }
 
 fn settings(strategies: &[&str]) -> Settings {
@@ -99,11 +95,15 @@ impl Node {
         }
     }
 
-    fn says(&mut self, strategy: &str, result: Result<Answer, String>) {
-        self.says_of(self.list, strategy, result);
+    fn says(&mut self, strategy: &str, answer: Answer) {
+        self.hears(self.list, strategy, Ok(answer));
     }
 
-    fn says_of(&mut self, list: SourceList, strategy: &str, result: Result<Answer, String>) {
+    fn fails(&mut self, strategy: &str) {
+        self.hears(self.list, strategy, Err("it is down".into()));
+    }
+
+    fn hears(&mut self, list: SourceList, strategy: &str, result: Result<Answer, String>) {
         self.take(Input::Discovered { list, strategy: strategy.into(), result });
     }
 
@@ -163,20 +163,20 @@ fn a_late_answer_of_a_strategy_that_was_exchanged_does_not_count() {
     node.exchange(&["dns"]);
     node.says("dns", names([0, 1]));
     assert_eq!(node.room.needed(node.now), 2);
-    node.says_of(before, "k8s", counted([0, 1, 2], Expect::Nodes(9)));
+    node.hears(before, "k8s", Ok(counted([0, 1, 2], Expect::Nodes(9))));
     assert_eq!(node.room.needed(node.now), 2, "what it asked for was asked of others");
     assert!(!node.knows(2), "whom they named is none of the new list");
-    node.says_of(before, "k8s", down());
+    node.hears(before, "k8s", Err("it is down".into()));
     assert_eq!(node.states(), BTreeMap::new(), "who is asked no more does not fail");
     // Nor does the same under a name that stays.
-    node.says_of(before, "dns", counted([0], Expect::Nodes(9)));
+    node.hears(before, "dns", Ok(counted([0], Expect::Nodes(9))));
     assert_eq!(node.room.needed(node.now), 2);
 }
 
 #[test]
 fn a_strategy_that_failed_and_is_asked_no_more_is_not_shown() {
     let mut node = Node::new(&["dns", "mcast"]);
-    node.says("dns", down());
+    node.fails("dns");
     node.says("mcast", names([0]));
     assert!(node.waits().contains("dns fails"), "{}", node.waits());
     node.out.clear();
@@ -234,13 +234,16 @@ fn a_backend_that_is_asked_elsewhere_must_say_how_many_anew_and_what_it_said_hol
 }
 
 /// How long a name that no answer holds any more is dialled, where `dns` answers like this.
-fn dialled_for(answer: impl Fn(u64) -> Result<Answer, String>) -> Duration {
+fn dialled_for(answer: impl Fn(u64) -> Option<Answer>) -> Duration {
     let mut node = Node::new(&["dns"]);
     node.says("dns", names([0, 1]));
     let begun = node.now.mono;
     for round in 0..200 {
         node.pass(SECOND * 5);
-        node.says("dns", answer(round));
+        match answer(round) {
+            Some(answer) => node.says("dns", answer),
+            None => node.fails("dns"),
+        }
         if !node.knows(1) {
             return node.now.mono.since(begun);
         }
@@ -250,11 +253,11 @@ fn dialled_for(answer: impl Fn(u64) -> Result<Answer, String>) -> Duration {
 
 #[test]
 fn a_source_that_fails_now_and_then_keeps_nobody_for_ever() {
-    let steady = dialled_for(|_| names([0]));
+    let steady = dialled_for(|_| Some(names([0])));
     assert!(steady >= CANDIDATE_KEPT && steady < CANDIDATE_KEPT * 2, "{steady:?}");
     // Time in which it fails does not count, and all other time does.
-    let often = dialled_for(|round| if round % 2 == 0 { down() } else { names([0]) });
-    assert!(often >= CANDIDATE_KEPT * 2 - SECOND * 30 && often < CANDIDATE_KEPT * 3, "{often:?}");
+    let often = dialled_for(|round| (round % 2 == 1).then(|| names([0])));
+    assert!(often > CANDIDATE_KEPT + CANDIDATE_KEPT / 2 && often < CANDIDATE_KEPT * 3, "{often:?}");
 }
 
 #[test]
@@ -264,7 +267,7 @@ fn whom_a_silent_source_named_is_kept_however_long_others_answer() {
     node.says("mcast", names([0, 2]));
     for _ in 0..60 {
         node.pass(SECOND * 5);
-        node.says("dns", down());
+        node.fails("dns");
         node.says("mcast", names([0]));
     }
     assert!(node.knows(1) && node.knows(2));
@@ -284,7 +287,7 @@ fn whom_a_silent_source_named_is_kept_however_long_others_answer() {
 fn a_full_table_has_room_for_newcomers_also_while_a_source_fails() {
     let mut node = Node::new(&["dns", "etcd"]);
     node.says("dns", names(1..=CANDIDATES_MAX));
-    node.says("etcd", down());
+    node.fails("etcd");
     node.pass(SECOND * 5);
     node.says("dns", names([5_000]));
     assert!(node.knows(5_000));

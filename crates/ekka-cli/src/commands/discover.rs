@@ -79,7 +79,9 @@ impl Report {
                 self.notes.push((strategy, format!("a new cluster forms when {expect} nodes have met")));
             }
             Expect::NotHeard(why) => {
-                let note = format!("how many nodes there are to be is not known yet, and no new cluster forms: {why}");
+                let note = format!(
+                    "how many nodes there are to be is not known, and without cluster.expect none form a cluster: {why}"
+                );
                 self.notes.push((strategy, printable(&note)));
             }
         }

@@ -210,3 +210,6 @@ async fn claim(strategies: Vec<Arc<dyn Discovery>>, list: SourceList, offer: Pro
     let result = tokio::time::timeout(DISCOVERY_TIMEOUT, asked).await.unwrap_or_else(late);
     let _ = to.send(Own::Input(Input::Claimed { list, result })).await;
 }
+
+#[cfg(test)]
+mod tests;

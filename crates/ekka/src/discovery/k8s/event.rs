@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::addresses::{Address, of_endpoints, of_slice};
 use super::failure::Failure;
 use super::list::Source;
-use super::objects::{EndpointSlice, Endpoints, Meta, Metadata, Status, WatchEvent};
+use super::objects::{EndpointSlice, Endpoints, Meta, Metadata, NAME_MAX, Status, WatchEvent};
 use super::speaker::Speaker;
 
 /// What a line says.
@@ -62,6 +62,10 @@ fn put(server: &Speaker, source: Source, object: Value) -> Result<Change, Failur
 fn named(server: &Speaker, metadata: Metadata) -> Result<(String, String), Failure> {
     if metadata.name.is_empty() {
         return Err(Failure::Odd(format!("{server}: a line of the watch names no object")));
+    }
+    if metadata.name.len() > NAME_MAX {
+        let why = format!("{server}: a line of the watch names an object with more than {NAME_MAX} bytes");
+        return Err(Failure::Odd(why));
     }
     Ok((metadata.name, versioned(server, metadata.resource_version)?))
 }
@@ -138,7 +142,8 @@ mod tests {
     #[test]
     fn what_is_no_object_of_an_api_server_ends_the_watch() {
         for kind in ["ADDED", "MODIFIED", "DELETED", "BOOKMARK"] {
-            for object in ["{}", r#"{"metadata": {"name": "ekka-x"}}"#] {
+            let long = format!(r#"{{"metadata": {{"name": "{}"}}}}"#, "x".repeat(NAME_MAX + 1));
+            for object in ["{}", r#"{"metadata": {"name": "ekka-x"}}"#, &long] {
                 let read = line(&format!(r#"{{"type": "{kind}", "object": {object}}}"#));
                 assert!(matches!(read, Err(Failure::Odd(_))), "{kind} {object}: {read:?}");
             }
