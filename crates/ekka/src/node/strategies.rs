@@ -41,7 +41,14 @@ struct Use {
 
 impl Use {
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(self.ended.clone().run_until_cancelled_owned(task));
+        let ended = self.ended.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = ended.cancelled() => {}
+                () = task => {}
+            }
+        });
     }
 
     async fn end(self) {
