@@ -54,9 +54,9 @@ fn one(mut client: TcpStream, answer: &dyn Fn(&str, &str) -> Reply) {
         Rest::Nothing => {}
         Rest::Silence => drop(client.read(&mut [0; 1])),
         Rest::TheSame => {
-            while client.write_all(body.as_bytes()).is_ok() {
-                thread::sleep(Duration::from_millis(5));
-            }
+            client.set_read_timeout(Some(Duration::from_millis(5))).expect("a socket");
+            // Until the client says something or ends.
+            while client.write_all(body.as_bytes()).is_ok() && client.read(&mut [0; 1]).is_err() {}
         }
     }
 }

@@ -142,11 +142,21 @@ mod tests {
     #[test]
     fn what_is_no_object_of_an_api_server_ends_the_watch() {
         for kind in ["ADDED", "MODIFIED", "DELETED", "BOOKMARK"] {
-            let long = format!(r#"{{"metadata": {{"name": "{}"}}}}"#, "x".repeat(NAME_MAX + 1));
-            for object in ["{}", r#"{"metadata": {"name": "ekka-x"}}"#, &long] {
+            for object in ["{}", r#"{"metadata": {"name": "ekka-x"}}"#] {
                 let read = line(&format!(r#"{{"type": "{kind}", "object": {object}}}"#));
                 assert!(matches!(read, Err(Failure::Odd(_))), "{kind} {object}: {read:?}");
             }
+        }
+    }
+
+    #[test]
+    fn an_object_whose_name_is_too_long_ends_the_watch() {
+        for kind in ["ADDED", "MODIFIED", "DELETED"] {
+            let named = |bytes: usize| {
+                let metadata = format!(r#"{{"name": "{}", "resourceVersion": "7"}}"#, "x".repeat(bytes));
+                line(&format!(r#"{{"type": "{kind}", "object": {{"metadata": {metadata}}}}}"#))
+            };
+            assert!(named(NAME_MAX).is_ok() && matches!(named(NAME_MAX + 1), Err(Failure::Odd(_))), "{kind}");
         }
     }
 }
