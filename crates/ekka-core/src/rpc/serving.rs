@@ -59,10 +59,9 @@ impl<T> Serving<T> {
         self.calls.is_empty()
     }
 
-    /// Whether a call with this key could run at once.
-    #[must_use]
-    pub fn is_free(&self, key: u64) -> bool {
-        !self.keys.contains_key(&key)
+    /// The numbers of the calls under way.
+    pub fn ids(&self) -> impl Iterator<Item = u64> {
+        self.calls.keys().copied()
     }
 
     /// Takes a call.
@@ -172,7 +171,7 @@ mod tests {
         assert_eq!(serving.end(1), (true, Some((3, 'c'))));
         assert_eq!(serving.end(3), (true, None));
         assert_eq!(serving.end(3), (false, None));
-        assert!(serving.is_free(7));
+        assert_eq!(serving.ids().collect::<Vec<_>>(), [4]);
         serving.check();
     }
 

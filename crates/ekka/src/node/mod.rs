@@ -1,5 +1,6 @@
 //! The handle that programs hold: a running node.
 
+mod calls;
 mod counters;
 mod driver;
 pub mod fuzz;
@@ -26,6 +27,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::config::{Config, TlsMode};
 use crate::discovery::Context;
 use crate::env::Env;
+use crate::rpc::Hub;
 use crate::transport::{Kdf, Transport};
 use driver::{Own, Request};
 use shared::Shared;
@@ -51,6 +53,7 @@ struct Inner {
     own_strategies: bool,
     /// What strategies are made with, at a reload too.
     context: Context,
+    calls: Arc<Hub>,
     env: Env,
 }
 
