@@ -199,6 +199,9 @@ impl Node {
     /// # Errors
     /// See [`CommandError`].
     pub async fn command(&self, command: Command) -> Result<Reply, CommandError> {
+        if matches!(command, Command::Stop { plan: false, .. }) {
+            self.inner.calls.cancel_served();
+        }
         let (answer, result) = oneshot::channel();
         let request = Request { command, answer };
         self.inner.requests.send(request).await.map_err(|_| CommandError::Stopping)?;

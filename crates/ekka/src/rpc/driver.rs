@@ -82,14 +82,26 @@ impl Driver {
             self.connection.cancel_all();
         }
         self.connection.queue.close();
-        if let (CloseCause::Stopping | CloseCause::Credentials, Some(port)) = (&cause, &port) {
-            let limit = port.flush_limit();
-            let flushed = timeout(limit, std::future::poll_fn(|cx| self.poll_write(cx, Some(port)))).await;
-            tracing::trace!(in_time = flushed.is_ok(), "flushed calls before the close");
-        }
+        self.last_words(&cause, port.as_ref()).await;
         let peer = &self.connection.peer.name;
         tracing::debug!(%peer, lane = "calls", reason = ?cause, "connection ended");
         self.end = words(&cause, &peer.to_string());
+    }
+
+    /// Takes what has come already, and lets out what was queued where this side ends the connection.
+    async fn last_words(&mut self, cause: &CloseCause, port: Option<&CallsConnection>) {
+        if matches!(cause, CloseCause::Garbage(_)) {
+            return;
+        }
+        std::future::poll_fn(|cx| {
+            while let Poll::Ready(Ok(())) = self.poll_read(cx, port) {}
+            Poll::Ready(())
+        })
+        .await;
+        if let (CloseCause::Stopping | CloseCause::Credentials, Some(port)) = (cause, port) {
+            let flushed = timeout(port.flush_limit(), std::future::poll_fn(|cx| self.poll_write(cx, Some(port)))).await;
+            tracing::trace!(in_time = flushed.is_ok(), "flushed calls before the close");
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, port: Option<&CallsConnection>) -> Poll<CloseCause> {

@@ -70,7 +70,7 @@ pub(super) enum NotOpened {
 
 impl Hub {
     /// A hub whose connections are carried by `home`; sockets are moved there where it is a thread of its own.
-    pub(crate) fn new(
+    pub(super) fn new(
         me: Incarnation,
         service: Arc<Service>,
         views: watch::Receiver<Arc<View>>,
@@ -94,6 +94,12 @@ impl Hub {
     /// Gives it the transport, once there is one.
     pub(crate) fn use_transport(&self, transport: Transport) {
         self.locked().transport = Some(transport);
+    }
+
+    /// The node is about to say goodbye: callers of handlers that still run are told that these are dropped.
+    pub(crate) fn cancel_served(&self) {
+        let open: Vec<_> = self.locked().peers.values().flat_map(|slot| slot.open.iter().cloned()).collect();
+        open.iter().for_each(|connection| connection.cancel_all());
     }
 
     /// Ends all connections. Whoever waits is told.

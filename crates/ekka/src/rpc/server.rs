@@ -23,6 +23,8 @@ pub(super) struct Server {
 struct State {
     serving: Serving<Turn>,
     tasks: BTreeMap<u64, Task>,
+    /// Nothing is begun any more.
+    stopping: bool,
 }
 
 /// A call that is being carried out as a task.
@@ -55,7 +57,7 @@ struct Turn {
 
 impl Server {
     pub(super) fn new(window: usize) -> Self {
-        Self { state: Mutex::new(State { serving: Serving::new(window), tasks: BTreeMap::new() }) }
+        Self { state: Mutex::new(State { serving: Serving::new(window), tasks: BTreeMap::new(), stopping: false }) }
     }
 
     /// When the next call runs out of time.
@@ -69,7 +71,9 @@ impl Server {
         let waiting = std::mem::replace(&mut state.serving, Serving::new(0));
         let mut tasks = std::mem::take(&mut state.tasks);
         drop(state);
-        tasks.values_mut().for_each(|task| drop(task.silence()));
+        tasks.values_mut().for_each(|task| {
+            task.silence();
+        });
         drop(waiting);
     }
 
@@ -139,7 +143,13 @@ impl Connection {
             text: format!("the request of `{}` cannot be read here: {error}", head.method),
         })?;
         let turn = Turn { work, way: handler.way, cast, begun, figures };
-        let admitted = self.server.locked().serving.admit(head.id, head.key, self.service.at(deadline), turn);
+        let admitted = {
+            let mut state = self.server.locked();
+            if state.stopping {
+                return Err(busy("the node is stopping"));
+            }
+            state.serving.admit(head.id, head.key, self.service.at(deadline), turn)
+        };
         match admitted {
             Admitted::Full => Err(busy("as many calls of this caller as are taken are under way")),
             Admitted::Waits => Ok(()),
@@ -231,10 +241,11 @@ impl Connection {
         drop(waited);
     }
 
-    /// This node stops: every caller is told that its handler is dropped.
+    /// This node stops: every caller is told that its handler is dropped, and nothing new is begun.
     pub(super) fn cancel_all(&self) {
         let ids: Vec<u64> = {
             let mut state = self.server.locked();
+            state.stopping = true;
             let ids: Vec<u64> = state.serving.ids().collect();
             ids.into_iter().filter(|id| state.tasks.get_mut(id).is_none_or(Task::silence)).collect()
         };
