@@ -3,7 +3,7 @@
 use ekka_core::id::NodeId;
 
 use super::Node;
-use crate::rpc::{Call, Cast, Method, Multicall};
+use crate::rpc::{Call, Cast, Method, Multicall, OpenStream, Stream};
 
 impl Node {
     /// Calls a method of a node, of this one too. The call is made when it is awaited; dropping its future cancels the
@@ -30,5 +30,27 @@ impl Node {
         request: &Q,
     ) -> Multicall<A> {
         Multicall::new(self.inner.calls.clone(), nodes.into_iter().collect(), method, request)
+    }
+
+    /// Opens a stream of items to a node. It ends with the connection under it, and then says how far the receiver had
+    /// come; nothing is sent twice.
+    pub fn stream<T>(&self, node: NodeId, stream: &Stream<T>) -> OpenStream<T> {
+        OpenStream::new(self.inner.calls.clone(), node, stream)
+    }
+
+    /// Calls a method that is known by its name only: JSON in, JSON out, for methods in `messagepack`, `json` and `raw`
+    /// (a text, or `{"base64": …}`).
+    ///
+    /// # Errors
+    /// As a call; `VersionMismatch` where JSON cannot be made into the method's request.
+    #[cfg(feature = "admin")]
+    pub async fn call_json(
+        &self,
+        node: NodeId,
+        method: &str,
+        request: &serde_json::Value,
+        deadline: std::time::Duration,
+    ) -> Result<serde_json::Value, crate::rpc::CallError> {
+        crate::rpc::call_json(self.inner.calls.clone(), node, method, request, deadline).await
     }
 }

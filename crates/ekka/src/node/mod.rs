@@ -27,7 +27,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::config::{Config, TlsMode};
 use crate::discovery::Context;
 use crate::env::Env;
-use crate::rpc::Hub;
+use crate::rpc::{Hub, MethodCounts};
 use crate::transport::{Kdf, Transport};
 use driver::{Own, Request};
 use shared::Shared;
@@ -153,6 +153,8 @@ pub struct Counters {
     pub removed: BTreeMap<&'static str, u64>,
     /// Changes of the leader hint.
     pub leader_changes: u64,
+    /// Calls by method and side (`client`, `server`).
+    pub rpc: BTreeMap<(String, &'static str), MethodCounts>,
     /// Events that slow readers missed.
     pub events_lagged: u64,
 }
@@ -256,7 +258,8 @@ impl Node {
     /// Figures that the shell counts.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        counters::gather(&self.inner.shared, self.inner.transport.get(), self.inner.env.clock.now().mono)
+        let inner = &self.inner;
+        counters::gather(&inner.shared, inner.transport.get(), &inner.calls, inner.env.clock.now().mono)
     }
 
     /// Looks at another node as an observer: changes nothing there.

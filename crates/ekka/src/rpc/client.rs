@@ -74,6 +74,13 @@ impl Client {
         self.locked().over.is_some()
     }
 
+    /// A number for a stream, of the same row as those of calls.
+    pub(super) fn next_id(&self) -> u64 {
+        let mut state = self.locked();
+        state.last_id += 1;
+        state.last_id
+    }
+
     /// Waits for a place in the window; gives what it costs.
     async fn enter(&self, length: usize, deadline: Instant) -> Result<usize, Unanswered> {
         let cost = length.min(self.bytes_max);

@@ -10,8 +10,10 @@ use tokio::runtime::Handle;
 use super::client::Client;
 use super::figures::Figures;
 use super::handlers::{Failed, Handlers, Peer};
+use super::inbound::Inbound;
 use super::queue::{Pushed, Queue};
 use super::server::Server;
+use super::stream::Outbound;
 
 /// What all connections of a node share.
 pub(super) struct Service {
@@ -42,6 +44,9 @@ pub(super) struct Connection {
     pub(super) queue: Queue,
     pub(super) client: Client,
     pub(super) server: Server,
+    /// Streams that this side sends, and those that come.
+    pub(super) outbound: Outbound,
+    pub(super) inbound: Inbound,
     pub(super) service: Arc<Service>,
 }
 
@@ -52,6 +57,8 @@ impl Connection {
             queue: Queue::default(),
             client: Client::new(CALLS_WINDOW, CALLS_WINDOW_BYTES),
             server: Server::new(CALLS_WINDOW),
+            outbound: Outbound::new(),
+            inbound: Inbound::default(),
             service,
         })
     }
@@ -79,6 +86,8 @@ impl Connection {
         self.queue.close();
         self.client.end(handed, text);
         self.server.end();
+        self.outbound.end(text);
+        self.inbound.end();
     }
 }
 

@@ -214,13 +214,21 @@ fn take(connection: &Arc<Connection>, frame: &[u8]) -> Result<(), String> {
         Head::Call(call) => connection.serve(&call, false, payload),
         Head::Cast(call) => connection.serve(&call, true, payload),
         Head::Answer { id } => connection.client.take_reply(id, || Ok(payload.to_vec())),
-        Head::Refused { id, why } => connection.client.take_reply(id, || {
-            Err(Unanswered::Refused(why, String::from_utf8_lossy(payload).into_owned()))
-        }),
-        Head::Cancel { id } => connection.cancel(id),
-        Head::Open { .. } | Head::Item { .. } | Head::Handled { .. } | Head::Finish { .. } | Head::Finished { .. } => {
-            return Err("a stream".to_owned());
+        Head::Refused { id, why } => {
+            let refused = || Unanswered::Refused(why, String::from_utf8_lossy(payload).into_owned());
+            connection.client.take_reply(id, || Err(refused()));
+            connection.outbound.ended(id, Err(refused()));
         }
+        Head::Cancel { id } => {
+            if !connection.inbound.cancel(id) {
+                connection.cancel(id);
+            }
+        }
+        Head::Open { call, window } => connection.receive(&call, window),
+        Head::Item { id } => connection.inbound.item(id, payload)?,
+        Head::Handled { id, count } => connection.outbound.handled(id, count).map_err(|error| error.to_string())?,
+        Head::Finish { id } => connection.inbound.finish(id),
+        Head::Finished { id } => connection.outbound.ended(id, Ok(())),
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use ekka_core::limits::CALL_PAYLOAD_MAX;
 use ekka_core::rpc::{Codec, Refusal, Trace};
 use tokio::time::Instant;
 
+use super::inbound::StreamHandler;
 use super::method::{Method, name_problem};
 
 /// Who is at the other end of a connection.
@@ -139,6 +140,7 @@ pub(super) struct Handler {
 #[derive(Default)]
 pub struct Handlers {
     pub(super) methods: BTreeMap<String, Arc<Handler>>,
+    pub(super) streams: BTreeMap<String, Arc<StreamHandler>>,
     pub(super) problems: Vec<String>,
 }
 

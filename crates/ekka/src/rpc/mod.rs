@@ -22,10 +22,14 @@ mod error;
 mod figures;
 mod handlers;
 mod hub;
+mod inbound;
 mod method;
 mod queue;
 mod request;
 mod server;
+mod stream;
+#[cfg(feature = "admin")]
+mod untyped;
 
 pub use builtin::{INFO, Info, MethodInfo, PING};
 pub use context::{Trace, current_trace, time_left, with_trace};
@@ -34,8 +38,12 @@ pub use error::CallError;
 pub use figures::{BUCKETS, MethodCounts, RESULTS};
 pub use handlers::{Caller, HandlerError, Handlers};
 pub(crate) use hub::Hub;
+pub use inbound::Receiver;
 pub use method::{Method, Stream};
 pub use request::{Call, Cast, Multicall};
+pub use stream::{Acks, OpenStream, Sender};
+#[cfg(feature = "admin")]
+pub(crate) use untyped::call_json;
 
 use std::sync::Arc;
 

@@ -41,9 +41,10 @@ impl Request {
     }
 
     /// A request whose method is known by its name only.
-    pub(super) fn untyped(hub: Arc<Hub>, method: String, codec: Codec, payload: Vec<u8>) -> Self {
+    #[cfg(feature = "admin")]
+    pub(super) fn untyped(hub: Arc<Hub>, method: String, codec: Codec, payload: Vec<u8>, deadline: Duration) -> Self {
         let payload = Ok(Arc::from(payload));
-        Self { hub, method: method.into(), codec, payload, key: None, deadline: None }
+        Self { hub, method: method.into(), codec, payload, key: None, deadline: Some(deadline) }
     }
 
     /// What goes over the wire, and when the caller stops waiting: counted from now.
