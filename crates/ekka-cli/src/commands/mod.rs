@@ -7,6 +7,7 @@ mod events;
 mod health;
 mod members;
 mod pages;
+mod rpc;
 mod status;
 mod why;
 
@@ -57,6 +58,7 @@ async fn talk(client: &Client, command: Command, json: bool) -> Result<(), Failu
         Command::Cookie => members::cookie(client, json).await,
         Command::Version => members::version(client, json).await,
         Command::Health(args) => health::run(client, args, json).await,
+        Command::Rpc(command) => rpc::run(client, command, json).await,
         Command::Reload => change::reload(client, json).await,
         other => change::run(client, other, json).await,
     }

@@ -11,6 +11,9 @@ use super::method::Method;
 /// Asks nothing and answers nothing: how long is the way to a node and back?
 pub const PING: Method<(), ()> = Method::new("ekka.ping");
 
+/// Answers what it is asked: what does it cost to carry so many bytes?
+pub const ECHO: Method<Vec<u8>, Vec<u8>> = Method::raw("ekka.echo");
+
 /// Who a node is, and what can be called there.
 pub const INFO: Method<(), Info> = Method::new("ekka.info");
 
@@ -43,6 +46,7 @@ pub struct MethodInfo {
 /// Adds the methods of every node to those of the application.
 pub(super) fn add(handlers: Handlers, me: Incarnation, name: String) -> Handlers {
     let handlers = handlers.serve(&PING, async |_: Caller, ()| Ok(()));
+    let handlers = handlers.serve(&ECHO, async |_: Caller, bytes| Ok(bytes));
     let of = |(name, codec): (&str, &str)| MethodInfo { name: name.to_owned(), codec: codec.to_owned() };
     let mut methods: Vec<MethodInfo> =
         handlers.methods.iter().map(|(name, handler)| of((name, handler.codec.as_str()))).collect();

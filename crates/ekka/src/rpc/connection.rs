@@ -1,6 +1,7 @@
 //! One connection for calls, as its users share it: whoever calls over it, the driver, and the handlers that it runs.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use ekka_core::limits::{CALLS_WINDOW, CALLS_WINDOW_BYTES};
 use ekka_core::rpc::{Head, Refusal};
@@ -51,10 +52,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(peer: Arc<Peer>, service: Arc<Service>) -> Arc<Self> {
+    /// A connection that says in `waiting` how many bytes wait to be written.
+    pub(super) fn new(peer: Arc<Peer>, service: Arc<Service>, waiting: Arc<AtomicUsize>) -> Arc<Self> {
         Arc::new(Self {
             peer,
-            queue: Queue::default(),
+            queue: Queue::new(waiting),
             client: Client::new(CALLS_WINDOW, CALLS_WINDOW_BYTES),
             server: Server::new(CALLS_WINDOW),
             outbound: Outbound::new(),

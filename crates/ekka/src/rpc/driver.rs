@@ -163,8 +163,9 @@ impl Driver {
                 self.written += count;
                 self.handed += count as u64;
                 self.unflushed = true;
+                self.connection.queue.wrote(count);
                 if let Some(port) = port {
-                    port.wrote(count, self.batch.len() - self.written + self.connection.queue.waiting());
+                    port.wrote(count);
                 }
             }
             self.batch.clear();
@@ -208,7 +209,7 @@ impl Driver {
 }
 
 /// One message of the peer.
-fn take(connection: &Arc<Connection>, frame: &[u8]) -> Result<(), String> {
+pub(super) fn take(connection: &Arc<Connection>, frame: &[u8]) -> Result<(), String> {
     let (head, payload) = decode(frame).map_err(|error| error.to_string())?;
     match head {
         Head::Call(call) => connection.serve(&call, false, payload),

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Service};
-use super::driver::{Driver, Port};
+use super::driver::Driver;
 use super::figures::{MethodCounts, MethodFigures};
 use super::handlers::Peer;
 use crate::env::BoxStream;
@@ -230,7 +230,7 @@ impl Hub {
                 }
             };
             match dialed {
-                Ok((port, stream)) => Ok(self.carry(Some(port), stream)),
+                Ok((port, stream)) => Ok(self.carry(port, stream)),
                 Err(error) if matters(&error) || !ask() => Err(error),
                 Err(error) => {
                     tokio::time::sleep(DIAL_TIMEOUT).await;
@@ -249,8 +249,8 @@ impl Hub {
     /// Both ends of a connection of this node with itself. No socket, but the same rules: a handler cannot tell.
     fn open_self(&self) -> Arc<Connection> {
         let (near, far) = tokio::io::duplex(SELF_BYTES);
-        let near_end = Connection::new(self.me.clone(), self.service.clone());
-        let far_end = Connection::new(self.me.clone(), self.service.clone());
+        let near_end = Connection::new(self.me.clone(), self.service.clone(), Arc::default());
+        let far_end = Connection::new(self.me.clone(), self.service.clone(), Arc::default());
         for (connection, stream) in [(near_end.clone(), near), (far_end, far)] {
             let stop = self.stop.clone();
             self.home.spawn(async move {
@@ -261,15 +261,11 @@ impl Hub {
     }
 
     /// Takes a connection with a peer into use; on the runtime that is its home.
-    fn carry(self: &Arc<Self>, port: Port, stream: BoxStream) -> Arc<Connection> {
-        let peer = match &port {
-            Some(port) => {
-                Arc::new(Peer { incarnation: port.peer().incarnation(), name: port.peer().name.clone() })
-            }
-            None => self.me.clone(),
-        };
+    fn carry(self: &Arc<Self>, port: CallsConnection, stream: BoxStream) -> Arc<Connection> {
+        let hello = port.peer();
+        let peer = Arc::new(Peer { incarnation: hello.incarnation(), name: hello.name.clone() });
         let node = peer.incarnation.node_id;
-        let connection = Connection::new(peer, self.service.clone());
+        let connection = Connection::new(peer, self.service.clone(), port.waiting());
         {
             let mut state = self.locked();
             let slot = state.peers.entry(node).or_default();
@@ -287,7 +283,7 @@ impl Hub {
         }
         let (hub, carried) = (self.clone(), connection.clone());
         self.home.spawn(async move {
-            Driver::new(carried.clone(), stream).run(port, hub.stop.clone().cancelled_owned()).await;
+            Driver::new(carried.clone(), stream).run(Some(port), hub.stop.clone().cancelled_owned()).await;
             let mut state = hub.locked();
             if let Some(slot) = state.peers.get_mut(&node) {
                 slot.open.retain(|open| !Arc::ptr_eq(open, &carried));
@@ -322,7 +318,7 @@ impl CallsHost for Hub {
                 tracing::warn!(err = %error, "a connection for calls could not be moved to its thread");
                 return;
             }
-            hub.carry(Some(port), stream);
+            hub.carry(port, stream);
         });
     }
 

@@ -12,6 +12,8 @@
 //! way; further callers wait, up to their deadline. A peer that does not read costs no more than that, and costs
 //! others nothing.
 
+#[cfg(feature = "admin")]
+mod bench;
 mod builtin;
 mod client;
 mod coding;
@@ -20,6 +22,7 @@ mod context;
 mod driver;
 mod error;
 mod figures;
+pub mod fuzz;
 mod handlers;
 mod hub;
 mod inbound;
@@ -31,7 +34,9 @@ mod stream;
 #[cfg(feature = "admin")]
 mod untyped;
 
-pub use builtin::{INFO, Info, MethodInfo, PING};
+#[cfg(feature = "admin")]
+pub use bench::{BenchFigures, BenchPlan, bench};
+pub use builtin::{ECHO, INFO, Info, MethodInfo, PING};
 pub use context::{Trace, current_trace, time_left, with_trace};
 pub use ekka_core::rpc::Codec;
 pub use error::CallError;

@@ -1,6 +1,7 @@
 //! What waits to be written on one connection: many senders append to one buffer, the driver takes all of it at once.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use ekka_core::limits::CALLS_QUEUE_MAX;
@@ -11,6 +12,8 @@ use ekka_core::wire::FrameKind;
 #[derive(Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
+    /// Bytes that wait, and those of the batch that is being written.
+    waiting: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -55,19 +58,25 @@ impl Queue {
         buffer.extend_from_slice(payload);
         let length = u32::try_from(buffer.len() - start - 4).unwrap_or(u32::MAX);
         buffer[start..start + 4].copy_from_slice(&length.to_be_bytes());
+        self.waiting.fetch_add(buffer.len() - start, Ordering::Relaxed);
         let at = state.begin + start as u64;
         wake(state);
         Pushed::At(at)
     }
 
-    /// Bytes that wait.
-    pub(super) fn waiting(&self) -> usize {
-        self.locked().buffer.len()
+    /// A queue that says in `waiting` how many bytes wait.
+    pub(super) fn new(waiting: Arc<AtomicUsize>) -> Self {
+        Self { state: Mutex::default(), waiting }
     }
 
     /// Whether the peer does not read.
     pub(super) fn is_full(&self) -> bool {
-        self.waiting() > CALLS_QUEUE_MAX
+        self.waiting.load(Ordering::Relaxed) > CALLS_QUEUE_MAX
+    }
+
+    /// So many bytes were written.
+    pub(super) fn wrote(&self, bytes: usize) {
+        self.waiting.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Whether it ran over.

@@ -225,6 +225,11 @@ impl Connection {
         }
     }
 
+    /// Asserts what always holds of the called side.
+    pub(super) fn check(&self) {
+        self.server.locked().serving.check();
+    }
+
     /// The caller does not wait any more.
     pub(super) fn cancel(&self, id: u64) {
         let waited = {

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use ekka_core::control::{CloseCause, ConnId, DialError};
@@ -82,15 +83,15 @@ impl CallsConnection {
         self.counters.read(bytes);
     }
 
-    /// Counts bytes written, and says how many wait.
-    pub fn wrote(&self, bytes: usize, waiting: usize) {
+    /// Counts bytes written.
+    pub fn wrote(&self, bytes: usize) {
         self.counters.wrote(bytes);
-        self.outbox.wait_beside(waiting);
     }
 
-    /// Counts messages that were dropped.
-    pub fn dropped(&self, reason: &'static str, count: usize) {
-        self.counters.dropped(Lane::Calls, reason, count);
+    /// Where the host says how many bytes wait to be written.
+    #[must_use]
+    pub fn waiting(&self) -> Arc<AtomicUsize> {
+        self.outbox.beside()
     }
 }
 

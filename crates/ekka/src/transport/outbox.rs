@@ -14,7 +14,7 @@ pub(super) struct Outbox {
     filled: Notify,
     closing: watch::Sender<Option<CloseCause>>,
     /// Bytes that wait in a queue beside this one: the lane for calls has its own.
-    beside: AtomicUsize,
+    beside: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -44,7 +44,7 @@ pub(super) enum Pushed {
 
 impl Outbox {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, state: Mutex::default(), filled: Notify::new(), closing: watch::Sender::new(None), beside: AtomicUsize::new(0) }
+        Self { bytes_max, state: Mutex::default(), filled: Notify::new(), closing: watch::Sender::new(None), beside: Arc::default() }
     }
 
     /// Gives room for each written frame back to senders that wait for it; a frame takes at most all of it.
@@ -138,9 +138,9 @@ impl Outbox {
         self.locked().bytes + self.beside.load(Ordering::Relaxed)
     }
 
-    /// Says how many bytes wait beside this queue.
-    pub(super) fn wait_beside(&self, bytes: usize) {
-        self.beside.store(bytes, Ordering::Relaxed);
+    /// Where the queue beside this one says how many bytes wait in it.
+    pub(super) fn beside(&self) -> Arc<AtomicUsize> {
+        self.beside.clone()
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, State> {
