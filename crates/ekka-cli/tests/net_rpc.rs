@@ -37,7 +37,10 @@ fn every_node_is_pinged_and_says_what_it_serves() {
     let info = node.json(&["rpc", "call", &id[..8], "ekka.info"]).expect("an answer");
     assert_eq!((&info["answer"]["name"], &info["answer"]["node_id"]), (&json!(other.name), &json!(id)));
     let methods: Vec<&Value> = info["answer"]["methods"].as_array().expect("a list").iter().collect();
-    assert_eq!(methods.iter().map(|method| &method["name"]).collect::<Vec<_>>(), ["ekka.echo", "ekka.info", "ekka.ping"]);
+    assert_eq!(
+        methods.iter().map(|method| &method["name"]).collect::<Vec<_>>(),
+        ["ekka.echo", "ekka.info", "ekka.ping"]
+    );
 
     let (code, _, error) = said(&node.ekka(&["rpc", "call", &other.name, "shop.price", "{}"]));
     assert_eq!(code, Some(4), "{error}");

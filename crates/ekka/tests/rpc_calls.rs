@@ -249,8 +249,7 @@ async fn deadlines_and_traces_travel_with_the_calls_that_a_handler_makes() {
     // The second hop asked for nothing: it would have 5 s of its own.
     assert!((1..=3000).contains(&left), "{left} ms");
     assert_eq!(span, None, "a call is of the trace in which it was made, not in which it is awaited");
-    let (_, span) = rpc::with_trace(trace, async { node.call(cluster.id(1), &relay, &()).await })
-        .await
-        .expect("it is relayed");
+    let (_, span) =
+        rpc::with_trace(trace, async { node.call(cluster.id(1), &relay, &()).await }).await.expect("it is relayed");
     assert_eq!(span, Some(99));
 }

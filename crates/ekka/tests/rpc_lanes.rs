@@ -36,7 +36,8 @@ impl Net for Inward {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_only_one_side_can_dial_both_can_call() {
     let who = || Handlers::new().serve(&WHO, async |caller: Caller, ()| Ok(caller.name().to_string()));
-    let net = |(index, _): (usize, &[String]), net| if index == 1 { Arc::new(Inward(net)) as Arc<dyn Net> } else { net };
+    let net =
+        |(index, _): (usize, &[String]), net| if index == 1 { Arc::new(Inward(net)) as Arc<dyn Net> } else { net };
     let cluster = Cluster::in_nets(vec![who(), who()], net).await;
     let names: Vec<String> = cluster.nodes.iter().map(|node| node.view().name.to_string()).collect();
     // First the side that cannot dial, so that the other one opens nothing by itself.
@@ -96,7 +97,10 @@ async fn a_peer_that_does_not_read_costs_no_more_than_the_window_and_others_noth
         }
     }
     println!("{unknown} in the window, {unsent} never sent");
-    assert!(unknown > 0 && unknown <= CALLS_WINDOW_BYTES / payload.len() && unsent > CALLS_WINDOW, "{unknown} {unsent}");
+    assert!(
+        unknown > 0 && unknown <= CALLS_WINDOW_BYTES / payload.len() && unsent > CALLS_WINDOW,
+        "{unknown} {unsent}"
+    );
     release.send(()).expect("it waits");
     assert_eq!(within("it ends", blocked).await.expect("no panic"), Ok(()));
     assert_eq!(node.call(stuck, &ECHO, &vec![2]).deadline(LONG).await, Ok(vec![2]), "it is called as before");

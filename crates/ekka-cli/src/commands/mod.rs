@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod bench;
 mod change;
 mod check;
 mod discover;
@@ -13,7 +14,7 @@ mod why;
 
 use serde_json::{Value, json};
 
-use crate::args::{Cli, Command, Global};
+use crate::args::{BenchCommand, Cli, Command, Global};
 use crate::client::Client;
 use crate::exit::Failure;
 use crate::{agent, demo, out, pick};
@@ -38,6 +39,10 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             needs_no_agent(&global, "discover")?;
             block_on(discover::run(&args, global.json))
         }
+        Command::Bench(BenchCommand::Rpc { self_contained: true, for_, .. }) => {
+            needs_no_agent(&global, "bench rpc --self-contained")?;
+            bench::self_contained(for_, global.json)
+        }
         Command::Keygen => keygen(global.json),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man => pages::man(),
@@ -59,6 +64,7 @@ async fn talk(client: &Client, command: Command, json: bool) -> Result<(), Failu
         Command::Version => members::version(client, json).await,
         Command::Health(args) => health::run(client, args, json).await,
         Command::Rpc(command) => rpc::run(client, command, json).await,
+        Command::Bench(BenchCommand::Rpc { target, for_, .. }) => bench::run(client, target, for_, json).await,
         Command::Reload => change::reload(client, json).await,
         other => change::run(client, other, json).await,
     }

@@ -13,7 +13,7 @@ use tokio::sync::broadcast;
 
 use crate::env::BoxFuture;
 use crate::node::{Counters, Node, Signer, StampedEvent};
-use crate::rpc::{CallError, PING};
+use crate::rpc::{BenchFigures, BenchPlan, CallError, PING};
 
 /// A node, as the admin interface sees it. Every [`Node`] is one; a test gives views of its own.
 pub trait NodeApi: Send + Sync + 'static {
@@ -46,6 +46,9 @@ pub trait NodeApi: Send + Sync + 'static {
 
     /// The way to a node and back, by a call.
     fn ping(&self, node: NodeId, deadline: Duration) -> BoxFuture<'_, Result<(), CallError>>;
+
+    /// Measures calls to a node.
+    fn bench(&self, plan: BenchPlan) -> BoxFuture<'_, Result<BenchFigures, CallError>>;
 
     /// A call of a method that is known by its name only.
     fn call_json(
@@ -96,6 +99,10 @@ impl NodeApi for Node {
 
     fn ping(&self, node: NodeId, deadline: Duration) -> BoxFuture<'_, Result<(), CallError>> {
         self.call(node, &PING, &()).deadline(deadline).into_future()
+    }
+
+    fn bench(&self, plan: BenchPlan) -> BoxFuture<'_, Result<BenchFigures, CallError>> {
+        Box::pin(crate::rpc::bench(self, plan))
     }
 
     fn call_json(

@@ -110,8 +110,7 @@ impl Calls {
         let (stop, me) = (CancellationToken::new(), Incarnation { node_id: me.node_id, guid: me.guid });
         let home = if inline { Home::here() } else { Home::thread(stop.clone()).map_err(StartError::Thread)? };
         let guard = stop.clone().drop_guard();
-        let hub =
-            rpc::prepare(handlers, me, shared.view_changes(), &home, stop).map_err(StartError::Handlers)?;
+        let hub = rpc::prepare(handlers, me, shared.view_changes(), &home, stop).map_err(StartError::Handlers)?;
         Ok(Self { hub, _stop: guard })
     }
 }

@@ -62,12 +62,7 @@ struct Waiter {
 
 impl Client {
     pub(super) fn new(calls: usize, bytes_max: usize) -> Self {
-        Self {
-            slots: Semaphore::new(calls),
-            bytes: Semaphore::new(bytes_max),
-            bytes_max,
-            state: Mutex::default(),
-        }
+        Self { slots: Semaphore::new(calls), bytes: Semaphore::new(bytes_max), bytes_max, state: Mutex::default() }
     }
 
     pub(super) fn is_over(&self) -> bool {

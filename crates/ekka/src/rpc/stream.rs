@@ -236,8 +236,8 @@ impl<T> Sender<T> {
     /// `VersionMismatch` are the item's own, and the stream goes on.
     pub async fn send(&mut self, item: &T) -> Result<u64, CallError> {
         let node = self.node;
-        let payload = (self.coding.encode)(item)
-            .map_err(|error| CallError::VersionMismatch { node, text: error, ran: false })?;
+        let payload =
+            (self.coding.encode)(item).map_err(|error| CallError::VersionMismatch { node, text: error, ran: false })?;
         let (size, limit) = (payload.len(), CALL_PAYLOAD_MAX);
         if size > limit {
             return Err(CallError::TooLarge { node, what: "an item", size, limit, ran: false });

@@ -67,9 +67,7 @@ impl Sink {
     fn allowed(&self) -> &'static [FrameKind] {
         match self {
             // The dialling side may still refuse after it was welcomed.
-            Self::Control(..) => {
-                &[FrameKind::Control, FrameKind::Group, FrameKind::Call, FrameKind::HelloReply]
-            }
+            Self::Control(..) => &[FrameKind::Control, FrameKind::Group, FrameKind::Call, FrameKind::HelloReply],
             Self::Bulk(..) => &[FrameKind::Bulk, FrameKind::HelloReply],
             Self::Nowhere => &[FrameKind::HelloReply],
         }

@@ -44,7 +44,13 @@ pub(super) enum Pushed {
 
 impl Outbox {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, state: Mutex::default(), filled: Notify::new(), closing: watch::Sender::new(None), beside: Arc::default() }
+        Self {
+            bytes_max,
+            state: Mutex::default(),
+            filled: Notify::new(),
+            closing: watch::Sender::new(None),
+            beside: Arc::default(),
+        }
     }
 
     /// Gives room for each written frame back to senders that wait for it; a frame takes at most all of it.

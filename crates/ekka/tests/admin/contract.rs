@@ -296,3 +296,19 @@ async fn calls_go_through_as_json_and_their_errors_have_codes() {
     let answer = server.post("/v1/rpc/ping", r#"{"node": "ekka@10.0.0.3"}"#).await;
     assert_eq!((answer.status, answer.json()["error"]["code"].clone()), (503, json!("unreachable")));
 }
+
+#[tokio::test]
+async fn a_measurement_is_bounded_and_gives_a_rate() {
+    let server = Server::of(GivenNode::new(view())).await;
+    let ask = async |body: Value| server.post("/v1/bench/rpc", &body.to_string()).await;
+    let answer = ask(json!({"node": "ekka@10.0.0.2", "bytes": 16, "callers": 64, "for_ms": 500})).await;
+    let expected = json!({
+        "node": "ekka@10.0.0.2", "bytes": 16, "callers": 64, "calls": 100, "calls_per_s": 200.0,
+        "p50_us": 50, "p99_us": 90,
+    });
+    assert_eq!(answer.json(), expected);
+    for (bytes, callers, for_ms) in [(2_000_000, 1, 1), (1, 0, 1), (1, 1, 600_000)] {
+        let answer = ask(json!({"node": "ekka@10.0.0.2", "bytes": bytes, "callers": callers, "for_ms": for_ms})).await;
+        assert_eq!(answer.status, 400);
+    }
+}

@@ -13,7 +13,7 @@ use ekka::core::time::{Instant, Now, Wall};
 use ekka::core::view::{Link, LinkState, Member, Quorum, Reason, Role, Split, SplitState, Status, Unreachable, View};
 use ekka::env::BoxFuture;
 use ekka::node::{Counters, Signer, StampedEvent};
-use ekka::rpc::{CallError, MethodCounts};
+use ekka::rpc::{BenchFigures, BenchPlan, CallError, MethodCounts};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
@@ -241,6 +241,11 @@ impl NodeApi for GivenNode {
         let text = format!("{} is down: nobody hears it", name(3));
         let down = CallError::Unreachable { node, text, sent: false };
         Box::pin(async move { if node == who(3).node_id { Err(down) } else { Ok(()) } })
+    }
+
+    fn bench(&self, plan: BenchPlan) -> BoxFuture<'_, Result<BenchFigures, CallError>> {
+        let (p50, p99) = (Duration::from_micros(50), Duration::from_micros(90));
+        Box::pin(async move { Ok(BenchFigures { calls: 100, time: plan.time, p50, p99 }) })
     }
 
     fn call_json(

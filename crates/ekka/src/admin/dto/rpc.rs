@@ -57,6 +57,39 @@ pub struct CallAnswer {
     pub took_us: u64,
 }
 
+/// The body of `bench/rpc`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BenchRequest {
+    /// A name, or at least 6 hex digits of a node id.
+    pub node: String,
+    /// Bytes of each request and answer, at most 1048576.
+    pub bytes: usize,
+    /// Calls at once, at most 1024.
+    pub callers: usize,
+    /// For how long, at most a minute.
+    pub for_ms: u64,
+}
+
+/// What was measured.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct BenchAnswer {
+    /// Who was called.
+    pub node: String,
+    /// Bytes of each request and answer.
+    pub bytes: usize,
+    /// Calls at once.
+    pub callers: usize,
+    /// Calls that were answered.
+    pub calls: u64,
+    /// In a second.
+    pub calls_per_s: f64,
+    /// Half of them took no longer.
+    pub p50_us: u64,
+    /// One of a hundred took longer.
+    pub p99_us: u64,
+}
+
 fn deadline_ms() -> u64 {
     u64::try_from(ekka_core::limits::CALL_DEADLINE.as_millis()).unwrap_or(u64::MAX)
 }

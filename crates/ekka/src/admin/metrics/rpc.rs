@@ -16,7 +16,8 @@ type Counts = BTreeMap<(String, &'static str), MethodCounts>;
 pub(super) fn calls(sheet: &mut Sheet, counts: Counts) {
     let rows = counts.iter().flat_map(|((method, side), counts)| {
         counts.results.iter().map(move |(result, count)| {
-            let labels = vec![("method", method.clone()), ("side", (*side).to_owned()), ("result", (*result).to_owned())];
+            let labels =
+                vec![("method", method.clone()), ("side", (*side).to_owned()), ("result", (*result).to_owned())];
             (labels, *count)
         })
     });

@@ -86,6 +86,7 @@ fn listed() -> OpenApiRouter<AdminState> {
         .routes(routes!(change::reload))
         .routes(routes!(rpc::ping))
         .routes(routes!(rpc::call))
+        .routes(routes!(rpc::bench))
 }
 
 fn guarded(routes: Router<AdminState>) -> Router<AdminState> {

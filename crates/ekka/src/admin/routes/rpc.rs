@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use super::error::ApiError;
 use super::input::Body;
 use crate::admin::AdminState;
-use crate::admin::dto::{CallAnswer, CallRequest, ErrorAnswer, PingAnswer, PingRequest};
+use crate::admin::dto::{BenchAnswer, BenchRequest, CallAnswer, CallRequest, ErrorAnswer, PingAnswer, PingRequest};
+use crate::rpc::BenchPlan;
 
 /// The way to a node and back.
 #[utoipa::path(
@@ -57,8 +58,53 @@ pub(super) async fn call(
     Ok(Json(CallAnswer { node, node_id, method: body.method, answer, took_us: micros(begun) }))
 }
 
+/// Measure calls of this node to another.
+#[utoipa::path(
+    post, path = "/v1/bench/rpc", request_body = BenchRequest,
+    responses(
+        (status = OK, body = BenchAnswer), (status = BAD_REQUEST, body = ErrorAnswer),
+        (status = NOT_FOUND, body = ErrorAnswer), (status = SERVICE_UNAVAILABLE, body = ErrorAnswer)
+    )
+)]
+pub(super) async fn bench(
+    State(state): State<AdminState>,
+    Body(body): Body<BenchRequest>,
+) -> Result<Json<BenchAnswer>, ApiError> {
+    let BenchRequest { node, bytes, callers, for_ms } = body;
+    if bytes > BENCH_BYTES_MAX || !(1..=BENCH_CALLERS_MAX).contains(&callers) || !(1..=BENCH_MS_MAX).contains(&for_ms) {
+        let text = format!(
+            "at most {BENCH_BYTES_MAX} bytes, 1 to {BENCH_CALLERS_MAX} callers and 1 to {BENCH_MS_MAX} ms are measured"
+        );
+        return Err(ApiError::bad_request(text));
+    }
+    let view = state.node.view();
+    let member = member(&view, &node)?;
+    let time = Duration::from_millis(for_ms);
+    let figures = state.node.bench(BenchPlan { node: member.id.node_id, bytes, callers, time }).await?;
+    #[expect(clippy::cast_precision_loss, reason = "a rate is no exact number")]
+    let calls_per_s = figures.calls as f64 / figures.time.as_secs_f64();
+    Ok(Json(BenchAnswer {
+        node: member.name.to_string(),
+        bytes,
+        callers,
+        calls: figures.calls,
+        calls_per_s,
+        p50_us: in_micros(figures.p50),
+        p99_us: in_micros(figures.p99),
+    }))
+}
+
+/// Bounds of one measurement, so that none keeps a node busy for ever.
+const BENCH_BYTES_MAX: usize = 1024 * 1024;
+const BENCH_CALLERS_MAX: usize = 1024;
+const BENCH_MS_MAX: u64 = 60_000;
+
 fn micros(begun: Instant) -> u64 {
-    u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX)
+    in_micros(begun.elapsed())
+}
+
+fn in_micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The one member that a name, or at least six hex digits of a node id, means.
