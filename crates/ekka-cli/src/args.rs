@@ -228,6 +228,9 @@ pub(crate) enum BenchCommand {
         /// Start three nodes on loopback for it, and measure those
         #[arg(long, conflicts_with = "target")]
         self_contained: bool,
+        /// Measure one node alone, and beside calls to another that is stopped, in turn nine times
+        #[arg(long, requires = "self_contained")]
+        stopped_peer: bool,
         /// How long each of the four takes
         #[arg(long = "for", value_name = "D", default_value = "2s", value_parser = humantime::parse_duration)]
         for_: Duration,
@@ -415,6 +418,7 @@ mod tests {
             "rpc call ekka@10.0.0.2 shop.price {\"item\":\"bolt\"} --json",
             "rpc call 3f9a02 ekka.info",
             "bench rpc --self-contained --for 1s --json",
+            "bench rpc --self-contained --stopped-peer",
             "bench rpc ekka@10.0.0.2",
             "completions zsh",
             "man",

@@ -17,6 +17,10 @@ const CASES: [(usize, usize); 4] = [(16, 1), (16, 64), (1024, 1), (1024, 64)];
 const NODES: usize = 3;
 /// How long these may take to form.
 const FORM: Duration = Duration::from_secs(20);
+/// Turns of the comparison beside a stopped node.
+const TURNS: usize = 9;
+/// One measurement beside a stopped node: over before the others know that it is down.
+const STOPPED: Duration = Duration::from_millis(1500);
 /// How often they are asked.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -34,21 +38,84 @@ pub(super) async fn run(client: &Client, target: Option<String>, each: Duration,
 pub(super) fn self_contained(each: Duration, json: bool) -> Result<(), Failure> {
     let scratch = Scratch::make()?;
     let rows = block_on(async {
-        scratch.bake()?;
-        let names = names(NODES)?;
-        let seeds = names.join(",");
-        let mut nodes: Vec<DemoNode> = names.iter().map(|name| DemoNode::new(scratch.path(), name, &seeds)).collect();
-        for node in &mut nodes {
-            node.start(scratch.path())?;
-        }
-        formed(&nodes).await?;
-        let rows = measure(nodes[0].client(), &names[1], each).await?;
+        let mut nodes = three(&scratch).await?;
+        let rows = measure(nodes[0].client(), &nodes[1].name, each).await?;
         for node in &mut nodes {
             node.stop().await?;
         }
         Ok(rows)
     })?;
     show(&rows, json)
+}
+
+/// Three processes that have formed.
+async fn three(scratch: &Scratch) -> Result<Vec<DemoNode>, Failure> {
+    scratch.bake()?;
+    let names = names(NODES)?;
+    let seeds = names.join(",");
+    let mut nodes: Vec<DemoNode> = names.iter().map(|name| DemoNode::new(scratch.path(), name, &seeds)).collect();
+    for node in &mut nodes {
+        node.start(scratch.path())?;
+    }
+    formed(&nodes).await?;
+    Ok(nodes)
+}
+
+/// What calls to a stopped node cost the calls to another: alone and beside, in turn.
+pub(super) fn stopped_peer(json: bool) -> Result<(), Failure> {
+    let scratch = Scratch::make()?;
+    let (alone, beside) = block_on(async {
+        let mut nodes = three(&scratch).await?;
+        let (mut alone, mut beside) = (Vec::new(), Vec::new());
+        for _ in 0..TURNS {
+            alone.push(rate(&nodes).await?);
+            nodes[2].freeze()?;
+            let stuck = async {
+                // Once the link is seen to be silent its calls fail, and are made again, as a program would.
+                loop {
+                    let _ = ask(nodes[0].client(), &nodes[2].name, CASES[1], STOPPED * 2).await;
+                    tokio::time::sleep(LOOK).await;
+                }
+            };
+            let beside_it: Result<f64, Failure> = tokio::select! {
+                () = stuck => Err(Failure::failed("calls to the stopped node ended")),
+                rate = rate(&nodes) => rate,
+            };
+            beside.push(beside_it?);
+            nodes[2].thaw()?;
+            formed(&nodes).await?;
+        }
+        for node in &mut nodes {
+            node.stop().await?;
+        }
+        Ok((alone, beside))
+    })?;
+    let ratio = median(&beside) / median(&alone);
+    if json {
+        let whole = json!({
+            "bench": "rpc_stopped_peer", "alone_per_s": alone, "beside_per_s": beside,
+            "median_alone": median(&alone), "median_beside": median(&beside), "ratio": ratio,
+        });
+        return pass_on(&whole.to_string());
+    }
+    let text = format!(
+        "alone {:.0} calls/s, beside calls to a stopped node {:.0}: {:.0} % (medians of {TURNS} turns)\n",
+        median(&alone),
+        median(&beside),
+        ratio * 100.0
+    );
+    out::print(&text)
+}
+
+/// Calls a second from the first node to the second.
+async fn rate(nodes: &[DemoNode]) -> Result<f64, Failure> {
+    Ok(ask(nodes[0].client(), &nodes[1].name, CASES[1], STOPPED).await?.calls_per_s)
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Waits until all are in one cluster.
@@ -82,12 +149,21 @@ async fn another(client: &Client) -> Result<String, Failure> {
 
 async fn measure(client: &Client, target: &str, each: Duration) -> Result<Vec<BenchAnswer>, Failure> {
     let mut rows = Vec::new();
-    for (bytes, callers) in CASES {
-        let for_ms = u64::try_from(each.as_millis()).unwrap_or(u64::MAX);
-        let body = json!({"node": target, "bytes": bytes, "callers": callers, "for_ms": for_ms});
-        rows.push(client.post("/v1/bench/rpc", &body).await?.success()?.read()?);
+    for case in CASES {
+        rows.push(ask(client, target, case, each).await?);
     }
     Ok(rows)
+}
+
+async fn ask(
+    client: &Client,
+    target: &str,
+    (bytes, callers): (usize, usize),
+    each: Duration,
+) -> Result<BenchAnswer, Failure> {
+    let for_ms = u64::try_from(each.as_millis()).unwrap_or(u64::MAX);
+    let body = json!({"node": target, "bytes": bytes, "callers": callers, "for_ms": for_ms});
+    client.post("/v1/bench/rpc", &body).await?.success()?.read()
 }
 
 fn show(rows: &[BenchAnswer], json: bool) -> Result<(), Failure> {

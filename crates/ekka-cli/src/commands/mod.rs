@@ -39,9 +39,9 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             needs_no_agent(&global, "discover")?;
             block_on(discover::run(&args, global.json))
         }
-        Command::Bench(BenchCommand::Rpc { self_contained: true, for_, .. }) => {
+        Command::Bench(BenchCommand::Rpc { self_contained: true, stopped_peer, for_, .. }) => {
             needs_no_agent(&global, "bench rpc --self-contained")?;
-            bench::self_contained(for_, global.json)
+            if stopped_peer { bench::stopped_peer(global.json) } else { bench::self_contained(for_, global.json) }
         }
         Command::Keygen => keygen(global.json),
         Command::Completions { shell } => pages::completions(shell),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use ekka::admin::dto::{MemberAnswer, StatusAnswer};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use crate::client::{Client, Target};
@@ -59,6 +60,24 @@ impl DemoNode {
             process.kill().await?;
         }
         Ok(())
+    }
+
+    /// Stops its process as SIGSTOP does.
+    pub(crate) fn freeze(&self) -> Result<(), Failure> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) -> Result<(), Failure> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), Failure> {
+        let id = self.process.as_ref().and_then(Child::id).and_then(|id| i32::try_from(id).ok());
+        let Some(pid) = id.and_then(Pid::from_raw) else {
+            return Err(Failure::failed(format!("the process of {} has ended", self.name)));
+        };
+        kill_process(pid, signal).map_err(|error| Failure::failed(format!("{}: {error}", self.name)))
     }
 
     /// Asks it to stop, and waits until it has.

@@ -9,8 +9,8 @@
 //! node was started (see [`Handlers::serve`]). Callers await on whatever runtime they are.
 //!
 //! **Memory.** Towards each peer at most `limits::CALLS_WINDOW` calls and `limits::CALLS_WINDOW_BYTES` of requests are under
-//! way; further callers wait, up to their deadline. A peer that does not read costs no more than that, and costs
-//! others nothing.
+//! way; further callers wait, up to their deadline. Where answers wait to be read, no handler begins. A peer that does
+//! not read costs no more than that, and costs others nothing.
 
 #[cfg(feature = "admin")]
 mod bench;

@@ -1,5 +1,6 @@
 //! What waits to be written on one connection: many senders append to one buffer, the driver takes all of it at once.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -7,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use ekka_core::limits::CALLS_QUEUE_MAX;
 use ekka_core::rpc::{Head, encode};
 use ekka_core::wire::FrameKind;
+use tokio::sync::Notify;
 
 /// The queue of one connection.
 #[derive(Default)]
@@ -14,6 +16,8 @@ pub(super) struct Queue {
     state: Mutex<State>,
     /// Bytes that wait, and those of the batch that is being written.
     waiting: Arc<AtomicUsize>,
+    /// Told whenever some of it was written.
+    drained: Notify,
 }
 
 #[derive(Default)]
@@ -66,7 +70,7 @@ impl Queue {
 
     /// A queue that says in `waiting` how many bytes wait.
     pub(super) fn new(waiting: Arc<AtomicUsize>) -> Self {
-        Self { state: Mutex::default(), waiting }
+        Self { waiting, ..Self::default() }
     }
 
     /// Whether the peer does not read.
@@ -77,6 +81,19 @@ impl Queue {
     /// So many bytes were written.
     pub(super) fn wrote(&self, bytes: usize) {
         self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        self.drained.notify_waiters();
+    }
+
+    /// Waits until the queue is not full, or nothing comes in any more.
+    pub(super) async fn room(&self) {
+        loop {
+            let mut drained = pin!(self.drained.notified());
+            drained.as_mut().enable();
+            if !self.is_full() || self.locked().closed {
+                return;
+            }
+            drained.await;
+        }
     }
 
     /// Whether it ran over.
@@ -88,7 +105,10 @@ impl Queue {
     pub(super) fn close(&self) -> u64 {
         let mut state = self.locked();
         state.closed = true;
-        state.begin
+        let begin = state.begin;
+        drop(state);
+        self.drained.notify_waiters();
+        begin
     }
 
     /// Gives all that waits to the driver, in exchange for an empty buffer; pending where nothing waits, and ready with

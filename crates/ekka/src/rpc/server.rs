@@ -133,9 +133,6 @@ impl Connection {
             );
             return Err(Failed { why: Refusal::VersionMismatch, text });
         }
-        if self.queue.is_full() {
-            return Err(busy("answers wait to be read by the caller"));
-        }
         let deadline = begun + Duration::from_micros(head.deadline_us).min(CALL_DEADLINE_MAX);
         let caller = Caller { peer: self.peer.clone(), deadline, trace: head.trace };
         let work = (handler.begin)(caller, payload).map_err(|error| Failed {
@@ -162,7 +159,8 @@ impl Connection {
 
     /// Begins a call whose turn it is: here, and as a task where it has to wait.
     fn start(self: &Arc<Self>, id: u64, mut turn: Turn) {
-        if turn.way == Way::Inline {
+        // Where answers wait to be read, no new ones are made: it begins as a task, which waits for room.
+        if turn.way == Way::Inline && !self.queue.is_full() {
             // Where it is not ready it is looked at again as a task, with the waker of that: this one is not needed.
             let mut cx = Context::from_waker(Waker::noop());
             let stepped = pin!(unconstrained(std::future::poll_fn(|cx| poll_work(&mut turn.work, cx)))).poll(&mut cx);
@@ -183,7 +181,9 @@ impl Connection {
         let task = self.service.app.spawn(async move {
             let mut turn = turn;
             let running = running;
+            running.connection.queue.room().await;
             let result = std::future::poll_fn(|cx| poll_work(&mut turn.work, cx)).await;
+            running.connection.queue.room().await;
             let silent = running.connection.server.locked().tasks.get(&id).is_none_or(|task| task.silent);
             running.connection.conclude(id, &turn, &result, silent);
             // What the handler holds goes before the next one with its key begins.
