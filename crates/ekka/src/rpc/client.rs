@@ -9,7 +9,8 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::Connection;
-use super::queue::Pushed;
+use super::debts::Debts;
+use super::queue::{Pushed, Queue};
 
 /// One request, ready to be sent.
 #[derive(Clone)]
@@ -47,6 +48,8 @@ pub(super) struct Client {
 struct State {
     last_id: u64,
     calls: BTreeMap<u64, Waiter>,
+    /// Of calls that nobody waits for any more, and that still wait to be written.
+    debts: Debts,
     /// Why it is over.
     over: Option<String>,
 }
@@ -106,6 +109,23 @@ impl Client {
         self.bytes.add_permits(cost);
     }
 
+    /// Something was written: `handed` bytes of all that was queued.
+    pub(super) fn written(&self, handed: u64) {
+        let paid = self.locked().debts.paid(handed);
+        paid.into_iter().for_each(|cost| self.leave(cost));
+    }
+
+    /// Nobody waits for a call any more. Its place is free once it is written.
+    fn forsake(&self, waiter: &Waiter, queue: &Queue) {
+        let mut state = self.locked();
+        if waiter.at < queue.handed() {
+            drop(state);
+            self.leave(waiter.cost);
+        } else {
+            state.debts.keep(waiter.at, waiter.cost);
+        }
+    }
+
     fn lost_unsent(&self) -> Unanswered {
         let text = self.locked().over.clone();
         Unanswered::Lost { sent: false, text: text.unwrap_or_else(|| "the connection ended".to_owned()) }
@@ -157,7 +177,7 @@ impl Drop for Pending<'_> {
         let client = &self.connection.client;
         let waiter = client.locked().calls.remove(&self.id);
         if let Some(waiter) = waiter {
-            client.leave(waiter.cost);
+            client.forsake(&waiter, &self.connection.queue);
             let _ = self.connection.queue.push(&Head::Cancel { id: self.id }, &[]);
         }
     }
@@ -188,6 +208,10 @@ impl Connection {
     /// Queues a request. Numbers are given in the order in which requests leave.
     fn begin(&self, ask: &Ask, cost: usize, reply: Option<oneshot::Sender<Reply>>) -> Result<u64, Unanswered> {
         let left = ask.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            self.client.leave(cost);
+            return Err(Unanswered::Late { sent: false });
+        }
         let mut state = self.client.locked();
         let id = state.last_id + 1;
         let call = CallHead {

@@ -83,10 +83,18 @@ impl Connection {
         self.queue.push(&Head::Refused { id, why }, cut(text).as_bytes())
     }
 
-    /// Ends both sides of it: `handed` bytes of all that was queued were given to the socket, and `text` says why.
-    pub(super) fn end(&self, handed: u64, text: &str) {
+    /// So many bytes were given to the socket.
+    pub(super) fn wrote(&self, bytes: usize) {
+        self.queue.wrote(bytes);
+        let handed = self.queue.handed();
+        self.client.written(handed);
+        self.outbound.written(handed);
+    }
+
+    /// Ends both sides of it; `text` says why.
+    pub(super) fn end(&self, text: &str) {
         self.queue.close();
-        self.client.end(handed, text);
+        self.client.end(self.queue.handed(), text);
         self.server.end();
         self.outbound.end(text);
         self.inbound.end();

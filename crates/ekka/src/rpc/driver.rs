@@ -31,8 +31,6 @@ pub(super) struct Driver {
     batch: Vec<u8>,
     /// Of the batch.
     written: usize,
-    /// Of all that was ever queued.
-    handed: u64,
     unflushed: bool,
     alarm: Pin<Box<Sleep>>,
     /// Why it ended, once it has.
@@ -44,7 +42,7 @@ pub(super) type Port = Option<CallsConnection>;
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.connection.end(self.handed, &self.end);
+        self.connection.end(&self.end);
     }
 }
 
@@ -57,7 +55,6 @@ impl Driver {
             input: vec![0; READ_BYTES],
             batch: Vec::new(),
             written: 0,
-            handed: 0,
             unflushed: false,
             alarm: Box::pin(sleep_until(Instant::now())),
             end: "this node has stopped".to_owned(),
@@ -161,9 +158,8 @@ impl Driver {
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(broken(&error))),
                 };
                 self.written += count;
-                self.handed += count as u64;
                 self.unflushed = true;
-                self.connection.queue.wrote(count);
+                self.connection.wrote(count);
                 if let Some(port) = port {
                     port.wrote(count);
                 }
@@ -218,7 +214,7 @@ pub(super) fn take(connection: &Arc<Connection>, frame: &[u8]) -> Result<(), Str
         Head::Refused { id, why } => {
             let refused = || Unanswered::Refused(why, String::from_utf8_lossy(payload).into_owned());
             connection.client.take_reply(id, || Err(refused()));
-            connection.outbound.ended(id, Err(refused()));
+            connection.outbound.ended(id, Err(refused()), &connection.queue);
         }
         Head::Cancel { id } => {
             if !connection.inbound.cancel(id) {
@@ -229,7 +225,7 @@ pub(super) fn take(connection: &Arc<Connection>, frame: &[u8]) -> Result<(), Str
         Head::Item { id } => connection.inbound.item(id, payload)?,
         Head::Handled { id, count } => connection.outbound.handled(id, count).map_err(|error| error.to_string())?,
         Head::Finish { id } => connection.inbound.finish(id),
-        Head::Finished { id } => connection.outbound.ended(id, Ok(())),
+        Head::Finished { id } => connection.outbound.ended(id, Ok(()), &connection.queue),
     }
     Ok(())
 }

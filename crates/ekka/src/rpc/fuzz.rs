@@ -55,6 +55,6 @@ pub fn fuzz_peer(data: &[u8]) {
         connection.expire();
         connection.check();
     }
-    connection.end(0, "the end of the input");
+    connection.end("the end of the input");
     connection.check();
 }

@@ -19,6 +19,7 @@ mod client;
 mod coding;
 mod connection;
 mod context;
+mod debts;
 mod driver;
 mod error;
 mod figures;

@@ -1,7 +1,7 @@
 //! What waits to be written on one connection: many senders append to one buffer, the driver takes all of it at once.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -16,6 +16,8 @@ pub(super) struct Queue {
     state: Mutex<State>,
     /// Bytes that wait, and those of the batch that is being written.
     waiting: Arc<AtomicUsize>,
+    /// Of all that was ever queued, how much was given to the socket.
+    handed: AtomicU64,
     /// Told whenever some of it was written.
     drained: Notify,
 }
@@ -81,7 +83,13 @@ impl Queue {
     /// So many bytes were written.
     pub(super) fn wrote(&self, bytes: usize) {
         self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        self.handed.fetch_add(bytes as u64, Ordering::SeqCst);
         self.drained.notify_waiters();
+    }
+
+    /// Of all that was ever queued, how much was given to the socket.
+    pub(super) fn handed(&self) -> u64 {
+        self.handed.load(Ordering::SeqCst)
     }
 
     /// Waits until the queue is not full, or nothing comes in any more.
@@ -101,14 +109,10 @@ impl Queue {
         self.locked().stuck
     }
 
-    /// Nothing comes in from now on. Gives how much was ever given to the driver: what begins behind it has not left.
-    pub(super) fn close(&self) -> u64 {
-        let mut state = self.locked();
-        state.closed = true;
-        let begin = state.begin;
-        drop(state);
+    /// Nothing comes in from now on.
+    pub(super) fn close(&self) {
+        self.locked().closed = true;
         self.drained.notify_waiters();
-        begin
     }
 
     /// Gives all that waits to the driver, in exchange for an empty buffer; pending where nothing waits, and ready with
@@ -156,13 +160,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_taken_when_the_queue_closes_has_not_left() {
+    fn what_begins_behind_the_bytes_given_to_the_socket_has_not_left() {
         let queue = Queue::default();
         let Pushed::At(first) = queue.push(&Head::Cancel { id: 1 }, b"") else { panic!("closed") };
-        assert_eq!(taken(&queue).len(), queue.close_begin());
+        queue.wrote(taken(&queue).len());
         let Pushed::At(second) = queue.push(&Head::Cancel { id: 2 }, b"") else { panic!("closed") };
-        let handed = queue.close();
-        assert!(first < handed && second >= handed);
+        queue.close();
+        assert!(first < queue.handed() && second >= queue.handed());
         assert_eq!(queue.push(&Head::Cancel { id: 3 }, b""), Pushed::Closed);
     }
 
@@ -173,11 +177,5 @@ mod tests {
         let pushed = (0..10).filter(|id| queue.push(&Head::Answer { id: *id }, &payload) != Pushed::Closed).count();
         assert!(pushed * payload.len() > 2 * CALLS_QUEUE_MAX && pushed < 10, "{pushed}");
         assert!(queue.is_full() && queue.is_stuck());
-    }
-
-    impl Queue {
-        fn close_begin(&self) -> usize {
-            usize::try_from(self.locked().begin).unwrap()
-        }
     }
 }

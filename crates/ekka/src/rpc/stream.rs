@@ -16,10 +16,11 @@ use super::client::Unanswered;
 use super::coding::Coding;
 use super::connection::Connection;
 use super::context::Context;
+use super::debts::Debts;
 use super::error::CallError;
 use super::hub::Hub;
 use super::method::Stream;
-use super::queue::Pushed;
+use super::queue::{Pushed, Queue};
 use super::request::Failure;
 
 /// Items on their way where nothing else is said.
@@ -35,6 +36,8 @@ pub(super) struct Outbound {
 #[derive(Default)]
 struct State {
     streams: BTreeMap<u64, Arc<Sending>>,
+    /// Of streams that were given up, and whose items still wait to be written.
+    debts: Debts,
     over: bool,
 }
 
@@ -48,6 +51,8 @@ struct Flow {
     credit: Credit,
     /// What each item on its way takes of the bytes.
     costs: VecDeque<usize>,
+    /// Where the last item begins in all that was queued.
+    last_at: u64,
 }
 
 /// How a stream stands.
@@ -83,11 +88,27 @@ impl Outbound {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, id: u64) -> Option<Arc<Sending>> {
-        let sending = self.locked().streams.remove(&id)?;
-        let left: usize = sending.flow().costs.drain(..).sum();
-        self.bytes.add_permits(left);
+    /// Takes a stream out. What its items take of the bytes is free once they are written.
+    fn take(&self, id: u64, queue: &Queue) -> Option<Arc<Sending>> {
+        let mut state = self.locked();
+        let sending = state.streams.remove(&id)?;
+        let (left, last_at) = {
+            let mut flow = sending.flow();
+            (flow.costs.drain(..).sum(), flow.last_at)
+        };
+        if last_at < queue.handed() {
+            self.bytes.add_permits(left);
+        } else {
+            state.debts.keep(last_at, left);
+        }
+        drop(state);
         Some(sending)
+    }
+
+    /// Something was written: `handed` bytes of all that was queued.
+    pub(super) fn written(&self, handed: u64) {
+        let paid = self.locked().debts.paid(handed);
+        self.bytes.add_permits(paid.into_iter().sum());
     }
 
     /// The receiver has handled so many items in all; the first such word says that it takes the stream.
@@ -106,9 +127,9 @@ impl Outbound {
         Ok(())
     }
 
-    /// The receiver has ended; whether it was a stream of this side.
-    pub(super) fn ended(&self, id: u64, end: Result<(), Unanswered>) {
-        if let Some(sending) = self.take(id) {
+    /// The receiver of a stream has ended.
+    pub(super) fn ended(&self, id: u64, end: Result<(), Unanswered>, queue: &Queue) {
+        if let Some(sending) = self.take(id, queue) {
             sending.end(end);
         }
     }
@@ -198,7 +219,7 @@ impl Connection {
     fn open(&self, call: CallHead<'_>, window: u32) -> Result<(u64, Arc<Sending>), Unanswered> {
         let id = call.id;
         let lost = || Unanswered::Lost { sent: false, text: "the connection ended".to_owned() };
-        let flow = Flow { credit: Credit::new(window), costs: VecDeque::new() };
+        let flow = Flow { credit: Credit::new(window), costs: VecDeque::new(), last_at: 0 };
         let sending = Arc::new(Sending { flow: Mutex::new(flow), progress: watch::Sender::default() });
         let mut state = self.outbound.locked();
         if state.over {
@@ -260,10 +281,11 @@ impl<T> Sender<T> {
                 if let Some(number) = flow.credit.take() {
                     flow.costs.push_back(size);
                     bytes.forget();
-                    if self.connection.queue.push(&Head::Item { id: self.id }, &payload) == Pushed::Closed {
+                    let Pushed::At(at) = self.connection.queue.push(&Head::Item { id: self.id }, &payload) else {
                         drop(flow);
                         return Err(self.ended(None));
-                    }
+                    };
+                    flow.last_at = at;
                     return Ok(number);
                 }
             }
@@ -307,7 +329,7 @@ impl<T> Sender<T> {
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        if let (Some(sending), false) = (self.connection.outbound.take(self.id), self.done) {
+        if let (Some(sending), false) = (self.connection.outbound.take(self.id, &self.connection.queue), self.done) {
             sending.end(Err(Unanswered::Lost { sent: true, text: "the stream was given up".to_owned() }));
             let _ = self.connection.queue.push(&Head::Cancel { id: self.id }, &[]);
         }
