@@ -97,10 +97,9 @@ async fn a_peer_that_does_not_read_costs_no_more_than_the_window_and_others_noth
         }
     }
     println!("{unknown} in the window, {unsent} never sent");
-    assert!(
-        unknown > 0 && unknown <= CALLS_WINDOW_BYTES / payload.len() && unsent > CALLS_WINDOW,
-        "{unknown} {unsent}"
-    );
+    // A place in the window whose caller has gone is free once its request has left, not before.
+    assert!(unknown > 0 && unknown <= 2 * CALLS_WINDOW_BYTES / payload.len(), "{unknown} {unsent}");
+    assert!(unsent > CALLS_WINDOW, "{unknown} {unsent}");
     release.send(()).expect("it waits");
     assert_eq!(within("it ends", blocked).await.expect("no panic"), Ok(()));
     assert_eq!(node.call(stuck, &ECHO, &vec![2]).deadline(LONG).await, Ok(vec![2]), "it is called as before");
