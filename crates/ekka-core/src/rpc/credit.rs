@@ -95,6 +95,13 @@ impl Acknowledged {
         }
         None
     }
+
+    /// The stream ends: gives the count where some of it was not said yet.
+    pub fn rest(&mut self) -> Option<u64> {
+        let more = self.handled > self.said;
+        self.said = self.handled;
+        more.then_some(self.said)
+    }
 }
 
 #[cfg(test)]
@@ -120,6 +127,11 @@ mod tests {
         assert_eq!(receiver.came(), Err(Overrun));
         assert_eq!(receiver.handled(), Some(1));
         assert_eq!(receiver.came(), Ok(()));
+        let mut wide = Acknowledged::new(100);
+        for _ in 0..2 {
+            assert_eq!(wide.came(), Ok(()));
+        }
+        assert_eq!((wide.handled(), wide.rest(), wide.rest()), (None, Some(1), None));
     }
 
     proptest! {

@@ -205,7 +205,12 @@ async fn run(connection: Weak<Connection>, id: u64, mut work: Work) {
     let result = std::future::poll_fn(|cx| poll_work(&mut work, cx)).await;
     drop(work);
     let Some(connection) = connection.upgrade() else { return };
-    connection.inbound.locked().remove(&id);
+    let stream = connection.inbound.locked().remove(&id);
+    // How far it got is said before its end.
+    let rest = stream.and_then(|stream| stream.counts.lock().unwrap_or_else(PoisonError::into_inner).rest());
+    if let Some(count) = rest {
+        let _ = connection.queue.push(&Head::Handled { id, count }, &[]);
+    }
     match result {
         Ok(_) => drop(connection.queue.push(&Head::Finished { id }, &[])),
         Err(failed) => drop(connection.refuse(id, failed.why, &failed.text)),
