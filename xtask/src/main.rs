@@ -39,7 +39,7 @@ enum Task {
     /// The acceptance rounds over real processes in full number.
     Soak(soak::Args),
     /// Benchmarks beside peers.
-    Bench,
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Sim(args) => sim::run(&args),
         Task::Soak(args) => soak::run(&args),
-        Task::Bench => return bench::run(),
+        Task::Bench(args) => bench::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -144,7 +144,7 @@ impl Answer {
             Err(_) => Failure::answered(ErrorBody {
                 code: "failed".into(),
                 message: format!("the agent answered {}: {}", self.status, self.text().trim()),
-                candidates: Vec::new(),
+                ..ErrorBody::default()
             }),
         })
     }

@@ -39,7 +39,7 @@ impl Failure {
     /// A failure with a word for programs and a text for people.
     pub fn new(code: Code, word: &str, message: impl Display) -> Self {
         let message = message.to_string();
-        Self { code, error: Some(ErrorBody { code: word.into(), message, candidates: Vec::new() }) }
+        Self { code, error: Some(ErrorBody { code: word.into(), message, ..ErrorBody::default() }) }
     }
 
     /// The command line or the configuration is wrong.
@@ -62,7 +62,8 @@ impl Failure {
     #[must_use]
     pub fn answered(body: ErrorBody) -> Self {
         let code = match body.code.as_str() {
-            "not_found" => Code::NotFound,
+            "not_found" | "no_such_method" => Code::NotFound,
+            "timed_out" => Code::TimedOut,
             "ambiguous" | "bad_request" => Code::Usage,
             _ => Code::Failed,
         };

@@ -22,6 +22,25 @@ pub const CONTROL_QUEUE_MAX: usize = 4 * 1024 * 1024;
 /// Bytes that may wait for one peer on the bulk lane before senders wait.
 pub const BULK_QUEUE_MAX: usize = 20 * 1024 * 1024;
 
+/// Longest name of a method, in bytes.
+pub const METHOD_NAME_MAX: usize = 128;
+/// Longest request, answer or item, in bytes: as a value of a table.
+pub const CALL_PAYLOAD_MAX: usize = 16 * 1024 * 1024;
+/// Calls to one peer that may be under way before callers wait.
+pub const CALLS_WINDOW: usize = 1024;
+/// Bytes of requests to one peer that may be under way before callers wait.
+pub const CALLS_WINDOW_BYTES: usize = 20 * 1024 * 1024;
+/// Bytes that may wait to be written to one peer before it is told to come again; twice this much, and it counts as stuck.
+pub const CALLS_QUEUE_MAX: usize = 40 * 1024 * 1024;
+/// Streams to one peer that may be open.
+pub const STREAMS_MAX: usize = 256;
+/// Most items of a stream that may be on their way.
+pub const STREAM_WINDOW_MAX: u32 = 65_536;
+/// Time that a call has where nothing else is said.
+pub const CALL_DEADLINE: Duration = Duration::from_secs(5);
+/// Longest deadline of a call.
+pub const CALL_DEADLINE_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// Time from accept to a verified Hello; then the connection is closed.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for a dial, TCP connect and handshake together. Short, so that the next dial after a repair of the network
@@ -205,6 +224,10 @@ pub const REASON_LEN_MAX: usize = 1024;
 const _: () = {
     assert!(HELLO_FRAME_MAX < CONTROL_FRAME_MAX && CONTROL_FRAME_MAX < BULK_FRAME_MAX);
     assert!(CONTROL_FRAME_MAX <= CONTROL_QUEUE_MAX && BULK_FRAME_MAX <= BULK_QUEUE_MAX);
+    // A payload fits into a frame with its head, and one of the largest into the window.
+    assert!(CALL_PAYLOAD_MAX + 64 * 1024 < BULK_FRAME_MAX && CALL_PAYLOAD_MAX < CALLS_WINDOW_BYTES);
+    // A peer that reads nothing still gets the requests of a full window.
+    assert!(CALLS_WINDOW_BYTES + BULK_FRAME_MAX < CALLS_QUEUE_MAX);
     assert!(HALF_OPEN_RESERVED < HALF_OPEN_MAX && HALF_OPEN_LOOPBACK < HALF_OPEN_MAX);
     assert!(HANDSHAKE_TIMEOUT.as_millis() < VERDICT_TIMEOUT.as_millis());
     // Both sides may ask around, one after the other.

@@ -14,6 +14,7 @@ pub mod env;
 mod http;
 pub mod node;
 mod pem;
+pub mod rpc;
 pub mod storage;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

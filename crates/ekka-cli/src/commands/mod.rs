@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod bench;
 mod change;
 mod check;
 mod discover;
@@ -7,12 +8,13 @@ mod events;
 mod health;
 mod members;
 mod pages;
+mod rpc;
 mod status;
 mod why;
 
 use serde_json::{Value, json};
 
-use crate::args::{Cli, Command, Global};
+use crate::args::{BenchCommand, Cli, Command, Global};
 use crate::client::Client;
 use crate::exit::Failure;
 use crate::{agent, demo, out, pick};
@@ -37,6 +39,10 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             needs_no_agent(&global, "discover")?;
             block_on(discover::run(&args, global.json))
         }
+        Command::Bench(BenchCommand::Rpc { self_contained: true, stopped_peer, for_, .. }) => {
+            needs_no_agent(&global, "bench rpc --self-contained")?;
+            if stopped_peer { bench::stopped_peer(global.json) } else { bench::self_contained(for_, global.json) }
+        }
         Command::Keygen => keygen(global.json),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man => pages::man(),
@@ -57,6 +63,8 @@ async fn talk(client: &Client, command: Command, json: bool) -> Result<(), Failu
         Command::Cookie => members::cookie(client, json).await,
         Command::Version => members::version(client, json).await,
         Command::Health(args) => health::run(client, args, json).await,
+        Command::Rpc(command) => rpc::run(client, command, json).await,
+        Command::Bench(BenchCommand::Rpc { target, for_, .. }) => bench::run(client, target, for_, json).await,
         Command::Reload => change::reload(client, json).await,
         other => change::run(client, other, json).await,
     }

@@ -7,11 +7,14 @@
 mod node;
 mod story;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use ekka::transport::CookieSet;
 
 use serde_json::json;
 
+pub(crate) use self::node::{DemoNode, names};
 use self::story::{Figures, Story};
 use crate::commands::block_on;
 use crate::exit::{Code, Failure};
@@ -27,7 +30,7 @@ pub(crate) fn run(json: bool) -> Result<(), Failure> {
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         let interrupted = || Err(Failure::new(Code::Failed, "interrupted", "interrupted: the nodes were ended"));
         tokio::select! {
-            told = tokio::time::timeout(WHOLE, Story::new(&scratch.0, json).tell()) => told.unwrap_or_else(|_| {
+            told = tokio::time::timeout(WHOLE, Story::new(&scratch, json).tell()) => told.unwrap_or_else(|_| {
                 let text = format!("the demo did not end within {} s", WHOLE.as_secs());
                 Err(Failure::new(Code::TimedOut, "timed_out", text))
             }),
@@ -67,15 +70,29 @@ fn summary(figures: &Figures) -> String {
 }
 
 /// The directory of the demo, removed at its end.
-struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    fn make() -> Result<Self, Failure> {
+    pub(crate) fn make() -> Result<Self, Failure> {
         use std::os::unix::fs::DirBuilderExt;
         let dir = std::env::temp_dir().join(format!("ekka-demo-{}", std::process::id()));
         let made = std::fs::DirBuilder::new().mode(0o700).create(&dir);
         made.map_err(|error| Failure::failed(format!("{}: {error}", dir.display())))?;
         Ok(Self(dir))
+    }
+}
+
+impl Scratch {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes the cookie of the nodes in it.
+    pub(crate) fn bake(&self) -> Result<(), Failure> {
+        use std::os::unix::fs::PermissionsExt;
+        let cookie = self.0.join("cookie");
+        std::fs::write(&cookie, CookieSet::generate())?;
+        Ok(std::fs::set_permissions(&cookie, std::fs::Permissions::from_mode(0o600))?)
     }
 }
 

@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use ekka::admin::dto::{MemberAnswer, StatusAnswer};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use crate::client::{Client, Target};
 use crate::exit::Failure;
 
 /// A node with its own directory, which outlives its processes.
-pub(super) struct DemoNode {
+pub(crate) struct DemoNode {
     /// `ekka1@127.0.0.1:PORT`
-    pub(super) name: String,
+    pub(crate) name: String,
     dir: PathBuf,
     seeds: String,
     process: Option<Child>,
@@ -21,7 +22,7 @@ pub(super) struct DemoNode {
 }
 
 impl DemoNode {
-    pub(super) fn new(scratch: &Path, name: &str, seeds: &str) -> Self {
+    pub(crate) fn new(scratch: &Path, name: &str, seeds: &str) -> Self {
         let short = name.split('@').next().unwrap_or(name);
         let dir = scratch.join(short);
         let client = Client::new(Target::Unix(dir.join("ekka.sock")));
@@ -29,7 +30,7 @@ impl DemoNode {
     }
 
     /// Starts its process, under a clean environment: the user's own configuration is no part of the demo.
-    pub(super) fn start(&mut self, scratch: &Path) -> Result<u32, Failure> {
+    pub(crate) fn start(&mut self, scratch: &Path) -> Result<u32, Failure> {
         let program = std::env::current_exe()?;
         let log = std::fs::File::options().create(true).append(true).open(scratch.join("nodes.log"))?;
         let mut command = Command::new(program);
@@ -54,15 +55,33 @@ impl DemoNode {
     }
 
     /// `kill -9`, and waits until the process is no more.
-    pub(super) async fn kill(&mut self) -> Result<(), Failure> {
+    pub(crate) async fn kill(&mut self) -> Result<(), Failure> {
         if let Some(mut process) = self.process.take() {
             process.kill().await?;
         }
         Ok(())
     }
 
+    /// Stops its process as SIGSTOP does.
+    pub(crate) fn freeze(&self) -> Result<(), Failure> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) -> Result<(), Failure> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), Failure> {
+        let id = self.process.as_ref().and_then(Child::id).and_then(|id| i32::try_from(id).ok());
+        let Some(pid) = id.and_then(Pid::from_raw) else {
+            return Err(Failure::failed(format!("the process of {} has ended", self.name)));
+        };
+        kill_process(pid, signal).map_err(|error| Failure::failed(format!("{}: {error}", self.name)))
+    }
+
     /// Asks it to stop, and waits until it has.
-    pub(super) async fn stop(&mut self) -> Result<bool, Failure> {
+    pub(crate) async fn stop(&mut self) -> Result<bool, Failure> {
         let Some(mut process) = self.process.take() else { return Ok(true) };
         let asked = self.client.post("/v1/stop", &serde_json::json!({"by": "demo"})).await;
         asked?.success()?;
@@ -70,21 +89,26 @@ impl DemoNode {
     }
 
     /// Whether its process has ended although nobody asked it to.
-    pub(super) fn has_ended(&mut self) -> bool {
+    pub(crate) fn has_ended(&mut self) -> bool {
         self.process.as_mut().is_some_and(|process| !matches!(process.try_wait(), Ok(None)))
     }
 
-    pub(super) async fn status(&self) -> Option<StatusAnswer> {
+    /// How it is asked.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) async fn status(&self) -> Option<StatusAnswer> {
         self.client.get("/v1/status").await.ok()?.success().ok()?.read().ok()
     }
 
-    pub(super) async fn members(&self) -> Option<Vec<MemberAnswer>> {
+    pub(crate) async fn members(&self) -> Option<Vec<MemberAnswer>> {
         self.client.get("/v1/members").await.ok()?.success().ok()?.read().ok()
     }
 }
 
 /// Names on ports of 127.0.0.1 that are free now.
-pub(super) fn names(count: usize) -> Result<Vec<String>, Failure> {
+pub(crate) fn names(count: usize) -> Result<Vec<String>, Failure> {
     // All are held until all are known, so that they differ.
     let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
     let named = held

@@ -1,11 +1,9 @@
 //! What the demo shows, step by step, each step awaited and checked.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ekka::transport::CookieSet;
-
+use super::Scratch;
 use super::node::{DemoNode, names};
 use crate::exit::{Code, Failure};
 use crate::out::{self, Paint, paint};
@@ -27,16 +25,16 @@ pub(super) struct Figures {
     pub(super) total: Duration,
 }
 
-pub(super) struct Story {
-    scratch: PathBuf,
+pub(super) struct Story<'a> {
+    scratch: &'a Scratch,
     begun: Instant,
     json: bool,
     nodes: Vec<DemoNode>,
 }
 
-impl Story {
-    pub(super) fn new(scratch: &Path, json: bool) -> Self {
-        Self { scratch: scratch.to_owned(), begun: Instant::now(), json, nodes: Vec::new() }
+impl<'a> Story<'a> {
+    pub(super) fn new(scratch: &'a Scratch, json: bool) -> Self {
+        Self { scratch, begun: Instant::now(), json, nodes: Vec::new() }
     }
 
     /// All of it.
@@ -57,14 +55,13 @@ impl Story {
     }
 
     async fn form(&mut self) -> Result<(Duration, String), Failure> {
-        std::fs::write(self.scratch.join("cookie"), CookieSet::generate())?;
-        private(&self.scratch.join("cookie"))?;
+        self.scratch.bake()?;
         let names = names(NODES)?;
         let seeds = names.join(",");
-        self.nodes = names.iter().map(|name| DemoNode::new(&self.scratch, name, &seeds)).collect();
+        self.nodes = names.iter().map(|name| DemoNode::new(self.scratch.path(), name, &seeds)).collect();
         let started = Instant::now();
         for n in 0..NODES {
-            let pid = self.nodes[n].start(&self.scratch)?;
+            let pid = self.nodes[n].start(self.scratch.path())?;
             self.say(&format!("started {} (process {pid})", self.nodes[n].name))?;
         }
         let all: Vec<usize> = (0..NODES).collect();
@@ -108,7 +105,7 @@ impl Story {
         let victim = NODES - 1;
         let name = self.nodes[victim].name.clone();
         let started = Instant::now();
-        let pid = self.nodes[victim].start(&self.scratch)?;
+        let pid = self.nodes[victim].start(self.scratch.path())?;
         self.say(&format!("started {name} again (process {pid}); nobody types join"))?;
         let all: Vec<usize> = (0..NODES).collect();
         let (now_id, guid) = self
@@ -176,7 +173,7 @@ impl Story {
 
     /// The end of the nodes' log, where something did not come true.
     fn show_log(&self) {
-        let log = std::fs::read_to_string(self.scratch.join("nodes.log")).unwrap_or_default();
+        let log = std::fs::read_to_string(self.scratch.path().join("nodes.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         out::note("the last lines of the nodes' log:");
         for line in &lines[lines.len().saturating_sub(20)..] {
@@ -200,9 +197,4 @@ async fn one_cluster(nodes: &[DemoNode], which: &[usize]) -> Option<String> {
         }
     }
     id
-}
-
-fn private(path: &Path) -> Result<(), Failure> {
-    use std::os::unix::fs::PermissionsExt;
-    Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?)
 }

@@ -120,6 +120,14 @@ impl FrameDecoder {
     /// # Errors
     /// The peer broke the rules: close the connection. The length is judged as soon as its four bytes are there.
     pub fn next_frame(&mut self) -> Result<Option<(FrameKind, Vec<u8>)>, FrameError> {
+        Ok(self.next_slice()?.map(|(kind, body)| (kind, body.to_vec())))
+    }
+
+    /// The same without a copy: the body stays in the decoder until the next call.
+    ///
+    /// # Errors
+    /// As [`Self::next_frame`].
+    pub fn next_slice(&mut self) -> Result<Option<(FrameKind, &[u8])>, FrameError> {
         let waiting = &self.buffer[self.start..];
         let Some((head, rest)) = waiting.split_first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_be_bytes(*head) as usize;
@@ -140,9 +148,9 @@ impl FrameDecoder {
         if rest.len() < length {
             return Ok(None);
         }
-        let body = rest[1..length].to_vec();
-        self.start += 4 + length;
-        Ok(Some((kind, body)))
+        let body = self.start + 5..self.start + 4 + length;
+        self.start = body.end;
+        Ok(Some((kind, &self.buffer[body])))
     }
 
     /// Bytes that wait for the rest of their frame.

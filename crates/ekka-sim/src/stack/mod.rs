@@ -3,6 +3,7 @@
 //! Each host runs [`ekka::node::start`] as tasks of its own simulated runtime. A crash drops the host's tasks; what
 //! its disc had synced stays. The invariants read the same views that a program embedding the node would read.
 
+mod calls;
 mod disk;
 mod env;
 mod net;
@@ -11,6 +12,7 @@ mod plan;
 mod storage;
 mod world;
 
+pub use calls::CallCounts;
 pub use disk::SimDisk;
 pub use env::{SimClock, SimEntropy};
 pub use net::SimNet;

@@ -14,6 +14,7 @@ use ekka_core::id::NodeName;
 use ekka_core::view::{Status, View};
 use tokio::sync::watch;
 
+use super::calls::{self, CallCounts, SharedLedger};
 use super::operator::{Words, listen};
 use super::{SimClock, SimDisk, SimEntropy, SimNet};
 use crate::invariant::Watch;
@@ -53,6 +54,7 @@ pub struct World {
     pub(super) watch: Watch,
     trace: Trace,
     elapsed: Duration,
+    calls: SharedLedger,
 }
 
 /// A cookie of simulations; it protects nothing.
@@ -96,6 +98,7 @@ async fn host(
     env: Env,
     faults: (Faults, FormationFaults),
     window: Arc<Mutex<Window>>,
+    calls: SharedLedger,
 ) -> turmoil::Result {
     let options = StartOptions {
         inline: true,
@@ -103,6 +106,7 @@ async fn host(
         kdf: Kdf::cheap(),
         faults: faults.0,
         formation_faults: faults.1,
+        handlers: calls::handlers(&calls),
         ..StartOptions::default()
     };
     let node: Node = match ekka::node::start(config, env, options).await {
@@ -113,6 +117,7 @@ async fn host(
         }
     };
     window.lock().expect(ONE_THREAD).views = Some(node.view_changes());
+    let caller = tokio::spawn(calls::call_others(node.clone(), calls));
     let reason = loop {
         tokio::select! {
             biased;
@@ -120,6 +125,7 @@ async fn host(
             () = listen(&node, &window) => {}
         }
     };
+    caller.abort();
     drop(node);
     window.lock().expect(ONE_THREAD).over = Some(Ok(reason));
     std::future::pending().await
@@ -141,13 +147,14 @@ impl World {
             .tcp_capacity(4096)
             .build();
         let mut watch = Watch::new();
+        let calls = SharedLedger::default();
         let seats: Vec<Seat> = (0..n)
             .map(|i| {
                 watch.seeds(i, n);
-                Self::seat(&mut sim, (i, n), seed, faults)
+                Self::seat(&mut sim, (i, n), seed, (faults, calls.clone()))
             })
             .collect();
-        let mut world = Self { sim, seats, watch, trace: Trace::new(), elapsed: Duration::ZERO };
+        let mut world = Self { sim, seats, watch, trace: Trace::new(), elapsed: Duration::ZERO, calls };
         // `turmoil` starts a host as it is made; the schedule says when each process really starts.
         for i in 0..n {
             world.sim.crash(addr(i));
@@ -159,7 +166,7 @@ impl World {
         sim: &mut turmoil::Sim<'static>,
         (i, n): (usize, usize),
         seed: u64,
-        faults: (Faults, FormationFaults),
+        (faults, calls): ((Faults, FormationFaults), SharedLedger),
     ) -> Seat {
         let window: Arc<Mutex<Window>> = Arc::default();
         let disk = SimDisk::new(seed.rotate_left(17) ^ i as u64);
@@ -173,8 +180,21 @@ impl World {
         };
         let config = config(i, n);
         let seen = window.clone();
-        sim.host(addr(i), move || host(config.clone(), env.clone(), faults, seen.clone()));
+        sim.host(addr(i), move || host(config.clone(), env.clone(), faults, seen.clone(), calls.clone()));
         Seat { addr: addr(i), window, disk, clock, shown: None, runs: false }
+    }
+
+    /// Lets all hosts that start from now on call each other all the time.
+    pub fn let_them_call(&mut self) {
+        self.calls.lock().expect(ONE_THREAD).on = true;
+    }
+
+    /// What came of all calls so far.
+    ///
+    /// # Errors
+    /// A caller was told something that is not true.
+    pub fn calls(&self) -> Result<CallCounts, String> {
+        self.calls.lock().expect(ONE_THREAD).verdict()
     }
 
     /// How many hosts there are.

@@ -1,15 +1,19 @@
 //! What the admin interface needs of a node: the part of [`Node`] that it calls.
 
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ekka_core::control::{Command, CommandError, Reply};
+use ekka_core::id::NodeId;
 use ekka_core::time::Now;
 use ekka_core::view::View;
+use serde_json::Value;
 use tokio::sync::broadcast;
 
 use crate::env::BoxFuture;
 use crate::node::{Counters, Node, Signer, StampedEvent};
+use crate::rpc::{BenchFigures, BenchPlan, CallError, PING};
 
 /// A node, as the admin interface sees it. Every [`Node`] is one; a test gives views of its own.
 pub trait NodeApi: Send + Sync + 'static {
@@ -39,6 +43,21 @@ pub trait NodeApi: Send + Sync + 'static {
 
     /// Which cookie each other member signs with.
     fn signers(&self) -> BoxFuture<'_, Vec<Signer>>;
+
+    /// The way to a node and back, by a call.
+    fn ping(&self, node: NodeId, deadline: Duration) -> BoxFuture<'_, Result<(), CallError>>;
+
+    /// Measures calls to a node.
+    fn bench(&self, plan: BenchPlan) -> BoxFuture<'_, Result<BenchFigures, CallError>>;
+
+    /// A call of a method that is known by its name only.
+    fn call_json(
+        &self,
+        node: NodeId,
+        method: String,
+        request: Value,
+        deadline: Duration,
+    ) -> BoxFuture<'_, Result<Value, CallError>>;
 }
 
 impl NodeApi for Node {
@@ -76,5 +95,23 @@ impl NodeApi for Node {
 
     fn signers(&self) -> BoxFuture<'_, Vec<Signer>> {
         Box::pin(Node::signers(self))
+    }
+
+    fn ping(&self, node: NodeId, deadline: Duration) -> BoxFuture<'_, Result<(), CallError>> {
+        self.call(node, &PING, &()).deadline(deadline).into_future()
+    }
+
+    fn bench(&self, plan: BenchPlan) -> BoxFuture<'_, Result<BenchFigures, CallError>> {
+        Box::pin(crate::rpc::bench(self, plan))
+    }
+
+    fn call_json(
+        &self,
+        node: NodeId,
+        method: String,
+        request: Value,
+        deadline: Duration,
+    ) -> BoxFuture<'_, Result<Value, CallError>> {
+        Box::pin(async move { Node::call_json(self, node, &method, &request, deadline).await })
     }
 }

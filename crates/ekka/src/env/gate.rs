@@ -129,10 +129,17 @@ impl Net for GatedNet {
     }
 }
 
-struct Gated {
+/// A stream behind the gate.
+pub(super) struct Gated {
     inner: BoxStream,
     addr: SocketAddr,
     gate: Gate,
+}
+
+impl Gated {
+    pub(super) fn inner(&mut self) -> &mut BoxStream {
+        &mut self.inner
+    }
 }
 
 impl AsyncRead for Gated {

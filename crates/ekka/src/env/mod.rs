@@ -7,12 +7,15 @@ mod authorities;
 mod gate;
 mod multicast;
 mod real;
+mod socket;
 
 pub use authorities::system_authorities;
 pub use gate::{Dead, Gate, GatedNet};
 pub use multicast::{Datagrams, MulticastGroup, MulticastSockets};
 pub use real::{RealClock, RealDisk, RealNet};
+pub use socket::rehome;
 
+use std::any::Any;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -29,8 +32,16 @@ use crate::storage::{Storage, StorageError, StorageOptions};
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A stream of bytes, as TCP gives it.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    /// Itself, for those who can do more with some kinds of it.
+    fn as_any(&mut self) -> &mut dyn Any;
+}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+}
 
 /// A connected stream, whatever it is made of.
 pub type BoxStream = Box<dyn Stream>;

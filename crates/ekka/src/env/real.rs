@@ -14,6 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::socket::Socket;
 use super::{
     BoxFuture, BoxStream, Clock, Disk, DiskGuard, Entropy, Env, Listener, MulticastGroup, MulticastSockets, Net,
     multicast,
@@ -44,8 +45,7 @@ impl Listener for TcpListener {
     fn accept(&self) -> BoxFuture<'_, io::Result<(BoxStream, SocketAddr)>> {
         Box::pin(async move {
             let (stream, addr) = Self::accept(self).await?;
-            stream.set_nodelay(true)?;
-            Ok((Box::new(stream) as BoxStream, addr))
+            Ok((Box::new(Socket::new(stream)?) as BoxStream, addr))
         })
     }
 
@@ -62,8 +62,7 @@ impl Net for RealNet {
     fn connect(&self, addr: SocketAddr) -> BoxFuture<'_, io::Result<BoxStream>> {
         Box::pin(async move {
             let stream = TcpStream::connect(addr).await?;
-            stream.set_nodelay(true)?;
-            Ok(Box::new(stream) as BoxStream)
+            Ok(Box::new(Socket::new(stream)?) as BoxStream)
         })
     }
 

@@ -4,10 +4,11 @@ use ekka_core::time::Instant;
 
 use super::Counters;
 use super::shared::Shared;
+use crate::rpc::Hub;
 use crate::transport::Transport;
 
 /// One snapshot of everything that is counted outside the view.
-pub(super) fn gather(shared: &Shared, transport: Option<&Transport>, now: Instant) -> Counters {
+pub(super) fn gather(shared: &Shared, transport: Option<&Transport>, calls: &Hub, now: Instant) -> Counters {
     let figures = shared.figures();
     let mut counters = Counters {
         discovery_rounds: figures.rounds,
@@ -19,6 +20,7 @@ pub(super) fn gather(shared: &Shared, transport: Option<&Transport>, now: Instan
             .collect(),
         removed: figures.removed,
         leader_changes: figures.leader_changes,
+        rpc: calls.counts(),
         ..Counters::default()
     };
     let view = shared.view();

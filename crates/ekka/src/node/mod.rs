@@ -1,5 +1,6 @@
 //! The handle that programs hold: a running node.
 
+mod calls;
 mod counters;
 mod driver;
 pub mod fuzz;
@@ -27,6 +28,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::config::{Config, TlsMode};
 use crate::discovery::Context;
 use crate::env::Env;
+use crate::rpc::{Hub, MethodCounts};
 use crate::transport::{Kdf, Transport};
 use driver::{Own, Request};
 use shared::Shared;
@@ -52,6 +54,7 @@ struct Inner {
     own_strategies: bool,
     /// What strategies are made with, at a reload too.
     context: Context,
+    calls: Arc<Hub>,
     env: Env,
 }
 
@@ -151,6 +154,8 @@ pub struct Counters {
     pub removed: BTreeMap<&'static str, u64>,
     /// Changes of the leader hint.
     pub leader_changes: u64,
+    /// Calls by method and side (`client`, `server`).
+    pub rpc: BTreeMap<(String, &'static str), MethodCounts>,
     /// Events that slow readers missed.
     pub events_lagged: u64,
 }
@@ -197,6 +202,9 @@ impl Node {
     /// # Errors
     /// See [`CommandError`].
     pub async fn command(&self, command: Command) -> Result<Reply, CommandError> {
+        if matches!(command, Command::Stop { plan: false, .. }) {
+            self.inner.calls.cancel_served();
+        }
         let (answer, result) = oneshot::channel();
         let request = Request { command, answer };
         self.inner.requests.send(request).await.map_err(|_| CommandError::Stopping)?;
@@ -251,7 +259,8 @@ impl Node {
     /// Figures that the shell counts.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        counters::gather(&self.inner.shared, self.inner.transport.get(), self.inner.env.clock.now().mono)
+        let inner = &self.inner;
+        counters::gather(&inner.shared, inner.transport.get(), &inner.calls, inner.env.clock.now().mono)
     }
 
     /// Looks at another node as an observer: changes nothing there.

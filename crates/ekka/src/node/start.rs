@@ -7,10 +7,10 @@ use std::sync::Arc;
 use ekka_core::autocluster;
 use ekka_core::control::{self, Control, Setup, StopReason};
 use ekka_core::event::EventKind;
-use ekka_core::id::{Endpoint, StoreId};
+use ekka_core::id::{Endpoint, Incarnation, StoreId};
 use ekka_core::wire::Moment;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
 use super::driver::{Channels, Driver, Own, Request, keep_on_disc};
@@ -22,6 +22,7 @@ use super::{Inner, Node};
 use crate::config::{Config, formation_settings};
 use crate::discovery::{self, Context, Discovery, Me, SharedCredentials};
 use crate::env::{DiskGuard, Env};
+use crate::rpc::{self, Handlers, Home, Hub};
 use crate::storage::{Storage, StorageOptions};
 use crate::transport::{
     self, BindError, CertificateNotice, CookieError, CookieSet, Credentials, CredentialsError, Kdf, RefusalNotice,
@@ -50,6 +51,8 @@ pub struct StartOptions {
     pub kdf: Kdf,
     /// Limits of the transport.
     pub limits: transport::Limits,
+    /// The methods that this node serves, beside those that every node does.
+    pub handlers: Handlers,
     /// Strategies of the embedding program, in place of those of the configuration.
     pub discovery: Option<Vec<Arc<dyn Discovery>>>,
     /// Planted faults, for proving the harness. All off in production.
@@ -77,6 +80,9 @@ pub enum StartError {
     /// The port cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A handler cannot be served.
+    #[error("{0}")]
+    Handlers(String),
     /// The thread of the node cannot be made.
     #[error("the node's thread cannot be started: {0}")]
     Thread(io::Error),
@@ -99,6 +105,23 @@ struct Parts {
     guard: Box<dyn DiskGuard>,
     storage: Arc<dyn Storage>,
     frames: group::Frames,
+    calls: Calls,
+}
+
+/// The calls of the node. Dropping this ends their thread.
+struct Calls {
+    hub: Arc<Hub>,
+    _stop: DropGuard,
+}
+
+impl Calls {
+    fn new(handlers: Handlers, me: &control::Identity, shared: &Shared, inline: bool) -> Result<Self, StartError> {
+        let (stop, me) = (CancellationToken::new(), Incarnation { node_id: me.node_id, guid: me.guid });
+        let home = if inline { Home::here() } else { Home::thread(stop.clone()).map_err(StartError::Thread)? };
+        let guard = stop.clone().drop_guard();
+        let hub = rpc::prepare(handlers, me, shared.view_changes(), &home, stop).map_err(StartError::Handlers)?;
+        Ok(Self { hub, _stop: guard })
+    }
 }
 
 /// Starts a node.
@@ -128,6 +151,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
     let control = Control::new(setup, env.clock.now());
     let listen = config.node.listen.clone();
     let shared = Arc::new(Shared::new(config.node.name.clone(), env.clock.clone(), control.view()));
+    let calls = Calls::new(options.handlers, &identity, &shared, options.inline)?;
     let (request_sender, requests) = mpsc::channel(REQUESTS_MAX);
     let own = mpsc::channel(INPUTS_MAX);
     let (ended_sender, ended) = watch::channel(None);
@@ -144,12 +168,19 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         reloading: tokio::sync::Mutex::default(),
         own_strategies,
         context,
+        calls: calls.hub.clone(),
         env: env.clone(),
     });
     let (bulk, groups) = (mpsc::channel(BULK_FRAMES_MAX), mpsc::channel(GROUP_FRAMES_MAX));
     let parts = Parts {
         control,
-        options: transport::Options { listen, limits: options.limits, bulk: Some(bulk.0), groups: Some(groups.0) },
+        options: transport::Options {
+            listen,
+            limits: options.limits,
+            bulk: Some(bulk.0),
+            groups: Some(groups.0),
+            calls: Some(calls.hub.clone()),
+        },
         env,
         credentials,
         strategies,
@@ -160,6 +191,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         guard,
         storage,
         frames: group::Frames { groups: groups.1, bulk: bulk.1 },
+        calls,
     };
     if options.inline {
         tokio::spawn(main(parts, ready_sender));
@@ -299,6 +331,7 @@ async fn main(parts: Parts, ready: oneshot::Sender<Result<Transport, StartError>
             return;
         }
     };
+    parts.calls.hub.use_transport(transport.clone());
     let (to_disc, wanted) = watch::channel(None);
     let (done, on_disc) = watch::channel(0);
     let cancel = CancellationToken::new();
@@ -326,6 +359,7 @@ async fn main(parts: Parts, ready: oneshot::Sender<Result<Transport, StartError>
         on_disc,
     };
     let reason = driver.run().await;
+    parts.calls.hub.stop();
     cancel.cancel();
     drop(parts.guard);
     parts.ended.send_replace(Some(reason));

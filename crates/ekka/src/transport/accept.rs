@@ -112,15 +112,12 @@ fn refused(shared: &Shared, addr: IpAddr, failure: &Failure) {
     }
 }
 
-/// A verified peer: observers and bulk are served here, the rest is for `Control` to judge.
-async fn serve(shared: &Shared, greeted: Greeted) {
+/// A verified peer: observers, bulk and calls are served here, the rest is for `Control` to judge.
+async fn serve(shared: &Arc<Shared>, greeted: Greeted) {
     match greeted.hello.purpose {
         Purpose::Peer(Lane::Control) => shared.ask_and_carry(greeted).await,
         Purpose::Peer(Lane::Bulk) => super::bulk::accept(shared, greeted).await,
-        Purpose::Peer(Lane::Calls) => {
-            let refusal = Refusal::new(RefusalReason::Garbage, "this node takes no calls");
-            shared.turn_away(greeted, Failure::Refuse(refusal)).await;
-        }
+        Purpose::Peer(Lane::Calls) => super::calls::accept(shared, greeted).await,
         Purpose::Observer => {
             let Greeted { mut greeting, .. } = greeted;
             let answer = HelloReply::Welcome((shared.hello)(Purpose::Observer));

@@ -95,7 +95,7 @@ pub(super) async fn open(shared: &Arc<Shared>, endpoint: &Endpoint) -> Result<Bu
     let dialer = Dialer { env: &shared.env, credentials: &credentials, limits: &shared.limits };
     let (greeting, hello, addr) = dialer.dial(endpoint, &ours).await?;
     let greeted = Greeted { greeting, hello, addr, dialed: None };
-    let Registered { conn, outbox, .. } = match admit(shared, greeted.claim()).await {
+    let Registered { conn, outbox, .. } = match admit(shared, greeted.claim(), Lane::Bulk).await {
         Ok(registered) => registered,
         Err(failure) => {
             part(greeted.greeting.into_stream(), shared.limits.linger).await;
@@ -125,7 +125,7 @@ pub(super) async fn accept(shared: &Shared, greeted: Greeted) {
     let sink = shared.bulk_sink(greeted.hello.node_id);
     let admitted = match sink {
         None => Err(refuse("this node takes no bulk connections")),
-        Some(sink) => admit(shared, greeted.claim()).await.map(|registered| (registered, sink)),
+        Some(sink) => admit(shared, greeted.claim(), Lane::Bulk).await.map(|registered| (registered, sink)),
     };
     let (Registered { conn, outbox, .. }, sink) = match admitted {
         Ok(admitted) => admitted,
@@ -140,16 +140,16 @@ pub(super) async fn accept(shared: &Shared, greeted: Greeted) {
     shared.carry(conn, &hello, greeting.into_stream(), &outbox, &sink).await;
 }
 
-/// Keeps a bulk connection of an incarnation that has a link. The verdict on a link may still be on its way to this
+/// Keeps a connection beside the link of an incarnation that has one. The verdict on a link may still be on its way to this
 /// side when the other already has it, so this waits for a moment.
-async fn admit(shared: &Shared, claim: Claim<'_>) -> Result<Registered, Failure> {
+pub(super) async fn admit(shared: &Shared, claim: Claim<'_>, lane: Lane) -> Result<Registered, Failure> {
     let incarnation = claim.hello.incarnation();
     let deadline = Instant::now() + shared.limits.flush;
     loop {
         let mut changed = std::pin::pin!(shared.links_changed.notified());
         changed.as_mut().enable();
         if shared.registry().has_link(incarnation) {
-            let registered = shared.register(claim, Lane::Bulk)?;
+            let registered = shared.register(claim, lane)?;
             shared.registry().decide(registered.conn, Ok(Box::new(claim.hello.clone())), &shared.counters);
             return Ok(registered);
         }
@@ -159,6 +159,6 @@ async fn admit(shared: &Shared, claim: Claim<'_>) -> Result<Registered, Failure>
     }
 }
 
-fn refuse(text: &str) -> Failure {
+pub(super) fn refuse(text: &str) -> Failure {
     Failure::Refuse(Refusal::new(RefusalReason::Garbage, text))
 }

@@ -5,11 +5,12 @@ use ekka_core::wire::{FrameDecoder, FrameKind, Hello, HelloReply};
 /// Cuts `data` into pieces (the first byte says how long) and decodes frames of every set of kinds used.
 pub fn fuzz_frames(data: &[u8]) {
     let Some((size, data)) = data.split_first() else { return };
-    let sets: [&'static [FrameKind]; 4] = [
+    let sets: [&'static [FrameKind]; 5] = [
         &[FrameKind::Hello],
         &[FrameKind::HelloReply],
-        &[FrameKind::Control, FrameKind::HelloReply],
+        &[FrameKind::Control, FrameKind::Group, FrameKind::Call, FrameKind::HelloReply],
         &[FrameKind::Bulk, FrameKind::HelloReply],
+        &[FrameKind::Call],
     ];
     for allowed in sets {
         let limit = allowed.iter().map(|kind| kind.limit()).max().unwrap_or(0);

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::DropGuard;
 
 use super::bulk::{self, BulkConnection};
+use super::calls::{self, CallsConnection, CallsHost};
 use super::credentials::{Credentials, Mode};
 use super::dial::Dialer;
 use super::files::{self, CertificateNotice};
@@ -22,7 +23,7 @@ use super::refusals::RefusalNotice;
 use super::shared::Shared;
 use super::stats::{TransportStats, lane_name};
 use super::{BulkSender, GroupSender, HelloSource, accept, dial};
-use crate::env::Env;
+use crate::env::{BoxStream, Env};
 
 /// How a transport is set up.
 #[derive(Clone, Default)]
@@ -35,6 +36,8 @@ pub struct Options {
     pub bulk: Option<BulkSender>,
     /// Who takes frames of consensus groups; without it they are ignored.
     pub groups: Option<GroupSender>,
+    /// Who takes connections of the lane for calls; without it they are refused.
+    pub calls: Option<Arc<dyn CallsHost>>,
 }
 
 /// A running transport. Clones are handles to the same one; dropping the last ends it at once.
@@ -84,7 +87,8 @@ impl Transport {
                 Err(error) => return Err(explain(env, &credentials, &hello, *addr, error).await),
             }
         }
-        let shared = Shared::new(env, options.limits, credentials, hello, events, (options.bulk, options.groups));
+        let sinks = (options.bulk, options.groups, options.calls);
+        let shared = Shared::new(env, options.limits, credentials, hello, events, sinks);
         let shared = Arc::new(shared);
         for listener in listeners {
             shared.tasks.spawn(accept::run(shared.clone(), listener));
@@ -192,6 +196,26 @@ impl Transport {
     /// It could not be reached, or it refused, or has no control connection. May be tried again.
     pub async fn open_bulk(&self, endpoint: &Endpoint) -> Result<BulkConnection, DialError> {
         bulk::open(&self.shared, endpoint).await
+    }
+
+    /// Opens a connection of the lane for calls to a node that has a control connection with this one. The runtime that
+    /// awaits this waits for the socket from then on.
+    ///
+    /// # Errors
+    /// It could not be reached, or it refused, or has no control connection. May be tried again.
+    pub async fn open_calls(
+        &self,
+        endpoint: &Endpoint,
+        node: NodeId,
+    ) -> Result<(CallsConnection, BoxStream), DialError> {
+        calls::open(&self.shared, endpoint, node).await
+    }
+
+    /// Asks a node by its link to open a connection of the lane for calls, for where this side cannot dial it; whether
+    /// there is a link.
+    #[must_use]
+    pub fn ask_for_calls(&self, node: NodeId) -> bool {
+        calls::ask(&self.shared, node)
     }
 
     /// The credentials in use.

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::GroupSender;
+use super::calls::CallsHost;
 use super::outbox::Outbox;
 use super::stats::PeerCounters;
 use crate::env::BoxStream;
@@ -22,7 +23,7 @@ use crate::env::BoxStream;
 /// Where the frames of a connection go.
 pub(super) enum Sink {
     /// To `Control`.
-    Control(ConnId, mpsc::Sender<Input>, Option<GroupSink>),
+    Control(ConnId, mpsc::Sender<Input>, Option<GroupSink>, Option<CallsAsked>),
     /// To the reader of the bulk lane.
     Bulk(NodeId, mpsc::Sender<(NodeId, Vec<u8>)>),
     /// Nowhere: the dialling side of a bulk connection only writes.
@@ -34,6 +35,12 @@ pub(super) struct GroupSink {
     pub(super) from: Incarnation,
     pub(super) frames: GroupSender,
     pub(super) counters: Arc<PeerCounters>,
+}
+
+/// Who is told that the peer of a control connection wants a connection for calls.
+pub(super) struct CallsAsked {
+    pub(super) by: NodeId,
+    pub(super) host: Arc<dyn CallsHost>,
 }
 
 impl GroupSink {
@@ -60,7 +67,7 @@ impl Sink {
     fn allowed(&self) -> &'static [FrameKind] {
         match self {
             // The dialling side may still refuse after it was welcomed.
-            Self::Control(..) => &[FrameKind::Control, FrameKind::Group, FrameKind::HelloReply],
+            Self::Control(..) => &[FrameKind::Control, FrameKind::Group, FrameKind::Call, FrameKind::HelloReply],
             Self::Bulk(..) => &[FrameKind::Bulk, FrameKind::HelloReply],
             Self::Nowhere => &[FrameKind::HelloReply],
         }
@@ -75,12 +82,18 @@ impl Sink {
                 Err(error) => CloseCause::Garbage(error.to_string()),
             });
         }
-        if let (Self::Control(_, _, groups), FrameKind::Group) = (self, kind) {
-            // A node without groups (an older one, or one that leaves) ignores them.
-            return groups.as_ref().map_or(Ok(()), |groups| groups.give(body));
+        if let (Self::Control(_, _, groups, calls), FrameKind::Group | FrameKind::Call) = (self, kind) {
+            // A node without groups or calls ignores them.
+            if kind == FrameKind::Group {
+                return groups.as_ref().map_or(Ok(()), |groups| groups.give(body));
+            }
+            if let Some(calls) = calls {
+                calls.host.asked(calls.by);
+            }
+            return Ok(());
         }
         let given = match self {
-            Self::Control(conn, events, _) => {
+            Self::Control(conn, events, ..) => {
                 events.send(Input::Frame { conn: *conn, bytes: body }).await.map_err(|_| ())
             }
             Self::Bulk(node, frames) => frames.send((*node, body)).await.map_err(|_| ()),
@@ -251,7 +264,7 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(1 << 20);
         let (events, _inputs) = mpsc::channel(16);
         let (outbox, counters) = (Outbox::new(1024), PeerCounters::default());
-        let (sink, kill) = (Sink::Control(ConnId(1), events, None), CancellationToken::new());
+        let (sink, kill) = (Sink::Control(ConnId(1), events, None, None), CancellationToken::new());
         let flush = Duration::from_secs(1);
         let (outbox, counters, sink, kill) = (&outbox, &counters, &sink, &kill);
         let carrier = Carrier { outbox, counters, sink, flush, kill, unchecked: false };

@@ -9,6 +9,7 @@
 
 mod accept;
 mod bulk;
+mod calls;
 mod challenge;
 mod cookie;
 mod credentials;
@@ -40,6 +41,7 @@ use ekka_core::wire::{Hello, Purpose};
 use tokio::sync::mpsc;
 
 pub use bulk::{BulkConnection, BulkError};
+pub use calls::{CallsConnection, CallsHost};
 pub use cookie::{CookieError, CookieSet};
 pub use credentials::{Credentials, CredentialsError, Mode};
 pub use files::CertificateNotice;

@@ -1,6 +1,7 @@
 //! What waits to be written on one connection, bounded in bytes, and why the connection is to be closed.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ekka_core::control::CloseCause;
@@ -12,6 +13,8 @@ pub(super) struct Outbox {
     state: Mutex<State>,
     filled: Notify,
     closing: watch::Sender<Option<CloseCause>>,
+    /// Bytes that wait in a queue beside this one: the lane for calls has its own.
+    beside: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -41,7 +44,13 @@ pub(super) enum Pushed {
 
 impl Outbox {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, state: Mutex::default(), filled: Notify::new(), closing: watch::Sender::new(None) }
+        Self {
+            bytes_max,
+            state: Mutex::default(),
+            filled: Notify::new(),
+            closing: watch::Sender::new(None),
+            beside: Arc::default(),
+        }
     }
 
     /// Gives room for each written frame back to senders that wait for it; a frame takes at most all of it.
@@ -132,7 +141,12 @@ impl Outbox {
 
     /// Bytes that wait.
     pub(super) fn queued_bytes(&self) -> usize {
-        self.locked().bytes
+        self.locked().bytes + self.beside.load(Ordering::Relaxed)
+    }
+
+    /// Where the queue beside this one says how many bytes wait in it.
+    pub(super) fn beside(&self) -> Arc<AtomicUsize> {
+        self.beside.clone()
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, State> {

@@ -103,15 +103,15 @@ impl Registry {
         self.links().any(|link| link.incarnation == incarnation)
     }
 
-    /// Takes a connection out. With the last link of an incarnation its bulk connections end too: whether a peer
-    /// lives is known by the control lane alone.
+    /// Takes a connection out. With the last link of an incarnation its connections of the other lanes end too: whether
+    /// a peer lives is known by the control lane alone.
     pub(super) fn remove(&mut self, id: ConnId, cause: &CloseCause) {
         let Some(gone) = self.connections.remove(&id) else { return };
         if !gone.is_link() || self.has_link(gone.incarnation) {
             return;
         }
         gone.counters.ended(cause);
-        let bulk = self.connections.values().filter(|c| c.lane == Lane::Bulk && c.incarnation == gone.incarnation);
-        bulk.for_each(|c| c.outbox.close(cause.clone()));
+        let others = self.connections.values().filter(|c| c.lane != Lane::Control && c.incarnation == gone.incarnation);
+        others.for_each(|c| c.outbox.close(cause.clone()));
     }
 }

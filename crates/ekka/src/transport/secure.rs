@@ -56,6 +56,21 @@ pub(super) struct Unsecured {
     pub(super) stream: Option<BoxStream>,
 }
 
+/// Lets the present runtime wait for the socket under a secured stream; see [`crate::env::rehome`].
+pub(super) fn rehome(stream: &mut BoxStream) -> io::Result<()> {
+    let any = (**stream).as_any();
+    if let Some(dialled) = any.downcast_mut::<tokio_rustls::client::TlsStream<BoxStream>>() {
+        return crate::env::rehome(dialled.get_mut().0);
+    }
+    if let Some(accepted) = any.downcast_mut::<tokio_rustls::server::TlsStream<Rewound>>() {
+        return crate::env::rehome(&mut accepted.get_mut().0.inner);
+    }
+    if let Some(rewound) = any.downcast_mut::<Rewound>() {
+        return crate::env::rehome(&mut rewound.inner);
+    }
+    crate::env::rehome(stream)
+}
+
 /// Secures the dialling side.
 pub(super) async fn dial(
     credentials: &Credentials,

@@ -11,13 +11,14 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::calls::CallsHost;
 use super::credentials::Credentials;
 use super::failure::Failure;
 use super::files::CertificateNotice;
 use super::gate::Gate;
 use super::greeting::Greeting;
 use super::limits::Limits;
-use super::link::{Carrier, GroupSink, Sink, linger, part};
+use super::link::{CallsAsked, Carrier, GroupSink, Sink, linger, part};
 use super::outbox::Outbox;
 use super::refusals::Refusals;
 use super::registry::{Connection, Registry, Verdict};
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     pub(super) events: mpsc::Sender<Input>,
     pub(super) bulk: Option<BulkSender>,
     pub(super) groups: Option<GroupSender>,
+    pub(super) calls: Option<Arc<dyn CallsHost>>,
     pub(super) tasks: TaskTracker,
     /// No new connections.
     pub(super) stop: CancellationToken,
@@ -47,6 +49,9 @@ pub(super) struct Shared {
     credentials: Mutex<Credentials>,
     registry: Mutex<Registry>,
 }
+
+/// Who takes what comes on the lanes beside control, and for groups.
+pub(super) type Sinks = (Option<BulkSender>, Option<GroupSender>, Option<Arc<dyn CallsHost>>);
 
 /// Notices about certificate files that wait for a slow reader.
 const CERTIFICATE_NOTICES: usize = 16;
@@ -88,7 +93,7 @@ impl Shared {
         credentials: Credentials,
         hello: HelloSource,
         events: mpsc::Sender<Input>,
-        (bulk, groups): (Option<BulkSender>, Option<GroupSender>),
+        (bulk, groups, calls): Sinks,
     ) -> Self {
         credentials.use_clock(&env.clock);
         let kill = CancellationToken::new();
@@ -101,6 +106,7 @@ impl Shared {
             events,
             bulk,
             groups,
+            calls,
             tasks: TaskTracker::new(),
             stop: kill.child_token(),
             kill,
@@ -151,7 +157,7 @@ impl Shared {
             return Err(Failure::Credentials("its credentials were taken out of trust just now".to_owned()));
         }
         let (verdict, receiver) = oneshot::channel();
-        // On the bulk lane senders wait for room; the bound is theirs.
+        // On the other lanes senders wait for room; the bound is theirs.
         let queue = if lane == Lane::Control { self.limits.control_queue } else { usize::MAX };
         let outbox = Arc::new(Outbox::new(queue));
         let conn = registry.insert(Connection {
@@ -222,7 +228,8 @@ impl Shared {
             frames,
             counters: self.counters.of(&hello.name),
         });
-        let sink = Sink::Control(conn, self.events.clone(), groups);
+        let calls = self.calls.clone().map(|host| CallsAsked { by: hello.node_id, host });
+        let sink = Sink::Control(conn, self.events.clone(), groups, calls);
         self.carry(conn, &hello, stream, &outbox, &sink).await;
     }
 

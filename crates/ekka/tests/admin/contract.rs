@@ -265,3 +265,50 @@ async fn the_document_lists_every_route_that_answers() {
         assert!(document["components"]["schemas"].get(name).is_some(), "{name} is named and not there");
     }
 }
+
+#[tokio::test]
+async fn calls_go_through_as_json_and_their_errors_have_codes() {
+    let server = Server::of(GivenNode::new(view())).await;
+    let call = async |body: Value| server.post("/v1/rpc/call", &body.to_string()).await;
+    let answer = call(json!({"node": "ekka@10.0.0.2", "method": "shop.price", "request": {"item": "bolt"}})).await;
+    let mut answer = answer.json();
+    assert!(answer["took_us"].take().is_u64());
+    let id = "00000000-0000-0000-0000-00000000a002";
+    let expected = json!({
+        "node": "ekka@10.0.0.2", "node_id": id, "method": "shop.price",
+        "answer": {"asked": {"item": "bolt"}, "price": 7}, "took_us": null,
+    });
+    assert_eq!(answer, expected);
+    let full = who(2).node_id.to_string();
+    for (body, status, code, unknown) in [
+        (json!({"node": full, "method": "shop.hang"}), 504, "timed_out", json!(true)),
+        (json!({"node": full, "method": "shop.prize"}), 404, "no_such_method", json!(false)),
+        (json!({"node": "ekka@10.0.0.9", "method": "shop.price"}), 404, "not_found", Value::Null),
+        (json!({"node": "000000", "method": "shop.price"}), 400, "ambiguous", Value::Null),
+    ] {
+        let answer = call(body.clone()).await;
+        let error = answer.json()["error"].clone();
+        assert_eq!((answer.status, &error["code"]), (status, &json!(code)), "{body}");
+        assert_eq!(error["outcome_unknown"], unknown, "{body}");
+    }
+    let answer = server.post("/v1/rpc/ping", r#"{"node": "ekka@10.0.0.2"}"#).await.json();
+    assert!(answer["rtt_us"].is_u64() && answer["node_id"] == id, "{answer}");
+    let answer = server.post("/v1/rpc/ping", r#"{"node": "ekka@10.0.0.3"}"#).await;
+    assert_eq!((answer.status, answer.json()["error"]["code"].clone()), (503, json!("unreachable")));
+}
+
+#[tokio::test]
+async fn a_measurement_is_bounded_and_gives_a_rate() {
+    let server = Server::of(GivenNode::new(view())).await;
+    let ask = async |body: Value| server.post("/v1/bench/rpc", &body.to_string()).await;
+    let answer = ask(json!({"node": "ekka@10.0.0.2", "bytes": 16, "callers": 64, "for_ms": 500})).await;
+    let expected = json!({
+        "node": "ekka@10.0.0.2", "bytes": 16, "callers": 64, "calls": 100, "calls_per_s": 200.0,
+        "p50_us": 50, "p99_us": 90,
+    });
+    assert_eq!(answer.json(), expected);
+    for (bytes, callers, for_ms) in [(2_000_000, 1, 1), (1, 0, 1), (1, 1, 600_000)] {
+        let answer = ask(json!({"node": "ekka@10.0.0.2", "bytes": bytes, "callers": callers, "for_ms": for_ms})).await;
+        assert_eq!(answer.status, 400);
+    }
+}

@@ -13,6 +13,8 @@ use ekka::core::time::{Instant, Now, Wall};
 use ekka::core::view::{Link, LinkState, Member, Quorum, Reason, Role, Split, SplitState, Status, Unreachable, View};
 use ekka::env::BoxFuture;
 use ekka::node::{Counters, Signer, StampedEvent};
+use ekka::rpc::{BenchFigures, BenchPlan, CallError, MethodCounts};
+use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 /// 2026-11-23T02:13:07.120Z
@@ -214,7 +216,12 @@ impl NodeApi for GivenNode {
 
     fn counters(&self) -> Counters {
         let certificate_expiry_s = BTreeMap::from([("own", 86_400.0), ("ca", -1.0)]);
-        Counters { leader_changes: 2, certificate_expiry_s, ..Counters::default() }
+        let results = ekka::rpc::RESULTS.iter().map(|result| (*result, u64::from(*result == "ok") * 3)).collect();
+        let mut buckets = vec![0; ekka::rpc::BUCKETS.len() + 1];
+        (buckets[0], buckets[4]) = (1, 2);
+        let counts = MethodCounts { results, buckets, seconds: 0.002 };
+        let rpc = BTreeMap::from([(("ekka.ping".to_owned(), "server"), counts)]);
+        Counters { leader_changes: 2, certificate_expiry_s, rpc, ..Counters::default() }
     }
 
     fn cookie_ids(&self) -> Vec<String> {
@@ -228,5 +235,32 @@ impl NodeApi for GivenNode {
             cookie_id: cookie.map(str::to_owned),
         };
         Box::pin(async move { vec![signer(2, Some("0000-0000-0000")), signer(3, None)] })
+    }
+
+    fn ping(&self, node: NodeId, _deadline: Duration) -> BoxFuture<'_, Result<(), CallError>> {
+        let text = format!("{} is down: nobody hears it", name(3));
+        let down = CallError::Unreachable { node, text, sent: false };
+        Box::pin(async move { if node == who(3).node_id { Err(down) } else { Ok(()) } })
+    }
+
+    fn bench(&self, plan: BenchPlan) -> BoxFuture<'_, Result<BenchFigures, CallError>> {
+        let (p50, p99) = (Duration::from_micros(50), Duration::from_micros(90));
+        Box::pin(async move { Ok(BenchFigures { calls: 100, time: plan.time, p50, p99 }) })
+    }
+
+    fn call_json(
+        &self,
+        node: NodeId,
+        method: String,
+        request: Value,
+        after: Duration,
+    ) -> BoxFuture<'_, Result<Value, CallError>> {
+        Box::pin(async move {
+            match method.as_str() {
+                "shop.price" => Ok(json!({"asked": request, "price": 7})),
+                "shop.hang" => Err(CallError::TimedOut { node, after, sent: true }),
+                _ => Err(CallError::NoSuchMethod { node, text: format!("it has no method `{method}`") }),
+            }
+        })
     }
 }

@@ -8,6 +8,7 @@ mod event;
 mod health;
 mod link;
 mod member;
+mod rpc;
 mod status;
 
 pub use command::{
@@ -19,6 +20,7 @@ pub use health::{LiveAnswer, ReadyAnswer, ReasonAnswer, SafeAnswer};
 pub use link::LinkAnswer;
 pub(super) use member::role_word;
 pub use member::{MemberAnswer, SyncAnswer};
+pub use rpc::{BenchAnswer, BenchRequest, CallAnswer, CallRequest, PingAnswer, PingRequest};
 pub use status::{
     AlarmAnswer, ConflictAnswer, CookieAnswer, QuorumAnswer, ReadyForAnswer, SignerAnswer, SplitAnswer, StatusAnswer,
     UnreachableAnswer, VersionAnswer,

@@ -4,6 +4,7 @@
 //! zeros included where the labels are known beforehand, so that alerts on counters see the first fault.
 
 mod process;
+mod rpc;
 mod shell;
 mod view;
 
@@ -32,6 +33,7 @@ pub(super) fn scrape(state: &AdminState) -> Result<String, fmt::Error> {
     let counters = state.node.counters();
     shell::membership(&mut sheet, &counters);
     shell::transport(&mut sheet, &counters, &seen);
+    rpc::calls(&mut sheet, counters.rpc.clone());
     shell::discovery(&mut sheet, &counters, &state.summary.strategies);
     sheet.counter(
         "ekka_events_lagged",

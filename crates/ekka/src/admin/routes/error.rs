@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use ekka_core::control::CommandError;
 
 use crate::admin::dto::{ErrorAnswer, ErrorBody};
+use crate::rpc::CallError;
 
 /// An answer that is no success.
 pub(in crate::admin) struct ApiError {
@@ -15,7 +16,7 @@ pub(in crate::admin) struct ApiError {
 
 impl ApiError {
     pub(in crate::admin) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
-        Self { status, body: ErrorBody { code: code.into(), message: message.into(), candidates: Vec::new() } }
+        Self { status, body: ErrorBody { code: code.into(), message: message.into(), ..ErrorBody::default() } }
     }
 
     pub(in crate::admin) fn bad_request(message: impl Into<String>) -> Self {
@@ -40,6 +41,24 @@ impl From<CommandError> for ApiError {
         if let CommandError::Ambiguous { candidates, .. } = error {
             answer.body.candidates = candidates;
         }
+        answer
+    }
+}
+
+impl From<CallError> for ApiError {
+    fn from(error: CallError) -> Self {
+        let status = match &error {
+            CallError::TimedOut { .. } => StatusCode::GATEWAY_TIMEOUT,
+            CallError::NoSuchMethod { .. } => StatusCode::NOT_FOUND,
+            CallError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            CallError::VersionMismatch { ran: false, .. } => StatusCode::BAD_REQUEST,
+            CallError::Unreachable { .. } | CallError::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_GATEWAY,
+        };
+        let unknown = error.outcome_unknown();
+        let more = if unknown { "; whether it was carried out is not known" } else { "" };
+        let mut answer = Self::new(status, error.code(), format!("{error}{more}"));
+        answer.body.outcome_unknown = Some(unknown);
         answer
     }
 }

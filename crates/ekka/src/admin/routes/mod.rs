@@ -8,6 +8,7 @@ mod events;
 mod health;
 mod input;
 mod read;
+mod rpc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -83,6 +84,9 @@ fn listed() -> OpenApiRouter<AdminState> {
         .routes(routes!(change::undrain))
         .routes(routes!(change::force_leave))
         .routes(routes!(change::reload))
+        .routes(routes!(rpc::ping))
+        .routes(routes!(rpc::call))
+        .routes(routes!(rpc::bench))
 }
 
 fn guarded(routes: Router<AdminState>) -> Router<AdminState> {

@@ -1,0 +1,83 @@
+//! How values become bytes and come back, one pair of functions for each codec and type.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// How values of one type are written and read. Errors are words.
+pub(super) struct Coding<T> {
+    pub(super) encode: fn(&T) -> Result<Vec<u8>, String>,
+    pub(super) decode: fn(&[u8]) -> Result<T, String>,
+}
+
+impl<T> Clone for Coding<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Coding<T> {}
+
+impl<T: Serialize + DeserializeOwned> Coding<T> {
+    pub(super) const fn message_pack() -> Self {
+        Self {
+            encode: |value| rmp_serde::to_vec_named(value).map_err(|error| error.to_string()),
+            decode: |bytes| rmp_serde::from_slice(bytes).map_err(|error| error.to_string()),
+        }
+    }
+
+    pub(super) const fn json() -> Self {
+        Self {
+            encode: |value| serde_json::to_vec(value).map_err(|error| error.to_string()),
+            decode: |bytes| serde_json::from_slice(bytes).map_err(|error| error.to_string()),
+        }
+    }
+
+    pub(super) const fn postcard() -> Self {
+        Self {
+            encode: |value| postcard::to_allocvec(value).map_err(|error| error.to_string()),
+            decode: |bytes| postcard::from_bytes(bytes).map_err(|error| error.to_string()),
+        }
+    }
+}
+
+impl Coding<Vec<u8>> {
+    pub(super) const fn raw() -> Self {
+        Self { encode: |bytes| Ok(bytes.clone()), decode: |bytes| Ok(bytes.to_vec()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Old {
+        item: String,
+    }
+
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct New {
+        item: String,
+        #[serde(default)]
+        count: u32,
+    }
+
+    #[test]
+    fn an_added_field_is_tolerated_in_both_directions() {
+        let (old, new) = (Coding::<Old>::message_pack(), Coding::<New>::message_pack());
+        let written = (new.encode)(&New { item: "bolt".into(), count: 3 }).unwrap();
+        assert_eq!((old.decode)(&written), Ok(Old { item: "bolt".into() }));
+        let written = (old.encode)(&Old { item: "bolt".into() }).unwrap();
+        assert_eq!((new.decode)(&written), Ok(New { item: "bolt".into(), count: 0 }));
+    }
+
+    #[test]
+    fn what_is_no_value_is_an_error_in_words() {
+        assert!((Coding::<Old>::message_pack().decode)(&[0xc1]).is_err());
+        assert!((Coding::<Old>::json().decode)(b"{}").unwrap_err().contains("item"));
+        assert!((Coding::<Old>::postcard().decode)(&[9]).is_err());
+        assert_eq!((Coding::raw().decode)(&[9]), Ok(vec![9]));
+    }
+}
