@@ -71,6 +71,7 @@ impl Node {
             software: "0.1.0".into(),
             start_counter: 1,
             started: Wall::from_millis(1),
+            store: ekka_core::id::StoreId::from_u128(1),
             tags: BTreeMap::new(),
         };
         let room = Autocluster::new(own, settings(strategies), Saved::default(), Rng::new(1));

@@ -118,7 +118,7 @@ pub(super) fn place_or_start(id: Option<&Id>) -> LogPlace {
 #[cfg(test)]
 pub(super) fn id(place: LogPlace) -> Option<Id> {
     let index = place.index.checked_sub(1)?;
-    Some(LogId::new(CommittedLeaderId::new(place.term, VoterId::default()), index))
+    Some(LogId::new(openraft::CommittedLeaderId::new(place.term, VoterId::default()), index))
 }
 
 /// Our form of a configuration.

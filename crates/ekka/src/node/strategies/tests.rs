@@ -81,6 +81,7 @@ fn shared(folder: &std::path::Path) -> Arc<Shared> {
         cluster_name: "ekka".to_owned(),
         software: "0.1.0".to_owned(),
         formation: formation_settings(&config),
+        store: ekka_core::id::StoreId::from_u128(1),
         saved: Saved::default(),
         seed: 1,
         faults: Faults::default(),
