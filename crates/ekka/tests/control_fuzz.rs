@@ -1,6 +1,8 @@
 //! A peer with the cookie may send anything on the control lane: seeded mutations of what two nodes say to each other,
 //! fed to one of them, for a bounded time.
 
+mod control_support;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -15,6 +17,8 @@ use ekka::core::time::{Instant, Now, Wall};
 use ekka::core::view::{Role, Status};
 use ekka::core::wire::{Lane, Purpose};
 use ekka::node::fuzz::{fuzz_linked, fuzz_message};
+
+use control_support::CalmGroup;
 
 /// How long each of the two goes on.
 const ROUNDS_FOR: Duration = Duration::from_secs(3);
@@ -59,6 +63,7 @@ struct World {
     /// Inputs under way, each with the node that it is for.
     inputs: VecDeque<(usize, Input)>,
     frames: Vec<Vec<u8>>,
+    group: CalmGroup,
 }
 
 impl World {
@@ -66,7 +71,7 @@ impl World {
         let now = Now { mono: Instant::from_nanos(1_000_000_000), wall: Wall::from_millis(1_800_000_000_000) };
         let nodes = (0..2).map(|which| Control::new(setup(which), now)).collect();
         let inputs = VecDeque::from([(0, Input::Start), (1, Input::Start)]);
-        Self { nodes, now, inputs, frames: Vec::new() }
+        Self { nodes, now, inputs, frames: Vec::new(), group: CalmGroup::default() }
     }
 
     /// Both are up in one cluster.
@@ -118,6 +123,10 @@ impl World {
                     let candidates: Vec<_> = (0..2).map(|n| Candidate { name: name(n), endpoint: at(n) }).collect();
                     let (list, strategy) = (SourceList::default(), "static".to_owned());
                     (which, Input::Discovered { list, strategy, result: Ok(candidates.into()) })
+                }
+                Output::Group(request) => {
+                    self.inputs.extend(self.group.request(which, request));
+                    continue;
                 }
                 Output::Persist { token, .. } => (which, Input::Persisted { token }),
                 _ => continue,
