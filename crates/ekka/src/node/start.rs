@@ -22,8 +22,8 @@ use crate::discovery::{self, Context, Discovery, Me, SharedCredentials};
 use crate::env::{DiskGuard, Env};
 use crate::rpc::{self, Handlers, Home, Hub};
 use crate::transport::{
-    self, BindError, CertificateNotice, CookieError, CookieSet, Credentials, CredentialsError, Kdf, RefusalNotice,
-    Transport,
+    self, BindError, CallsHost, CertificateNotice, CookieError, CookieSet, Credentials, CredentialsError, Kdf,
+    RefusalNotice, Transport,
 };
 
 /// Inputs that may wait for the loop before the connections' readers wait.
@@ -161,14 +161,10 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         calls: calls.hub.clone(),
         env: env.clone(),
     });
+    let hub = Some(calls.hub.clone() as Arc<dyn CallsHost>);
     let parts = Parts {
         control,
-        options: transport::Options {
-            listen,
-            limits: options.limits,
-            calls: Some(calls.hub.clone()),
-            ..Default::default()
-        },
+        options: transport::Options { listen, limits: options.limits, calls: hub, ..Default::default() },
         env,
         credentials,
         strategies,
