@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use support::Cluster;
 use support::metrics::metric;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(40);
 
 fn said(output: &std::process::Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
