@@ -40,16 +40,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !command::exists("escript") {
         bail!("escript is not installed: the peer is Erlang's erpc (Debian: apt-get install erlang-base)");
     }
-    let ekka = match &args.ekka {
-        Some(path) => path.clone(),
-        None => {
-            command::run(
-                cargo(["build", "--release", "--locked", "-p", "ekka-cli", "--bin", "ekka"])
-                    .env("CARGO_TERM_COLOR", "never"),
-            )?;
-            "target/release/ekka".to_owned()
-        }
-    };
+    if args.ekka.is_none() {
+        command::run(&mut cargo(["build", "--release", "--locked", "-p", "ekka-cli", "--bin", "ekka"]))?;
+    }
+    let ekka = args.ekka.clone().unwrap_or_else(|| "target/release/ekka".to_owned());
     let (mut ours, mut theirs) = (Rates::new(), Rates::new());
     let begun = load();
     for run in 1..=args.runs {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use support::Cluster;
 use support::metrics::metric;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(40);
 
 fn said(output: &std::process::Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -75,12 +75,13 @@ fn a_frozen_node_times_calls_out_and_a_stopped_one_is_known_to_be_gone() {
         let answer = node.json(&["rpc", "ping", &cluster.agents[2].name, "--timeout", "2s"]).expect("a pong");
         assert!(answer["max_us"].as_u64().expect("a number") < 1_000_000, "{answer}");
     }
-    let refused = cluster.wait("calls of the frozen node fail at once", LIMIT, |cluster| {
+    cluster.wait("calls of the frozen node fail at once", LIMIT, |cluster| {
         let (code, _, error) = said(&cluster.agents[0].ekka(&["--json", "rpc", "ping", &frozen, "--timeout", "1s"]));
         let error: Value = serde_json::from_str(&error).map_err(|_| format!("{code:?}: {error}"))?;
-        if error["error"]["code"] == "unreachable" { Ok(error) } else { Err(error.to_string()) }
+        // The first ones end with the link, and may have been carried out; then none is sent any more.
+        let known = error["error"]["code"] == "unreachable" && error["error"]["outcome_unknown"] == false;
+        if known { Ok(()) } else { Err(error.to_string()) }
     });
-    assert_eq!(refused["error"]["outcome_unknown"], json!(false), "{refused}");
     cluster.agents[1].thaw();
     cluster.wait("it is called again once it is back", LIMIT, |cluster| {
         let (code, out, error) = said(&cluster.agents[0].ekka(&["rpc", "ping", &frozen, "--timeout", "1s"]));

@@ -13,7 +13,7 @@ fn faults(seed: u64) -> Result<CallCounts, String> {
     world.let_them_call();
     (0..3).for_each(|i| world.start(i));
     world.run_to("they form", 30 * SECOND, World::converged)?;
-    world.run_for(SECOND)?;
+    world.run_for(4 * SECOND)?;
     let formed = world.calls()?;
     world.run_for(2 * SECOND)?;
     let quiet = world.calls()?;

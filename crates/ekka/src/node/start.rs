@@ -25,8 +25,8 @@ use crate::env::{DiskGuard, Env};
 use crate::rpc::{self, Handlers, Home, Hub};
 use crate::storage::{Storage, StorageOptions};
 use crate::transport::{
-    self, BindError, CertificateNotice, CookieError, CookieSet, Credentials, CredentialsError, Kdf, RefusalNotice,
-    Transport,
+    self, BindError, CallsHost, CertificateNotice, CookieError, CookieSet, Credentials, CredentialsError, Kdf,
+    RefusalNotice, Transport,
 };
 
 /// Inputs that may wait for the loop before the connections' readers wait.
@@ -179,7 +179,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
             limits: options.limits,
             bulk: Some(bulk.0),
             groups: Some(groups.0),
-            calls: Some(calls.hub.clone()),
+            calls: Some(calls.hub.clone() as Arc<dyn CallsHost>),
         },
         env,
         credentials,

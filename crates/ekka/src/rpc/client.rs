@@ -112,7 +112,9 @@ impl Client {
     /// Something was written: `handed` bytes of all that was queued.
     pub(super) fn written(&self, handed: u64) {
         let paid = self.locked().debts.paid(handed);
-        paid.into_iter().for_each(|cost| self.leave(cost));
+        for cost in paid {
+            self.leave(cost);
+        }
     }
 
     /// Nobody waits for a call any more. Its place is free once it is written.

@@ -99,7 +99,9 @@ impl Hub {
     /// The node is about to say goodbye: callers of handlers that still run are told that these are dropped.
     pub(crate) fn cancel_served(&self) {
         let open: Vec<_> = self.locked().peers.values().flat_map(|slot| slot.open.iter().cloned()).collect();
-        open.iter().for_each(|connection| connection.cancel_all());
+        for connection in open {
+            connection.cancel_all();
+        }
     }
 
     /// Ends all connections. Whoever waits is told.
@@ -222,12 +224,12 @@ impl Hub {
         let ask = || asks && transport.ask_for_calls(node);
         let helped_dial = async {
             let mut dial = std::pin::pin!(transport.open_calls(endpoint, node));
-            let dialed = match timeout(ASK_AFTER, &mut dial).await {
-                Ok(dialed) => dialed,
-                Err(_) => {
-                    tracing::trace!(asked = ask(), "the dial for calls takes long");
-                    dial.await
-                }
+            let dialed = if let Ok(dialed) = timeout(ASK_AFTER, &mut dial).await {
+                dialed
+            } else {
+                let asked = ask();
+                tracing::trace!(asked, "the dial for calls takes long");
+                dial.await
             };
             match dialed {
                 Ok((port, stream)) => Ok(self.carry(port, stream)),

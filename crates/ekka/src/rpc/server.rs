@@ -71,9 +71,9 @@ impl Server {
         let waiting = std::mem::replace(&mut state.serving, Serving::new(0));
         let mut tasks = std::mem::take(&mut state.tasks);
         drop(state);
-        tasks.values_mut().for_each(|task| {
+        for task in tasks.values_mut() {
             task.silence();
-        });
+        }
         drop(waiting);
     }
 

@@ -254,6 +254,9 @@ async fn the_document_lists_every_route_that_answers() {
         "/v1/undrain",
         "/v1/force-leave",
         "/v1/reload",
+        "/v1/rpc/ping",
+        "/v1/rpc/call",
+        "/v1/bench/rpc",
     ];
     for path in expected {
         assert!(paths.contains_key(path), "{path} is not in the document");
