@@ -8,7 +8,7 @@ use ekka_core::limits::GROUP_COMMAND_MAX;
 use tokio::sync::mpsc;
 
 use super::{Faults, Settings};
-use crate::consensus::{Group, GroupError};
+use crate::consensus::GroupError;
 use crate::storage::MemoryStorage;
 use crate::testing::FailingStorage;
 use crate::testing::group_net::Weather;
