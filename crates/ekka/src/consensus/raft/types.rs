@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ekka_core::consensus::{Configuration, LogPlace, VoterId};
-use openraft::{CommittedLeaderId, EmptyNode, LogId, StoredMembership, TokioRuntime};
+use openraft::{EmptyNode, LogId, StoredMembership, TokioRuntime};
 use serde::de::{Deserializer, Error, Visitor};
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
@@ -118,7 +118,7 @@ pub(super) fn place_or_start(id: Option<&Id>) -> LogPlace {
 #[cfg(test)]
 pub(super) fn id(place: LogPlace) -> Option<Id> {
     let index = place.index.checked_sub(1)?;
-    Some(LogId::new(CommittedLeaderId::new(place.term, VoterId::default()), index))
+    Some(LogId::new(openraft::CommittedLeaderId::new(place.term, VoterId::default()), index))
 }
 
 /// Our form of a configuration.
