@@ -191,10 +191,10 @@ pub struct IdealGroup {
 
 impl IdealGroup {
     fn is_open(&self) -> Result<(), GroupError> {
-        match self.groups.state().replicas.contains_key(&self.me) {
-            true => Ok(()),
-            false => Err(GroupError::Ended("it was closed".into())),
+        if self.groups.state().replicas.contains_key(&self.me) {
+            return Ok(());
         }
+        Err(GroupError::Ended("it was closed".into()))
     }
 
     async fn ask(&self, ask: Ask) -> Result<LogPlace, GroupError> {

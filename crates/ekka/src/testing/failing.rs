@@ -25,10 +25,10 @@ impl FailingStorage {
     }
 
     fn works(&self) -> Result<(), StorageError> {
-        match self.failed.load(Ordering::Acquire) {
-            true => Err(StorageError::Full("a fault put in on purpose".into())),
-            false => Ok(()),
+        if self.failed.load(Ordering::Acquire) {
+            return Err(StorageError::Full("a fault put in on purpose".into()));
         }
+        Ok(())
     }
 }
 

@@ -18,7 +18,7 @@ use crate::time::{Instant, Now, Wall};
 /// How often everybody looks at the time.
 const STEP: Duration = Duration::from_millis(5);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Message {
     Ask(Question),
     Answer(Answer),

@@ -249,7 +249,7 @@ impl Ideal {
     }
 
     fn delay(&mut self) -> Duration {
-        DELAY - self.rng.up_to(DELAY / 2)
+        DELAY / 2 + self.rng.up_to(DELAY / 2)
     }
 
     fn plan(&mut self, at: Instant, step: Step) {

@@ -41,10 +41,8 @@ impl Ideal {
             Step::Answer(id, result) => self.answer(id, result, now, out),
             Step::GiveUp(id) => {
                 let read = self.requests.get(&id).is_some_and(|request| request.ask == Ask::Barrier);
-                let refusal = match read {
-                    true => Refusal::NoQuorum("the replica is behind".to_owned()),
-                    false => unknown("no answer in time"),
-                };
+                let behind = || Refusal::NoQuorum("the replica is behind".to_owned());
+                let refusal = if read { behind() } else { unknown("no answer in time") };
                 self.done(id, Err(refusal), out);
             }
             Step::Elect => self.elect(now, out),

@@ -55,10 +55,7 @@ impl Driver {
                     Some(event) => self.take(event),
                     None => break,
                 },
-                changed = changed(&mut self.metrics) => match changed {
-                    true => self.look(),
-                    false => break,
-                },
+                goes_on = changed(&mut self.metrics) => if goes_on { self.look() } else { break },
                 _ = beat.tick() => self.beat().await,
                 () = sleep(wait) => self.tick(),
             }

@@ -3,6 +3,7 @@
 //! A record is an entry with the commit mark of the moment in front of it, so that the mark costs no write of its own;
 //! after a restart it is a little old, which is what Raft allows. Vote and purge mark are checkpoints. Our records count
 //! from 1, the engine's entries from 0.
+#![expect(clippy::result_large_err, reason = "the error is the engine's")]
 
 use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
@@ -215,8 +216,7 @@ impl RaftLogStorage<Types> for LogStore {
         // The engine waits for the callback before it does anything else, so nothing is gained by a task of its own.
         let entries: Vec<Entry> = entries.into_iter().collect();
         let written = self.write(entries).await;
-        callback
-            .log_io_completed(written.as_ref().map(|()| ()).map_err(|error| std::io::Error::other(error.to_string())));
+        callback.log_io_completed(written.as_ref().copied().map_err(|error| std::io::Error::other(error.to_string())));
         written.map_err(|error| write_failed(&error))
     }
 

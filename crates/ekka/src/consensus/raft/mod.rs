@@ -40,7 +40,7 @@ use ekka_core::consensus::{GroupEvent, GroupId, LogPlace, Standing, StateMachine
 use ekka_core::id::NodeId;
 use ekka_core::limits::{GROUP_COMMAND_MAX, GROUP_LOG_ENTRIES, GROUP_LOG_KEPT, GROUP_REQUESTS_MAX, GROUP_VOTE_LEASE};
 use openraft::error::{InitializeError, RaftError};
-use openraft::{Config, EmptyNode, SnapshotPolicy};
+use openraft::{Config, SnapshotPolicy};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -237,9 +237,7 @@ impl RaftGroup {
             _ = standing.wait_for(|standing| standing.last.index > 0) => return Ok(()),
             () = sleep(FOUNDERS_APART.saturating_mul(rank)) => {}
         }
-        let members = voters.into_iter().map(|voter| (voter, EmptyNode::default()));
-        let members: std::collections::BTreeMap<VoterId, EmptyNode> = members.collect();
-        match raft.initialize(members).await {
+        match raft.initialize(voters::nodes(voters)).await {
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
             Err(RaftError::APIError(error)) => Err(GroupError::Refused(error.to_string())),
             Err(RaftError::Fatal(error)) => Err(GroupError::Ended(error.to_string())),

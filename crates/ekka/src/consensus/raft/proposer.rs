@@ -78,16 +78,17 @@ pub(super) async fn run(shared: Arc<Shared>, entries_in_flight: usize, mut queue
             () = shared.stop.cancelled() => return,
             permit = in_flight.clone().acquire_owned() => permit.expect("the semaphore is never closed"),
         };
-        let first = match left.take() {
-            Some(first) => first,
-            None => tokio::select! {
+        let first = if let Some(first) = left.take() {
+            first
+        } else {
+            tokio::select! {
                 biased;
                 () = shared.stop.cancelled() => return,
                 first = queue.recv() => match first {
                     Some(first) => first,
                     None => return,
                 },
-            },
+            }
         };
         // Callers that the last entry's answers have woken come into this one.
         tokio::task::yield_now().await;
@@ -129,7 +130,9 @@ async fn carry(shared: &Shared, mut group: Vec<Waiting>, permit: OwnedSemaphoreP
     let commands: Vec<Blob> = group.iter().flat_map(|waiting| waiting.commands.iter().cloned()).collect();
     let outcome = commit(shared, commands, hops, since + GROUP_LEADER_WAIT, permit).await;
     let Proposed::Done { at, answers } = outcome else {
-        group.into_iter().for_each(|waiting| drop(waiting.answer.send(outcome.clone())));
+        for waiting in group {
+            let _ = waiting.answer.send(outcome.clone());
+        }
         return;
     };
     let mut answers = answers.into_iter();
@@ -182,9 +185,8 @@ async fn write(shared: &Shared, commands: Vec<Blob>, permit: &mut Option<OwnedSe
     let Some(raft) = shared.raft() else { return Proposed::NotHanded("the replica is starting".into()) };
     let batch = Batch::new(commands);
     let handed = batch.handed();
-    let lost = |why: String| match handed.load(Ordering::Acquire) {
-        true => Proposed::Unknown(why),
-        false => Proposed::NotHanded(why),
+    let lost = |why: String| {
+        if handed.load(Ordering::Acquire) { Proposed::Unknown(why) } else { Proposed::NotHanded(why) }
     };
     let mut answer = match raft.client_write_ff(batch).await {
         Ok(answer) => answer,

@@ -62,7 +62,7 @@ impl Replica for Server {
     }
 
     fn piece(&self, piece: Piece) {
-        transfer::take(&self.shared, piece);
+        transfer::take(&self.shared, &piece);
     }
 }
 
@@ -96,10 +96,10 @@ async fn answer(
             Ok(response) => Reply::Vote(response),
             Err(error) => Reply::Failed(error.to_string()),
         },
-        Request::Propose { commands, hops } => Reply::Proposed(match commands.is_empty() {
-            true => Proposed::NotHanded("nothing was proposed".into()),
-            false => proposer::propose(proposals, commands, hops).await,
-        }),
+        Request::Propose { commands, .. } if commands.is_empty() => {
+            Reply::Proposed(Proposed::NotHanded("nothing was proposed".into()))
+        }
+        Request::Propose { commands, hops } => Reply::Proposed(proposer::propose(proposals, commands, hops).await),
         Request::ReadIndex { hops } => match reads::index(readers, hops).await {
             Ok(at) => Reply::ReadIndex(Some(at)),
             Err(why) => Reply::Failed(why),

@@ -1,4 +1,5 @@
 //! Snapshots of a group in the store: pieces, then a head that names them.
+#![expect(clippy::result_large_err, reason = "the error is the engine's")]
 
 use std::sync::Arc;
 

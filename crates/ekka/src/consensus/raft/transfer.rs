@@ -54,15 +54,13 @@ pub(super) async fn send(
     lock(&shared.outgoing).insert(transfer, taken);
     let _forget = Outgoing { shared, transfer };
     let lane = shared.router.lanes().open_bulk(to.node_id).await?;
-    let mut number = 0u32;
-    for bytes in snapshot.snapshot.chunks(GROUP_CHUNK_BYTES) {
+    for (number, bytes) in (0u32..).zip(snapshot.snapshot.chunks(GROUP_CHUNK_BYTES)) {
         let ahead = u32::try_from(GROUP_CHUNKS_AHEAD).unwrap_or(u32::MAX);
         wait_for(&mut credit, number.saturating_sub(ahead - 1)).await?;
         let bytes = Blob(bytes.into());
         let what = BulkUse::GroupSnapshot;
         let piece = Piece { what, group: shared.group, from: shared.me, to, transfer, number, bytes };
         lane.send(&postcard::to_allocvec(&piece).expect("a piece has nothing that cannot be written")).await?;
-        number += 1;
     }
     // The last pieces may still be under way: the receiver waits for them.
     let length = snapshot.snapshot.len() as u64;
@@ -91,7 +89,7 @@ pub(super) fn credit(shared: &Shared, transfer: u64, taken: u32) {
 }
 
 /// Takes a piece that has come, and says so. One out of order ends the transfer.
-pub(super) fn take(shared: &Shared, piece: Piece) {
+pub(super) fn take(shared: &Shared, piece: &Piece) {
     let taken = {
         let mut incoming = lock(&shared.incoming);
         if piece.number == 0 {

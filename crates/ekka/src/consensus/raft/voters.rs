@@ -52,7 +52,8 @@ async fn commit(raft: &Raft, change: Change, retain: bool) -> Result<(), GroupEr
     }
 }
 
-fn nodes(voters: impl IntoIterator<Item = VoterId>) -> BTreeMap<VoterId, EmptyNode> {
+#[expect(clippy::zero_sized_map_values, reason = "the engine wants a node for each voter, and ours are empty")]
+pub(super) fn nodes(voters: impl IntoIterator<Item = VoterId>) -> BTreeMap<VoterId, EmptyNode> {
     voters.into_iter().map(|voter| (voter, EmptyNode::default())).collect()
 }
 
@@ -80,13 +81,11 @@ async fn caught_up(shared: &Shared, raft: &Raft, voters: &BTreeSet<VoterId>) -> 
             }
         }
     };
-    match timeout(CATCH_UP, ready).await {
-        Ok(ready) => ready,
-        Err(_) => {
-            let who = behind(&raft.metrics().borrow()).map_or_else(String::new, |voter| voter.to_string());
-            Err(GroupError::NoQuorum(format!("the new voter {who} does not catch up")))
-        }
+    if let Ok(ready) = timeout(CATCH_UP, ready).await {
+        return ready;
     }
+    let who = behind(&raft.metrics().borrow()).map_or_else(String::new, |voter| voter.to_string());
+    Err(GroupError::NoQuorum(format!("the new voter {who} does not catch up")))
 }
 
 /// Makes these the voters.

@@ -119,10 +119,14 @@ pub async fn a_partial_partition_does_not_move_leadership(world: Arc<dyn World>)
 pub async fn a_leader_that_hears_nobody_is_replaced(world: Arc<dyn World>) -> Verdict {
     let old = founded(&*world, 3).await?;
     let others: Vec<usize> = (0..3).filter(|number| *number != old).collect();
-    others.iter().for_each(|other| world.set_cut(*other, old, true));
+    for other in &others {
+        world.set_cut(*other, old, true);
+    }
     let new = leader(&*world, others.clone()).await?;
     propose(&*world, new, "after").await?;
-    others.iter().for_each(|other| world.set_cut(*other, old, false));
+    for other in &others {
+        world.set_cut(*other, old, false);
+    }
     let all = agree(&*world, 0..3).await?;
     ensure!(all == ["after"], "{all:?} is left");
     Ok(())
