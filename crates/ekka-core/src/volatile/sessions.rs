@@ -24,6 +24,7 @@ pub(super) struct Sessions {
     complete_at: Option<Instant>,
     missing: BTreeSet<NodeId>,
     own: Option<Vec<u8>>,
+    opened: bool,
 }
 
 impl Sessions {
@@ -36,6 +37,7 @@ impl Sessions {
             complete_at: None,
             missing: BTreeSet::new(),
             own: None,
+            opened: false,
         }
     }
 
@@ -43,6 +45,7 @@ impl Sessions {
     pub(super) fn begin(&mut self, generation: u64, members: &BTreeSet<NodeId>, now: Instant) {
         self.generation = generation;
         self.own = None;
+        self.opened = false;
         self.complete_at = None;
         // Before the first there were none.
         let first = generation <= 1;
@@ -52,6 +55,20 @@ impl Sessions {
 
     pub(super) fn may_grant_from(&self) -> Instant {
         self.complete_at.map_or(self.expired_at, |complete| complete.min(self.expired_at))
+    }
+
+    /// A leader of this generation has waited, and its log says so.
+    pub(super) fn open(&mut self, generation: u64, now: Instant) {
+        if generation == self.generation && !self.opened {
+            self.opened = true;
+            self.complete_at = Some(self.complete_at.map_or(now, |at| at.min(now)));
+            self.missing.clear();
+        }
+    }
+
+    /// The wait is over, and the log does not say so yet.
+    pub(super) fn wants_to_open(&self, now: Instant) -> bool {
+        !self.opened && self.may_grant_from() <= now
     }
 
     pub(super) fn missing(&self) -> BTreeSet<NodeId> {
