@@ -206,6 +206,11 @@ pub enum Input {
         /// As the lock room has them.
         sessions: Vec<u8>,
     },
+    /// The log of that generation holds, committed, that locks may be granted ([`Output::Open`]).
+    Opened {
+        /// Which.
+        generation: u64,
+    },
     /// This incarnation is over: everything that it serves stops before the node takes a new guid.
     Over,
 }
@@ -253,6 +258,12 @@ pub enum Output {
     /// Give the sessions that this process keeps.
     AskSessions {
         /// For which generation.
+        generation: u64,
+    },
+    /// On the leader, once it has waited: write into the log of this generation that locks may be granted in it, so that
+    /// no later leader of it waits again.
+    Open {
+        /// Which.
         generation: u64,
     },
     /// A member's sessions of earlier generations, for the lock room.

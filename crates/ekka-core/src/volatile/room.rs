@@ -329,14 +329,19 @@ impl Machine for Generations {
             Input::Facts(facts) => self.facts(facts, now, out),
             Input::Standing(standing) => {
                 if self.serving == Serving::Runs(standing.generation) {
+                    // Of every entry that is committed there is news; most of it is none for this room.
+                    let known = (self.standing.leads, &self.standing.voters) == (standing.leads, &standing.voters);
                     self.standing = standing;
-                    self.lead(out);
+                    if !known {
+                        self.lead(out);
+                    }
                 }
             }
             Input::Message { from, message } => self.message(from, message, now, out),
             Input::Fetched { generation, ok } => self.fetched(generation, ok, now, out),
             Input::Stopped { generation, log } => self.stopped(generation, log, now, out),
             Input::Sessions { generation, sessions } => self.sessions.keep(generation, sessions),
+            Input::Opened { generation } => self.sessions.open(generation, now),
             Input::Over => self.end(out),
         }
         if self.led() {
@@ -357,6 +362,9 @@ impl Machine for Generations {
         if let Some(message) = self.sessions.message(now) {
             let to = self.facts.generation.voters();
             out.extend(to.into_iter().map(|voter| Output::Send { to: voter.node_id, message: message.clone() }));
+        }
+        if self.standing.leads && self.serves() == Some(self.number()) && self.sessions.wants_to_open(now) {
+            out.push(Output::Open { generation: self.number() });
         }
         let insists = self.insists(now);
         if insists || self.works_on_the_next(now) {

@@ -24,6 +24,7 @@ pub(super) struct Sessions {
     complete_at: Option<Instant>,
     missing: BTreeSet<NodeId>,
     own: Option<Vec<u8>>,
+    opened: bool,
 }
 
 impl Sessions {
@@ -36,6 +37,7 @@ impl Sessions {
             complete_at: None,
             missing: BTreeSet::new(),
             own: None,
+            opened: false,
         }
     }
 
@@ -43,6 +45,7 @@ impl Sessions {
     pub(super) fn begin(&mut self, generation: u64, members: &BTreeSet<NodeId>, now: Instant) {
         self.generation = generation;
         self.own = None;
+        self.opened = false;
         self.complete_at = None;
         // Before the first there were none.
         let first = generation <= 1;
@@ -52,6 +55,21 @@ impl Sessions {
 
     pub(super) fn may_grant_from(&self) -> Instant {
         self.complete_at.map_or(self.expired_at, |complete| complete.min(self.expired_at))
+    }
+
+    /// A leader of this generation has waited, and its log says so.
+    pub(super) fn open(&mut self, generation: u64, now: Instant) {
+        if generation == self.generation && !self.opened {
+            self.opened = true;
+            self.complete_at = Some(self.complete_at.map_or(now, |at| at.min(now)));
+            self.missing.clear();
+        }
+    }
+
+    /// No session of an earlier generation can be valid any more, and the log does not say so yet. That all members have
+    /// handed in is not enough: what they handed in is in the memory of who got it, and a later leader may have got none.
+    pub(super) fn wants_to_open(&self, now: Instant) -> bool {
+        !self.opened && self.expired_at <= now
     }
 
     pub(super) fn missing(&self) -> BTreeSet<NodeId> {
@@ -86,5 +104,64 @@ impl Sessions {
             }
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::volatile::Faults;
+
+    const NODES: [NodeId; 2] = [NodeId::from_u128(1), NodeId::from_u128(2)];
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    /// A process of that age learns of generation 2 at 100 s.
+    fn sessions(age: u64) -> Sessions {
+        let settings = Settings { session_max: Duration::from_secs(60), faults: Faults::default() };
+        let mut sessions = Sessions::new(settings, at(100 - age));
+        sessions.begin(2, &NODES.into(), at(100));
+        sessions
+    }
+
+    #[test]
+    fn the_wait_ends_early_only_when_every_member_has_handed_in_all_that_it_kept() {
+        let mut sessions = sessions(90);
+        assert_eq!(sessions.may_grant_from(), at(160));
+        assert!(sessions.take(2, NODES[0], true, at(101)));
+        assert!(sessions.take(2, NODES[1], false, at(102)), "it is news, and not everything");
+        assert_eq!(sessions.may_grant_from(), at(160));
+        assert!(!sessions.take(1, NODES[1], true, at(103)), "of another generation");
+        assert!(sessions.take(2, NODES[1], true, at(104)));
+        assert_eq!((sessions.may_grant_from(), sessions.missing().len()), (at(104), 0));
+        assert!(!sessions.wants_to_open(at(159)), "a later leader may know nothing of what was handed in here");
+        assert!(sessions.wants_to_open(at(160)));
+        sessions.open(2, at(161));
+        assert!(!sessions.wants_to_open(at(161)));
+    }
+
+    #[test]
+    fn a_process_that_began_a_moment_ago_does_not_vouch_for_the_one_before() {
+        for (age, vouches) in [(59, false), (60, true)] {
+            let mut sessions = sessions(age);
+            sessions.keep(2, Vec::new());
+            let message = sessions.message(at(110));
+            assert!(
+                matches!(message, Some(Message::Sessions { whole, .. }) if whole == vouches),
+                "{age} s: {message:?}"
+            );
+            assert_eq!(sessions.message(at(160)), None, "it helps nobody any more");
+        }
+    }
+
+    #[test]
+    fn before_the_first_generation_there_was_no_session() {
+        let mut sessions = sessions(0);
+        sessions.begin(1, &NODES.into(), at(200));
+        assert_eq!((sessions.may_grant_from(), sessions.missing().len()), (at(200), 0));
     }
 }

@@ -13,6 +13,8 @@ pub(crate) enum Entry {
     Blank,
     Voters(Sets),
     Write(u64),
+    /// Locks may be granted in this generation.
+    Open,
     /// The lock goes to a client, with a token.
     Grant {
         client: usize,
@@ -67,7 +69,12 @@ impl Replica {
     /// Everything that it holds, for a generation that begins with it.
     pub(crate) fn content(&self) -> Vec<Entry> {
         let log = self.log.iter().map(|(_, entry)| entry);
-        self.base.iter().chain(log).filter(|entry| !matches!(entry, Entry::Voters(_) | Entry::Blank)).cloned().collect()
+        self.base
+            .iter()
+            .chain(log)
+            .filter(|entry| !matches!(entry, Entry::Voters(_) | Entry::Blank | Entry::Open))
+            .cloned()
+            .collect()
     }
 
     /// The sets of voters in force, and whether that entry is committed.
@@ -85,6 +92,11 @@ impl Replica {
     /// Leads, and has committed an entry of its term.
     pub(crate) fn ready(&self) -> bool {
         self.leads && self.log[..self.committed].iter().any(|(term, _)| *term == self.term)
+    }
+
+    /// It is committed that locks may be granted.
+    pub(crate) fn open(&self) -> bool {
+        self.log[..self.committed].iter().any(|(_, entry)| *entry == Entry::Open)
     }
 
     /// The newest grant, and whether it is freed.

@@ -326,6 +326,12 @@ impl World {
                         self.procs[p].busy_until = until;
                     }
                 }
+                Output::Open { generation } => {
+                    let replica = self.procs[p].replica.as_mut();
+                    if let Some(replica) = replica.filter(|replica| replica.leads && replica.generation == generation) {
+                        replica.log.push((replica.term, Entry::Open));
+                    }
+                }
                 Output::Waiting(_) => {}
             }
         }

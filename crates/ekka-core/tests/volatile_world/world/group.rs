@@ -125,7 +125,7 @@ impl World {
                     }
                     self.last_token = self.last_token.max(token);
                 }
-                Entry::Blank | Entry::Voters(_) | Entry::Free(_) => {}
+                Entry::Blank | Entry::Voters(_) | Entry::Open | Entry::Free(_) => {}
             }
         }
         let committed = self.procs[p].replica.as_ref().map_or(0, |replica| replica.committed);
@@ -150,7 +150,11 @@ impl World {
             last: replica.last(),
             voters: replica.voters().filter(|(_, committed)| *committed).map(|(sets, _)| sets.clone()),
         };
+        let (generation, open) = (replica.generation, replica.open());
         self.give(p, Input::Standing(standing));
+        if open {
+            self.give(p, Input::Opened { generation });
+        }
     }
 
     pub(super) fn change_voters(&mut self, p: usize, generation: u64, voters: &BTreeSet<Incarnation>) {
