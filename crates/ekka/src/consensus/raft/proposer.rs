@@ -58,8 +58,24 @@ impl Shared {
             (Some((leader, _)), _) if leader == self.me => Route::Here,
             (Some((leader, _)), _) => Route::To(leader, 0),
             (None, Some((_, via))) => Route::To(via, 1),
-            (None, None) => Route::Nobody,
+            (None, None) => {
+                drop(campaign);
+                self.route_of_an_outsider()
+            }
         }
+    }
+
+    /// Who is taken out of the group hears of no leader any more, and may have a last word to commit: its own removal.
+    /// Some voter that it knew will pass that on.
+    fn route_of_an_outsider(&self) -> Route {
+        let standing = self.standing();
+        let configuration = &standing.configuration;
+        let voters = configuration.all_voters();
+        if voters.is_empty() || configuration.has_voter(self.me) || configuration.learners.contains(&self.me) {
+            return Route::Nobody;
+        }
+        let turn = self.router.next_number() % voters.len() as u64;
+        usize::try_from(turn).map_or(Route::Nobody, |turn| Route::To(voters[turn], 1))
     }
 }
 
