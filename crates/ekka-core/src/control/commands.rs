@@ -7,7 +7,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{CloseCause, Command, CommandError, Control, Message, Output, Reply, RequestId, StopReason, Work, emit};
+use super::{
+    CloseCause, Command, CommandError, Control, GroupRequest, Message, Output, Reply, RequestId, StopReason, Work, emit,
+};
 use crate::autocluster;
 use crate::consensus::VoterId;
 use crate::decision::DecisionId;
@@ -22,6 +24,13 @@ use crate::view::{Quorum, Status};
 const ENTER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long `leave` and `force-leave` wait until the removal is committed: a vote moves first, to one that has caught up.
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often `leave` looks for somebody to ask.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// How long one that was asked to remove a member may take, before another is asked.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// Of so many looks, every so many hands leadership over: the one before may have come to nothing.
+const HAND_OVER_EVERY: usize = 10;
 
 /// Commands that were begun.
 #[derive(Debug, Default)]
@@ -48,6 +57,9 @@ struct Entering {
 struct Leaving {
     id: RequestId,
     decision: DecisionId,
+    /// When the next member is asked, and how many were.
+    ask_at: Instant,
+    asked: usize,
     /// Once the removal is committed: the write that this node's own disc must have.
     committed: Option<u64>,
     on_disc: bool,
@@ -57,8 +69,17 @@ struct Leaving {
 /// What is done with the answer of the leader.
 #[derive(Debug)]
 enum AskedFor {
-    Force { id: RequestId, node_id: NodeId, decision: DecisionId },
-    Farewell { from: NodeId, cluster_id: ClusterId },
+    Force {
+        id: RequestId,
+        node_id: NodeId,
+        decision: DecisionId,
+    },
+    Farewell {
+        from: NodeId,
+        cluster_id: ClusterId,
+    },
+    /// This node's own `leave`.
+    Leave,
 }
 
 #[derive(Debug)]
@@ -75,7 +96,7 @@ impl Pending {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         let entering = self.entering.as_ref().map(|entering| entering.until);
-        let leaving = self.leaving.as_ref().map(|leaving| leaving.until);
+        let leaving = self.leaving.as_ref().map(|leaving| leaving.ask_at.min(leaving.until));
         let asked = self.asked.values().map(|asked| asked.until).min();
         [entering, leaving, asked, self.forcing.values().min().copied()].into_iter().flatten().min()
     }
@@ -256,9 +277,41 @@ impl Control {
         self.membership_gave(given, now, out);
         self.standing.leaving = true;
         let until = now.mono + REMOVAL_TIMEOUT;
-        self.pending.leaving = Some(Leaving { id, decision, committed: None, on_disc: false, until });
-        self.wish_leave(decision, now, out);
+        let ask_at = now.mono;
+        self.pending.leaving = Some(Leaving { id, decision, ask_at, asked: 0, committed: None, on_disc: false, until });
+        self.pursue_leave(now, out);
         None
+    }
+
+    /// Brings this node's own `leave` on. The leader of the group has it committed: it moves this node's vote first, and
+    /// from then on the group does not talk to this node any more. So a leader lets another one lead, and whoever is
+    /// not known to lead is asked in turn.
+    fn pursue_leave(&mut self, now: Now, out: &mut Vec<Output>) {
+        let asks = self.pending.asked.values().any(|asked| matches!(asked.what, AskedFor::Leave));
+        let due = |leaving: &&mut Leaving| leaving.committed.is_none() && leaving.ask_at <= now.mono;
+        let Some(leaving) = self.pending.leaving.as_mut().filter(due) else { return };
+        leaving.ask_at = now.mono + ASK_AGAIN;
+        if asks {
+            return;
+        }
+        leaving.asked += 1;
+        let turn = leaving.asked;
+        if let Some(others) = self.leads_with() {
+            // The only voter says by its status that it leaves, and moves its own vote.
+            if !others.is_empty() && turn % HAND_OVER_EVERY == 1 {
+                out.push(Output::Group(GroupRequest::HandOver));
+            }
+            return;
+        }
+        let me = self.me().node_id;
+        let linked = |id: &NodeId| *id != me && self.conns.is_linked(*id);
+        let members: Vec<NodeId> = self.membership.roster().by_seniority().into_iter().filter(linked).collect();
+        // Every other time the one that leads, as far as this node knows: it may be one that led.
+        let leader = self.group_leader().filter(linked).filter(|_| turn % 2 == 1 || members.len() == 1);
+        let in_turn = || (!members.is_empty()).then(|| members[turn / 2 % members.len()]);
+        if let Some(to) = leader.or_else(in_turn) {
+            self.ask(to, AskedFor::Leave, (me, RemovalCause::Leave), now, out);
+        }
     }
 
     /// This node's removal is committed: it is out, and says so once its disc has it.
@@ -314,9 +367,9 @@ impl Control {
 
     /// Answers `leave` once it is committed and on disc, or says that it is not.
     pub(super) fn finish_leaving(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.pursue_leave(now, out);
         let Some(Leaving { committed, on_disc, until, .. }) = self.pending.leaving else { return };
         if committed.is_none() && now.mono >= until {
-            self.withdraw_leave(now, out);
             let seconds = REMOVAL_TIMEOUT.as_secs();
             let waits = self.group.waits.clone();
             let waits = if waits.is_empty() { String::new() } else { format!("; {waits}") };
@@ -400,7 +453,9 @@ impl Control {
     ) {
         self.pending.last_nonce += 1;
         let nonce = self.pending.last_nonce;
-        self.pending.asked.insert(nonce, AskedLeader { what, until: now.mono + REMOVAL_TIMEOUT });
+        // A farewell, and `leave`, are said again.
+        let wait = if matches!(what, AskedFor::Force { .. }) { REMOVAL_TIMEOUT } else { ASKED_AGAIN_AFTER };
+        self.pending.asked.insert(nonce, AskedLeader { what, until: now.mono + wait });
         self.send(leader, &Message::Remove { nonce, node_id, cause }, out);
     }
 
@@ -411,7 +466,9 @@ impl Control {
             (AskedFor::Force { id, node_id, decision }, Ok(())) => self.forced(id, node_id, decision, out),
             (AskedFor::Force { id, .. }, Err(words)) => self.force_failed(id, &words, out),
             (AskedFor::Farewell { from, cluster_id }, Ok(())) => self.confirm_farewell(from, cluster_id),
-            (AskedFor::Farewell { .. }, Err(_)) => {}
+            (AskedFor::Leave, Ok(())) => self.leave_committed(out),
+            // Asked again, the next one.
+            (AskedFor::Leave | AskedFor::Farewell { .. }, Err(_)) => {}
         }
     }
 

@@ -24,8 +24,6 @@ use crate::view::Status;
 enum Waiting {
     /// A newcomer.
     Admission(Box<Record>),
-    /// This node's own `leave`.
-    Leave,
     /// `force-leave` by an operator of this node.
     Force { id: RequestId, node_id: NodeId, decision: DecisionId },
     /// A removal that another node asked of the leader.
@@ -286,11 +284,16 @@ impl Control {
         self.wish((Wish::Absorb { into, by_word }, Waiting::Absorb(into)), decision, Vec::new(), now, out);
     }
 
-    /// Has this node's own leave committed.
-    pub(super) fn wish_leave(&mut self, decision: DecisionId, now: Now, out: &mut Vec<Output>) {
+    /// Whether this node leads the group, and who else could.
+    pub(super) fn leads_with(&self) -> Option<Vec<NodeId>> {
         let me = self.me().node_id;
-        let wish = Wish::Remove { node_id: me, cause: RemovalCause::Leave, by: me, replace_with: None };
-        self.wish((wish, Waiting::Leave), decision, Vec::new(), now, out);
+        let voters = || self.group.durable.record().voters().into_iter().map(|voter| voter.node_id);
+        self.group.durable.leads().then(|| voters().filter(|id| *id != me).collect())
+    }
+
+    /// Who leads the group, as far as its replica here knows.
+    pub(super) fn group_leader(&self) -> Option<NodeId> {
+        self.group.durable.standing().leader.map(|leader| leader.node_id)
     }
 
     /// Has a member taken out, by an operator of this node; only the leader moves its vote.
@@ -350,15 +353,6 @@ impl Control {
         }
     }
 
-    /// Nobody waits for this node's leave any more.
-    pub(super) fn withdraw_leave(&mut self, now: Now, out: &mut Vec<Output>) {
-        let leave = self.group.waiting.iter().find(|(_, waiting)| matches!(waiting, Waiting::Leave));
-        if let Some(id) = leave.map(|(id, _)| *id) {
-            self.group.waiting.remove(&id);
-            self.durable(durable::Input::Withdraw { id }, now, out);
-        }
-    }
-
     fn wish_ended(&mut self, id: u64, reply: durable::Reply, now: Now, out: &mut Vec<Output>) {
         let Some(waiting) = self.group.waiting.remove(&id) else { return };
         self.dirty = true;
@@ -366,7 +360,6 @@ impl Control {
             (durable::Reply::Done { number, .. }, Waiting::Admission(record)) => {
                 self.group.admitted.push((number, record));
             }
-            (durable::Reply::Done { .. }, Waiting::Leave) => self.leave_committed(out),
             (durable::Reply::Done { .. }, Waiting::Force { id, node_id, decision }) => {
                 self.forced(id, node_id, decision, out);
             }
@@ -403,7 +396,6 @@ impl Control {
                 let result = Err((words.to_string(), denial));
                 self.work.push_back(Work::Autocluster(autocluster::Input::Admitted { id: record.id, result }));
             }
-            Waiting::Leave => self.leave_failed(words, out),
             Waiting::Force { id, .. } => self.force_failed(id, words, out),
             Waiting::Asked { by, nonce } => {
                 self.send(by, &Message::Removed { nonce, result: Err(words.to_string()) }, out);

@@ -114,6 +114,8 @@ pub enum GroupRequest {
         /// All learners.
         learners: BTreeSet<VoterId>,
     },
+    /// Where it leads: let another voter lead.
+    HandOver,
     /// End the replica.
     Close {
         /// Its log goes too: this node has left the cluster for good.

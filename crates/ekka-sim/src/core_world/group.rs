@@ -130,6 +130,10 @@ impl World {
                 group.replicas.remove(&me);
                 return;
             }
+            GroupRequest::HandOver => {
+                self.hand_over(cluster_id, me);
+                return;
+            }
             GroupRequest::Propose { token, command } => (token, Wanted::Propose(command)),
             GroupRequest::ChangeVoters { token, voters } => (token, Wanted::Voters(voters)),
             GroupRequest::SetLearners { token, learners } => (token, Wanted::Learners(learners)),
@@ -138,6 +142,21 @@ impl World {
         group.asked.push(Asked { by: me, life, token, wanted, until: now + PATIENCE });
         let soon = now + self.net.latency(&mut self.rng);
         self.at(soon, Happening::Group { cluster_id, again: false });
+    }
+
+    /// Another voter that reaches a majority leads from now on.
+    fn hand_over(&mut self, cluster_id: ClusterId, me: VoterId) {
+        let Some(mut group) = self.groups.remove(&cluster_id) else { return };
+        if group.leader.is_some_and(|(leader, _)| leader == me) {
+            let mut others = group.configuration.all_voters();
+            others.retain(|voter| *voter != me && self.reaches_majority(&group, *voter));
+            if let Some(next) = others.first() {
+                group.term += 1;
+                group.leader = group.replicas.get(next).map(|replica| (*next, replica.life));
+            }
+        }
+        self.groups.insert(cluster_id, group);
+        self.at(self.now, Happening::Group { cluster_id, again: false });
     }
 
     fn open_replica(&mut self, cluster_id: ClusterId, me: VoterId, machine: usize, life: u64) {

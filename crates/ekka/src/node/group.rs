@@ -28,7 +28,7 @@ use crate::transport::{BulkConnection, Transport};
 /// Events of the replica that may wait for the loop.
 const EVENTS_MAX: usize = 256;
 /// How long giving up leadership may take when the node stops.
-const HAND_OVER: Duration = Duration::from_secs(1);
+const HAND_OVER: Duration = Duration::from_secs(2);
 /// How long the replica may take to end.
 const CLOSE: Duration = Duration::from_secs(3);
 
@@ -237,6 +237,11 @@ async fn answer(group: &RaftGroup, request: GroupRequest) -> Option<GroupNews> {
             let result = group.set_learners(learners).await.map_err(failure);
             let latest = group.standing().borrow().configuration.at;
             Some(GroupNews::Reconfigured { token, result, latest })
+        }
+        GroupRequest::HandOver => {
+            let in_time = timeout(HAND_OVER, group.hand_over()).await.is_ok();
+            debug!(in_time, "leadership was given up");
+            None
         }
         GroupRequest::Open { .. } | GroupRequest::Close { .. } => None,
     }

@@ -31,6 +31,8 @@ impl CalmGroup {
                 self.configure(vec![voters.into_iter().collect()], Vec::new());
             }
             GroupRequest::Found { .. } => {}
+            // The next in turn.
+            GroupRequest::HandOver => self.open.rotate_left(1),
             GroupRequest::Propose { token, command } => {
                 let at = self.next();
                 let answer = self.record.apply(at, &command);
