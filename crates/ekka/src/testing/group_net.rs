@@ -156,7 +156,10 @@ impl GroupNet {
         let state = Arc::downgrade(&self.state);
         self.tasks.spawn(async move {
             while let Some((at, bulk, frame)) = frames.recv().await {
-                sleep_until(at).await;
+                // The timer is coarse: what is due is not put to sleep for it.
+                if at > Instant::now() {
+                    sleep_until(at).await;
+                }
                 let Some(state) = state.upgrade() else { return };
                 let router = {
                     let state = state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -51,12 +51,14 @@ impl Driver {
             tokio::select! {
                 biased;
                 () = self.shared.stop.cancelled() => break,
+                // Before what can come without a pause (the engine reports with each reader): a leader that is busy must
+                // not fall silent.
+                _ = beat.tick() => self.beat().await,
                 event = events.recv() => match event {
                     Some(event) => self.take(event),
                     None => break,
                 },
                 goes_on = changed(&mut self.metrics) => if goes_on { self.look() } else { break },
-                _ = beat.tick() => self.beat().await,
                 () = sleep(wait) => self.tick(),
             }
         }
@@ -100,6 +102,7 @@ impl Driver {
 
     async fn beat(&mut self) {
         self.look();
+        self.tick();
         if self.facts.leads
             && let Some(raft) = self.shared.raft()
         {

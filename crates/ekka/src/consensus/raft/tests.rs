@@ -150,6 +150,36 @@ async fn a_replica_whose_disc_is_full_ends_and_says_so() {
     assert_eq!(world.ledger(2).commands(), ["before", "after"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn readers_share_rounds() {
+    let world = world(1);
+    for number in 0..3 {
+        world.start(number).await;
+    }
+    let voters: BTreeSet<VoterId> = (0..3).map(|number| world.voter(number)).collect();
+    world.group(0).found(voters).await.unwrap();
+    world.group(0).propose(b"x".to_vec()).await.unwrap();
+    for at in 0..3 {
+        let began = tokio::time::Instant::now();
+        let mut readers = tokio::task::JoinSet::new();
+        for _ in 0..64 {
+            let group = world.group(at);
+            readers.spawn(async move {
+                for _ in 0..20 {
+                    group.barrier().await.unwrap();
+                }
+            });
+        }
+        while let Some(done) = readers.join_next().await {
+            done.unwrap();
+        }
+        // A round is one way to the others and back, and for a follower one to the leader and back; each reader waits
+        // for the end of one at most, and for its own.
+        let took = began.elapsed();
+        assert!(took < std::time::Duration::from_millis(20 * 2 * 12), "1,280 readers at {at} took {took:?}");
+    }
+}
+
 /// Two core voters and a witness (S1-13): what the lost core voter and the witness alone had committed is kept.
 #[tokio::test(start_paused = true)]
 async fn a_witness_saves_what_it_alone_has_and_gives_leadership_away() {
