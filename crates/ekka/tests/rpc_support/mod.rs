@@ -19,7 +19,7 @@ pub(crate) use support::{LIMIT, until};
 /// Nodes that have formed one cluster.
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
-    _dirs: Vec<tempfile::TempDir>,
+    dirs: Vec<tempfile::TempDir>,
 }
 
 impl Cluster {
@@ -34,7 +34,7 @@ impl Cluster {
         net: impl Fn((usize, &[String]), Arc<dyn Net>) -> Arc<dyn Net>,
     ) -> Self {
         let names = support::names(handlers.len());
-        let mut cluster = Self { nodes: Vec::new(), _dirs: Vec::new() };
+        let mut cluster = Self { nodes: Vec::new(), dirs: Vec::new() };
         for (index, handlers) in handlers.into_iter().enumerate() {
             let dir = tempfile::tempdir().expect("a directory");
             let config = support::config(&names[index], &names, dir.path());
@@ -42,7 +42,7 @@ impl Cluster {
             env.net = net((index, &names), env.net);
             let options = StartOptions { kdf: Kdf::cheap(), handlers, ..StartOptions::default() };
             cluster.nodes.push(ekka::node::start(config, env, options).await.expect("the node starts"));
-            cluster._dirs.push(dir);
+            cluster.dirs.push(dir);
         }
         let count = cluster.nodes.len();
         for node in &cluster.nodes {
@@ -59,10 +59,8 @@ impl Cluster {
 
 /// Waits for a future, within the limit of tests.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(LIMIT, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("{what}: not within {LIMIT:?}"),
-    }
+    let value = tokio::time::timeout(LIMIT, future).await;
+    value.unwrap_or_else(|_| panic!("{what}: not within {LIMIT:?}"))
 }
 
 /// A deadline that no test reaches.
