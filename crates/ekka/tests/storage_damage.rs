@@ -205,7 +205,9 @@ async fn a_last_batch_that_is_torn_in_any_way_and_was_not_synced_is_no_damage() 
     }
     store.close().await;
     let after = Content::of(&open(dir.path(), 3));
-    marks.iter().for_each(|(name, bytes)| fs::write(dir.path().join(name), bytes).unwrap());
+    for (name, bytes) in &marks {
+        fs::write(dir.path().join(name), bytes).unwrap();
+    }
     let end = length(dir.path(), &journal);
     assert!(end > start + 100, "{start} {end}");
     let mut lost = 0;

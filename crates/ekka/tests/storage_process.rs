@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use ekka::storage::{EngineStorage, LogName, Seq, Storage, StorageError, StorageOptions, Truncate};
 use ekka_core::rng::Rng;
+use tokio::task::JoinSet;
 
 /// Where a child has its data directory.
 const CHILD: &str = "EKKA_STORE_CHILD";
@@ -32,9 +33,10 @@ async fn child_that_appends_until_it_is_killed() {
     let Some(dir) = child_dir() else { return };
     let store = Arc::new(EngineStorage::open(&dir, StorageOptions::default(), &|| 1).unwrap());
     println!("found {:?}", store.found().damage);
-    let writers = (0..8).map(|n| {
+    let mut writers = JoinSet::new();
+    for n in 0..8 {
         let store = store.clone();
-        tokio::spawn(async move {
+        writers.spawn(async move {
             let log: LogName = format!("writer/{n}").into();
             loop {
                 let seq = store.bounds(&log).next;
@@ -46,11 +48,9 @@ async fn child_that_appends_until_it_is_killed() {
                 store.synced(ticket).await.unwrap();
                 println!("synced {log} {seq}");
             }
-        })
-    });
-    for writer in writers.collect::<Vec<_>>() {
-        writer.await.unwrap();
+        });
     }
+    panic!("a writer ended by itself: {:?}", writers.join_next().await);
 }
 
 fn play(part: &str, dir: &Path) -> Child {
@@ -66,9 +66,9 @@ fn what_a_killed_process_said_was_synced_is_there() {
     let mut synced: BTreeMap<String, Seq> = BTreeMap::new();
     for round in 0..10 {
         let mut child = play("child_that_appends_until_it_is_killed", dir.path());
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut until = 1 + rng.below(600);
-        while let Some(line) = lines.next() {
+        for line in lines {
             let line = line.unwrap();
             // The runner of the child's test writes before it, in the same line.
             if let Some((_, said)) = line.split_once("found ") {

@@ -30,8 +30,10 @@ const FRAME: usize = 4 + 8;
 
 /// FNV-1a over words of eight bytes: enough to see a torn frame.
 fn sum(bytes: &[u8]) -> u64 {
-    let word = |chunk: &[u8]| chunk.iter().fold(chunk.len() as u64, |word, byte| word << 8 ^ u64::from(*byte));
-    bytes.chunks(8).map(word).fold(0xcbf2_9ce4_8422_2325, |sum, word| (sum ^ word).wrapping_mul(0x0100_0000_01b3))
+    let (words, rest) = bytes.as_chunks::<8>();
+    let rest = rest.iter().fold(rest.len() as u64, |word, byte| word << 8 | u64::from(*byte));
+    let words = words.iter().map(|word| u64::from_be_bytes(*word)).chain([rest]);
+    words.fold(0xcbf2_9ce4_8422_2325, |sum, word| (sum ^ word).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Adds a change to a journal.
@@ -47,7 +49,9 @@ pub(super) fn push(journal: &mut Vec<u8>, change: &Change) {
             body.push(1);
             put(&mut body, log.as_bytes());
             body.extend(first.to_be_bytes());
-            records.iter().for_each(|record| put(&mut body, record));
+            for record in records {
+                put(&mut body, record);
+            }
         }
         Change::Truncate { log, which } => {
             let (tag, seq) = match which {
@@ -61,12 +65,12 @@ pub(super) fn push(journal: &mut Vec<u8>, change: &Change) {
         Change::Checkpoint { name, bytes } => {
             body.push(if bytes.is_some() { 4 } else { 5 });
             put(&mut body, name.as_bytes());
-            body.extend(bytes.iter().flatten());
+            body.extend_from_slice(bytes.as_deref().unwrap_or_default());
         }
     }
     journal.extend(length(&body).to_be_bytes());
     journal.extend(sum(&body).to_be_bytes());
-    journal.extend(body);
+    journal.extend_from_slice(&body);
 }
 
 fn length(bytes: &[u8]) -> u32 {
@@ -75,7 +79,7 @@ fn length(bytes: &[u8]) -> u32 {
 
 fn put(body: &mut Vec<u8>, bytes: &[u8]) {
     body.extend(length(bytes).to_be_bytes());
-    body.extend(bytes);
+    body.extend_from_slice(bytes);
 }
 
 /// The changes of a journal, up to the first that is not whole.

@@ -138,7 +138,7 @@ impl MarkFiles {
     /// # Errors
     /// The mark may be torn; the one before it still counts.
     pub(super) fn write(&mut self, mark: &Mark) -> io::Result<()> {
-        let file = &self.files[usize::from(self.number % 2 == 0)];
+        let file = &self.files[usize::from(self.number.is_multiple_of(2))];
         write(file, self.number, mark)?;
         self.number += 1;
         Ok(())

@@ -131,7 +131,7 @@ impl EngineStorage {
 /// Records that were read, up to a number of bytes.
 #[derive(Default)]
 struct Records {
-    records: Vec<(Seq, Vec<u8>)>,
+    list: Vec<(Seq, Vec<u8>)>,
     bytes: usize,
     full: bool,
 }
@@ -139,13 +139,13 @@ struct Records {
 impl Records {
     /// Whether one more may be taken; the first always may.
     fn fits(&mut self, record: &[u8], bytes_max: usize) -> bool {
-        self.full = !self.records.is_empty() && self.bytes.saturating_add(record.len()) > bytes_max;
+        self.full = !self.list.is_empty() && self.bytes.saturating_add(record.len()) > bytes_max;
         !self.full
     }
 
     fn push(&mut self, seq: Seq, record: Vec<u8>) {
         self.bytes += record.len();
-        self.records.push((seq, record));
+        self.list.push((seq, record));
     }
 }
 
@@ -219,12 +219,12 @@ impl Storage for EngineStorage {
                 }
                 found.push(seq, record.to_vec());
             }
-            return Ok(found.records);
+            return Ok(found.list);
         }
     }
 
     fn read_checkpoint(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        if let Some(queued) = self.shared.queue().queued_checkpoint(name) {
+        if let Ok(queued) = self.shared.queue().queued_checkpoint(name) {
             return Ok(queued.map(Vec::from));
         }
         let read = self.shared.with_database(|database| read_checkpoint(database, name));

@@ -36,6 +36,9 @@ pub(super) fn weight(records: &[Bytes]) -> usize {
     records.iter().map(|bytes| bytes.len() + CHANGE_WEIGHT).sum()
 }
 
+/// Nothing about it is queued.
+pub(super) struct OnDisc;
+
 /// How the committer is to end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stop {
@@ -154,9 +157,9 @@ impl Queue {
         self.last
     }
 
-    /// A queued checkpoint; the outer `None` says that the disc has the last word.
-    pub(super) fn queued_checkpoint(&self, name: &str) -> Option<Option<Bytes>> {
-        self.checkpoints.get(name).map(|(_, bytes)| bytes.clone())
+    /// The last word on a checkpoint that is not on disc yet; `Err` where the disc has it.
+    pub(super) fn queued_checkpoint(&self, name: &str) -> Result<Option<Bytes>, OnDisc> {
+        self.checkpoints.get(name).map(|(_, bytes)| bytes.clone()).ok_or(OnDisc)
     }
 
     pub(super) fn slice(&self, name: &LogName, from: Seq, to: Seq, bytes_max: usize) -> Slice {

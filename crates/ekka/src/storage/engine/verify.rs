@@ -123,7 +123,7 @@ pub(super) fn checkpoint(database: &Database, name: &str, header: CheckpointHead
 fn parts_without_header(database: &Database, on_disc: &mut OnDisc) -> Result<(), EngineError> {
     database.visit(&[CHECKPOINT_PART], &[CHECKPOINT_PART + 1], |key, _| {
         let (name, rest) = split_key(key).ok_or_else(|| damaged("store", "a key cannot be read"))?;
-        let part = rest.try_into().map(u32::from_be_bytes).unwrap_or(u32::MAX);
+        let part = rest.try_into().map_or(u32::MAX, u32::from_be_bytes);
         match on_disc.checkpoints.get(name) {
             Some(header) if part < header.parts() => Ok(true),
             _ => Err(damaged(name, "a part of an older checkpoint is back")),
