@@ -8,8 +8,7 @@ use core::time::Duration;
 
 use super::room::{Autocluster, Known, Said, Then};
 use super::{Denial, Message, Output};
-use crate::durable::Founder;
-use crate::durable::absorb::MergeRecord;
+use crate::durable::{Founder, MergeRecord};
 use crate::id::{ClusterId, Endpoint, Incarnation, NodeId, NodeName};
 use crate::membership::{Record, Roster};
 use crate::time::{Instant, Now};

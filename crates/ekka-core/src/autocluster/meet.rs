@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use super::room::Autocluster;
 use super::{Merge, Output};
-use crate::durable::absorb::MergeRecord;
+use crate::durable::MergeRecord;
 use crate::id::{ClusterId, NodeName};
 use crate::time::{Instant, Now};
 

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use super::conns::Link;
 use super::twins::Arrival;
-use super::{CloseCause, ConnId, Control, Message, Output, StopReason, Work, emit};
+use super::{CloseCause, ConnId, Control, Message, Output, Setup, StopReason, Work, emit};
 use crate::autocluster::{self, Denial};
 use crate::durable::absorb::MergeRecord;
 use crate::event::EventKind;
@@ -17,7 +17,7 @@ use crate::identity::{self, Asked, Claim, Facts, Judgement, Known};
 use crate::limits::MEMBERS_MAX;
 use crate::membership::{self, Record, RemovalCause};
 use crate::time::Now;
-use crate::wire::{Hello, Lane, Purpose, Refusal, RefusalReason};
+use crate::wire::{Hello, HelloTemplate, Lane, Purpose, Refusal, RefusalReason};
 
 impl Control {
     fn facts(&self, hello: &Hello, asked: Option<Asked>) -> Facts {
@@ -278,5 +278,20 @@ impl Control {
             return self.wish_admission(record, (asked, chain), decision, lines, now, out);
         };
         self.work.push_back(Work::Autocluster(autocluster::Input::Admitted { id, result }));
+    }
+}
+
+/// What this node says of itself in every Hello of this start.
+pub(super) fn template(setup: &Setup) -> HelloTemplate {
+    HelloTemplate {
+        software: setup.software.clone(),
+        name: setup.name.clone(),
+        node_id: setup.identity.node_id,
+        guid: setup.identity.guid,
+        previous_guid: setup.identity.previous_guid,
+        start_counter: setup.identity.start_counter,
+        cluster_name: setup.cluster_name.clone(),
+        role: setup.role,
+        listen_port: setup.endpoint.port,
     }
 }

@@ -431,7 +431,7 @@ impl Control {
 
     /// Tells the room what membership knows, where it looks at that: on the leader, and while something is wished.
     pub(super) fn tell_facts(&mut self, now: Now, out: &mut Vec<Output>) {
-        if self.group.open.is_none() || !(self.group.durable.leads() || !self.group.waiting.is_empty()) {
+        if self.group.open.is_none() || !self.group.durable.leads() && self.group.waiting.is_empty() {
             return;
         }
         let roster = self.membership.roster();

@@ -12,8 +12,10 @@ mod conns;
 mod greet;
 mod group;
 pub mod io;
+mod leave;
 mod persist;
 mod publish;
+pub mod replica;
 mod standing;
 mod twins;
 
@@ -24,6 +26,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 pub use io::*;
+pub use replica::*;
 
 use crate::autocluster::{self, Autocluster};
 use crate::decision::{DecisionId, Decisions};
@@ -101,7 +104,7 @@ impl Control {
     #[must_use]
     pub fn new(setup: Setup, now: Now) -> Self {
         let mut rng = Rng::new(setup.seed);
-        let hello = template(&setup);
+        let hello = greet::template(&setup);
         let id = Incarnation { node_id: setup.identity.node_id, guid: setup.identity.guid };
         let record = Record {
             id,
@@ -389,21 +392,6 @@ impl Control {
             }
             Message::Removed { nonce, result } => self.leader_removed(nonce, result, out),
         }
-    }
-}
-
-/// What this node says of itself in every Hello of this start.
-fn template(setup: &Setup) -> HelloTemplate {
-    HelloTemplate {
-        software: setup.software.clone(),
-        name: setup.name.clone(),
-        node_id: setup.identity.node_id,
-        guid: setup.identity.guid,
-        previous_guid: setup.identity.previous_guid,
-        start_counter: setup.identity.start_counter,
-        cluster_name: setup.cluster_name.clone(),
-        role: setup.role,
-        listen_port: setup.endpoint.port,
     }
 }
 

@@ -415,7 +415,7 @@ impl Control {
     /// Somebody removed this node while it was away or alive.
     pub(super) fn self_removed(&mut self, cause: RemovalCause, by: NodeId, now: Now, out: &mut Vec<Output>) {
         if self.standing.leaving {
-            return self.leave_committed(out);
+            return self.leave_committed();
         }
         let by = self.membership.record(by).map_or_else(|| by.to_string(), |record| record.name.to_string());
         let what = format!("this node was removed from the cluster ({}) by {by}", cause.as_str());

@@ -58,6 +58,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
+pub use absorb::MergeRecord;
 pub use command::{Admission, Command, Entry, Founder, Generation, Proof, Recovery, Removal, Why};
 pub use outcome::{Change, Gave, Outcome, Refusal};
 pub use room::Durable;

@@ -38,7 +38,7 @@ struct Replica {
     not_before: Instant,
     /// Entries given to it in this life.
     given: usize,
-    told: Option<(u64, Option<VoterId>, usize)>,
+    told: Option<(u64, Option<VoterId>, u64)>,
 }
 
 /// What a replica has asked for.
@@ -91,6 +91,25 @@ impl Group {
         };
         self.log.push((self.term, entry));
         answer
+    }
+
+    fn let_learn(&mut self, learners: BTreeSet<VoterId>) -> Vec<u8> {
+        let voters = self.configuration.voters.clone();
+        let learners = learners.into_iter().filter(|id| !self.configuration.has_voter(*id)).collect();
+        self.append(Entry::Configuration(Configuration { voters, learners, ..Configuration::default() }))
+    }
+
+    /// A joint change: both sets, then the new one.
+    fn let_vote(&mut self, voters: BTreeSet<VoterId>) -> Vec<u8> {
+        let new: Vec<VoterId> = voters.into_iter().collect();
+        let learners: Vec<VoterId> =
+            self.configuration.learners.iter().copied().filter(|id| !new.contains(id)).collect();
+        let old = self.configuration.voters[0].clone();
+        for voters in [vec![old, new.clone()], vec![new]] {
+            let learners = learners.clone();
+            self.append(Entry::Configuration(Configuration { voters, learners, ..Configuration::default() }));
+        }
+        Vec::new()
     }
 
     fn is_in(&self, voter: VoterId) -> bool {
@@ -251,43 +270,15 @@ impl World {
             let result = match asked.wanted.clone() {
                 Wanted::Propose(command) => Ok(group.append(Entry::Command(command))),
                 _ if !leads => Err(Failure::Refused("another replica leads".into())),
-                Wanted::Learners(learners) => {
-                    let voters = group.configuration.voters.clone();
-                    let learners = learners.into_iter().filter(|id| !group.configuration.has_voter(*id)).collect();
-                    Ok(group.append(Entry::Configuration(Configuration {
-                        voters,
-                        learners,
-                        ..Configuration::default()
-                    })))
-                }
+                Wanted::Learners(learners) => Ok(group.let_learn(learners)),
                 Wanted::Voters(voters) => {
-                    let set: Vec<VoterId> = voters.into_iter().collect();
-                    let next = Configuration { voters: vec![set.clone()], ..Configuration::default() };
-                    let own = group.replicas[&asked.by].clone();
-                    let caught_up = |voter: VoterId| {
-                        group.replicas.get(&voter).is_some_and(|r| self.meet(&own, r) && r.given == group.log.len())
-                    };
-                    if !next.is_majority(caught_up) {
-                        if self.now < asked.until {
-                            group.asked.push(asked);
-                            continue;
-                        }
-                        Err(Failure::NoQuorum("the new voters have not caught up".into()))
-                    } else {
-                        let old = group.configuration.clone();
-                        let joint = vec![old.voters[0].clone(), set.clone()];
-                        let learners: Vec<VoterId> =
-                            old.learners.iter().copied().filter(|id| !set.contains(id)).collect();
-                        for voters in [joint, vec![set]] {
-                            let learners = learners.clone();
-                            group.append(Entry::Configuration(Configuration {
-                                voters,
-                                learners,
-                                ..Configuration::default()
-                            }));
-                        }
-                        Ok(Vec::new())
+                    let caught_up = self.have_caught_up(group, &replica, &voters);
+                    if !caught_up && self.now < asked.until {
+                        group.asked.push(asked);
+                        continue;
                     }
+                    let late = || Failure::NoQuorum("the new voters have not caught up".into());
+                    if caught_up { Ok(group.let_vote(voters)) } else { Err(late()) }
                 }
             };
             // Now and then the answer is lost, and nobody knows whether it was done.
@@ -337,7 +328,7 @@ impl World {
                 self.tell_replica(cluster_id, &mut replica, GroupNews::Event { event, replay: index < seen });
             }
             let known = leader.filter(|_| reached).map(|(leader, _)| leader);
-            let told = (group.term, known, group.configuration.at.index as usize);
+            let told = (group.term, known, group.configuration.at.index);
             if replica.told != Some(told) {
                 replica.told = Some(told);
                 let last = LogPlace { term: group.term, index: group.log.len() as u64 };

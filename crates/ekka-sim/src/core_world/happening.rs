@@ -23,7 +23,7 @@ impl Happening {
             Self::Deliver { machine, life, .. } => (*machine as u64) << 40 | life << 2 | 1,
             Self::DialDeadline { conn } => (*conn as u64) << 2 | 2,
             Self::Backend(Deed::News) => 11,
-            Self::Group { again, .. } => 19 | u64::from(*again) << 2,
+            Self::Group { again, .. } => 0x13 | u64::from(*again) << 2,
             Self::Backend(Deed::Claim { machine, life, .. }) => (*machine as u64) << 40 | life << 3 | 3,
             Self::Backend(Deed::Upkeep { machine, life }) => (*machine as u64) << 40 | life << 3 | 7,
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ekka_core::autocluster;
@@ -149,9 +150,9 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
     let store = StoreId::from_u128(storage.found().store_id);
     let setup = setup(&config, &env, (identity.clone(), store, saved), formation, options.faults);
     let control = Control::new(setup, env.clock.now());
-    let listen = config.node.listen.clone();
     let shared = Arc::new(Shared::new(config.node.name.clone(), env.clock.clone(), control.view()));
     let calls = Calls::new(options.handlers, &identity, &shared, options.inline)?;
+    let (lanes, frames) = lanes(config.node.listen.clone(), options.limits, calls.hub.clone());
     let (request_sender, requests) = mpsc::channel(REQUESTS_MAX);
     let own = mpsc::channel(INPUTS_MAX);
     let (ended_sender, ended) = watch::channel(None);
@@ -171,16 +172,9 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         calls: calls.hub.clone(),
         env: env.clone(),
     });
-    let (bulk, groups) = (mpsc::channel(BULK_FRAMES_MAX), mpsc::channel(GROUP_FRAMES_MAX));
     let parts = Parts {
         control,
-        options: transport::Options {
-            listen,
-            limits: options.limits,
-            bulk: Some(bulk.0),
-            groups: Some(groups.0),
-            calls: Some(calls.hub.clone() as Arc<dyn CallsHost>),
-        },
+        options: lanes,
         env,
         credentials,
         strategies,
@@ -190,20 +184,34 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         ended: ended_sender,
         guard,
         storage,
-        frames: group::Frames { groups: groups.1, bulk: bulk.1 },
+        frames,
         calls,
     };
-    if options.inline {
-        tokio::spawn(main(parts, ready_sender));
-    } else {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
-        let thread = std::thread::Builder::new().name("ekka-node".into());
-        thread.spawn(move || runtime.block_on(main(parts, ready_sender))).map_err(StartError::Thread)?;
-    }
+    begin(parts, options.inline, ready_sender).map_err(StartError::Thread)?;
     let transport = ready.await.map_err(|_| StartError::Ended)??;
     // Set once, here.
     let _ = inner.transport.set(transport);
     Ok(Node { inner })
+}
+
+/// Lets it run: as a task of this runtime, or on a thread of its own.
+fn begin(parts: Parts, inline: bool, ready: oneshot::Sender<Result<Transport, StartError>>) -> io::Result<()> {
+    if inline {
+        tokio::spawn(main(parts, ready));
+    } else {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new().name("ekka-node".into());
+        thread.spawn(move || runtime.block_on(main(parts, ready)))?;
+    }
+    Ok(())
+}
+
+/// How the transport is set up, and where its frames come out that are not for `Control`.
+fn lanes(listen: Vec<SocketAddr>, limits: transport::Limits, calls: Arc<Hub>) -> (transport::Options, group::Frames) {
+    let (bulk, groups) = (mpsc::channel(BULK_FRAMES_MAX), mpsc::channel(GROUP_FRAMES_MAX));
+    let calls: Option<Arc<dyn CallsHost>> = Some(calls);
+    let options = transport::Options { listen, limits, bulk: Some(bulk.0), groups: Some(groups.0), calls };
+    (options, group::Frames { groups: groups.1, bulk: bulk.1 })
 }
 
 /// What strategies are made with.

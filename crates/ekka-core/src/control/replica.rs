@@ -1,0 +1,84 @@
+//! What `Control` and the replica of its durable group say to each other, by way of the shell.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use crate::consensus::{GroupEvent, LogPlace, Standing, VoterId};
+use crate::durable;
+use crate::id::ClusterId;
+
+/// What `Control` wants of the replica of its cluster's durable group, in this order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum GroupRequest {
+    /// Run the replica of this cluster, as this voter.
+    Open {
+        /// Whose group.
+        cluster_id: ClusterId,
+        /// As whom.
+        me: VoterId,
+    },
+    /// Found the group with exactly these voters; nothing happens where it has begun.
+    Found {
+        /// The voters.
+        voters: BTreeSet<VoterId>,
+    },
+    /// Have this committed; the answer is a [`GroupNews::Answered`].
+    Propose {
+        /// The token.
+        token: u64,
+        /// The entry.
+        command: Vec<u8>,
+    },
+    /// Make these the voters; the answer is a [`GroupNews::Reconfigured`].
+    ChangeVoters {
+        /// The token.
+        token: u64,
+        /// All voters.
+        voters: BTreeSet<VoterId>,
+    },
+    /// Let these learn; the answer is a [`GroupNews::Reconfigured`].
+    SetLearners {
+        /// The token.
+        token: u64,
+        /// All learners.
+        learners: BTreeSet<VoterId>,
+    },
+    /// Where it leads: let another voter lead.
+    HandOver,
+    /// End the replica.
+    Close {
+        /// Its log goes too: this node has left the cluster for good.
+        delete: bool,
+    },
+}
+
+/// What the replica tells.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum GroupNews {
+    /// The next of what was committed, in order and without gaps.
+    Event {
+        /// What.
+        event: GroupEvent,
+        /// It was committed before this start of the node already: no news for people.
+        replay: bool,
+    },
+    /// What the replica knows of its group now.
+    Standing(Box<Standing>),
+    /// The answer to a proposal.
+    Answered {
+        /// Of the request.
+        token: u64,
+        /// What the state machine answered.
+        result: Result<Vec<u8>, durable::Failure>,
+    },
+    /// The answer to a change of voters or learners.
+    Reconfigured {
+        /// Of the request.
+        token: u64,
+        /// How it ended.
+        result: Result<(), durable::Failure>,
+        /// Where the latest configuration stands in this replica's log now, committed or not.
+        latest: LogPlace,
+    },
+}
