@@ -288,6 +288,13 @@ impl World {
         }
     }
 
+    /// Whether a majority of these hold the whole log, and reach the leader.
+    fn have_caught_up(&self, group: &Group, leader: &Replica, voters: &BTreeSet<VoterId>) -> bool {
+        let next = Configuration { voters: vec![voters.iter().copied().collect()], ..Configuration::default() };
+        let whole = |replica: &Replica| self.meet(leader, replica) && replica.given == group.log.len();
+        next.is_majority(|voter| group.replicas.get(&voter).is_some_and(whole))
+    }
+
     fn answer(&mut self, cluster_id: ClusterId, group: &mut Group, asked: &Asked, result: Result<Vec<u8>, Failure>) {
         let token = asked.token;
         let news = match asked.wanted {
