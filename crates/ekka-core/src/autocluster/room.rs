@@ -158,6 +158,13 @@ impl Autocluster {
         })
     }
 
+    /// Whether a peer has said that it is in this node's cluster. Of one that is not connected here others know.
+    #[must_use]
+    pub fn says_it_is_in(&self, node_id: NodeId) -> bool {
+        let Some(known) = self.peers.get(&node_id) else { return true };
+        known.said.as_ref().is_some_and(|said| said.cluster_id.is_some() && said.cluster_id == self.saved.cluster_id)
+    }
+
     /// Whether a peer says of itself that it is up, in this node's cluster where it has one.
     #[must_use]
     pub fn is_up(&self, node_id: NodeId) -> bool {

@@ -49,7 +49,7 @@ impl Pending {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         let entering = self.entering.as_ref().map(|entering| entering.until);
-        let leaving = self.leaving.as_ref().map(|leaving| leaving.ask_at.min(leaving.until));
+        let leaving = self.leaving.as_ref().map(Leaving::deadline);
         let asked = self.asked.values().map(|asked| asked.until).min();
         [entering, leaving, asked, self.forcing.values().min().copied()].into_iter().flatten().min()
     }

@@ -446,7 +446,8 @@ impl Control {
                     role: record.role,
                     store: (record.store != StoreId::MIN).then(|| record.store.as_u128()),
                     zone: record.tags.get("zone").cloned().unwrap_or_default(),
-                    up: node_id == me || self.membership.is_running(node_id),
+                    // A member that is met in another cluster, where an operator moved it, has not come back to this one.
+                    up: node_id == me || self.membership.is_running(node_id) && self.autocluster.says_it_is_in(node_id),
                     leaving: record.status == Status::Leaving,
                     caught_up: true,
                 };

@@ -39,6 +39,13 @@ pub(super) struct Leaving {
     pub(super) until: Instant,
 }
 
+impl Leaving {
+    /// When it is looked at again.
+    pub(super) fn deadline(&self) -> Instant {
+        if self.committed.is_none() { self.ask_at.min(self.until) } else { self.until }
+    }
+}
+
 /// What is done with the answer of the leader.
 #[derive(Debug)]
 pub(super) enum AskedFor {

@@ -8,7 +8,7 @@ use ekka::core::id::ClusterId;
 
 /// The group of the one cluster that there is.
 #[derive(Default)]
-pub struct CalmGroup {
+pub(crate) struct CalmGroup {
     cluster_id: Option<ClusterId>,
     record: Record,
     log: Vec<GroupEvent>,
@@ -19,7 +19,7 @@ pub struct CalmGroup {
 
 impl CalmGroup {
     /// Takes what a node wants; gives what the nodes are told.
-    pub fn request(&mut self, which: usize, request: GroupRequest) -> Vec<(usize, Input)> {
+    pub(crate) fn request(&mut self, which: usize, request: GroupRequest) -> Vec<(usize, Input)> {
         let mut told = Vec::new();
         match request {
             GroupRequest::Open { cluster_id, me } => {
