@@ -123,14 +123,7 @@ async fn more_keys_than_are_read_and_values_that_are_long_do_no_harm() {
     }
     let found = own.found().await;
     assert_eq!((found.candidates.len(), found.left_out.len()), (1, 6), "{:?}", found.notes);
-    let many: String = (0..1300).map(|n| format!("put {BASE}x{n:04}@10.9.0.1 \"\"\n")).collect();
-    for chunk in many.lines().collect::<Vec<_>>().chunks(100) {
-        let text = format!("\n{}\n\n\n", chunk.join("\n"));
-        std::fs::write(&file, text).expect("a file");
-        let put = format!("etcdctl --endpoints {} txn < {}", etcd.url(0), file.display());
-        let status = std::process::Command::new("sh").args(["-c", &put]).env("ETCDCTL_API", "3").status();
-        assert!(status.expect("sh").success());
-    }
+    etcd.put_many((0..1300).map(|n| format!("{BASE}x{n:04}@10.9.0.1")));
     let found = own.found().await;
     assert!(found.candidates.len() <= 1024 && found.candidates.len() > 900, "{}", found.candidates.len());
     assert!(found.notes.iter().any(|note| note.contains("keys begin with")), "{:?}", found.notes);

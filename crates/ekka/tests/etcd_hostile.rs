@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ekka::core::id::ClusterId;
 use etcd_support::fake::{Mute, Reply, serve};
 use etcd_support::{Etcd, Own, holds};
 use serde_json::{Value, json};
@@ -23,6 +24,30 @@ fn v3(line: &str) -> Reply {
         _ => json!({}),
     };
     Reply::Says(200, body.to_string())
+}
+
+fn text(base64: &Value) -> String {
+    String::from_utf8(STANDARD.decode(base64.as_str().unwrap_or_default()).expect("base64")).expect("text")
+}
+
+/// The answer to `kv/range` where these are all keys.
+fn range(keys: &BTreeMap<String, String>, asked: &str) -> Value {
+    let asked: Value = serde_json::from_str(asked).expect("JSON");
+    let limit: usize = asked["limit"].as_str().expect("a limit").parse().expect("a number");
+    let found: Vec<_> = keys.range(text(&asked["key"])..text(&asked["range_end"])).collect();
+    let rows: Vec<Value> = found
+        .iter()
+        .take(limit)
+        .map(|(key, value)| {
+            let value = if asked["keys_only"] == true { "" } else { value.as_str() };
+            json!({"key": STANDARD.encode(key), "value": STANDARD.encode(value), "mod_revision": "5"})
+        })
+        .collect();
+    json!({"kvs": rows, "more": found.len() > limit, "count": found.len().to_string()})
+}
+
+fn keys<const N: usize>(names: [&str; N]) -> BTreeMap<String, String> {
+    names.into_iter().map(|name| (format!("ekkacl/ekka/{name}"), String::new())).collect()
 }
 
 #[tokio::test]
@@ -58,22 +83,7 @@ async fn long_values_of_others_are_not_read() {
         if !line.ends_with("kv/range") {
             return v3(line);
         }
-        let asked: Value = serde_json::from_str(body).expect("JSON");
-        let text = |field: &str| {
-            String::from_utf8(STANDARD.decode(asked[field].as_str().unwrap_or_default()).expect("base64"))
-                .expect("text")
-        };
-        let limit: usize = asked["limit"].as_str().expect("a limit").parse().expect("a number");
-        let found: Vec<_> = keys.range(text("key")..text("range_end")).collect();
-        let rows: Vec<Value> = found
-            .iter()
-            .take(limit)
-            .map(|(key, value)| {
-                let value = if asked["keys_only"] == true { "" } else { value.as_str() };
-                json!({"key": STANDARD.encode(key), "value": STANDARD.encode(value), "mod_revision": "5"})
-            })
-            .collect();
-        let body = json!({"kvs": rows, "more": found.len() > limit, "count": found.len().to_string()}).to_string();
+        let body = range(&keys, body).to_string();
         count.fetch_add(body.len(), Ordering::SeqCst);
         Reply::Says(200, body)
     });
@@ -81,10 +91,137 @@ async fn long_values_of_others_are_not_read() {
     let found = own.found().await;
     let names: Vec<String> = found.candidates.iter().map(|candidate| candidate.name.to_string()).collect();
     assert_eq!(names, ["foreign-200a@10.0.0.1", "n2@10.0.0.2", "n3@10.0.0.3"]);
-    assert_eq!(found.left_out.len(), 400);
+    assert_eq!(found.left_out.len(), 64, "the rest is counted");
+    assert!(found.notes.iter().any(|note| note.starts_with("336 further keys")), "{:?}", found.notes);
     let sent = sent.load(Ordering::SeqCst);
     println!("etcd sent {sent} bytes");
     assert!(sent < 200_000, "{sent}");
+}
+
+#[tokio::test]
+async fn however_many_keys_others_keep_there_the_nodes_and_the_id_are_found() {
+    let etcd = Etcd::start();
+    // Before, between and after what is this cluster's.
+    let others = ["a", "j", "z"].into_iter().flat_map(|first| (0..1_500).map(move |n| format!("{first}{n:04}")));
+    etcd.put_many(others.map(|name| format!("ekkacl/ekka/{name}")));
+    let own = Own::new(1, &etcd.url(0), &[]).run();
+    own.register(Some(7));
+    own.sees(&["n1@10.0.0.1"]).await;
+    own.wait("the id is noted", async || {
+        let notes = own.found().await.notes;
+        holds(notes.iter().any(|note| note.starts_with("the cluster has the id")), notes)
+    })
+    .await;
+    let found = own.found().await;
+    assert_eq!(found.left_out.len(), 64);
+    assert!(found.notes.iter().any(|note| note.starts_with("4436 further keys")), "{:?}", found.notes);
+}
+
+#[tokio::test]
+async fn a_server_that_has_more_keys_for_ever_is_not_asked_for_ever() {
+    let questions = Arc::new(AtomicUsize::new(0));
+    let count = questions.clone();
+    let (key, end) = (STANDARD.encode("ekkacl/ekka/"), STANDARD.encode("ekkacl/ekka0"));
+    let all = json!({"key": key, "range_end": end, "limit": "9", "keys_only": true}).to_string();
+    let url = serve(move |line, _| {
+        if !line.ends_with("kv/range") {
+            return v3(line);
+        }
+        count.fetch_add(1, Ordering::SeqCst);
+        let mut answer = range(&keys(["foreign", "n2@10.0.0.2"]), &all);
+        answer["more"] = true.into();
+        Reply::Says(200, answer.to_string())
+    });
+    let found = Own::new(1, &url, &[]).found().await;
+    assert_eq!(found.candidates[0].name.to_string(), "n2@10.0.0.2");
+    assert!(found.notes.iter().any(|note| note.contains("keys begin with")), "{:?}", found.notes);
+    let questions = questions.load(Ordering::SeqCst);
+    assert!(questions < 500, "{questions}");
+}
+
+#[tokio::test]
+async fn keys_that_come_while_the_list_is_read_push_none_of_it_out() {
+    for (new, names, why) in [
+        (1, &["n2@10.0.0.2", "n3@10.0.0.3"][..], None),
+        (32, &["n2@10.0.0.2", "n3@10.0.0.3"][..], None),
+        // More than there is room for: who is missing did not go.
+        (33, &["n2@10.0.0.2"][..], Some("its value was not read")),
+    ] {
+        let url = serve(move |line, body| {
+            if !line.ends_with("kv/range") {
+                return v3(line);
+            }
+            let mut all = keys(["n2@10.0.0.2", "n3@10.0.0.3"]);
+            if body.contains("\"keys_only\":false") {
+                all.extend((0..new).map(|n| (format!("ekkacl/ekka/n2a-{n}@10.0.0.9"), String::new())));
+            }
+            Reply::Says(200, range(&all, body).to_string())
+        });
+        let found = Own::new(1, &url, &[]).found().await;
+        let seen: Vec<String> = found.candidates.iter().map(|candidate| candidate.name.to_string()).collect();
+        assert_eq!(seen, names, "{new} new keys");
+        let left: Vec<&str> = found.left_out.iter().map(|left| left.why.as_str()).collect();
+        assert!(left.len() == usize::from(why.is_some()) && why.is_none_or(|why| left[0].starts_with(why)), "{left:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_could_not_be_looked_at_after_a_new_registration_is_looked_at_soon() {
+    // 0: all is well; 1: the lease is lost; 2: it is, and the id cannot be read; 3: the id is gone.
+    let stage = Arc::new(AtomicUsize::new(0));
+    let (now, looks, written) = (stage.clone(), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (looked, wrote) = (looks.clone(), written.clone());
+    let id = json!({"format": 1, "cluster_id": ClusterId::from_u128(7), "founders": []}).to_string();
+    let url = serve(move |line, body| {
+        let is_id = || text(&serde_json::from_str::<Value>(body).expect("JSON")["key"]) == "ekkacl/ekka/id";
+        let turns = |from: usize| now.compare_exchange(from, from + 1, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        match line.rsplit('/').next().unwrap_or_default() {
+            "watch" => Reply::Holds("{\"result\":{\"created\":true}}\n".to_owned()),
+            "keepalive" if turns(1) => Reply::Says(200, json!({"result": {"ID": "7"}}).to_string()),
+            "range" if is_id() && turns(2) => Reply::Says(500, "out of order".to_owned()),
+            "range" if is_id() => {
+                looked.fetch_add(1, Ordering::SeqCst);
+                let there = now.load(Ordering::SeqCst) < 3;
+                let rows = json!([{"key": STANDARD.encode("ekkacl/ekka/id"), "value": STANDARD.encode(&id), "mod_revision": "5"}]);
+                Reply::Says(200, json!({"kvs": if there { rows } else { json!([]) }}).to_string())
+            }
+            "txn" => {
+                wrote.fetch_add(1, Ordering::SeqCst);
+                Reply::Says(200, json!({"succeeded": true}).to_string())
+            }
+            _ => v3(line),
+        }
+    });
+    let own = Own::new(1, &url, &[("cluster.etcd.node_ttl", "1h")]).run();
+    own.register(Some(7));
+    let seen = || looks.load(Ordering::SeqCst);
+    // Once by itself, and once since the watch was opened.
+    own.wait("it has looked at the id", async || holds(seen() >= 2, seen())).await;
+    stage.store(1, Ordering::SeqCst);
+    let wrote = || written.load(Ordering::SeqCst);
+    own.wait("the id is written again", async || holds(wrote() > 0, wrote())).await;
+    assert_eq!(stage.load(Ordering::SeqCst), 3, "all of it happened");
+}
+
+#[tokio::test]
+async fn a_key_that_another_node_writes_all_the_time_is_looked_at_five_times_a_second_at_most() {
+    let beats = Arc::new(AtomicUsize::new(0));
+    let count = beats.clone();
+    let url = serve(move |line, _| match line.rsplit('/').next().unwrap_or_default() {
+        "watch" => {
+            let kv = json!({"key": STANDARD.encode("ekkacl/ekka/n1@10.0.0.1"), "value": STANDARD.encode("{}")});
+            Reply::Repeats(format!("{}\n", json!({"result": {"events": [{"kv": kv}]}})))
+        }
+        "keepalive" => {
+            count.fetch_add(1, Ordering::SeqCst);
+            v3(line)
+        }
+        _ => v3(line),
+    });
+    let own = Own::new(1, &url, &[("cluster.etcd.node_ttl", "1h")]).run();
+    let seen = || beats.load(Ordering::SeqCst);
+    let took = own.wait("eleven looks", async || holds(seen() >= 11, seen())).await;
+    assert!(took > Duration::from_millis(1_900), "{took:?}");
 }
 
 #[tokio::test]

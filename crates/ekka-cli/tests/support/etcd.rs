@@ -208,6 +208,21 @@ impl Etcd {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Writes many keys, all of them empty.
+    pub(crate) fn put_many(&self, keys: impl IntoIterator<Item = String>) {
+        let puts: Vec<String> = keys.into_iter().map(|key| format!("put {key} \"\"\n")).collect();
+        let file = self.folder().join("puts");
+        // So many fit into one transaction.
+        for some in puts.chunks(100) {
+            std::fs::write(&file, format!("\n{}\n\n", some.concat())).expect("a file");
+            let mut command = self.command("etcdctl");
+            command.env("ETCDCTL_API", "3").args(["--endpoints", &self.url(0), "txn"]);
+            command.stdin(File::open(&file).expect("the file"));
+            let output = command.output().expect("etcdctl is there: apt-get install etcd-client");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+
     /// All keys that begin with that, sorted.
     pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
         let text = self.ctl(&["get", "--prefix", "--keys-only", prefix]);

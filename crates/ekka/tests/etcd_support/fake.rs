@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 /// What a request is answered with.
 pub(crate) enum Reply {
@@ -12,8 +13,17 @@ pub(crate) enum Reply {
     Says(u16, String),
     /// A body with status 200 that does not end.
     Holds(String),
+    /// The same, and the body comes again and again, every 5 ms.
+    Repeats(String),
     /// The end of the connection.
     Ends,
+}
+
+/// What follows on a body.
+enum Rest {
+    Nothing,
+    Silence,
+    TheSame,
 }
 
 /// Answers each request, given as `METHOD /target` and body. Gives its address.
@@ -32,15 +42,22 @@ pub(crate) fn serve(answer: impl Fn(&str, &str) -> Reply + Send + Sync + 'static
 
 fn one(mut client: TcpStream, answer: &dyn Fn(&str, &str) -> Reply) {
     let Some((line, body)) = request(&mut client) else { return };
-    let (status, body, holds) = match answer(&line, &body) {
-        Reply::Says(status, body) => (status, body, false),
-        Reply::Holds(body) => (200, body, true),
+    let (status, body, rest) = match answer(&line, &body) {
+        Reply::Says(status, body) => (status, body, Rest::Nothing),
+        Reply::Holds(body) => (200, body, Rest::Silence),
+        Reply::Repeats(body) => (200, body, Rest::TheSame),
         Reply::Ends => return,
     };
     // The client may be gone.
     let _ = client.write_all(format!("HTTP/1.1 {status} Said\r\nconnection: close\r\n\r\n{body}").as_bytes());
-    if holds {
-        let _ = client.read(&mut [0; 1]);
+    match rest {
+        Rest::Nothing => {}
+        Rest::Silence => drop(client.read(&mut [0; 1])),
+        Rest::TheSame => {
+            client.set_read_timeout(Some(Duration::from_millis(5))).expect("a socket");
+            // Until the client says something or ends.
+            while client.write_all(body.as_bytes()).is_ok() && client.read(&mut [0; 1]).is_err() {}
+        }
     }
 }
 

@@ -7,14 +7,12 @@ use serde_json::Value;
 
 use super::ask::{Ask, Pass};
 use super::layout::Layout;
+use super::listing::Listing;
 use super::v2::{V2, V2Watch};
 use super::v3::{V3, V3Watch};
 use super::words::{Failure, Kind};
 use crate::config::EtcdVersion;
 use crate::http::Request;
-
-/// Keys of one cluster that are read at all.
-pub(super) const KEYS_MAX: usize = ekka_core::limits::CANDIDATES_MAX + 64;
 
 /// Bytes of a value that is kept: an entry has some hundred.
 pub(super) const VALUE_MAX: usize = 64 * 1024;
@@ -32,22 +30,6 @@ pub(super) struct Api {
 pub(super) enum Spoken {
     V2,
     V3(&'static str),
-}
-
-/// What stands below the base.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Listing {
-    pub(super) entries: Vec<Entry>,
-    /// How many there are, where those are not all.
-    pub(super) of: Option<u64>,
-}
-
-/// A key, by its part below the base.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Entry {
-    pub(super) name: String,
-    /// The value, or why there is none.
-    pub(super) value: Result<Vec<u8>, &'static str>,
 }
 
 /// A value, and the revision of its last change.

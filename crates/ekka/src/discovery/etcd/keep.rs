@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use ekka_core::autocluster::Registration;
+use ekka_core::limits::NEWS_INTERVAL;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -51,6 +52,7 @@ async fn keep(etcd: &Etcd, mut registration: watch::Receiver<Registration>, chan
     let mut keeper = Keeper { etcd, standing, overwritten: Trouble::default(), seen: Instant::now() };
     let mut looked = false;
     loop {
+        let begun = Instant::now();
         let wanted = registration.borrow_and_update().clone();
         let pause = match keeper.step(&wanted, looked).await {
             Ok(()) => {
@@ -70,8 +72,13 @@ async fn keep(etcd: &Etcd, mut registration: watch::Receiver<Registration>, chan
             }
         };
         tokio::select! {
+            biased;
             change = registration.changed() => if change.is_err() { return },
-            () = changed.notified() => looked = true,
+            () = changed.notified() => {
+                looked = true;
+                // Others may change this node's key all the time.
+                tokio::time::sleep_until(begun + NEWS_INTERVAL).await;
+            }
             () = tokio::time::sleep(pause) => {}
         }
     }
@@ -104,7 +111,11 @@ impl Keeper<'_> {
         if fresh || look || due {
             self.seen = Instant::now();
         }
-        self.standing.check(self.etcd, wanted, fresh || look).await
+        if fresh || look {
+            // Said before it is looked at: where that fails, it is made up for at the next step.
+            self.standing.happened();
+        }
+        self.standing.check(self.etcd, wanted).await
     }
 
     /// A beat; whether etcd holds that value of this node.

@@ -6,6 +6,11 @@ use ekka_core::id::NodeName;
 /// The name of the id's key below the base.
 pub(super) const ID: &str = "id";
 
+/// Whether that is what a node's key or the id's is called below the base.
+pub(super) fn is_ours(name: &str) -> bool {
+    name == ID || name.parse::<NodeName>().is_ok()
+}
+
 /// The keys of one cluster.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Layout {

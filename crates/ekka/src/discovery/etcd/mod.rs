@@ -10,6 +10,7 @@ mod entry;
 mod fuzz;
 mod keep;
 mod layout;
+mod listing;
 mod pace;
 mod record;
 mod standing;
@@ -30,10 +31,11 @@ use super::{Attachment, Context, Discovery, Found, LeftOut};
 use crate::config::Etcd as Options;
 use crate::env::BoxFuture;
 use crate::http::{Server, TlsFiles};
-use api::{Api, Listing};
+use api::Api;
 use ask::Ask;
 use keep::Written;
 use layout::{ID, Layout};
+use listing::Listing;
 use words::{Failure, Who};
 
 /// etcd's own port.
@@ -132,8 +134,12 @@ impl Etcd {
             }
         }
         let base = self.api.layout.base();
+        let seen = listing.entries.len() as u64 + listing.others;
+        if listing.others > 0 {
+            found.notes.push(format!("{} further keys that begin with {base} are no entries of nodes", listing.others));
+        }
         if let Some(all) = listing.of {
-            found.notes.push(format!("{all} keys begin with {base}; the first {} were read", listing.entries.len()));
+            found.notes.push(format!("{all} keys begin with {base}; the first {seen} were read"));
         } else if listing.entries.is_empty() {
             found.notes.push(format!("no key begins with {base}: no node of this cluster is registered"));
         }

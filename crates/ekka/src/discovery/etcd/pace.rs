@@ -7,9 +7,10 @@ use tokio::time::Instant;
 use crate::env::Env;
 
 const FIRST: Duration = Duration::from_millis(250);
-/// Less than the time for which a newcomer must be listed before it asks for an id of its own (3 s): where etcd comes
-/// back empty, the members of a cluster must be back in it first.
+/// Where etcd comes back empty, the members of a cluster must be back in it before a newcomer that is listed there asks
+/// for an id of its own.
 const LAST: Duration = Duration::from_secs(2);
+const _: () = assert!(LAST.as_millis() < ekka_core::limits::SETTLE_OTHER.as_millis());
 /// A failure that goes on is told once in this time.
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
 /// Texts that are remembered: failures may take turns.

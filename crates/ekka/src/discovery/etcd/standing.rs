@@ -29,12 +29,17 @@ impl Standing {
         Self { interval, checked: None, replaced: None, conflict: Trouble::default() }
     }
 
-    /// Checks where the registration changed, where something `happened`, and every so often.
-    pub(super) async fn check(&mut self, etcd: &Etcd, wanted: &Registration, happened: bool) -> Result<(), Failure> {
+    /// What was seen may be no more.
+    pub(super) fn happened(&mut self) {
+        self.checked = None;
+    }
+
+    /// Checks where the registration changed, where something happened, and every so often.
+    pub(super) async fn check(&mut self, etcd: &Etcd, wanted: &Registration) -> Result<(), Failure> {
         let Some(cluster_id) = wanted.cluster_id else { return Ok(()) };
         let lately =
             |(registration, at): &(Registration, Instant)| registration == wanted && at.elapsed() < self.interval;
-        if !happened && self.checked.as_ref().is_some_and(lately) {
+        if self.checked.as_ref().is_some_and(lately) {
             return Ok(());
         }
         for _ in 0..TRIES {

@@ -7,10 +7,11 @@ use hyper::{Method, StatusCode};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::api::{Change, Hold, Listing, Stored};
+use super::api::{Change, Hold, Stored};
 use super::ask::{Ask, Pass};
 use super::entry::owner;
 use super::layout::Layout;
+use super::listing::Listing;
 use super::v2_form::{change, code, escaped, listing, stored};
 use super::words::{Failure, Kind};
 use crate::http::{Lines, Request, Response};

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::api::{Change, Entry, KEYS_MAX, Listing, Stored, VALUE_MAX};
+use super::api::{Change, Stored, VALUE_MAX};
 use super::layout::Layout;
+use super::listing::{Entry, Listing, Room};
 use super::words::Failure;
 use crate::http::percent_encoded;
 
@@ -29,8 +30,9 @@ pub(super) fn listing(answer: &Value, layout: &Layout) -> Listing {
         let long = value.len() > VALUE_MAX;
         Some(Entry { name, value: if long { Err("its value is too long") } else { Ok(value.as_bytes().to_vec()) } })
     };
-    let entries: Vec<Entry> = nodes.iter().take(KEYS_MAX).filter_map(entry).collect();
-    Listing { entries, of: (nodes.len() > KEYS_MAX).then_some(nodes.len() as u64) }
+    let mut room = Room::default();
+    let entries: Vec<Entry> = nodes.iter().filter_map(entry).filter(|entry| room.takes(&entry.name)).collect();
+    Listing { entries, others: room.more_others, of: room.is_over().then_some(nodes.len() as u64) }
 }
 
 /// The key that was asked for.
@@ -63,6 +65,7 @@ pub(super) fn change(answer: &Value, layout: &Layout) -> (Option<i64>, Option<Ch
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::discovery::etcd::listing::OTHERS_MAX;
 
     fn json(text: &str) -> Value {
         serde_json::from_str(text).expect("JSON")
@@ -92,6 +95,26 @@ mod tests {
         assert_eq!(stored(&one).expect("a key"), Stored { value: b"v".to_vec(), revision: 5 });
         assert!(stored(&answer).is_err(), "a folder");
         assert_eq!(code(&json(r#"{"errorCode":105,"message":"Key already exists","index":4}"#)), Some(105));
+    }
+
+    #[test]
+    fn however_many_keys_others_keep_there_the_nodes_and_the_id_are_taken() {
+        let layout = Layout::new("p", "ekka");
+        let names = (0..2_000).map(|n| format!("a{n}")).chain(["id", "n1@h"].map(str::to_owned));
+        let keys = |names: Vec<String>| {
+            let nodes: Vec<_> =
+                names.iter().map(|name| serde_json::json!({"key": format!("/p/ekka/{name}")})).collect();
+            listing(&serde_json::json!({"node": {"nodes": nodes}}), &layout)
+        };
+        let listed = keys(names.collect());
+        assert_eq!((listed.entries.len(), listed.others, listed.of), (OTHERS_MAX + 2, 2_000 - OTHERS_MAX as u64, None));
+        assert_eq!(
+            listed.entries[OTHERS_MAX..].iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>(),
+            ["id", "n1@h"]
+        );
+        let listed = keys((0..2_000).map(|n| format!("n{n}@h")).collect());
+        assert_eq!((listed.of, listed.others), (Some(2_000), 0));
+        assert!(listed.entries.len() > ekka_core::limits::CANDIDATES_MAX && listed.entries.len() < 2_000);
     }
 
     #[test]
