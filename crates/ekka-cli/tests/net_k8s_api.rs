@@ -135,11 +135,15 @@ fn a_deployment_is_found_through_its_replica_set() {
     let agent = fleet.asker("ekka-5f7c-x", "127.9.9.1");
     let owner = Some(("ReplicaSet".to_owned(), "ekka-5f7c".to_owned()));
     fleet.server.world(|world| world.put_pod("ekka-5f7c-x", Pod { owner, ..pod("127.9.9.1") }));
-    contains(&notes(&agent), &["Deployment ekka has 5 replicas", "when 3 nodes have met"]);
+    // A quarter more can live in an update, rounded up, where nothing else is written.
+    contains(&notes(&agent), &["Deployment ekka has 5 replicas, and 2 more", "when 4 nodes have met"]);
+    let recreate = json!({"replicas": 5, "strategy": {"type": "Recreate"}});
+    fleet.server.world(|world| world.put_workload("Deployment", "ekka", None, &recreate));
+    contains(&notes(&agent), &["Deployment ekka has 5 replicas; a majority of them is 3", "when 3 nodes have met"]);
 }
 
 #[test]
-fn a_200_that_is_no_object_of_kubernetes_is_a_failure_and_nobody_forms_alone() {
+fn a_200_that_is_no_object_of_kubernetes_counts_for_nothing_and_nobody_forms_alone() {
     let mut fleet = Fleet::stateful(3);
     let agent = fleet.asker("ekka-0", "127.9.9.1");
     for body in ["{}", "[]", r#"{"kind": "Status", "status": "Success"}"#, r#"{"metadata": {"name": "x"}}"#] {
@@ -150,7 +154,8 @@ fn a_200_that_is_no_object_of_kubernetes_is_a_failure_and_nobody_forms_alone() {
     fleet.server.world(|world| world.put_pod("ekka-0", pod("127.9.9.1")));
     for body in ["{}", r#"{"metadata": {"name": "ekka"}}"#, r#"{"metadata": {"name": "x"}, "spec": {"replicas": 1}}"#] {
         fleet.server.world(|world| world.faults.body = Some(("/statefulsets/", body)));
-        contains(&failure(&agent), &["is this"]);
+        contains(&notes(&agent), &["how many nodes there are to be is not known", "is this"]);
+        assert_eq!(texts(&discover(&agent), "candidates", "name"), ["ekka@127.9.9.1"]);
     }
     let name = fleet.start_member(1);
     let alone = poll::throughout(Duration::from_secs(6), || match fleet.clusters().as_slice() {

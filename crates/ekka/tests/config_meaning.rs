@@ -364,6 +364,11 @@ fn the_electorate_is_the_seeds_and_this_node_and_its_majority_is_expected() {
         ("cluster.discovery = mcast", Some(1)),
         ("cluster.discovery = dns\ncluster.dns.name = localhost", Some(1)),
         ("cluster.discovery = etcd\ncluster.etcd.server = https://e", Some(1)),
+        // Where etcd decides, the seeds do not vote, and settle no sooner than other sources.
+        (
+            "cluster.discovery = static,etcd\ncluster.static.seeds = b@127.0.0.1\ncluster.etcd.server = https://e",
+            Some(1),
+        ),
         ("cluster.discovery = k8s", None),
         ("cluster.discovery = k8s\ncluster.expect = 3", Some(3)),
         ("node.name = ekka@10.0.0.1\nnode.cookie_file = c\ncluster.discovery = mcast", None),

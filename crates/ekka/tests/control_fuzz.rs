@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use ekka::config::{ConfigBuilder, formation_settings};
-use ekka::core::autocluster::Candidate;
+use ekka::core::autocluster::{Candidate, SourceList};
 use ekka::core::control::{ConnId, Control, DialError, Faults, Identity, Input, Output, Saved, Setup};
 use ekka::core::id::{Endpoint, Guid, NodeId};
 use ekka::core::machine::Machine;
@@ -116,7 +116,8 @@ impl World {
                 }
                 Output::Discover => {
                     let candidates: Vec<_> = (0..2).map(|n| Candidate { name: name(n), endpoint: at(n) }).collect();
-                    (which, Input::Discovered { strategy: "static".to_owned(), result: Ok(candidates.into()) })
+                    let (list, strategy) = (SourceList::default(), "static".to_owned());
+                    (which, Input::Discovered { list, strategy, result: Ok(candidates.into()) })
                 }
                 Output::Persist { token, .. } => (which, Input::Persisted { token }),
                 _ => continue,

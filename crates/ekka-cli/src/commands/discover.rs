@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ekka::config::Config;
-use ekka::core::autocluster::Candidate;
+use ekka::core::autocluster::{Candidate, Expect};
 use ekka::core::id::{Endpoint, Guid, NodeId};
 use ekka::core::limits::{CANDIDATES_MAX, DISCOVERY_TIMEOUT};
 use ekka::core::view::Role;
@@ -73,8 +73,17 @@ impl Report {
         };
         self.seen.extend(found.left_out.into_iter().take(CANDIDATES_MAX).map(left_out));
         self.notes.extend(found.notes.iter().map(|note| (strategy, printable(note))));
-        if let Some(expect) = found.expect {
-            self.notes.push((strategy, format!("a new cluster forms when {expect} nodes have met")));
+        match found.expect {
+            Expect::Unknown => {}
+            Expect::Nodes(expect) => {
+                self.notes.push((strategy, format!("a new cluster forms when {expect} nodes have met")));
+            }
+            Expect::NotHeard(why) => {
+                let note = format!(
+                    "how many nodes there are to be is not known, and without cluster.expect none form a cluster: {why}"
+                );
+                self.notes.push((strategy, printable(&note)));
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Answer, Candidate};
+use super::{Answer, Candidate, Expect};
 use crate::id::{Endpoint, NodeId, NodeName};
 use crate::limits::{CANDIDATE_KEPT, CANDIDATES_MAX, REDISCOVER_INTERVAL, REDISCOVER_SLOW_INTERVAL};
 use crate::membership::Record;
@@ -38,8 +38,17 @@ struct Said {
     lists_me: Option<Instant>,
     /// Its last round failed.
     fails: bool,
-    /// It answered at least once.
-    answered: bool,
+    number: Number,
+}
+
+/// Whether a strategy has said how many nodes there are to be, or that it does not know.
+#[derive(Clone, Debug, Default)]
+enum Number {
+    #[default]
+    Unheard,
+    /// It answered, and could not be asked for the number, with why.
+    NotRead(String),
+    Heard,
 }
 
 /// All candidates that were named, up to a bound. An answer adds, and never removes; who is named no more is forgotten
@@ -51,6 +60,8 @@ pub(super) struct Candidates {
     own_id: NodeId,
     entries: BTreeMap<Endpoint, Entry>,
     said: BTreeMap<String, Said>,
+    /// Since when some strategy fails, whichever it is.
+    silent_since: Option<Instant>,
 }
 
 impl Candidates {
@@ -61,33 +72,53 @@ impl Candidates {
             own_id: own.id.node_id,
             entries: BTreeMap::new(),
             said: BTreeMap::new(),
+            silent_since: None,
         }
     }
 
     /// A strategy answered.
     pub(super) fn answered_by(&mut self, strategy: &str, answer: &Answer, now: Instant) {
-        let silent = self.said.values().any(|said| said.fails);
         self.said.entry(strategy.into()).or_default().fails = false;
+        self.note_silence(now);
         for entry in self.entries.values_mut() {
-            // Time in which a source did not answer says nothing of whom it names.
-            entry.named = if silent { now } else { entry.named };
-            entry.missed = if silent { 0 } else { entry.missed.saturating_add(1) };
+            entry.missed = entry.missed.saturating_add(1);
         }
         self.listed(&answer.candidates, now);
         self.forget_unlisted(now);
         let lists_me = answer.candidates.iter().any(|candidate| self.is_me(candidate));
         let said = self.said.entry(strategy.into()).or_default();
-        // What a backend knew once is not forgotten because it does not say so now.
-        said.expect = answer.expect.or(said.expect);
         said.lists_me = lists_me.then(|| said.lists_me.unwrap_or(now));
-        said.answered = true;
+        match (&answer.expect, &said.number) {
+            (Expect::Nodes(nodes), _) => (said.expect, said.number) = (Some(*nodes), Number::Heard),
+            // What a backend knew once is not forgotten because it does not say so now.
+            (Expect::Unknown, _) => said.number = Number::Heard,
+            (Expect::NotHeard(_), Number::Heard) => {}
+            (Expect::NotHeard(why), _) => said.number = Number::NotRead(why.clone()),
+        }
     }
 
     /// A strategy failed: what it said before is no sign that nobody else is there.
-    pub(super) fn failed_by(&mut self, strategy: &str) {
+    pub(super) fn failed_by(&mut self, strategy: &str, now: Instant) {
         let said = self.said.entry(strategy.into()).or_default();
         said.lists_me = None;
         said.fails = true;
+        self.note_silence(now);
+    }
+
+    /// Time in which a source did not answer says nothing of whom it names: at the end of a silence all are as if it had
+    /// not been. It does not begin their time anew, or a source that fails now and then would keep them for ever.
+    fn note_silence(&mut self, now: Instant) {
+        let silent = self.said.values().any(|said| said.fails);
+        match self.silent_since {
+            None if silent => self.silent_since = Some(now),
+            Some(since) if !silent => {
+                self.silent_since = None;
+                for entry in self.entries.values_mut() {
+                    entry.named = (entry.named + now.since(since)).min(now);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// These were named.
@@ -123,7 +154,7 @@ impl Candidates {
 
     /// Forgets whom no answer has named for long, unless a source fails now: it may be the one that would.
     fn forget_unlisted(&mut self, now: Instant) {
-        if self.said.values().any(|said| said.fails) {
+        if self.silent_since.is_some() {
             return;
         }
         let stays = |entry: &Entry| now.since(entry.named) < CANDIDATE_KEPT || entry.missed < ANSWERS_MISSED;
@@ -187,14 +218,27 @@ impl Candidates {
         self.said.get(strategy).and_then(|said| said.lists_me)
     }
 
-    /// Whether that strategy has answered yet.
-    pub(super) fn has_answered(&self, strategy: &str) -> bool {
-        self.said.get(strategy).is_some_and(|said| said.answered)
+    /// Whether that strategy has said how many nodes there are to be, or that it does not know.
+    pub(super) fn has_told_number(&self, strategy: &str) -> bool {
+        self.said.get(strategy).is_some_and(|said| matches!(said.number, Number::Heard))
     }
 
-    /// Only these strategies are asked from now on: what others said is forgotten.
-    pub(super) fn ask_only(&mut self, strategies: &[String]) {
+    /// Why it has not, where it answers.
+    pub(super) fn why_no_number(&self, strategy: &str) -> Option<&str> {
+        match &self.said.get(strategy)?.number {
+            Number::NotRead(why) => Some(why),
+            Number::Unheard | Number::Heard => None,
+        }
+    }
+
+    /// All strategies were exchanged for these. What others said is forgotten; of those with a name from before only how
+    /// many must vote is kept, until they say it themselves: they may ask elsewhere now.
+    pub(super) fn exchanged(&mut self, strategies: &[String], now: Instant) {
         self.said.retain(|strategy, _| strategies.contains(strategy));
+        for said in self.said.values_mut() {
+            *said = Said { expect: said.expect, ..Said::default() };
+        }
+        self.note_silence(now);
     }
 
     /// Name and last failure of a candidate.

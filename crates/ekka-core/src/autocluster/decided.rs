@@ -15,6 +15,7 @@ use super::room::Autocluster;
 use super::words::joined;
 use super::{Candidate, Output, Peer, Proposal};
 use crate::id::ClusterId;
+use crate::limits::SETTLE_OTHER;
 use crate::time::{Instant, Now};
 
 /// How long an offer may take before it is made again: the shell gives up after
@@ -38,7 +39,7 @@ impl Autocluster {
     /// node, and the members of a cluster have registered again if it was emptied; and its last answer is some time ago.
     pub(super) fn may_offer(&self, now: Instant) -> bool {
         let since = self.settings.decider.as_ref().and_then(|backend| self.candidates.listed_by(backend));
-        since.is_some_and(|since| now.since(since) >= self.settings.settle)
+        since.is_some_and(|since| now.since(since) >= self.settings.settle.max(SETTLE_OTHER))
             && self.decided.again_at.is_none_or(|at| now >= at)
     }
 

@@ -86,14 +86,38 @@ pub struct Candidate {
 pub struct Answer {
     /// Whom it knows, this node included where the backend lists it.
     pub candidates: Vec<Candidate>,
-    /// How many distinct nodes must vote by what the backend knows (the majority of the replicas, say). It holds where
-    /// the configuration gives no number.
-    pub expect: Option<u32>,
+    /// How many distinct nodes must vote by what the backend knows. It holds where the configuration gives no number.
+    pub expect: Expect,
+}
+
+/// How many distinct nodes must vote, by what a backend knows.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Expect {
+    /// It knows no number: that of the configuration holds, or the default.
+    #[default]
+    Unknown,
+    /// So many (the majority of the replicas, say).
+    Nodes(u32),
+    /// It may know, and could not be asked yet, with why.
+    NotHeard(String),
+}
+
+/// Which list of strategies is meant: a reload that exchanges them begins another one. What those of an earlier list
+/// still say does not count, whatever their names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SourceList(u64);
+
+impl SourceList {
+    /// The one that follows.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
 }
 
 impl From<Vec<Candidate>> for Answer {
     fn from(candidates: Vec<Candidate>) -> Self {
-        Self { candidates, expect: None }
+        Self { candidates, expect: Expect::Unknown }
     }
 }
 
@@ -315,13 +339,20 @@ pub enum Input {
     Start,
     /// Discovery answered.
     Discovered {
+        /// The list that the strategy is of.
+        list: SourceList,
         /// Which strategy.
         strategy: String,
         /// Whom it named, or why it failed.
         result: Result<Answer, String>,
     },
-    /// The backend that decides has answered a claim: the value that holds, this node's or another, or why it failed.
-    Claimed(Result<Proposal, String>),
+    /// The backend that decides has answered a claim.
+    Claimed {
+        /// The list whose backend it is.
+        list: SourceList,
+        /// The value that holds, this node's or another, or why it failed.
+        result: Result<Proposal, String>,
+    },
     /// A verified control connection to this incarnation is there.
     Connected(Peer),
     /// The last one went.
@@ -388,7 +419,12 @@ pub enum Input {
         stay_out: bool,
     },
     /// The configuration was reloaded.
-    Reconfigure(Settings),
+    Reconfigure {
+        /// The list of strategies in use now: another one where they were exchanged.
+        list: SourceList,
+        /// How this node forms now.
+        settings: Settings,
+    },
 }
 
 /// What goes out.

@@ -130,7 +130,7 @@ impl Autocluster {
     /// Whether a backend that may know how many nodes there are to be has not been heard: to go by those listed could be
     /// too few.
     pub(super) fn must_hear_number(&self) -> bool {
-        let unheard = |backend: &String| !self.candidates.has_answered(backend);
+        let unheard = |backend: &String| !self.candidates.has_told_number(backend);
         self.settings.expect.is_none() && self.settings.counts.as_ref().is_some_and(unheard)
     }
 

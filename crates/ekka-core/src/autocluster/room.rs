@@ -10,7 +10,7 @@ use super::decided::Decided;
 use super::join::{Joining, OperatorJoin};
 use super::meet::Met;
 use super::proposer::Proposer;
-use super::{Answer, Input, Merge, Message, NackReason, Output, Peer, Registration, Saved, Settings};
+use super::{Answer, Input, Merge, Message, NackReason, Output, Peer, Registration, Saved, Settings, SourceList};
 use crate::id::{ClusterId, Incarnation, NodeId, NodeName};
 use crate::limits::{REDISCOVER_INTERVAL, REDISCOVER_SLOW_INTERVAL};
 use crate::machine::Machine;
@@ -77,7 +77,9 @@ pub struct Autocluster {
     /// First voters that were seen in this node's cluster.
     pub(super) entered: BTreeSet<NodeId>,
     pub(super) registered: Option<Registration>,
-    /// Strategies that fail, each with why.
+    /// The strategies in use.
+    list: SourceList,
+    /// Those that fail, each with why.
     pub(super) failing: BTreeMap<String, String>,
     last_token: u64,
     after: Vec<(u64, Then)>,
@@ -114,6 +116,7 @@ impl Autocluster {
             decided: Decided::default(),
             entered: BTreeSet::new(),
             registered: None,
+            list: SourceList::default(),
             failing: BTreeMap::new(),
             last_token: 0,
             after: Vec::new(),
@@ -263,12 +266,27 @@ impl Autocluster {
                 self.candidates.answered_by(&strategy, &found, now.mono);
             }
             Err(error) => {
-                self.candidates.failed_by(&strategy);
+                self.candidates.failed_by(&strategy, now.mono);
                 if self.failing.insert(strategy.clone(), error.clone()).as_ref() != Some(&error) {
                     out.push(Output::DiscoveryState { strategy, error: Some(error) });
                 }
             }
         }
+    }
+
+    fn reconfigure(&mut self, list: SourceList, settings: Settings, now: Now, out: &mut Vec<Output>) {
+        if list != self.list {
+            self.list = list;
+            self.candidates.exchanged(&settings.strategies, now.mono);
+            // Who is asked no more never works again.
+            let gone = self.failing.extract_if(.., |strategy, _| !settings.strategies.contains(strategy));
+            out.extend(gone.map(|(strategy, _)| Output::DiscoveryState { strategy, error: None }));
+        }
+        self.decided = Decided::default();
+        self.settings = Settings { faults: self.settings.faults, ..settings };
+        self.discover_at = now.mono;
+        // Whoever was asked was asked with the old settings.
+        self.proposer.abandon();
     }
 
     fn received(&mut self, from: Incarnation, message: Message, now: Now, out: &mut Vec<Output>) {
@@ -358,8 +376,10 @@ impl Machine for Autocluster {
                 self.started = Some(now.mono);
                 self.discover_at = now.mono;
             }
-            Input::Discovered { strategy, result } => self.discovered(strategy, result, now, out),
-            Input::Claimed(result) => self.claimed(result, now, out),
+            // What was asked of strategies that were exchanged meanwhile says nothing of those in use.
+            Input::Discovered { list, .. } | Input::Claimed { list, .. } if list != self.list => {}
+            Input::Discovered { strategy, result, .. } => self.discovered(strategy, result, now, out),
+            Input::Claimed { result, .. } => self.claimed(result, now, out),
             Input::Answered { endpoint, node_id } => self.candidates.answered(&endpoint, node_id),
             Input::Connected(peer) => self.connected(peer, out),
             Input::Disconnected { id } => self.disconnected(id),
@@ -386,14 +406,7 @@ impl Machine for Autocluster {
                 self.met.clear();
                 self.persist_then(Vec::new(), out);
             }
-            Input::Reconfigure(settings) => {
-                self.candidates.ask_only(&settings.strategies);
-                self.decided = Decided::default();
-                self.settings = Settings { faults: self.settings.faults, ..settings };
-                self.discover_at = now.mono;
-                // Whoever was asked was asked under the old list.
-                self.proposer.abandon();
-            }
+            Input::Reconfigure { list, settings } => self.reconfigure(list, settings, now, out),
         }
         self.step(now, out);
     }

@@ -55,7 +55,8 @@ impl Autocluster {
             return format!("waits: {backend} is asked for the cluster's id");
         }
         if let Some(backend) = self.settings.counts.as_ref().filter(|_| self.must_hear_number()) {
-            let why = self.failing.get(backend).map(|error| format!(": {error}")).unwrap_or_default();
+            let why = self.failing.get(backend).map(String::as_str).or_else(|| self.candidates.why_no_number(backend));
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
             return format!("waits: {backend} has not said yet how many nodes there are to be{why}");
         }
         if count >= expect {

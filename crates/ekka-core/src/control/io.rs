@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::autocluster::{self, Answer, Proposal, Registration};
+use crate::autocluster::{self, Answer, Proposal, Registration, SourceList};
 use crate::decision::{Decision, DecisionId};
 use crate::event::Event;
 use crate::id::{ClusterId, Endpoint, Guid, NodeId, NodeName};
@@ -218,13 +218,20 @@ pub enum Input {
     },
     /// A strategy answered.
     Discovered {
+        /// The list that it is of.
+        list: SourceList,
         /// Which.
         strategy: String,
         /// Whom it named, or why it failed.
         result: Result<Answer, String>,
     },
-    /// The answer to [`Output::Claim`]: the value that holds in the backend, or why it could not be asked.
-    Claimed(Result<Box<Proposal>, String>),
+    /// The answer to [`Output::Claim`].
+    Claimed {
+        /// The list whose backend it is.
+        list: SourceList,
+        /// The value that holds in the backend, or why it could not be asked.
+        result: Result<Box<Proposal>, String>,
+    },
     /// All that [`Output::Persist`] gave up to this token is on disc.
     Persisted {
         /// The token.
@@ -234,6 +241,8 @@ pub enum Input {
     Reconfigure {
         /// The new tags.
         tags: BTreeMap<String, String>,
+        /// The list of strategies in use now, from the default one on: the next one where they were exchanged.
+        list: SourceList,
         /// How this node forms now.
         formation: Box<autocluster::Settings>,
     },

@@ -407,17 +407,18 @@ impl Machine for Control {
             Input::Frame { conn, bytes } => self.frame(conn, &bytes, now, out),
             Input::Closed { conn, cause } => self.closed(conn, &cause, now, out),
             Input::DialFailed { endpoint, error } => self.dial_failed(&endpoint, &error, now, out),
-            Input::Discovered { strategy, result } => {
-                self.work.push_back(Work::Autocluster(autocluster::Input::Discovered { strategy, result }));
+            Input::Discovered { list, strategy, result } => {
+                self.work.push_back(Work::Autocluster(autocluster::Input::Discovered { list, strategy, result }));
             }
-            Input::Claimed(result) => {
+            Input::Claimed { list, result } => {
                 let result = result.map(|proposal| *proposal);
-                self.work.push_back(Work::Autocluster(autocluster::Input::Claimed(result)));
+                self.work.push_back(Work::Autocluster(autocluster::Input::Claimed { list, result }));
             }
             Input::Persisted { token } => self.persisted(token, out),
-            Input::Reconfigure { tags, formation } => {
+            Input::Reconfigure { tags, list, formation } => {
                 self.work.push_back(Work::Membership(membership::Input::SetTags(tags)));
-                self.work.push_back(Work::Autocluster(autocluster::Input::Reconfigure(*formation)));
+                let input = autocluster::Input::Reconfigure { list, settings: *formation };
+                self.work.push_back(Work::Autocluster(input));
             }
             Input::Command { id, command } => self.command(id, command, now, out),
         }

@@ -76,6 +76,7 @@ impl World {
                 list.map(|name| Candidate { name: name.clone(), endpoint: name.endpoint(4370).expect("a port") });
             Ok(self.lies.extra.iter().cloned().chain(named).collect::<Vec<_>>().into())
         };
-        self.input(machine, Input::Discovered { strategy: "static".into(), result });
+        let list = self.source_list(machine);
+        self.input(machine, Input::Discovered { list, strategy: "static".into(), result });
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ekka_core::autocluster::{Faults as FormationFaults, Merge, Settings};
+use ekka_core::autocluster::{Faults as FormationFaults, Merge, Settings, SourceList};
 use ekka_core::control::{Control, Faults, Identity, Saved, Setup, StopReason};
 use ekka_core::id::{Endpoint, Guid, NodeId, NodeName};
 use ekka_core::limits::{SETTLE_OTHER, SETTLE_STATIC};
@@ -104,6 +104,8 @@ impl Disc {
 pub struct Process {
     /// The machine under test.
     pub control: Control,
+    /// The strategies that it uses.
+    pub(super) list: SourceList,
     /// When it is to be ticked next.
     pub(super) wake: Option<Instant>,
     /// When the heap has its next wake.
@@ -202,6 +204,7 @@ impl Machine {
         };
         self.process = Some(Process {
             control: Control::new(setup, now),
+            list: SourceList::default(),
             wake: None,
             waking: None,
             stopped: None,

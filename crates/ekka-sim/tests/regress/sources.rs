@@ -414,3 +414,43 @@ fn a_founder_that_was_set_back_founds_nothing_again() {
         }
     }
 }
+
+/// Whom the API server lists is contacted also while the number of replicas is not read: who starts joins what is there.
+#[test]
+fn without_the_number_of_replicas_newcomers_join_and_nobody_forms() {
+    for seed in 0..20 {
+        let mut world = formed_of(Source::K8s, 3, 4, seed);
+        backend(&mut world).number_is_down = true;
+        world.start(3);
+        wait(&mut world, "four together", 60, converged);
+        assert_eq!(world.watch.ids.len(), 1, "seed {seed}");
+
+        let mut world = asking(Source::K8s, 3, seed);
+        backend(&mut world).number_is_down = true;
+        (0..3).for_each(|i| world.start(i));
+        run(&mut world, SECOND * 120);
+        assert_eq!(world.watch.ids.len(), 0, "seed {seed}: {}", world.words());
+        assert!((0..3).all(|i| waits(&world, i).contains("the number cannot be read")), "{}", world.words());
+        backend(&mut world).number_is_down = false;
+        wait(&mut world, "all together", 60, converged);
+        assert_eq!(world.watch.ids.len(), 1, "seed {seed}");
+    }
+}
+
+/// A reload that exchanges the sources, with answers and offers under way, at any moment of the start.
+#[test]
+fn sources_that_are_exchanged_while_a_cluster_forms_make_no_second_one() {
+    for source in [Source::K8s, Source::Etcd] {
+        for seed in 0..60 {
+            let mut world = asking(source, 3, seed);
+            backend(&mut world).trouble.delay = SECOND;
+            (0..3).for_each(|i| world.start(i));
+            run(&mut world, Duration::from_millis(100 * seed));
+            world.exchange_sources(usize::try_from(seed % 3).unwrap());
+            run(&mut world, Duration::from_millis(300));
+            world.exchange_sources(usize::try_from((seed + 1) % 3).unwrap());
+            wait(&mut world, "all together", 60, converged);
+            assert_eq!(world.watch.ids.len(), 1, "{source:?}, seed {seed}");
+        }
+    }
+}

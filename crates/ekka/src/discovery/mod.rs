@@ -24,7 +24,7 @@ pub use mcast::fuzz_mcast;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ekka_core::autocluster::{Answer, Candidate, Proposal, Registration};
+use ekka_core::autocluster::{Answer, Candidate, Expect, Proposal, Registration};
 use ekka_core::id::{Endpoint, NodeId, NodeName};
 use tokio::sync::{Notify, watch};
 
@@ -77,7 +77,7 @@ pub struct Found {
     /// What a person should know of this answer, in words.
     pub notes: Vec<String>,
     /// How many distinct nodes must vote, where the backend knows.
-    pub expect: Option<u32>,
+    pub expect: Expect,
 }
 
 /// An entry of a backend that is no candidate.

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ekka_core::autocluster::Settings;
 use ekka_core::control::{Command, CommandError, Control, Input, Output, Reply, RequestId, Saved, StopReason};
 use ekka_core::id::{Host, NodeId};
 use ekka_core::machine::Machine;
@@ -42,7 +43,8 @@ pub(super) enum Own {
 pub(super) struct Reload {
     /// `None`: those of the embedding program stay.
     pub(super) strategies: Option<Vec<Arc<dyn Discovery>>>,
-    pub(super) input: Input,
+    pub(super) tags: BTreeMap<String, String>,
+    pub(super) formation: Box<Settings>,
     pub(super) done: oneshot::Sender<()>,
 }
 
@@ -124,11 +126,11 @@ impl Driver {
     fn take_own(&mut self, own: Option<Own>, out: &mut Vec<Output>) {
         match own {
             Some(Own::Input(input)) => self.take(Some(input), out),
-            Some(Own::Reload(Reload { strategies, input, done })) => {
+            Some(Own::Reload(Reload { strategies, tags, formation, done })) => {
                 if let Some(strategies) = strategies {
                     self.strategies.replace(strategies);
                 }
-                self.take(Some(input), out);
+                self.take(Some(Input::Reconfigure { tags, list: self.strategies.number(), formation }), out);
                 // Whoever asked may have gone.
                 let _ = done.send(());
             }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use ekka_core::control::Input;
 use ekka_core::event::EventKind;
 use tokio::sync::oneshot;
 
@@ -34,10 +33,9 @@ pub(super) async fn reload(node: &Inner, wanted: Config) -> Result<Reloaded, Str
     let place = node.own.reserve().await.map_err(|_| stopping())?;
     node.context.credentials.set(credentials.clone());
     transport.set_credentials(credentials);
-    let formation = Box::new(formation_settings(&config));
-    let input = Input::Reconfigure { tags: config.node.tags.clone(), formation };
+    let (tags, formation) = (config.node.tags.clone(), Box::new(formation_settings(&config)));
     let (done, taken) = oneshot::channel();
-    place.send(Own::Reload(Reload { strategies, input, done }));
+    place.send(Own::Reload(Reload { strategies, tags, formation, done }));
     node.set_config(config);
     taken.await.map_err(|_| stopping())?;
     if cookies {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ekka_core::autocluster::Candidate;
+use ekka_core::autocluster::{Candidate, SourceList};
 use ekka_core::event::{Event, EventKind};
 use ekka_core::id::NodeName;
 use ekka_core::limits::EVENTS_KEPT;
@@ -34,6 +34,8 @@ pub(super) struct Shared {
 /// What is counted here (the transport counts the rest).
 #[derive(Clone, Debug, Default)]
 pub(super) struct Figures {
+    /// The strategies in use: what earlier ones say is not counted any more.
+    sources: SourceList,
     pub(super) rounds: BTreeMap<(String, &'static str), u64>,
     pub(super) last_success: BTreeMap<String, Instant>,
     pub(super) candidates: BTreeMap<String, Vec<Candidate>>,
@@ -111,8 +113,18 @@ impl Shared {
         }
     }
 
-    pub(super) fn discovered(&self, strategy: &str, result: &Result<Found, String>) {
+    /// A strategy of that list answered; with what it ignored so far.
+    pub(super) fn discovered(
+        &self,
+        list: SourceList,
+        strategy: &str,
+        result: &Result<Found, String>,
+        ignored: Vec<(&'static str, u64)>,
+    ) {
         let mut figures = locked(&self.figures);
+        if list != figures.sources {
+            return;
+        }
         let word = match result {
             Ok(found) if found.candidates.is_empty() => "empty",
             Ok(_) => "ok",
@@ -123,18 +135,14 @@ impl Shared {
             figures.last_success.insert(strategy.to_owned(), self.clock.now().mono);
             figures.candidates.insert(strategy.to_owned(), candidates.clone());
         }
+        figures.ignored.extend(ignored.into_iter().map(|(reason, count)| ((strategy.to_owned(), reason), count)));
     }
 
-    /// What a strategy ignored so far.
-    pub(super) fn ignored(&self, strategy: &str, counts: Vec<(&'static str, u64)>) {
-        let rows = counts.into_iter().map(|(reason, count)| ((strategy.to_owned(), reason), count));
-        locked(&self.figures).ignored.extend(rows);
-    }
-
-    /// Strategies that are asked no more: their last answer is none of now.
-    pub(super) fn forget_strategies<'a>(&self, names: impl Iterator<Item = &'a str>) {
+    /// Another list is in use. Of strategies that are gone with the one before, the last answer is none of now.
+    pub(super) fn exchanged_strategies<'a>(&self, list: SourceList, gone: impl Iterator<Item = &'a str>) {
         let mut figures = locked(&self.figures);
-        for name in names {
+        figures.sources = list;
+        for name in gone {
             figures.candidates.remove(name);
             figures.last_success.remove(name);
         }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ekka_core::autocluster::{Proposal, Registration};
+use ekka_core::autocluster::{Proposal, Registration, SourceList};
 use ekka_core::control::Input;
 use ekka_core::limits::{DISCOVERY_TIMEOUT, NEWS_INTERVAL};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::driver::Own;
 use super::shared::Shared;
@@ -22,6 +22,7 @@ const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(3);
 /// The strategies in use.
 pub(super) struct Strategies {
     list: Vec<Arc<dyn Discovery>>,
+    number: SourceList,
     to: mpsc::Sender<Own>,
     shared: Arc<Shared>,
     registration: watch::Sender<Registration>,
@@ -40,7 +41,14 @@ struct Use {
 
 impl Use {
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(self.ended.clone().run_until_cancelled_owned(task));
+        let ended = self.ended.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = ended.cancelled() => {}
+                () = task => {}
+            }
+        });
     }
 
     async fn end(self) {
@@ -53,7 +61,8 @@ impl Use {
 impl Strategies {
     pub(super) fn new(list: Vec<Arc<dyn Discovery>>, to: mpsc::Sender<Own>, shared: Arc<Shared>) -> Self {
         let registration = watch::Sender::default();
-        let strategies = Self { list, to, shared, registration, use_of: Use::default(), clearing: None };
+        let number = SourceList::default();
+        let strategies = Self { list, number, to, shared, registration, use_of: Use::default(), clearing: None };
         let cleared = CancellationToken::new();
         cleared.cancel();
         strategies.attach(&cleared);
@@ -70,15 +79,26 @@ impl Strategies {
                 cleared.cancelled_owned().await;
                 running.run(node).await;
             });
-            self.use_of.spawn(listen(news, strategy.clone(), self.to.clone(), self.shared.clone()));
+            self.use_of.spawn(listen(news, self.asker(strategy)));
         }
     }
 
     /// Asks all of them; each answer comes as an input.
     pub(super) fn ask(&self) {
         for strategy in &self.list {
-            self.use_of.spawn(discover(strategy.clone(), self.to.clone(), self.shared.clone()));
+            let asker = self.asker(strategy);
+            self.use_of.spawn(async move { asker.ask().await });
         }
+    }
+
+    fn asker(&self, strategy: &Arc<dyn Discovery>) -> Asker {
+        let (strategy, list) = (strategy.clone(), self.number);
+        Asker { strategy, list, to: self.to.clone(), shared: self.shared.clone() }
+    }
+
+    /// The number of the list in use.
+    pub(super) fn number(&self) -> SourceList {
+        self.number
     }
 
     /// What backends are to know from now on.
@@ -88,24 +108,29 @@ impl Strategies {
 
     /// Offers a value to the backend that decides; the answer comes as an input.
     pub(super) fn claim(&self, offer: Proposal) {
-        self.use_of.spawn(claim(self.list.clone(), offer, self.to.clone()));
+        self.use_of.spawn(claim(self.list.clone(), self.number, offer, self.to.clone()));
     }
 
     /// Takes another list. What this node left in the backends of the old one is taken out before the new one begins,
     /// or the new entries could be taken out instead.
     pub(super) fn replace(&mut self, list: Vec<Arc<dyn Discovery>>) {
         let old = std::mem::replace(&mut self.list, list);
+        self.number = self.number.next();
         let before = std::mem::take(&mut self.use_of);
+        before.ended.cancel();
         let stays = |strategy: &&Arc<dyn Discovery>| self.list.iter().any(|new| new.name() == strategy.name());
-        self.shared.forget_strategies(old.iter().filter(|strategy| !stays(strategy)).map(|strategy| strategy.name()));
+        let gone = old.iter().filter(|strategy| !stays(strategy)).map(|strategy| strategy.name());
+        self.shared.exchanged_strategies(self.number, gone);
         let cleared = CancellationToken::new();
         self.attach(&cleared);
+        // Whatever becomes of the old list, the new one begins.
+        let cleared = cleared.drop_guard();
         let earlier = self.clearing.take();
         self.clearing = Some(self.shared.tasks.spawn(async move {
             wait_for(earlier).await;
             before.end().await;
             unregister(old).await;
-            cleared.cancel();
+            drop(cleared);
         }));
     }
 
@@ -125,7 +150,7 @@ async fn wait_for(clearing: Option<JoinHandle<()>>) {
     }
 }
 
-/// Each takes its own entry out; one that hangs holds no other up, nor this node's end.
+/// Each takes its own entry out; one that hangs or panics holds no other up, nor this node's end.
 async fn unregister(list: Vec<Arc<dyn Discovery>>) {
     let mut under_way = tokio::task::JoinSet::new();
     for strategy in list {
@@ -137,35 +162,49 @@ async fn unregister(list: Vec<Arc<dyn Discovery>>) {
             }
         });
     }
-    under_way.join_all().await;
+    while let Some(ended) = under_way.join_next().await {
+        if let Err(err) = ended {
+            error!(%err, "taking an entry out broke off");
+        }
+    }
+}
+
+/// One who asks one strategy of one list.
+struct Asker {
+    strategy: Arc<dyn Discovery>,
+    list: SourceList,
+    to: mpsc::Sender<Own>,
+    shared: Arc<Shared>,
+}
+
+impl Asker {
+    async fn ask(&self) {
+        let strategy = &self.strategy;
+        let result = match tokio::time::timeout(DISCOVERY_TIMEOUT, strategy.discover()).await {
+            Ok(result) => result,
+            Err(_) => Err(format!("no answer within {} s", DISCOVERY_TIMEOUT.as_secs())),
+        };
+        self.shared.discovered(self.list, strategy.name(), &result, strategy.ignored());
+        let result = result.map(Found::into_answer);
+        let found = Input::Discovered { list: self.list, strategy: strategy.name().to_owned(), result };
+        // Nobody listens any more only where the node has ended.
+        let _ = self.to.send(Own::Input(found)).await;
+    }
 }
 
 /// Asks a strategy when it says that there is news, not more often than that is worth it.
-async fn listen(news: Arc<Notify>, strategy: Arc<dyn Discovery>, to: mpsc::Sender<Own>, shared: Arc<Shared>) {
+async fn listen(news: Arc<Notify>, asker: Asker) {
     loop {
         news.notified().await;
-        discover(strategy.clone(), to.clone(), shared.clone()).await;
+        asker.ask().await;
         tokio::time::sleep(NEWS_INTERVAL).await;
     }
 }
 
-async fn discover(strategy: Arc<dyn Discovery>, to: mpsc::Sender<Own>, shared: Arc<Shared>) {
-    let result = match tokio::time::timeout(DISCOVERY_TIMEOUT, strategy.discover()).await {
-        Ok(result) => result,
-        Err(_) => Err(format!("no answer within {} s", DISCOVERY_TIMEOUT.as_secs())),
-    };
-    shared.discovered(strategy.name(), &result);
-    shared.ignored(strategy.name(), strategy.ignored());
-    let result = result.map(Found::into_answer);
-    let found = Input::Discovered { strategy: strategy.name().to_owned(), result };
-    // Nobody listens any more only where the node has ended.
-    let _ = to.send(Own::Input(found)).await;
-}
-
 /// Asks each strategy whether its backend decides; the first that does has the word.
-async fn claim(list: Vec<Arc<dyn Discovery>>, offer: Proposal, to: mpsc::Sender<Own>) {
+async fn claim(strategies: Vec<Arc<dyn Discovery>>, list: SourceList, offer: Proposal, to: mpsc::Sender<Own>) {
     let asked = async {
-        for strategy in list {
+        for strategy in strategies {
             match strategy.claim(&offer).await {
                 Ok(None) => {}
                 Ok(Some(holds)) => return Ok(Box::new(holds)),
@@ -176,5 +215,8 @@ async fn claim(list: Vec<Arc<dyn Discovery>>, offer: Proposal, to: mpsc::Sender<
     };
     let late = |_| Err(format!("no answer within {} s", DISCOVERY_TIMEOUT.as_secs()));
     let result = tokio::time::timeout(DISCOVERY_TIMEOUT, asked).await.unwrap_or_else(late);
-    let _ = to.send(Own::Input(Input::Claimed(result))).await;
+    let _ = to.send(Own::Input(Input::Claimed { list, result })).await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ pub use plan::BackendPlan;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ekka_core::autocluster::{Answer, Candidate, Proposal, Registration};
+use ekka_core::autocluster::{Answer, Candidate, Expect, Proposal, Registration, SourceList};
 use ekka_core::control::Input;
 use ekka_core::id::ClusterId;
 use ekka_core::rng::Rng;
@@ -83,6 +83,8 @@ pub struct Backend {
     pub unreached: BTreeSet<usize>,
     /// How many replicas it tells of.
     pub replicas: Option<u32>,
+    /// Whom it lists is told, and the number of replicas is not.
+    pub number_is_down: bool,
     pub(super) records: Records,
     pub(super) keys: Keys,
     nobody_until: BTreeMap<usize, Instant>,
@@ -93,7 +95,7 @@ pub struct Backend {
 #[derive(Clone, Debug)]
 pub(super) enum Deed {
     /// An offer arrives, even of a process that is gone.
-    Claim { machine: usize, life: u64, offer: Box<Proposal> },
+    Claim { machine: usize, life: u64, list: SourceList, offer: Box<Proposal> },
     /// A process keeps its entry.
     Upkeep { machine: usize, life: u64 },
     /// There is a new entry.
@@ -113,6 +115,7 @@ impl Backend {
             down: false,
             unreached: BTreeSet::new(),
             replicas: None,
+            number_is_down: false,
             records: Records::default(),
             keys: Keys::default(),
             nobody_until: BTreeMap::new(),
@@ -148,6 +151,7 @@ impl Backend {
     pub fn repair(&mut self, now: Instant) {
         self.trouble = Trouble { delay: Duration::from_millis(20), ..Trouble::default() };
         self.down = false;
+        self.number_is_down = false;
         self.unreached.clear();
         self.records.show_all(now);
         self.nobody_until.clear();
@@ -203,11 +207,17 @@ impl World {
                 found.push(me);
             }
             found.extend(lies);
-            Ok(Answer { candidates: found, expect: backend.replicas.map(|replicas| replicas / 2 + 1) })
+            let expect = match backend.replicas {
+                _ if backend.number_is_down => Expect::NotHeard("the number cannot be read".into()),
+                Some(replicas) => Expect::Nodes(replicas / 2 + 1),
+                None => Expect::Unknown,
+            };
+            Ok(Answer { candidates: found, expect })
         };
         let delay = backend.delay() + backend.delay();
         let strategy = backend.source.name().to_owned();
-        self.give(machine, delay, Input::Discovered { strategy, result });
+        let list = self.source_list(machine);
+        self.give(machine, delay, Input::Discovered { list, strategy, result });
     }
 
     /// Who answers a ping to the group: whoever runs where packets pass both ways.
@@ -231,8 +241,22 @@ impl World {
     pub fn reload(&mut self, machine: usize) {
         let formation = Box::new(self.machines[machine].spec.settings());
         if self.machines[machine].process.is_some() {
-            self.input(machine, Input::Reconfigure { tags: BTreeMap::new(), formation });
+            let list = self.source_list(machine);
+            self.input(machine, Input::Reconfigure { tags: BTreeMap::new(), list, formation });
         }
+    }
+
+    /// `ekka reload` that exchanges the strategies: what is asked of the backend from now on is of another list.
+    pub fn exchange_sources(&mut self, machine: usize) {
+        if let Some(process) = &mut self.machines[machine].process {
+            process.list = process.list.next();
+        }
+        self.reload(machine);
+    }
+
+    /// The list of strategies that a machine's process uses.
+    pub(super) fn source_list(&self, machine: usize) -> SourceList {
+        self.machines[machine].process.as_ref().map(|process| process.list).unwrap_or_default()
     }
 
     /// A node makes an offer to the backend that decides.
@@ -240,11 +264,12 @@ impl World {
         let life = self.machines[machine].life;
         let Some(backend) = &mut self.backend else { return };
         if !backend.reached(machine) || backend.fails() {
-            let delay = backend.delay();
-            return self.give(machine, delay, Input::Claimed(Err("the backend is down".into())));
+            let (delay, list) = (backend.delay(), self.source_list(machine));
+            return self.give(machine, delay, Input::Claimed { list, result: Err("the backend is down".into()) });
         }
         let when = self.now + backend.delay();
-        self.at(when, Happening::Backend(Deed::Claim { machine, life, offer }));
+        let list = self.source_list(machine);
+        self.at(when, Happening::Backend(Deed::Claim { machine, life, list, offer }));
     }
 
     /// What backends are to know of a node has changed.
@@ -264,7 +289,7 @@ impl World {
     pub(super) fn deed(&mut self, deed: Deed) {
         match deed {
             Deed::News => self.tell_watchers(),
-            Deed::Claim { machine, life, offer } => {
+            Deed::Claim { machine, life, list, offer } => {
                 let Some(backend) = &mut self.backend else { return };
                 let holds = backend.keys.claim(*offer);
                 // The answer may be lost although the offer was taken.
@@ -272,7 +297,7 @@ impl World {
                 let result = if lost { Err("the answer was lost".to_owned()) } else { Ok(Box::new(holds)) };
                 let delay = backend.delay();
                 if self.machines[machine].life == life {
-                    self.give(machine, delay, Input::Claimed(result));
+                    self.give(machine, delay, Input::Claimed { list, result });
                 }
             }
             Deed::Upkeep { machine, life } => {

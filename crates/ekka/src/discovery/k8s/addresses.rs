@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::objects::{EndpointSlice, Endpoints, SliceEndpoint, SubsetAddress, Target};
+use super::objects::{EndpointSlice, Endpoints, NAME_MAX, SliceEndpoint, SubsetAddress, Target};
 
 /// Addresses of one answer that are kept; four times what one answer may name as candidates.
 pub(super) const ADDRESSES_MAX: usize = 4 * ekka_core::limits::CANDIDATES_MAX;
@@ -96,11 +96,17 @@ pub(super) fn of_endpoints(endpoints: Endpoints) -> Vec<Address> {
 fn address(text: String, kind: &str, hostname: Option<String>, target: Option<Target>, ready: bool) -> Address {
     let kind = match text.parse() {
         Ok(ip) => Kind::Ip(ip),
-        Err(_) if kind == "FQDN" => Kind::Fqdn,
+        Err(_) if kind == "FQDN" && text.len() <= NAME_MAX => Kind::Fqdn,
         Err(_) => Kind::Bad,
     };
-    let pod = target.filter(|target| !target.name.is_empty()).map(|target| (target.name, target.uid));
-    Address { text, kind, hostname, pod, ready }
+    let pod = target.filter(|target| !target.name.is_empty()).map(|target| (cut(target.name), cut(target.uid)));
+    Address { text: cut(text), kind, hostname: hostname.map(cut), pod, ready }
+}
+
+/// What is kept of a text: no name in Kubernetes is longer, and a server could send any.
+fn cut(text: String) -> String {
+    // A new text, since one that is made shorter keeps its place in memory.
+    if text.len() > NAME_MAX { text[..text.floor_char_boundary(NAME_MAX)].to_owned() } else { text }
 }
 
 #[cfg(test)]
@@ -109,6 +115,22 @@ mod tests {
 
     fn some(count: usize) -> Vec<Address> {
         (0..count).map(|n| address(format!("10.0.{}.{}", n / 250, n % 250), "IPv4", None, None, true)).collect()
+    }
+
+    #[test]
+    fn texts_are_kept_only_as_far_as_a_name_can_be_long() {
+        let long = || "\u{e4}".repeat(1_000_000);
+        let target = Target { name: long(), uid: long() };
+        let it = address(long(), "FQDN", Some(long()), Some(target), true);
+        assert_eq!(it.kind, Kind::Bad);
+        let (pod, uid) = it.pod.expect("a pod");
+        for text in [it.text, it.hostname.expect("a name"), pod, uid] {
+            assert!(text.len() == NAME_MAX - 1 && text.capacity() <= 2 * NAME_MAX, "{}", text.capacity());
+        }
+        let name = format!("{}.example", "x".repeat(245));
+        assert_eq!(name.len(), NAME_MAX);
+        let it = address(name.clone(), "FQDN", None, None, true);
+        assert_eq!((it.text, it.kind), (name, Kind::Fqdn));
     }
 
     #[test]

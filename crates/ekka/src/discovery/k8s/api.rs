@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::ask::Ask;
 use super::failure::{Asked, Failure, judge};
-use super::objects::{List, Metadata, Object};
+use super::objects::{List, Metadata, NAME_MAX, Object};
 use super::speaker::Speaker;
 use super::token::{Token, TokenSource};
 use crate::config::K8s;
@@ -32,8 +32,8 @@ pub(super) struct Api {
     env: Env,
     client: Client,
     servers: Vec<Server>,
-    /// Which server answered last: it is asked first.
-    answered: AtomicUsize,
+    /// Which server is asked first: the one that answered last, or the next one where it did not answer in time.
+    first: AtomicUsize,
     token: TokenSource,
     pub(super) namespace: String,
     /// No request before that time, as a server said, in its words.
@@ -74,7 +74,7 @@ impl Api {
                 .into_iter()
                 .chain(further)
                 .collect(),
-            answered: AtomicUsize::new(0),
+            first: AtomicUsize::new(0),
             token: TokenSource { file: options.token_file.clone(), insecure: options.insecure_token },
             namespace: options.namespace.clone(),
             put_off: Mutex::new(None),
@@ -107,7 +107,7 @@ impl Api {
     }
 
     /// A whole list, page by page, put together by a function. Pages that went stale begin it anew.
-    pub(super) async fn list<T: DeserializeOwned, A: Default>(
+    pub(super) async fn list<T: DeserializeOwned + Object, A: Default>(
         &self,
         ask: &Ask,
         put: fn(&mut A, T),
@@ -121,7 +121,7 @@ impl Api {
         }
     }
 
-    async fn pages<T: DeserializeOwned, A: Default>(
+    async fn pages<T: DeserializeOwned + Object, A: Default>(
         &self,
         ask: &Ask,
         put: fn(&mut A, T),
@@ -132,6 +132,9 @@ impl Api {
             let page: List<T> = read(&server, ask, &response.body)?;
             if !page.kind.ends_with("List") && page.metadata.resource_version.is_empty() {
                 return Err(odd(&server, ask, "is no list"));
+            }
+            if page.items.iter().any(|item| item.metadata().name.len() > NAME_MAX) {
+                return Err(odd(&server, ask, &format!("names an object with more than {NAME_MAX} bytes")));
             }
             page.items.into_iter().for_each(|item| put(&mut all, item));
             if page.metadata.next.is_empty() {
@@ -168,15 +171,18 @@ impl Api {
     async fn each(&self, ask: &Ask, way: Way) -> Result<(Speaker, Answer), Failure> {
         self.may_ask()?;
         let mut failed = Vec::new();
-        let first = self.answered.load(Ordering::Relaxed);
-        for at in (0..self.servers.len()).map(|n| (first + n) % self.servers.len()) {
+        let count = self.servers.len();
+        let first = self.first.load(Ordering::Relaxed);
+        for at in (0..count).map(|n| (first + n) % count) {
             let server = &self.servers[at];
+            let turn = Turn { first: &self.first, next: (at + 1) % count };
             let result = self.one(ask, server, way).await;
+            drop(turn);
             if let Err(Failure::Unreachable(why)) = result {
                 failed.push(why);
                 continue;
             }
-            self.answered.store(at, Ordering::Relaxed);
+            self.first.store(at, Ordering::Relaxed);
             if let Err(failure) = &result {
                 self.note_busy(failure);
             }
@@ -243,6 +249,19 @@ impl Api {
             let mut put_off = self.put_off.lock().unwrap_or_else(PoisonError::into_inner);
             *put_off = Some((Instant::now() + *wait, text.clone()));
         }
+    }
+}
+
+/// A server is being asked. Whoever gives up meanwhile begins with the next one: those that stand behind silent ones get
+/// their turn, however little time there is.
+struct Turn<'a> {
+    first: &'a AtomicUsize,
+    next: usize,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.first.store(self.next, Ordering::Relaxed);
     }
 }
 

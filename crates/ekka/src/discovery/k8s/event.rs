@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::addresses::{Address, of_endpoints, of_slice};
 use super::failure::Failure;
 use super::list::Source;
-use super::objects::{EndpointSlice, Endpoints, Meta, Metadata, Status, WatchEvent};
+use super::objects::{EndpointSlice, Endpoints, Meta, Metadata, NAME_MAX, Status, WatchEvent};
 use super::speaker::Speaker;
 
 /// What a line says.
@@ -62,6 +62,10 @@ fn put(server: &Speaker, source: Source, object: Value) -> Result<Change, Failur
 fn named(server: &Speaker, metadata: Metadata) -> Result<(String, String), Failure> {
     if metadata.name.is_empty() {
         return Err(Failure::Odd(format!("{server}: a line of the watch names no object")));
+    }
+    if metadata.name.len() > NAME_MAX {
+        let why = format!("{server}: a line of the watch names an object with more than {NAME_MAX} bytes");
+        return Err(Failure::Odd(why));
     }
     Ok((metadata.name, versioned(server, metadata.resource_version)?))
 }
@@ -142,6 +146,17 @@ mod tests {
                 let read = line(&format!(r#"{{"type": "{kind}", "object": {object}}}"#));
                 assert!(matches!(read, Err(Failure::Odd(_))), "{kind} {object}: {read:?}");
             }
+        }
+    }
+
+    #[test]
+    fn an_object_whose_name_is_too_long_ends_the_watch() {
+        for kind in ["ADDED", "MODIFIED", "DELETED"] {
+            let named = |bytes: usize| {
+                let metadata = format!(r#"{{"name": "{}", "resourceVersion": "7"}}"#, "x".repeat(bytes));
+                line(&format!(r#"{{"type": "{kind}", "object": {{"metadata": {metadata}}}}}"#))
+            };
+            assert!(named(NAME_MAX).is_ok() && matches!(named(NAME_MAX + 1), Err(Failure::Odd(_))), "{kind}");
         }
     }
 }

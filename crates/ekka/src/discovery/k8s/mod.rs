@@ -19,6 +19,7 @@ mod list;
 mod objects;
 mod replicas;
 mod speaker;
+mod surge;
 mod token;
 mod trouble;
 
@@ -39,7 +40,7 @@ use ask::Ask;
 use failure::Failure;
 use follow::{Follower, Mirror};
 use list::{Listing, Purpose, Source, list};
-use replicas::Replicas;
+use replicas::{Reading, Replicas};
 
 /// The default of `cluster.k8s.apiserver`.
 const BY_NAME: &str = "https://kubernetes.default.svc";
@@ -132,7 +133,8 @@ impl K8s {
         if empty {
             found.notes.push(self.why_empty(listing.source).await?);
         }
-        let reading = self.replicas.read(&self.api).await?;
+        // Whom it lists may be in a cluster already, which a newcomer joins without the number.
+        let reading = self.replicas.read(&self.api).await.unwrap_or_else(|failure| Reading::not_heard(&failure));
         found.expect = reading.expect;
         found.notes.extend(reading.notes);
         if let Some(err) = reading.deadlock

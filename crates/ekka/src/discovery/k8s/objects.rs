@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Deserializer};
 
+/// Bytes of the longest name of an object, and of an address that is a name (DNS subdomain of RFC 1123).
+pub(super) const NAME_MAX: usize = 253;
+
 /// What each object and list has.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -30,7 +33,7 @@ pub(super) struct Owner {
     pub(super) controller: bool,
 }
 
-/// An object that is asked for by its name.
+/// An object that has a name.
 pub(super) trait Object {
     fn metadata(&self) -> &Metadata;
 }
@@ -45,7 +48,7 @@ macro_rules! objects {
     };
 }
 
-objects!(Endpoints, Meta, Workload);
+objects!(EndpointSlice, Endpoints, Meta, Workload);
 
 /// A list of any kind.
 #[derive(Clone, Debug, Deserialize)]
@@ -156,6 +159,36 @@ pub(super) struct WorkloadSpec {
     pub(super) replicas: Option<u32>,
     /// Absent: `OrderedReady`.
     pub(super) pod_management_policy: Option<String>,
+    /// Of a Deployment: how it is updated.
+    #[serde(deserialize_with = "or_default")]
+    pub(super) strategy: Strategy,
+}
+
+/// How the pods of a Deployment are replaced.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Strategy {
+    /// `Recreate`, else `RollingUpdate`.
+    #[serde(rename = "type", deserialize_with = "or_default")]
+    pub(super) kind: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) rolling_update: RollingUpdate,
+}
+
+/// How far an update may go at a time.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RollingUpdate {
+    /// Pods beside the replicas. Absent: `25%`.
+    pub(super) max_surge: Option<Amount>,
+}
+
+/// A number, or a percentage of the replicas.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Amount {
+    Pods(u32),
+    Text(String),
 }
 
 /// The API server's own word on a request.

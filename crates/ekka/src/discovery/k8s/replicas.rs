@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
+use ekka_core::autocluster::Expect;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::api::Api;
 use super::ask::Ask;
 use super::failure::Failure;
-use super::objects::{Meta, Metadata, Workload};
+use super::objects::{Meta, Metadata, NAME_MAX, Workload};
+use super::surge::surge;
 use crate::config::K8s;
 
 /// How long what was read holds.
@@ -32,11 +34,18 @@ pub(super) struct Replicas {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Reading {
     /// How many distinct nodes must vote.
-    pub(super) expect: Option<u32>,
+    pub(super) expect: Expect,
     /// What a person should know of it.
     pub(super) notes: Vec<String>,
     /// Why pod 0 would wait for ever, where it would.
     pub(super) deadlock: Option<String>,
+}
+
+impl Reading {
+    /// Nothing was read yet: nobody is to form by a guess, which could be too few.
+    pub(super) fn not_heard(failure: &Failure) -> Self {
+        Self { expect: Expect::NotHeard(failure.to_string()), ..Self::default() }
+    }
 }
 
 impl Replicas {
@@ -54,8 +63,7 @@ impl Replicas {
     /// What is known, read again where that is old. What was read once holds while the API server fails.
     ///
     /// # Errors
-    /// Nothing was read yet and the API server fails: how many must vote is then not known, and a guess could be too
-    /// few.
+    /// Nothing was read yet and the API server fails.
     pub(super) async fn read(&self, api: &Api) -> Result<Reading, Failure> {
         let until = Instant::now() + LIMIT;
         let late = || Failure::Unreachable(format!("the number of replicas was not read within {} s", LIMIT.as_secs()));
@@ -125,20 +133,26 @@ fn or_none<T>(answer: Result<T, Failure>, refused: &mut Vec<String>) -> Result<O
 /// From a pod to what made it; `None` where that is nothing with replicas.
 async fn owner_of(api: &Api, pod: &str) -> Result<Option<Reading>, Failure> {
     let pod: Meta = api.object(&Ask::object("", "pods", "Pod", pod)).await?;
-    if let Some(name) = owner(&pod.metadata, "StatefulSet") {
+    if let Some(name) = owner(&pod.metadata, "StatefulSet")? {
         let set: Workload = api.object(&Ask::object("apps", "statefulsets", "StatefulSet", name)).await?;
         return reading("StatefulSet", &set).map(Some);
     }
-    let Some(name) = owner(&pod.metadata, "ReplicaSet") else { return Ok(None) };
+    let Some(name) = owner(&pod.metadata, "ReplicaSet")? else { return Ok(None) };
     let set: Workload = api.object(&Ask::object("apps", "replicasets", "ReplicaSet", name)).await?;
-    let Some(name) = owner(&set.metadata, "Deployment") else { return reading("ReplicaSet", &set).map(Some) };
+    let Some(name) = owner(&set.metadata, "Deployment")? else { return reading("ReplicaSet", &set).map(Some) };
     let deployment: Workload = api.object(&Ask::object("apps", "deployments", "Deployment", name)).await?;
     reading("Deployment", &deployment).map(Some)
 }
 
-fn owner<'a>(of: &'a Metadata, kind: &str) -> Option<&'a str> {
-    let owner = of.owner_references.iter().find(|owner| owner.kind == kind && owner.controller)?;
-    Some(owner.name.as_str())
+/// # Errors
+/// It is called as nothing in Kubernetes can be.
+fn owner<'a>(of: &'a Metadata, kind: &str) -> Result<Option<&'a str>, Failure> {
+    match of.owner_references.iter().find(|owner| owner.kind == kind && owner.controller) {
+        Some(owner) if owner.name.len() > NAME_MAX => Err(Failure::Odd(format!(
+            "the name of a {kind} came with more than {NAME_MAX} bytes: is this the API server?"
+        ))),
+        owner => Ok(owner.map(|owner| owner.name.as_str())),
+    }
 }
 
 /// The StatefulSet whose pod has that name: `ekka-0` is of `ekka`.
@@ -150,7 +164,8 @@ fn stateful_set_of(pod: &str) -> Option<&str> {
 /// # Errors
 /// It does not say how many: that is no object of an API server, and a guess could be too few.
 fn reading(kind: &str, workload: &Workload) -> Result<Reading, Failure> {
-    let name: String = workload.metadata.name.chars().take(253).collect();
+    // It is the name that was asked for, so it is short.
+    let name = &workload.metadata.name;
     let replicas = workload.spec.replicas.ok_or_else(|| {
         Failure::Odd(format!(
             "{kind} {name} came without spec.replicas, which an API server always writes: is this one?"
@@ -160,8 +175,23 @@ fn reading(kind: &str, workload: &Workload) -> Result<Reading, Failure> {
         let note = format!("{kind} {name} has 0 replicas: cluster.expect has its default");
         return Ok(Reading { notes: vec![note], ..Reading::default() });
     }
-    let expect = replicas / 2 + 1;
-    let mut notes = vec![format!("{kind} {name} has {replicas} replicas; a majority of them is {expect}")];
+    let more = if kind == "Deployment" { surge(replicas, &workload.spec) } else { Ok(0) };
+    let more = more.map_err(|text| {
+        let text: String = text.chars().take(40).collect();
+        Failure::Odd(format!("Deployment {name} came with maxSurge `{text}`, which is no number and no percentage"))
+    })?;
+    // Never more than there are to be in the end, or they would wait for ever.
+    let expect = (replicas.saturating_add(more) / 2).saturating_add(1).min(replicas);
+    let mut notes = vec![match more {
+        0 => format!("{kind} {name} has {replicas} replicas; a majority of them is {expect}"),
+        more if more < replicas => format!(
+            "{kind} {name} has {replicas} replicas, and {more} more while it is updated; a majority of all is {expect}"
+        ),
+        more => format!(
+            "{kind} {name} has {replicas} replicas, and {more} more while it is updated: {expect} of them are no majority of \
+             all, so two clusters can form in an update; a lower maxSurge or strategy.type: Recreate prevents that"
+        ),
+    }];
     let ordered = kind == "StatefulSet" && workload.spec.pod_management_policy.as_deref() != Some("Parallel");
     let deadlock = (ordered && expect > 1).then(|| {
         format!(
@@ -171,7 +201,7 @@ fn reading(kind: &str, workload: &Workload) -> Result<Reading, Failure> {
         )
     });
     notes.extend(deadlock.clone());
-    Ok(Reading { expect: Some(expect), notes, deadlock })
+    Ok(Reading { expect: Expect::Nodes(expect), notes, deadlock })
 }
 
 #[cfg(test)]
@@ -192,10 +222,48 @@ mod tests {
             let set =
                 workload(&format!(r#"{{"spec": {{"replicas": {replicas}, "podManagementPolicy": "Parallel"}}}}"#));
             let reading = reading("StatefulSet", &set).expect("replicas");
-            assert_eq!((reading.expect, reading.deadlock), (Some(expect), None));
+            assert_eq!((reading.expect, reading.deadlock), (Expect::Nodes(expect), None));
         }
         let none = reading("StatefulSet", &workload(r#"{"spec": {"replicas": 0}}"#)).expect("replicas");
-        assert_eq!(none.expect, None, "is being taken down");
+        assert_eq!(none.expect, Expect::Unknown, "is being taken down");
+    }
+
+    #[test]
+    fn of_a_deployment_the_majority_counts_those_that_an_update_makes_too() {
+        // In an update of three replicas four pods can live: two of them are no majority.
+        for (replicas, max_surge, expect) in [
+            (3, r#""25%""#, 3),
+            (3, "0", 2),
+            (4, r#""25%""#, 3),
+            (5, r#""25%""#, 4),
+            (5, "4", 5),
+            (3, r#""100%""#, 3),
+            (2, "1", 2),
+            (1, r#""25%""#, 1),
+            (u32::MAX, r#""100%""#, u32::MAX / 2 + 1),
+        ] {
+            let json = format!(
+                r#"{{"spec": {{"replicas": {replicas}, "strategy": {{"rollingUpdate": {{"maxSurge": {max_surge}}}}}}}}}"#
+            );
+            let told = reading("Deployment", &workload(&json)).expect("replicas");
+            assert_eq!(told.expect, Expect::Nodes(expect), "{json}");
+            let other = reading("ReplicaSet", &workload(&json)).expect("replicas");
+            assert_eq!(other.expect, Expect::Nodes(replicas / 2 + 1), "only a Deployment is updated so");
+        }
+        let odd = workload(r#"{"spec": {"replicas": 3, "strategy": {"rollingUpdate": {"maxSurge": "few"}}}}"#);
+        assert!(matches!(reading("Deployment", &odd), Err(Failure::Odd(text)) if text.contains("maxSurge `few`")));
+    }
+
+    #[test]
+    fn an_owner_whose_name_is_no_name_is_not_asked_for() {
+        let long = "x".repeat(NAME_MAX + 1);
+        for (name, good) in [("ekka", true), (long.as_str(), false)] {
+            let json =
+                format!(r#"{{"ownerReferences": [{{"kind": "ReplicaSet", "name": "{name}", "controller": true}}]}}"#);
+            let metadata: Metadata = serde_json::from_str(&json).expect("metadata");
+            assert_eq!(owner(&metadata, "ReplicaSet").is_ok_and(|owner| owner == Some("ekka")), good);
+            assert_eq!(owner(&metadata, "Deployment"), Ok(None));
+        }
     }
 
     #[test]
