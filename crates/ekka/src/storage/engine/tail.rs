@@ -10,8 +10,8 @@
 //!
 //! Format of the journals of fjall 3: `src/journal/entry.rs` of its source. All numbers are little-endian.
 
-use std::fs::{self, OpenOptions};
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 const START: u8 = 1;
@@ -35,10 +35,9 @@ const CLEAR_LEN: usize = 1 + 8;
 pub(super) fn trim(engine: &Path) -> io::Result<bool> {
     let mut torn = false;
     for path in journals(engine)? {
-        let journal = fs::read(&path)?;
-        let batches = Batches::of(&journal);
+        let batches = Batches::of_file(&path)?;
         torn = batches.torn;
-        if batches.end < journal.len() {
+        if batches.end < fs::metadata(&path)?.len() {
             cut(&path, batches.end)?;
         }
     }
@@ -51,14 +50,14 @@ pub(super) fn trim(engine: &Path) -> io::Result<bool> {
 /// The system refuses to.
 pub(super) fn cut_last_batch(engine: &Path) -> io::Result<bool> {
     let Some(path) = journals(engine)?.pop() else { return Ok(false) };
-    let Some(at) = Batches::of(&fs::read(&path)?).last else { return Ok(false) };
+    let Some(at) = Batches::of_file(&path)?.last else { return Ok(false) };
     cut(&path, at)?;
     Ok(true)
 }
 
-fn cut(path: &Path, at: usize) -> io::Result<()> {
+fn cut(path: &Path, at: u64) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(path)?;
-    file.set_len(at as u64)?;
+    file.set_len(at)?;
     file.sync_all()
 }
 
@@ -78,55 +77,79 @@ fn journals(engine: &Path) -> io::Result<Vec<PathBuf>> {
 #[derive(PartialEq, Eq, Debug, Default)]
 struct Batches {
     /// Where the last one begins that has an end.
-    last: Option<usize>,
+    last: Option<u64>,
     /// Where it ends.
-    end: usize,
+    end: u64,
     /// Whether another has begun behind it.
     torn: bool,
 }
 
 impl Batches {
-    fn of(journal: &[u8]) -> Self {
+    fn of_file(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        Self::of(BufReader::new(file), length)
+    }
+
+    /// Reads the framing only, and that only as far as it goes: most of a young journal is reserved and empty.
+    fn of(mut journal: impl Read + Seek, length: u64) -> io::Result<Self> {
         let mut batches = Self::default();
         let mut at = 0;
         let mut begun = None;
-        while let Some((tag, length)) = journal.get(at..).and_then(entry) {
+        while let Some((tag, took)) = entry(&mut journal, length - at)? {
             match tag {
                 START if begun.is_none() => begun = Some(at),
                 END if begun.is_some() => {
                     batches.last = begun.take();
-                    batches.end = at + length;
+                    batches.end = at + took;
                 }
                 ITEM | CLEAR if begun.is_some() => {}
                 _ => break,
             }
-            at += length;
+            at += took;
         }
-        batches.torn = journal.get(batches.end) == Some(&START);
-        batches
+        journal.seek(SeekFrom::Start(batches.end))?;
+        let mut next = Vec::new();
+        journal.take(1).read_to_end(&mut next)?;
+        batches.torn = next == [START];
+        Ok(batches)
     }
 }
 
-/// Tag and length of the entry at the beginning, where it is whole.
-fn entry(bytes: &[u8]) -> Option<(u8, usize)> {
-    let tag = *bytes.first()?;
-    let length = match tag {
+/// Passes over the next entry, and gives its tag and length, where it is whole in the bytes that are left.
+fn entry(journal: &mut (impl Read + Seek), left: u64) -> io::Result<Option<(u8, u64)>> {
+    let mut header = [0; ITEM_LEN];
+    if left == 0 {
+        return Ok(None);
+    }
+    journal.read_exact(&mut header[..1])?;
+    let tag = header[0];
+    let fixed = match tag {
         START => START_LEN,
         END => END_LEN,
         CLEAR => CLEAR_LEN,
-        ITEM => {
-            let header = bytes.get(..ITEM_LEN)?;
-            let key = u16::from_le_bytes(header[11..13].try_into().ok()?);
-            // Nothing is compressed, so both lengths are one.
-            let value = u32::from_le_bytes(header[17..21].try_into().ok()?);
-            if header[13..17] != header[17..21] {
-                return None;
-            }
-            ITEM_LEN + usize::from(key) + usize::try_from(value).ok()?
-        }
-        _ => return None,
+        ITEM => ITEM_LEN,
+        _ => return Ok(None),
     };
-    bytes.get(..length).map(|_| (tag, length))
+    if left < fixed as u64 {
+        return Ok(None);
+    }
+    journal.read_exact(&mut header[1..fixed])?;
+    let mut follows = 0;
+    if tag == ITEM {
+        // Nothing is compressed, so both lengths of the value are one.
+        let [.., k0, k1, v0, v1, v2, v3, s0, s1, s2, s3] = header;
+        if [v0, v1, v2, v3] != [s0, s1, s2, s3] {
+            return Ok(None);
+        }
+        follows = u64::from(u16::from_le_bytes([k0, k1])) + u64::from(u32::from_le_bytes([v0, v1, v2, v3]));
+    }
+    let length = fixed as u64 + follows;
+    if left < length {
+        return Ok(None);
+    }
+    journal.seek_relative(i64::try_from(follows).expect("two lengths of 32 bits at most"))?;
+    Ok(Some((tag, length)))
 }
 
 #[cfg(test)]
@@ -150,21 +173,29 @@ mod tests {
         bytes
     }
 
+    fn batches(journal: &[u8]) -> Batches {
+        Batches::of(io::Cursor::new(journal), journal.len() as u64).unwrap()
+    }
+
     #[test]
     fn batches_are_found_whatever_follows() {
         let one = batch(&[(b"k", b"v")]);
         let two = batch(&[(b"key", b"value"), (b"", b"")]);
+        let begin = one.len() as u64;
         let mut journal = [one.clone(), two.clone()].concat();
-        let both = Batches { last: Some(one.len()), end: journal.len(), torn: false };
-        assert_eq!(Batches::of(&journal), both);
+        let both = Batches { last: Some(begin), end: journal.len() as u64, torn: false };
+        assert_eq!(batches(&journal), both);
         journal.extend_from_slice(&[0; 64]);
-        assert_eq!(Batches::of(&journal), both, "the rest of the file is reserved and empty");
+        assert_eq!(batches(&journal), both, "the rest of the file is reserved and empty");
         for cut in 0..two.len() {
-            let first = Batches { last: Some(0), end: one.len(), torn: cut > 0 };
-            assert_eq!(Batches::of(&journal[..one.len() + cut]), first, "the second has no end");
+            let first = Batches { last: Some(0), end: begin, torn: cut > 0 };
+            assert_eq!(batches(&journal[..one.len() + cut]), first, "the second has no end");
         }
-        assert_eq!(Batches::of(&[]), Batches::default());
-        assert_eq!(Batches::of(&one[..3]), Batches { torn: true, ..Batches::default() });
+        assert_eq!(batches(&[]), Batches::default());
+        assert_eq!(batches(&one[..3]), Batches { torn: true, ..Batches::default() });
+        let mut longer = one.clone();
+        longer[START_LEN + 13] ^= 1;
+        assert_eq!(batches(&longer), Batches { torn: true, ..Batches::default() }, "the lengths differ");
     }
 
     #[test]
