@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use ekka::storage::Storage;
 use ekka_core::rng::Rng;
-use storage_support::{Content, LOGS, append, copy, examine, files, filled, folder, open};
+use storage_support::{Content, append, copy, examine, files, filled, folder, open};
 
 /// What is done to a copy of the folder.
 #[derive(Clone, Debug)]
@@ -98,14 +98,14 @@ async fn a_store_cut_at_any_byte_of_its_end_is_whole_or_said_to_be_damaged() {
     let mut cuts = Vec::new();
     for file in files(dir.path()).into_iter().filter(|file| !file.ends_with("lock")) {
         let length = length(dir.path(), &file);
-        let every = if file.extension().is_some_and(|ext| ext == "jnl") { 600 } else { 200 };
+        let every = if file.extension().is_some_and(|ext| ext == "jnl") { 400 } else { 60 };
         cuts.extend((length.saturating_sub(every)..length).map(|at| Damage::Cut(file.clone(), at)));
-        let sampled = (0..40).map(|_| rng.below(length)).collect::<Vec<_>>();
+        let sampled = (0..20).map(|_| rng.below(length)).collect::<Vec<_>>();
         cuts.extend(sampled.into_iter().map(|at| Damage::Cut(file.clone(), at)));
     }
     let tally = judge(dir.path(), &content, &cuts);
     println!("{} cuts: {tally:?}", cuts.len());
-    assert!(tally.damaged > 590, "every cut of the journal takes something: {tally:?}");
+    assert!(tally.damaged > 390, "every cut of the journal takes something: {tally:?}");
 }
 
 #[tokio::test]
@@ -116,10 +116,10 @@ async fn a_store_with_flipped_bits_is_whole_or_said_to_be_damaged() {
     let mut flips = Vec::new();
     for file in files(dir.path()).into_iter().filter(|file| length(dir.path(), file) > 0) {
         let length = length(dir.path(), &file);
-        for _ in 0..120 {
+        for _ in 0..60 {
             flips.push(Damage::Flip(file.clone(), rng.below(length), u8::try_from(rng.below(8)).unwrap()));
         }
-        for _ in 0..20 {
+        for _ in 0..10 {
             flips.push(Damage::Zero(file.clone(), rng.below(length)));
         }
     }
@@ -130,7 +130,7 @@ async fn a_store_with_flipped_bits_is_whole_or_said_to_be_damaged() {
     flips.extend(tail);
     let tally = judge(dir.path(), &content, &flips);
     println!("{} flips: {tally:?}", flips.len());
-    assert!(flips.len() > 1500 && tally.damaged > 200, "{tally:?}");
+    assert!(flips.len() > 900 && tally.damaged > 200, "{tally:?}");
 }
 
 #[tokio::test]
@@ -200,9 +200,8 @@ async fn a_last_batch_that_is_torn_in_any_way_and_was_not_synced_is_no_damage() 
     let marks: Vec<_> =
         ["store.mark-a", "store.mark-b"].map(|name| (name, fs::read(dir.path().join(name)).unwrap())).into();
     let store = open(dir.path(), 3);
-    for log in LOGS {
-        append(&store, log, &[b"unsynced"]);
-    }
+    // One change is one batch.
+    append(&store, "table/a", &[b"not", b"synced", b"says the mark"]);
     store.close().await;
     let after = Content::of(&open(dir.path(), 3));
     for (name, bytes) in &marks {
@@ -211,23 +210,16 @@ async fn a_last_batch_that_is_torn_in_any_way_and_was_not_synced_is_no_damage() 
     let end = length(dir.path(), &journal);
     assert!(end > start + 100, "{start} {end}");
     let mut lost = 0;
-    for at in start..end {
+    for at in (start..end).step_by(3) {
         for damage in [Damage::Flip(journal.clone(), at, (at % 8) as u8), Damage::Zero(journal.clone(), at)] {
             let victim = folder();
             copy(dir.path(), victim.path());
             damage.inflict(victim.path());
             let (found, seen) = examine(victim.path(), 99);
             assert_eq!((found.store_id, &found.damage), (1, &vec![]), "{damage:?}");
-            assert!(seen == before || seen == after || between(&before, &seen, &after), "{damage:?}");
+            assert!(seen == before || seen == after, "{damage:?}");
             lost += usize::from(seen == before);
         }
     }
     assert!(lost > 100, "most of it is found torn: {lost}");
-}
-
-/// The three appends may have been written as more than one batch.
-fn between(before: &Content, seen: &Content, after: &Content) -> bool {
-    let contains =
-        |big: &Content, small: &Content| small.records.iter().all(|(key, bytes)| big.records.get(key) == Some(bytes));
-    contains(seen, before) && contains(after, seen)
 }

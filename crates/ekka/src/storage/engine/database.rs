@@ -5,6 +5,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use fjall::config::FilterPolicy;
 use fjall::{Database as Fjall, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
 
 use super::space::is_full;
@@ -101,7 +102,10 @@ impl Database {
     pub(super) fn create(folder: &Path, cache: u64) -> Result<Self, EngineError> {
         guarded(|| {
             let fjall = Fjall::builder(folder).cache_size(cache).worker_threads(WORKERS).open()?;
-            let keys = fjall.keyspace(KEYSPACE, KeyspaceCreateOptions::default)?;
+            // Filters serve reads of single keys, of which there are few, and nothing at the opening would notice a
+            // damaged one.
+            let options = || KeyspaceCreateOptions::default().filter_policy(FilterPolicy::disabled());
+            let keys = fjall.keyspace(KEYSPACE, options)?;
             Ok(Self { fjall, keys })
         })
     }
