@@ -33,7 +33,10 @@ fn nobody_was_hurt(cluster: &Cluster) {
     assert_eq!(cluster.downs(), Ok(0), "{}", cluster.report());
     for agent in &cluster.agents {
         let starts = agent.events().map(|all| all.iter().filter(|event| event["type"] == "node.starting").count());
-        assert!(starts.is_ok_and(|count| count <= 1) && !agent.log().contains("panicked"), "{}", agent.report());
+        let log = agent.log();
+        let panic: Vec<&str> = log.lines().skip_while(|line| !line.contains("panicked")).take(30).collect();
+        assert!(panic.is_empty(), "{}\n{}", agent.name, panic.join("\n"));
+        assert!(starts.is_ok_and(|count| count <= 1), "{}", agent.report());
     }
 }
 
