@@ -50,7 +50,7 @@ fn every_node_is_pinged_and_says_what_it_serves() {
     let (code, _, error) = said(&node.ekka(&["rpc", "call", &other.name, "ekka.ping", "{"]));
     assert!(code == Some(2) && error.contains("is no JSON"), "{error}");
     let (code, _, error) = said(&node.ekka(&["rpc", "call", &other.name, "ekka.ping", "[1, 2]"]));
-    assert!(code == Some(2) && error.contains("cannot be read"), "{error}");
+    assert!(code == Some(1) && error.contains("cannot be read"), "{code:?}: {error}");
 
     let counted = |label: &str| metric(&health, "ekka_rpc_requests_total", label).expect("metrics");
     // From and to itself too: 2 pings of each of the 3, then 3 of the second.
