@@ -2,8 +2,7 @@
 
 mod chaos;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ekka_core::id::{Guid, Incarnation, NodeId};
@@ -78,28 +77,6 @@ impl Event {
     }
 }
 
-struct Queued {
-    at: u64,
-    order: u64,
-    event: Event,
-}
-impl PartialEq for Queued {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.order) == (other.at, other.order)
-    }
-}
-impl Eq for Queued {}
-impl PartialOrd for Queued {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Queued {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
-}
-
 pub(crate) struct Node {
     pub(crate) id: Incarnation,
     /// Its clock runs so many millionths faster than time.
@@ -134,7 +111,8 @@ pub(crate) struct World {
     /// Elections, beats and appends come from the test alone.
     pub(crate) scripted: bool,
     acks: BTreeMap<(usize, u64), (u64, BTreeSet<usize>)>,
-    queue: BinaryHeap<Reverse<Queued>>,
+    /// By time, and then in the order in which they were put in.
+    queue: BTreeMap<(u64, u64), Event>,
     order: u64,
     starts: u128,
 }
@@ -188,7 +166,7 @@ impl World {
             violation: None,
             scripted: false,
             acks: BTreeMap::new(),
-            queue: BinaryHeap::new(),
+            queue: BTreeMap::new(),
             order: 0,
             starts: count as u128,
         }
@@ -220,7 +198,7 @@ impl World {
 
     pub(crate) fn after(&mut self, delay: u64, event: Event) {
         self.order += 1;
-        self.queue.push(Reverse(Queued { at: self.now + delay, order: self.order, event }));
+        self.queue.insert((self.now + delay, self.order), event);
     }
 
     pub(crate) fn clock(&self, i: usize) -> Instant {
@@ -351,13 +329,10 @@ impl World {
     /// Runs until then, or until something is wrong.
     pub(crate) fn run_until(&mut self, end: u64) {
         while self.violation.is_none() {
-            let Some(Reverse(next)) = self.queue.peek() else { break };
-            if next.at > end {
-                break;
-            }
-            let Some(Reverse(queued)) = self.queue.pop() else { break };
-            self.now = self.now.max(queued.at);
-            self.take(queued.event);
+            let Some(next) = self.queue.first_entry().filter(|next| next.key().0 <= end) else { break };
+            let ((at, _), event) = next.remove_entry();
+            self.now = self.now.max(at);
+            self.take(event);
             self.look();
         }
         self.now = self.now.max(end);

@@ -4,8 +4,7 @@ mod chaos;
 mod clients;
 mod group;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ekka_core::id::{Guid, Incarnation, NodeId};
@@ -50,28 +49,6 @@ pub(crate) enum Event {
     Answer { client: usize, asked: u64, via: usize, generation: u64 },
     Disturb,
     Restart(usize),
-}
-
-struct Queued {
-    at: u64,
-    order: u64,
-    event: Event,
-}
-impl PartialEq for Queued {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.order) == (other.at, other.order)
-    }
-}
-impl Eq for Queued {}
-impl PartialOrd for Queued {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Queued {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
 }
 
 /// A grant in a leader's log that is not committed yet.
@@ -136,7 +113,8 @@ pub(crate) struct World {
     /// What each generation has committed.
     history: BTreeMap<u64, Vec<(u64, Entry)>>,
     wanted: BTreeSet<NodeId>,
-    queue: BinaryHeap<Reverse<Queued>>,
+    /// By time, and then in the order in which they were put in.
+    queue: BTreeMap<(u64, u64), Event>,
     order: u64,
     starts: u128,
     written: u64,
@@ -168,7 +146,7 @@ impl World {
             handed_on: 0,
             history: BTreeMap::new(),
             wanted: (0..NODES).map(node_id).collect(),
-            queue: BinaryHeap::new(),
+            queue: BTreeMap::new(),
             order: 0,
             starts: 0,
             written: 0,
@@ -223,7 +201,7 @@ impl World {
 
     pub(crate) fn after(&mut self, delay: u64, event: Event) {
         self.order += 1;
-        self.queue.push(Reverse(Queued { at: self.now + delay, order: self.order, event }));
+        self.queue.insert((self.now + delay, self.order), event);
     }
 
     fn reads(&self, p: usize) -> Now {
@@ -339,13 +317,10 @@ impl World {
 
     pub(crate) fn run_until(&mut self, end: u64) {
         while self.violation.is_none() {
-            let Some(Reverse(next)) = self.queue.peek() else { break };
-            if next.at > end {
-                break;
-            }
-            let Some(Reverse(queued)) = self.queue.pop() else { break };
-            self.now = self.now.max(queued.at);
-            self.happen(queued.event);
+            let Some(next) = self.queue.first_entry().filter(|next| next.key().0 <= end) else { break };
+            let ((at, _), event) = next.remove_entry();
+            self.now = self.now.max(at);
+            self.happen(event);
         }
         self.now = self.now.max(end);
     }
