@@ -24,31 +24,7 @@ fn small_logs(seed: u64) -> Arc<RaftWorld> {
     Arc::new(RaftWorld::new(seed, Settings { log_entries: 20, log_kept: 5, ..Settings::default() }))
 }
 
-macro_rules! conforms {
-    ($($name:ident),+ $(,)?) => {
-        $(#[tokio::test(start_paused = true)]
-        async fn $name() {
-            for seed in 0..3 {
-                suite::$name(world(seed)).await.unwrap();
-            }
-        })+
-    };
-}
-
-conforms!(
-    commands_are_applied_once_and_in_one_order,
-    barriers_see_what_was_acknowledged,
-    leadership_is_handed_over,
-    a_killed_leader_is_replaced,
-    a_minority_refuses,
-    restarts_keep_what_was_committed,
-    a_partial_partition_does_not_move_leadership,
-    a_leader_that_hears_nobody_is_replaced,
-    votes_survive_restarts,
-    an_interrupted_change_is_ended_by_the_next_leader,
-    voters_change_under_load,
-    a_learner_follows,
-);
+crate::consensus_suite!(world, 3);
 
 #[tokio::test(start_paused = true)]
 async fn a_sleeper_comes_back_by_snapshot() {

@@ -158,3 +158,28 @@ async fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) -> 
     };
     timeout(limit, poll).await.map_err(|_| format!("not within {limit:?}: {what}"))
 }
+
+/// One test of each claim of the suite that needs nothing but a world, in virtual time, for each of the seeds below
+/// `$seeds`. `$make` is a function of a seed that returns an `Arc<dyn World>` or of one that implements it.
+#[macro_export]
+macro_rules! consensus_suite {
+    ($make:path, $seeds:expr) => {
+        $crate::consensus_suite!(@claims $make, $seeds,
+            commands_are_applied_once_and_in_one_order, barriers_see_what_was_acknowledged, leadership_is_handed_over,
+            a_killed_leader_is_replaced, a_minority_refuses, restarts_keep_what_was_committed,
+            a_partial_partition_does_not_move_leadership, a_leader_that_hears_nobody_is_replaced,
+            votes_survive_restarts, an_interrupted_change_is_ended_by_the_next_leader, voters_change_under_load,
+            a_learner_follows,
+        );
+    };
+    (@claims $make:path, $seeds:expr, $($claim:ident),* $(,)?) => {
+        $(
+            #[tokio::test(start_paused = true)]
+            async fn $claim() {
+                for seed in 0..$seeds {
+                    $crate::testing::suite::consensus::$claim($make(seed)).await.unwrap();
+                }
+            }
+        )*
+    };
+}
