@@ -8,7 +8,7 @@ use std::time::Duration;
 use durable_common::{admission, cluster, entry, found, founder, name, node, returned, start, store, voter};
 use ekka_core::consensus::{Configuration, LogPlace, Standing};
 use ekka_core::durable::{
-    Command, Durable, Entry, Fact, Failure, Faults, Gave, Input, Outcome, Output, Proof, Refusal, Reply, Wish,
+    Ask, Command, Durable, Entry, Fact, Failure, Faults, Gave, Input, Outcome, Output, Proof, Refusal, Reply, Wish,
 };
 use ekka_core::event::EventKind;
 use ekka_core::limits::{TOKEN_STEP, WISHES_MAX};
@@ -101,7 +101,9 @@ impl Bench {
 
 fn proposals(out: &[Output]) -> Vec<(u64, Command)> {
     let proposed = out.iter().filter_map(|output| match output {
-        Output::Propose { token, command } => Some((*token, Entry::decode(command).expect("an entry").command)),
+        Output::Ask(Ask::Propose { token, command }) => {
+            Some((*token, Entry::decode(command).expect("an entry").command))
+        }
         _ => None,
     });
     proposed.collect()
@@ -204,7 +206,7 @@ fn a_voter_goes_by_the_leader_only_and_its_vote_goes_first() {
     let out = bench.wish(2, removal(3, RemovalCause::Force));
     assert!(proposals(&out).is_empty());
     let change = out.iter().find_map(|output| match output {
-        Output::ChangeVoters { token, voters } => Some((*token, voters.clone())),
+        Output::Ask(Ask::ChangeVoters { token, voters }) => Some((*token, voters.clone())),
         _ => None,
     });
     let (token, voters) = change.expect("the vote goes first");
@@ -213,7 +215,7 @@ fn a_voter_goes_by_the_leader_only_and_its_vote_goes_first() {
     let latest = bench.room.record().configuration().at;
     let out = bench.give(Input::Reconfigured { token, result: Ok(()), latest });
     // The wish was tried as soon as the configuration was there; nothing else is changed.
-    assert!(!out.iter().any(|output| matches!(output, Output::ChangeVoters { .. })));
+    assert!(!out.iter().any(|output| matches!(output, Output::Ask(Ask::ChangeVoters { .. }))));
     let number = bench.room.record().member(node(3)).unwrap().seniority;
     let again = bench.wish(3, removal(3, RemovalCause::Force));
     assert!(matches!(only(&again).1, Command::Remove(out) if out.seniority == number));
@@ -224,10 +226,11 @@ fn one_change_of_the_voters_at_a_time_and_the_next_after_it_is_read() {
     let mut bench = Bench::new();
     bench.lead();
     let leaves = |n: u128, fact: &mut Fact| fact.leaving = n == 3;
-    let changes = |out: &[Output]| out.iter().filter(|o| matches!(o, Output::ChangeVoters { .. })).count();
+    let changes = |out: &[Output]| out.iter().filter(|o| matches!(o, Output::Ask(Ask::ChangeVoters { .. }))).count();
     let out = bench.facts(leaves);
     assert_eq!(changes(&out), 1);
-    let Some(Output::ChangeVoters { token, .. }) = out.into_iter().find(|o| matches!(o, Output::ChangeVoters { .. }))
+    let Some(Output::Ask(Ask::ChangeVoters { token, .. })) =
+        out.into_iter().find(|o| matches!(o, Output::Ask(Ask::ChangeVoters { .. })))
     else {
         panic!("it was there")
     };
@@ -251,7 +254,7 @@ fn who_does_not_lead_changes_no_voters_and_founds_nothing() {
     let mut out = Vec::new();
     let founders = vec![founder(1), founder(2)];
     fresh.handle(Input::Found { cluster_id: cluster(1), founders }, Now::default(), &mut out);
-    assert_eq!(out, [Output::Found { voters: [voter(1), voter(2)].into() }]);
+    assert_eq!(out, [Output::Ask(Ask::Found { voters: [voter(1), voter(2)].into() })]);
     out.clear();
     fresh.handle(Input::Standing(Standing { leads: true, ..Standing::default() }), Now::default(), &mut out);
     assert!(matches!(only(&out).1, Command::Found { founders, .. } if founders.len() == 2));

@@ -79,7 +79,7 @@ impl Autocluster {
         }
         // Whoever was in that cluster before and is not now comes back as any other newcomer; and nobody founds one that
         // has gone into another.
-        let over = self.saved.was_in.contains(&held.cluster_id) || self.saved.merged.contains_key(&held.cluster_id);
+        let over = self.saved.was_in.contains(&held.cluster_id) || self.saved.merged.get(held.cluster_id).is_some();
         if held.names(self.me().node_id) && !over {
             let backend = self.settings.decider.clone().unwrap_or_default();
             let names = held.founders.iter().map(|founder| format!("founder {}", founder.name));

@@ -171,7 +171,7 @@ impl Autocluster {
         let before = self.saved.cluster_id;
         self.remember_cluster();
         // An operator's word may go against a record that this node wrote of its own cluster; it must not lead back.
-        self.saved.merged.remove(&joining.cluster_id);
+        self.saved.merged.forget(joining.cluster_id);
         self.saved.cluster_id = Some(joining.cluster_id);
         self.saved.first_voters = first_voters;
         self.saved.left = false;

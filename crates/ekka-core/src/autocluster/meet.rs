@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use super::room::Autocluster;
 use super::{Merge, Output};
-use crate::durable::MergeRecord;
+use crate::durable::{Faults, MergeRecord};
 use crate::id::{ClusterId, NodeName};
 use crate::time::{Instant, Now};
 
@@ -33,10 +33,8 @@ impl Autocluster {
     /// Takes records of merged clusters; they only add up.
     pub(super) fn learn_merged(&mut self, merged: Vec<MergeRecord>, out: &mut Vec<Output>) {
         let mut news = false;
-        for record in merged.into_iter().filter(MergeRecord::is_sound) {
-            // One cluster goes into one other only, so the first record of it stands.
-            news |= !self.saved.merged.contains_key(&record.from);
-            self.saved.merged.entry(record.from).or_insert(record);
+        for record in merged {
+            news |= self.saved.merged.learn(record);
         }
         if news {
             self.persist_then(Vec::new(), out);
@@ -44,23 +42,16 @@ impl Autocluster {
     }
 
     /// Where the chain of records ends that begins with this cluster.
-    pub(super) fn end_of_chain(&self, mut id: ClusterId) -> ClusterId {
-        // Each step goes to a smaller id, so this ends.
-        while let Some(record) = self.saved.merged.get(&id).filter(|record| record.is_sound()) {
-            id = record.into;
-        }
-        id
+    pub(super) fn end_of_chain(&self, id: ClusterId) -> ClusterId {
+        self.saved.merged.end(id, Faults::default())
     }
 
     /// The records that lead from one cluster into another; empty where they do not.
     pub(super) fn chain(&self, from: ClusterId, into: ClusterId) -> Vec<MergeRecord> {
-        let mut chain = Vec::new();
-        let mut at = from;
-        while let Some(record) = self.saved.merged.get(&at).filter(|record| record.is_sound() && at != into) {
-            chain.push(*record);
-            at = record.into;
-        }
-        if at == into { chain } else { Vec::new() }
+        let mut chain = self.saved.merged.from(from, Faults::default());
+        let length = chain.iter().position(|record| record.into == into).map_or(0, |last| last + 1);
+        chain.truncate(length);
+        chain
     }
 
     /// Whether this node's cluster and that one become one by themselves (rule 6): then nobody need be told who left.

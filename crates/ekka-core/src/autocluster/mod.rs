@@ -31,14 +31,13 @@ pub use message::{Denial, Message, NackReason};
 pub use registration::{Registration, Supersedes};
 pub use room::Autocluster;
 
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::durable::{Founder, MergeRecord};
+use crate::durable::{Chains, Founder, MergeRecord};
 use crate::id::{ClusterId, Endpoint, Incarnation, NodeId, NodeName, StoreId};
 use crate::membership::{Record, Roster};
 use crate::view::{Role, Status};
@@ -189,7 +188,7 @@ pub struct Saved {
     /// First voters of that cluster, as chosen.
     pub first_voters: Vec<Founder>,
     /// Merged clusters: younger → older.
-    pub merged: BTreeMap<ClusterId, MergeRecord>,
+    pub merged: Chains,
     /// This node left (`leave`): no strategy brings it back until `join` or `form`.
     pub left: bool,
     /// This node formed its cluster by an operator's word.

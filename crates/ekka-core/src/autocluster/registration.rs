@@ -86,7 +86,7 @@ impl Autocluster {
 
     /// The clusters whose chain of records ends in this one.
     fn merged_into(&self, mine: ClusterId) -> Vec<ClusterId> {
-        self.saved.merged.keys().copied().filter(|id| self.end_of_chain(*id) == mine).collect()
+        self.saved.merged.iter().map(|record| record.from).filter(|id| self.end_of_chain(*id) == mine).collect()
     }
 
     /// This node is in its cluster no more.

@@ -96,7 +96,7 @@ impl Autocluster {
     #[must_use]
     pub fn new(own: Record, settings: Settings, mut saved: Saved, rng: Rng) -> Self {
         // A record only ever goes from a younger cluster to an older one; anything else on disc is damage.
-        saved.merged.retain(|from, record| *from == record.from && record.is_sound());
+        saved.merged.drop_unsound();
         Self {
             candidates: Candidates::new(&own),
             own,
@@ -231,7 +231,7 @@ impl Autocluster {
             quorum: self.quorum,
             electorate: self.settings.electorate.clone(),
             decider: self.settings.decider.clone(),
-            merged: self.saved.merged.values().copied().collect(),
+            merged: self.saved.merged.iter().copied().collect(),
             idle: self.is_idle(),
             merge: self.settings.merge,
             store: self.own.store,
@@ -441,7 +441,7 @@ impl Machine for Autocluster {
         if let (Some(joining), Some(mine)) = (&self.joining, self.saved.cluster_id) {
             assert_ne!(joining.cluster_id, mine, "a node never joins its own cluster");
         }
-        for record in self.saved.merged.values() {
+        for record in self.saved.merged.iter() {
             assert!(record.is_sound(), "a younger cluster is merged into an older one");
         }
     }

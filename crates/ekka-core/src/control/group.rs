@@ -158,16 +158,7 @@ impl Control {
     fn durable_gave(&mut self, given: Vec<durable::Output>, now: Now, out: &mut Vec<Output>) {
         for output in given {
             match output {
-                durable::Output::Found { voters } => out.push(Output::Group(GroupRequest::Found { voters })),
-                durable::Output::Propose { token, command } => {
-                    out.push(Output::Group(GroupRequest::Propose { token, command }));
-                }
-                durable::Output::ChangeVoters { token, voters } => {
-                    out.push(Output::Group(GroupRequest::ChangeVoters { token, voters }));
-                }
-                durable::Output::SetLearners { token, learners } => {
-                    out.push(Output::Group(GroupRequest::SetLearners { token, learners }));
-                }
+                durable::Output::Ask(ask) => out.push(Output::Group(GroupRequest::Ask(ask))),
                 durable::Output::Changed(changes) => self.group_changed(&changes),
                 durable::Output::Seats(seats) => {
                     self.work.push_back(Work::Membership(membership::Input::Seats(seats)));

@@ -1,7 +1,6 @@
 //! What `Control` and the replica of its durable group say to each other, by way of the shell.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::consensus::{GroupEvent, LogPlace, Standing, VoterId};
@@ -18,32 +17,9 @@ pub enum GroupRequest {
         /// As whom.
         me: VoterId,
     },
-    /// Found the group with exactly these voters; nothing happens where it has begun.
-    Found {
-        /// The voters.
-        voters: BTreeSet<VoterId>,
-    },
-    /// Have this committed; the answer is a [`GroupNews::Answered`].
-    Propose {
-        /// The token.
-        token: u64,
-        /// The entry.
-        command: Vec<u8>,
-    },
-    /// Make these the voters; the answer is a [`GroupNews::Reconfigured`].
-    ChangeVoters {
-        /// The token.
-        token: u64,
-        /// All voters.
-        voters: BTreeSet<VoterId>,
-    },
-    /// Let these learn; the answer is a [`GroupNews::Reconfigured`].
-    SetLearners {
-        /// The token.
-        token: u64,
-        /// All learners.
-        learners: BTreeSet<VoterId>,
-    },
+    /// What the room of the group wants. A proposal is answered by a [`GroupNews::Answered`], a change of voters or
+    /// learners by a [`GroupNews::Reconfigured`].
+    Ask(durable::Ask),
     /// Where it leads: let another voter lead.
     HandOver,
     /// End the replica.

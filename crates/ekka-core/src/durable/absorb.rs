@@ -36,6 +36,7 @@ impl MergeRecord {
 
 /// The records that one node or one cluster knows.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Chains {
     records: BTreeMap<ClusterId, MergeRecord>,
 }
@@ -59,6 +60,16 @@ impl Chains {
     #[must_use]
     pub fn get(&self, from: ClusterId) -> Option<&MergeRecord> {
         self.records.get(&from)
+    }
+
+    /// Drops the record of this cluster: an operator's word goes against it.
+    pub fn forget(&mut self, from: ClusterId) {
+        self.records.remove(&from);
+    }
+
+    /// Drops what cannot be a record: read from a file, it is damage.
+    pub fn drop_unsound(&mut self) {
+        self.records.retain(|from, record| *from == record.from && record.is_sound());
     }
 
     /// How many records there are.

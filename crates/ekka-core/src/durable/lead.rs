@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::command::{Command, Entry, Why};
 use super::room::{AGAIN, Asked, Durable};
 use super::voters::{self, Candidate, Look, Step};
-use super::{Fact, Output};
+use super::{Ask, Fact, Output};
 use crate::consensus::LogPlace;
 use crate::id::NodeId;
 use crate::membership::RemovalCause;
@@ -53,7 +53,7 @@ impl Durable {
         }
         let token = self.token(asked);
         let why = Why::new(self.me.node_id, 0, vec![evidence.to_string()]);
-        out.push(Output::Propose { token, command: Entry { why, command }.encode() });
+        out.push(Output::Ask(Ask::Propose { token, command: Entry { why, command }.encode() }));
     }
 
     /// What the policy of the voters looks at.
@@ -97,12 +97,12 @@ impl Durable {
         let waits = match voters::next_step(&self.look()) {
             Step::Learn { learners, why } => {
                 let token = self.begin_change();
-                out.push(Output::SetLearners { token, learners });
+                out.push(Output::Ask(Ask::SetLearners { token, learners }));
                 why
             }
             Step::Change { voters, why } => {
                 let token = self.begin_change();
-                out.push(Output::ChangeVoters { token, voters });
+                out.push(Output::Ask(Ask::ChangeVoters { token, voters }));
                 why
             }
             Step::Nothing { why } => why,

@@ -24,8 +24,7 @@
 //! to its record, and the same bytes to `Control` as [`Input::Applied`]; configurations as [`Input::Configured`],
 //! snapshots as [`Input::Restored`], its standing as [`Input::Standing`].
 //!
-//! - `Propose`, `ChangeVoters`, `SetLearners`, `Found` become outputs of `Control`; the shell calls the port and
-//!   answers with the token. `GroupError` becomes [`Failure`] one to one.
+//! - [`Output::Ask`] becomes an output of `Control` as it is; the shell calls the port and answers with the token. `GroupError` becomes [`Failure`] one to one.
 //! - autocluster's `Entered { how: "formed" }` gives [`Input::Found`] on every founder (the vote carries the store ids);
 //!   its `Admit` gives [`Wish::Admit`], whose reply gives `autocluster::Input::Admitted`. Where autocluster moves a
 //!   node along merge records it takes `chain` from [`absorb::Chains`].
@@ -58,7 +57,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-pub use absorb::MergeRecord;
+pub use absorb::{Chains, MergeRecord};
 pub use command::{Admission, Command, Entry, Founder, Generation, Proof, Recovery, Removal, Why};
 pub use outcome::{Change, Gave, Outcome, Refusal};
 pub use room::Durable;
@@ -217,9 +216,9 @@ pub enum Input {
     },
 }
 
-/// What goes out.
+/// What the room, and `Control` for it, wants of the group.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Output {
+pub enum Ask {
     /// Found the group with exactly these voters; harmless where it has begun.
     Found {
         /// The voters.
@@ -246,6 +245,13 @@ pub enum Output {
         /// All learners.
         learners: BTreeSet<VoterId>,
     },
+}
+
+/// What goes out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// The group is to do something.
+    Ask(Ask),
     /// What a committed entry changed.
     Changed(Vec<Change>),
     /// The seats as committed, for gossip. Given when they change.

@@ -9,7 +9,7 @@ use super::command::{Command, Entry, Why};
 use super::outcome::Outcome;
 use super::room::{AGAIN, Asked, Durable};
 use super::wish::{Next, Verdict, Wish, judge};
-use super::{Failure, Output, Reply};
+use super::{Ask, Failure, Output, Reply};
 use crate::limits::WISHES_MAX;
 use crate::time::{Instant, Now};
 
@@ -100,7 +100,7 @@ impl Durable {
         let token = self.token(Asked::Wish(id));
         pending.asked = Some(token);
         let entry = Entry { why: pending.why.clone(), command };
-        out.push(Output::Propose { token, command: entry.encode() });
+        out.push(Output::Ask(Ask::Propose { token, command: entry.encode() }));
         None
     }
 

@@ -11,7 +11,7 @@ use super::command::{Command, Entry, Founder, Why};
 use super::outcome::{Change, Outcome};
 use super::pursue::Pending;
 use super::state::Record;
-use super::{Fact, Faults, Input, Output, recover};
+use super::{Ask, Fact, Faults, Input, Output, recover};
 use crate::consensus::{LogPlace, Standing, StateMachine, VoterId};
 use crate::event::EventKind;
 use crate::id::{ClusterId, Incarnation, NodeId};
@@ -150,7 +150,7 @@ impl Durable {
 
     fn found(&mut self, cluster_id: ClusterId, founders: Vec<Founder>, out: &mut Vec<Output>) {
         let voter = |founder: &Founder| VoterId { node_id: founder.id.node_id, start: founder.store };
-        out.push(Output::Found { voters: founders.iter().map(voter).collect() });
+        out.push(Output::Ask(Ask::Found { voters: founders.iter().map(voter).collect() }));
         self.founding = Some((cluster_id, founders));
     }
 

@@ -191,7 +191,7 @@ impl Record {
     /// Everybody who votes: in both sets while a joint change is under way.
     #[must_use]
     pub fn voters(&self) -> BTreeSet<VoterId> {
-        self.configuration.voters.iter().flatten().copied().collect()
+        self.configuration.all_voters().into_iter().collect()
     }
 
     /// Whether a store of this node votes.
@@ -211,12 +211,7 @@ impl Record {
     /// vote count for nothing, however many they are.
     #[must_use]
     pub fn is_majority(&self, in_reach: &BTreeSet<NodeId>) -> bool {
-        let sets = &self.configuration.voters;
-        !sets.is_empty()
-            && sets.iter().all(|set| {
-                let here = set.iter().filter(|voter| in_reach.contains(&voter.node_id)).count();
-                here * 2 > set.len()
-            })
+        self.configuration.is_majority(|voter| in_reach.contains(&voter.node_id))
     }
 
     /// Members by the seniority of their present start, the oldest first.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ekka_core::consensus::{Configuration, LogPlace, Standing, VoterId};
-use ekka_core::durable::{Admission, Durable, Fact, Faults, Founder, Input, Output, Record, Reply, Wish};
+use ekka_core::durable::{Admission, Ask, Durable, Fact, Faults, Founder, Input, Output, Record, Reply, Wish};
 use ekka_core::id::{ClusterId, Guid, Incarnation, NodeId, NodeName};
 use ekka_core::machine::Machine;
 use ekka_core::membership::RemovalCause;
@@ -152,13 +152,13 @@ impl World {
         self.nodes[n].room.check();
         for output in out {
             match output {
-                Output::Propose { token, command } => self.propose(n, token, command),
-                Output::ChangeVoters { token, voters } => self.change_voters(n, token, &voters),
-                Output::SetLearners { token, learners } => self.set_learners(n, token, &learners),
+                Output::Ask(Ask::Propose { token, command }) => self.propose(n, token, command),
+                Output::Ask(Ask::ChangeVoters { token, voters }) => self.change_voters(n, token, &voters),
+                Output::Ask(Ask::SetLearners { token, learners }) => self.set_learners(n, token, &learners),
                 Output::Reply { id, reply } => self.replied(id, reply),
                 Output::Seats(seats) => assert_eq!(seats, self.nodes[n].room.record().seats()),
                 Output::Outranked { words } => panic!("nobody recovers here: {words}"),
-                Output::Found { .. }
+                Output::Ask(Ask::Found { .. })
                 | Output::Changed(_)
                 | Output::Event(_)
                 | Output::Decision { .. }

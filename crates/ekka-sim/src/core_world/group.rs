@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ekka_core::consensus::{Configuration, GroupEvent, LogPlace, Standing, StateMachine as _, VoterId};
 use ekka_core::control::{GroupNews, GroupRequest, Input};
-use ekka_core::durable::{Failure, Record};
+use ekka_core::durable::{Ask, Failure, Record};
 use ekka_core::id::ClusterId;
 use ekka_core::time::Instant;
 
@@ -137,7 +137,7 @@ impl World {
         let now = self.now;
         let Some(group) = self.groups.get_mut(&cluster_id) else { return };
         let (token, wanted) = match request {
-            GroupRequest::Found { voters } => {
+            GroupRequest::Ask(Ask::Found { voters }) => {
                 if group.log.is_empty() {
                     group.term = 1;
                     let voters = vec![voters.into_iter().collect()];
@@ -153,9 +153,9 @@ impl World {
                 self.hand_over(cluster_id, me);
                 return;
             }
-            GroupRequest::Propose { token, command } => (token, Wanted::Propose(command)),
-            GroupRequest::ChangeVoters { token, voters } => (token, Wanted::Voters(voters)),
-            GroupRequest::SetLearners { token, learners } => (token, Wanted::Learners(learners)),
+            GroupRequest::Ask(Ask::Propose { token, command }) => (token, Wanted::Propose(command)),
+            GroupRequest::Ask(Ask::ChangeVoters { token, voters }) => (token, Wanted::Voters(voters)),
+            GroupRequest::Ask(Ask::SetLearners { token, learners }) => (token, Wanted::Learners(learners)),
             GroupRequest::Open { .. } => return,
         };
         group.asked.push(Asked { by: me, life, token, wanted, until: now + PATIENCE });

@@ -101,6 +101,11 @@ pub trait Clock: Send + Sync + 'static {
 pub trait Entropy: Send + Sync + 'static {
     /// Fresh random bits.
     fn bits(&self) -> u128;
+
+    /// The seed of a generator: as many of them as it takes.
+    fn seed(&self) -> u64 {
+        u64::try_from(self.bits() >> 64).expect("half of 128 bits")
+    }
 }
 
 /// The small files of one data directory, and the store in it.

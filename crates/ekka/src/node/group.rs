@@ -3,14 +3,13 @@
 //! The replica and its messages live beside the loop, not in it: entries are appended, and other nodes answered, while
 //! `Control` is busy. It gets what was committed, in order, through its own queue, and the replica waits while that is full.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ekka_core::consensus::{GroupEvent, GroupId, LogPlace, Standing, VoterId};
 use ekka_core::control::{GroupNews, GroupRequest, Input};
-use ekka_core::durable::{Failure, Record};
+use ekka_core::durable::{Ask, Failure, Record};
 use ekka_core::id::{ClusterId, Incarnation, NodeId};
 use ekka_core::view::Role;
 use tokio::sync::{mpsc, oneshot};
@@ -19,11 +18,11 @@ use tracing::{debug, error};
 
 use super::driver::Own;
 use super::shared::Shared;
-use crate::consensus::raft::{BulkLane, BulkUse, Lanes, RaftGroup, Router, Settings, Setup, bulk_use};
+use crate::consensus::raft::{self, BulkUse, RaftGroup, Router, Settings, Setup, TransportLanes, bulk_use};
 use crate::consensus::{Applied, Group, GroupError};
-use crate::env::{BoxFuture, Env};
-use crate::storage::{LogName, Storage, StorageError, Truncate};
-use crate::transport::{BulkConnection, Transport};
+use crate::env::Env;
+use crate::storage::{LogName, Storage};
+use crate::transport::Transport;
 
 /// Events of the replica that may wait for the loop.
 const EVENTS_MAX: usize = 256;
@@ -75,8 +74,10 @@ pub(super) fn start(
     frames: Frames,
     own: mpsc::Sender<Own>,
 ) -> Handle {
-    let lanes = Arc::new(TransportLanes { transport: transport.clone(), shared: shared.clone() });
-    let router = Router::new(lanes, u64::try_from(env.entropy.bits() >> 64).unwrap_or(0));
+    let members = shared.clone();
+    let endpoints = move |id| members.view().member(id).map(|member| member.endpoint.clone());
+    let lanes = TransportLanes::new(transport.clone(), Arc::new(endpoints));
+    let router = Router::new(Arc::new(lanes), env.entropy.seed());
     let Frames { mut groups, mut bulk } = frames;
     let to_groups = router.clone();
     shared.tasks.spawn(async move {
@@ -123,11 +124,15 @@ impl Replicas {
             match wanted {
                 Wanted::Request(GroupRequest::Open { cluster_id, me }) => self.open(cluster_id, me).await,
                 Wanted::Request(GroupRequest::Close { delete }) => self.close(delete).await,
-                Wanted::Request(request) => self.ask(request),
+                Wanted::Request(GroupRequest::Ask(ask)) => self.ask(ask),
+                Wanted::Request(GroupRequest::HandOver) => {
+                    if let Some(group) = self.group() {
+                        self.shared.tasks.spawn(async move { hand_over(&group).await });
+                    }
+                }
                 Wanted::Stop(done) => {
-                    if let Some(group) = self.running.as_ref().and_then(|running| running.group.as_ref()) {
-                        let in_time = timeout(HAND_OVER, group.hand_over()).await.is_ok();
-                        debug!(in_time, "leadership was given up");
+                    if let Some(group) = self.group() {
+                        hand_over(&group).await;
                     }
                     self.close(false).await;
                     let _ = done.send(());
@@ -155,7 +160,7 @@ impl Replicas {
             machine: Box::new(Record::default()),
             router: self.router.clone(),
             clock: self.env.clock.clone(),
-            seed: u64::try_from(self.env.entropy.bits() >> 64).unwrap_or(0),
+            seed: self.env.entropy.seed(),
             witnesses: view.members.iter().filter(|m| m.role == Role::Witness).map(|m| m.id.node_id).collect(),
             events: Some(events),
             settings: Settings::default(),
@@ -183,23 +188,26 @@ impl Replicas {
             let in_time = timeout(CLOSE, group.close()).await.is_ok();
             debug!(in_time, %log, "the replica was closed");
         }
-        if delete && let Err(err) = forget(self.storage.as_ref(), &log) {
+        if delete && let Err(err) = raft::forget(&self.storage, &log) {
             error!(%err, %log, "the log of a cluster that was left could not be deleted: it only takes room");
         }
     }
 
+    /// The replica that runs.
+    fn group(&self) -> Option<Arc<RaftGroup>> {
+        self.running.as_ref()?.group.clone()
+    }
+
     /// Asks the replica, beside what follows: answers come in the order of the log.
-    fn ask(&self, request: GroupRequest) {
-        let Some(Running { cluster_id, group: Some(group), .. }) = &self.running else {
-            if let (Some(Running { cluster_id, .. }), Some(news)) = (&self.running, ended(&request)) {
-                let (own, cluster_id) = (self.own.clone(), *cluster_id);
-                self.shared.tasks.spawn(async move { tell(&own, cluster_id, news).await });
-            }
-            return;
-        };
+    fn ask(&self, ask: Ask) {
+        let Some(Running { cluster_id, group, .. }) = &self.running else { return };
         let (cluster_id, group, own) = (*cluster_id, group.clone(), self.own.clone());
         self.shared.tasks.spawn(async move {
-            if let Some(news) = answer(&group, request).await {
+            let news = match group {
+                Some(group) => answer(&group, ask).await,
+                None => ended(&ask),
+            };
+            if let Some(news) = news {
                 tell(&own, cluster_id, news).await;
             }
         });
@@ -207,50 +215,40 @@ impl Replicas {
 }
 
 /// What is answered where no replica runs.
-fn ended(request: &GroupRequest) -> Option<GroupNews> {
+fn ended(ask: &Ask) -> Option<GroupNews> {
     let failure = || Failure::Ended("the log of the cluster's group cannot be used".to_owned());
-    match request {
-        GroupRequest::Propose { token, .. } => Some(GroupNews::Answered { token: *token, result: Err(failure()) }),
-        GroupRequest::ChangeVoters { token, .. } | GroupRequest::SetLearners { token, .. } => {
-            Some(GroupNews::Reconfigured { token: *token, result: Err(failure()), latest: LogPlace::default() })
+    match *ask {
+        Ask::Found { .. } => None,
+        Ask::Propose { token, .. } => Some(GroupNews::Answered { token, result: Err(failure()) }),
+        Ask::ChangeVoters { token, .. } | Ask::SetLearners { token, .. } => {
+            Some(GroupNews::Reconfigured { token, result: Err(failure()), latest: LogPlace::default() })
         }
-        _ => None,
     }
 }
 
-async fn answer(group: &RaftGroup, request: GroupRequest) -> Option<GroupNews> {
-    match request {
-        GroupRequest::Found { voters } => {
-            found(group, voters).await;
-            None
+async fn answer(group: &RaftGroup, ask: Ask) -> Option<GroupNews> {
+    let (token, result) = match ask {
+        Ask::Found { voters } => {
+            if let Err(err) = group.found(voters).await {
+                error!(%err, "the group of the cluster could not be founded");
+            }
+            return None;
         }
-        GroupRequest::Propose { token, command } => {
-            let result = group.propose(command).await;
-            Some(GroupNews::Answered { token, result: result.map(|Applied { answer, .. }| answer).map_err(failure) })
+        Ask::Propose { token, command } => {
+            let result = group.propose(command).await.map(|Applied { answer, .. }| answer).map_err(failure);
+            return Some(GroupNews::Answered { token, result });
         }
-        GroupRequest::ChangeVoters { token, voters } => {
-            let result = group.change_voters(voters).await.map_err(failure);
-            let latest = group.standing().borrow().configuration.at;
-            Some(GroupNews::Reconfigured { token, result, latest })
-        }
-        GroupRequest::SetLearners { token, learners } => {
-            let result = group.set_learners(learners).await.map_err(failure);
-            let latest = group.standing().borrow().configuration.at;
-            Some(GroupNews::Reconfigured { token, result, latest })
-        }
-        GroupRequest::HandOver => {
-            let in_time = timeout(HAND_OVER, group.hand_over()).await.is_ok();
-            debug!(in_time, "leadership was given up");
-            None
-        }
-        GroupRequest::Open { .. } | GroupRequest::Close { .. } => None,
-    }
+        Ask::ChangeVoters { token, voters } => (token, group.change_voters(voters).await),
+        Ask::SetLearners { token, learners } => (token, group.set_learners(learners).await),
+    };
+    let latest = group.standing().borrow().configuration.at;
+    Some(GroupNews::Reconfigured { token, result: result.map_err(failure), latest })
 }
 
-async fn found(group: &RaftGroup, voters: BTreeSet<VoterId>) {
-    if let Err(err) = group.found(voters).await {
-        error!(%err, "the group of the cluster could not be founded");
-    }
+/// Lets another voter lead, as far as that is done in time.
+async fn hand_over(group: &RaftGroup) {
+    let in_time = timeout(HAND_OVER, group.hand_over()).await.is_ok();
+    debug!(in_time, "leadership was given up");
 }
 
 fn failure(error: GroupError) -> Failure {
@@ -295,46 +293,5 @@ async fn forward_standing(
         if standing.changed().await.is_err() {
             return;
         }
-    }
-}
-
-/// Drops a log with its checkpoints. Its name is never used again: it holds the voter that wrote it.
-fn forget(storage: &dyn Storage, log: &LogName) -> Result<(), StorageError> {
-    storage.truncate(log, Truncate::Before(storage.bounds(log).next))?;
-    for part in ["vote", "committed", "purged", "snapshot"] {
-        storage.checkpoint(&format!("{log}/{part}"), None)?;
-    }
-    Ok(())
-}
-
-/// The lanes of the transport, as groups see them.
-struct TransportLanes {
-    transport: Transport,
-    shared: Arc<Shared>,
-}
-
-impl Lanes for TransportLanes {
-    fn send(&self, to: NodeId, frame: &[u8]) -> bool {
-        self.transport.send_group(to, frame)
-    }
-
-    fn open_bulk(&self, to: NodeId) -> BoxFuture<'_, Result<Box<dyn BulkLane>, String>> {
-        Box::pin(async move {
-            let view = self.shared.view();
-            let Some(member) = view.member(to) else { return Err(format!("node_id {to} is no member")) };
-            let opened = self.transport.open_bulk(&member.endpoint).await.map_err(|error| error.to_string())?;
-            if opened.peer().node_id != to {
-                return Err(format!("{} is another node", member.endpoint));
-            }
-            Ok(Box::new(Bulk(opened)) as Box<dyn BulkLane>)
-        })
-    }
-}
-
-struct Bulk(BulkConnection);
-
-impl BulkLane for Bulk {
-    fn send<'a>(&'a self, frame: &'a [u8]) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async move { self.0.send(frame).await.map_err(|error| error.to_string()) })
     }
 }

@@ -245,7 +245,7 @@ fn setup(
         formation,
         store,
         saved,
-        seed: u64::try_from(env.entropy.bits() >> 64).unwrap_or(0),
+        seed: env.entropy.seed(),
         faults,
     }
 }

@@ -3,7 +3,7 @@
 
 use ekka::core::consensus::{Configuration, GroupEvent, LogPlace, Standing, StateMachine, VoterId};
 use ekka::core::control::{GroupNews, GroupRequest, Input};
-use ekka::core::durable::Record;
+use ekka::core::durable::{Ask, Record};
 use ekka::core::id::ClusterId;
 
 /// The group of the one cluster that there is.
@@ -27,23 +27,23 @@ impl CalmGroup {
                 self.open.push((which, me, 0));
             }
             GroupRequest::Close { .. } => self.open.retain(|(node, ..)| *node != which),
-            GroupRequest::Found { voters } if self.log.is_empty() => {
+            GroupRequest::Ask(Ask::Found { voters }) if self.log.is_empty() => {
                 self.configure(vec![voters.into_iter().collect()], Vec::new());
             }
-            GroupRequest::Found { .. } => {}
+            GroupRequest::Ask(Ask::Found { .. }) => {}
             // The next in turn.
             GroupRequest::HandOver => self.open.rotate_left(1),
-            GroupRequest::Propose { token, command } => {
+            GroupRequest::Ask(Ask::Propose { token, command }) => {
                 let at = self.next();
                 let answer = self.record.apply(at, &command);
                 self.log.push(GroupEvent::Applied { at, command });
                 told.push((which, GroupNews::Answered { token, result: Ok(answer) }));
             }
-            GroupRequest::ChangeVoters { token, voters } => {
+            GroupRequest::Ask(Ask::ChangeVoters { token, voters }) => {
                 self.configure(vec![voters.into_iter().collect()], self.configuration.learners.clone());
                 told.push((which, self.reconfigured(token)));
             }
-            GroupRequest::SetLearners { token, learners } => {
+            GroupRequest::Ask(Ask::SetLearners { token, learners }) => {
                 self.configure(self.configuration.voters.clone(), learners.into_iter().collect());
                 told.push((which, self.reconfigured(token)));
             }

@@ -52,6 +52,23 @@ pub(super) struct LogStore {
     inner: Arc<Inner>,
 }
 
+/// The checkpoints beside a log.
+const VOTE: &str = "vote";
+const PURGED: &str = "purged";
+
+fn checkpoint_name(log: &LogName, what: &str) -> String {
+    format!("{log}/{what}")
+}
+
+/// Deletes the log of this name, and what is kept beside it.
+pub(super) fn forget(storage: &dyn Storage, log: &LogName) -> Result<(), StorageError> {
+    storage.truncate(log, Truncate::Before(storage.bounds(log).next))?;
+    for what in [VOTE, PURGED] {
+        storage.checkpoint(&checkpoint_name(log, what), None)?;
+    }
+    Ok(())
+}
+
 fn read_failed(error: &(impl std::error::Error + 'static)) -> openraft::StorageError<VoterId> {
     StorageIOError::read_logs(AnyError::new(error)).into()
 }
@@ -68,7 +85,7 @@ impl LogStore {
     /// Opens the log of this name, or an empty one.
     pub(super) fn open(storage: Arc<dyn Storage>, name: LogName, forgets_vote: bool) -> Storing<Self> {
         let bounds = storage.bounds(&name);
-        let purged = storage.read_checkpoint(&format!("{name}/purged")).map_err(|error| read_failed(&error))?;
+        let purged = storage.read_checkpoint(&checkpoint_name(&name, PURGED)).map_err(|error| read_failed(&error))?;
         let purged: Option<Id> =
             purged.map(|bytes| postcard::from_bytes(&bytes)).transpose().map_err(|error| read_failed(&error))?;
         let newest = if bounds.next > bounds.first {
@@ -93,10 +110,6 @@ impl LogStore {
     /// The place of the last entry.
     pub(super) fn last(&self) -> LogPlace {
         place_or_start(self.state().last.as_ref())
-    }
-
-    fn checkpoint_name(&self, what: &str) -> String {
-        format!("{}/{what}", self.inner.name)
     }
 
     /// Entries from `start` up to `end` (not included): as many as fit, at least one where there is one.
@@ -183,7 +196,7 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> Storing<()> {
         let bytes = postcard::to_allocvec(vote).expect("a vote has nothing that cannot be written");
-        let name = self.checkpoint_name("vote");
+        let name = checkpoint_name(&self.inner.name, VOTE);
         let failed = |error: StorageError| StorageIOError::write_vote(AnyError::new(&error));
         let ticket = self.inner.storage.checkpoint(&name, Some(bytes)).map_err(failed)?;
         Ok(self.inner.storage.synced(ticket).await.map_err(failed)?)
@@ -193,7 +206,7 @@ impl RaftLogStorage<Types> for LogStore {
         if self.inner.forgets_vote {
             return Ok(None);
         }
-        let bytes = self.inner.storage.read_checkpoint(&self.checkpoint_name("vote"));
+        let bytes = self.inner.storage.read_checkpoint(&checkpoint_name(&self.inner.name, VOTE));
         let bytes = bytes.map_err(|error| vote_failed(&error))?;
         bytes.map(|bytes| postcard::from_bytes(&bytes)).transpose().map_err(|error| vote_failed(&error))
     }
@@ -233,7 +246,7 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn purge(&mut self, upto: Id) -> Storing<()> {
-        let name = self.checkpoint_name("purged");
+        let name = checkpoint_name(&self.inner.name, PURGED);
         let bytes = postcard::to_allocvec(&upto).expect("an id has nothing that cannot be written");
         let Inner { storage, name: log, .. } = &*self.inner;
         let mut state = self.state();

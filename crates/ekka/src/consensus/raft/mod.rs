@@ -55,7 +55,7 @@ use self::types::{Blob, Raft};
 use super::{Applied, Group, GroupError};
 use crate::consensus::raft::message::Proposed;
 use crate::env::{BoxFuture, Clock};
-use crate::storage::{LogName, Storage};
+use crate::storage::{LogName, Storage, StorageError};
 
 /// Requests of leaders and candidates that are worked on at once.
 const APPENDS_MAX: usize = 8;
@@ -116,6 +116,16 @@ pub struct Setup {
     pub events: Option<mpsc::Sender<GroupEvent>>,
     /// What may differ between groups.
     pub settings: Settings,
+}
+
+/// Deletes what a replica that has ended kept in the store: its log, its vote, its snapshot. Only for good, and only under
+/// a name that is never used again: who voted here must not be found without its vote.
+///
+/// # Errors
+/// The store does not take it; a part may be left, which only takes room.
+pub fn forget(storage: &Arc<dyn Storage>, log: &LogName) -> Result<(), StorageError> {
+    log::forget(storage.as_ref(), log)?;
+    snapshots::Snapshots::new(storage.clone(), log.clone()).forget()
 }
 
 /// One replica of one group. Dropping it ends it at once.

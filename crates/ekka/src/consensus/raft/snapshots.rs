@@ -44,8 +44,12 @@ impl Snapshots {
     }
 
     fn head(&self) -> Storing<Option<Head>> {
-        let bytes = self.storage.read_checkpoint(&format!("{}/snapshot", self.log)).map_err(unreadable)?;
+        let bytes = self.storage.read_checkpoint(&self.head_name()).map_err(unreadable)?;
         bytes.map(|bytes| postcard::from_bytes(&bytes)).transpose().map_err(unreadable)
+    }
+
+    fn head_name(&self) -> String {
+        format!("{}/snapshot", self.log)
     }
 
     fn piece(&self, set: u8, number: u32) -> String {
@@ -67,14 +71,25 @@ impl Snapshots {
         }
         let head = Head { meta: meta.clone(), set, pieces, length: bytes.len() as u64 };
         let head = postcard::to_allocvec(&head).expect("a head has nothing that cannot be written");
-        let name = format!("{}/snapshot", self.log);
-        let mut ticket = self.storage.checkpoint(&name, Some(head)).map_err(|error| failed(&error))?;
+        let mut ticket = self.storage.checkpoint(&self.head_name(), Some(head)).map_err(|error| failed(&error))?;
         // In the order of all changes: the old pieces go after the new head has come.
         for number in 0..before.as_ref().map_or(0, |head| head.pieces) {
             let name = self.piece(1 - set, number);
             ticket = self.storage.checkpoint(&name, None).map_err(|error| failed(&error))?;
         }
         self.storage.synced(ticket).await.map_err(|error| failed(&error))
+    }
+
+    /// Deletes the snapshot.
+    pub(super) fn forget(&self) -> Result<(), StorageError> {
+        let head = self.storage.read_checkpoint(&self.head_name())?;
+        // One that cannot be read names no pieces: they stay, and only take room.
+        if let Some(head) = head.and_then(|bytes| postcard::from_bytes::<Head>(&bytes).ok()) {
+            for number in 0..head.pieces {
+                self.storage.checkpoint(&self.piece(head.set, number), None)?;
+            }
+        }
+        self.storage.checkpoint(&self.head_name(), None).map(|_| ())
     }
 
     pub(super) async fn read(&self) -> Storing<Option<(Meta, Vec<u8>)>> {
