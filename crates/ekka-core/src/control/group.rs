@@ -18,6 +18,7 @@ use crate::machine::Machine;
 use crate::membership::{self, Record, RemovalCause, Seat};
 use crate::time::{Instant, Now};
 use crate::view::Status;
+use crate::volatile::Proposal;
 
 /// What is answered once a wish has ended.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ enum Waiting {
     Farewell { from: NodeId, cluster_id: ClusterId },
     /// This cluster goes into an older one.
     Absorb(ClusterId),
+    /// The next record of the volatile group.
+    Generation,
 }
 
 /// The room and what waits on it.
@@ -64,6 +67,11 @@ impl Group {
         self.open.and_then(|_| self.durable.deadline())
     }
 
+    /// The cluster whose replica the shell runs.
+    pub(super) fn cluster(&self) -> Option<ClusterId> {
+        self.open
+    }
+
     fn absorbs(&self, into: ClusterId) -> bool {
         self.waiting.values().any(|waiting| matches!(waiting, Waiting::Absorb(other) if *other == into))
     }
@@ -91,6 +99,7 @@ impl Control {
         let me = VoterId { node_id: self.me().node_id, start: self.store().as_u128() };
         self.group.open = Some(cluster_id);
         out.push(Output::Group(GroupRequest::Open { cluster_id, me }));
+        self.open_volatile(now);
         let founders = self.autocluster.saved().first_voters.clone();
         if founders.iter().any(|founder| founder.id.node_id == me.node_id && founder.store == me.start) {
             self.durable(durable::Input::Found { cluster_id, founders }, now, out);
@@ -101,6 +110,7 @@ impl Control {
     pub(super) fn close_group(&mut self, delete: bool, out: &mut Vec<Output>) {
         if self.group.open.is_some() {
             out.push(Output::Group(GroupRequest::Close { delete }));
+            self.close_volatile(out);
         }
         let last_wish = self.group.last_wish;
         let waiting = core::mem::take(&mut self.group.waiting);
@@ -139,6 +149,7 @@ impl Control {
             self.dirty = true;
         }
         self.answer_admitted(now, out);
+        self.follow_generations(now, out);
     }
 
     pub(super) fn durable(&mut self, input: durable::Input, now: Now, out: &mut Vec<Output>) {
@@ -275,6 +286,15 @@ impl Control {
         self.wish((Wish::Absorb { into, by_word }, Waiting::Absorb(into)), decision, Vec::new(), now, out);
     }
 
+    /// Has the next record of the volatile group committed.
+    pub(super) fn wish_generation(&mut self, proposal: Proposal, now: Now, out: &mut Vec<Output>) {
+        let version = proposal.next.version;
+        let what = format!("propose generation {}, revision {}", version.number, version.revision);
+        let rule = "section 12: one volatile group, by compare-and-set";
+        let decision = self.decisions.record(now.wall, "command", what, rule, Vec::new());
+        self.wish((Wish::Generation(proposal), Waiting::Generation), decision, Vec::new(), now, out);
+    }
+
     /// Whether this node leads the group, and who else could.
     pub(super) fn leads_with(&self) -> Option<Vec<NodeId>> {
         let me = self.me().node_id;
@@ -361,6 +381,7 @@ impl Control {
                 self.confirm_farewell(from, cluster_id);
             }
             (durable::Reply::Done { .. }, Waiting::Absorb(_)) => {}
+            (durable::Reply::Done { .. }, Waiting::Generation) => self.volatile.wish_ended(),
             (durable::Reply::AskLeader { leader }, Waiting::Force { id, node_id, decision }) => {
                 self.ask_leader(leader, (id, node_id, decision), now, out);
             }
@@ -393,6 +414,7 @@ impl Control {
             }
             // It is said again, or the clusters meet again, and it is tried anew.
             Waiting::Farewell { .. } | Waiting::Absorb(_) => {}
+            Waiting::Generation => self.volatile.wish_ended(),
         }
     }
 

@@ -18,6 +18,7 @@ mod publish;
 pub mod replica;
 mod standing;
 mod twins;
+mod volatile;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -45,6 +46,7 @@ use group::Group;
 use persist::Persist;
 use standing::{Entry, Standing};
 use twins::{Arrival, Twins};
+use volatile::Volatile;
 
 /// What one room wants of another, or of the shell, while one input is worked off.
 enum Work {
@@ -83,6 +85,7 @@ pub struct Control {
     stopped: bool,
     /// How often the logs of a cluster were deleted.
     store_resets: u32,
+    volatile: Volatile,
 }
 
 /// What never changes in one start.
@@ -164,6 +167,7 @@ impl Control {
             settled_at: now.mono,
             stopped: false,
             store_resets: setup.saved.store_resets,
+            volatile: Volatile::new(setup.session_max),
         }
     }
 
@@ -391,6 +395,9 @@ impl Control {
                 self.asked_to_remove((peer.node_id, nonce), node_id, cause, now, out);
             }
             Message::Removed { nonce, result } => self.leader_removed(nonce, result, out),
+            Message::Generations { cluster_id, message } => {
+                self.generations_said(peer.node_id, cluster_id, message, now, out);
+            }
         }
     }
 }
@@ -432,6 +439,7 @@ impl Machine for Control {
                 self.work.push_back(Work::Autocluster(input));
             }
             Input::Command { id, command } => self.command(id, command, now, out),
+            Input::Volatile { cluster_id, news } => self.volatile_said(cluster_id, news, now, out),
         }
         self.settle(now, out);
         self.note_expected(now);
@@ -449,6 +457,7 @@ impl Machine for Control {
         self.autocluster.tick(now, &mut given);
         self.autocluster_gave(given, now, out);
         self.tick_group(now, out);
+        self.tick_volatile(now, out);
         self.end_waits(now, out);
         self.expire_commands(now, out);
         self.expire_asked(now, out);
@@ -470,6 +479,7 @@ impl Machine for Control {
             self.group.deadline(),
             self.pending.deadline(),
             self.standing.deadline(),
+            self.volatile.deadline(),
             Some(self.refresh_at),
             self.persist.wanted.then_some(self.persist.not_before),
         ]
@@ -484,5 +494,6 @@ impl Machine for Control {
         self.group.durable.check();
         self.conns.check();
         self.twins.check();
+        self.volatile.check();
     }
 }

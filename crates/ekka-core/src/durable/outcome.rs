@@ -9,6 +9,7 @@ use super::absorb::MergeRecord;
 use super::command::Proof;
 use crate::id::{ClusterId, Incarnation, NodeId};
 use crate::membership::RemovalCause;
+use crate::volatile::Version;
 
 /// The answer of the state machine. Variants are appended only: proposer and leader may run different versions.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -150,6 +151,8 @@ pub enum Change {
     Merged(MergeRecord),
     /// There is a new volatile group.
     Generation(u64),
+    /// The voters of the volatile group change: this is its record now.
+    VolatileVoters(Version),
     /// The cluster goes on without the majority that it had.
     Recovered {
         /// Its generation.

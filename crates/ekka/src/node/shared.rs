@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::StampedEvent;
+use super::volatile::VolatileGroup;
 use crate::discovery::Found;
 use crate::env::Clock;
 
@@ -29,6 +30,7 @@ pub(super) struct Shared {
     last_event: AtomicU64,
     last_step: AtomicU64,
     figures: Mutex<Figures>,
+    volatile: Mutex<Option<VolatileGroup>>,
 }
 
 /// What is counted here (the transport counts the rest).
@@ -61,6 +63,7 @@ impl Shared {
             history: Mutex::default(),
             last_event: AtomicU64::new(0),
             figures: Mutex::default(),
+            volatile: Mutex::default(),
         }
     }
 
@@ -146,6 +149,15 @@ impl Shared {
             figures.candidates.remove(name);
             figures.last_success.remove(name);
         }
+    }
+
+    /// This replica of the volatile group serves from now on, or none.
+    pub(super) fn serves_volatile(&self, group: Option<VolatileGroup>) {
+        *locked(&self.volatile) = group;
+    }
+
+    pub(super) fn volatile(&self) -> Option<VolatileGroup> {
+        locked(&self.volatile).clone()
     }
 
     pub(super) fn figures(&self) -> Figures {

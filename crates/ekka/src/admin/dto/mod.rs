@@ -22,7 +22,7 @@ pub(super) use member::role_word;
 pub use member::{MemberAnswer, SyncAnswer};
 pub use rpc::{BenchAnswer, BenchRequest, CallAnswer, CallRequest, PingAnswer, PingRequest};
 pub use status::{
-    AlarmAnswer, ConflictAnswer, CookieAnswer, QuorumAnswer, ReadyForAnswer, SignerAnswer, SplitAnswer, StatusAnswer,
+    AlarmAnswer, ConflictAnswer, CookieAnswer, QuorumAnswer, ReadyForAnswer, SignerAnswer, SplitAnswer, StatusAnswer, VolatileAnswer,
     UnreachableAnswer, VersionAnswer,
 };
 
