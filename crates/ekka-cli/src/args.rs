@@ -235,6 +235,13 @@ pub(crate) enum BenchCommand {
         #[arg(long = "for", value_name = "D", default_value = "2s", value_parser = humantime::parse_duration)]
         for_: Duration,
     },
+    /// Take numbers of the counter of the volatile group: one committed command
+    #[command(after_help = "Example: ekka bench count --n 5")]
+    Count {
+        /// How many
+        #[arg(long, default_value_t = 1)]
+        n: u64,
+    },
 }
 
 #[derive(Subcommand, Debug, Clone)]
@@ -420,6 +427,7 @@ mod tests {
             "bench rpc --self-contained --for 1s --json",
             "bench rpc --self-contained --stopped-peer",
             "bench rpc ekka@10.0.0.2",
+            "bench count --n 3 --json",
             "completions zsh",
             "man",
         ];

@@ -65,6 +65,7 @@ async fn talk(client: &Client, command: Command, json: bool) -> Result<(), Failu
         Command::Health(args) => health::run(client, args, json).await,
         Command::Rpc(command) => rpc::run(client, command, json).await,
         Command::Bench(BenchCommand::Rpc { target, for_, .. }) => bench::run(client, target, for_, json).await,
+        Command::Bench(BenchCommand::Count { n }) => bench::count(client, n, json).await,
         Command::Reload => change::reload(client, json).await,
         other => change::run(client, other, json).await,
     }

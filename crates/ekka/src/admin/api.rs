@@ -11,8 +11,9 @@ use ekka_core::view::View;
 use serde_json::Value;
 use tokio::sync::broadcast;
 
+use crate::consensus::GroupError;
 use crate::env::BoxFuture;
-use crate::node::{Counters, Node, Signer, StampedEvent};
+use crate::node::{Counted, Counters, Node, Signer, StampedEvent};
 use crate::rpc::{BenchFigures, BenchPlan, CallError, PING};
 
 /// A node, as the admin interface sees it. Every [`Node`] is one; a test gives views of its own.
@@ -49,6 +50,9 @@ pub trait NodeApi: Send + Sync + 'static {
 
     /// Measures calls to a node.
     fn bench(&self, plan: BenchPlan) -> BoxFuture<'_, Result<BenchFigures, CallError>>;
+
+    /// Takes numbers of the counter of the volatile group.
+    fn count(&self, n: u64) -> BoxFuture<'_, Result<Counted, GroupError>>;
 
     /// A call of a method that is known by its name only.
     fn call_json(
@@ -103,6 +107,10 @@ impl NodeApi for Node {
 
     fn bench(&self, plan: BenchPlan) -> BoxFuture<'_, Result<BenchFigures, CallError>> {
         Box::pin(crate::rpc::bench(self, plan))
+    }
+
+    fn count(&self, n: u64) -> BoxFuture<'_, Result<Counted, GroupError>> {
+        Box::pin(Node::count(self, n))
     }
 
     fn call_json(

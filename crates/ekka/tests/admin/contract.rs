@@ -257,6 +257,7 @@ async fn the_document_lists_every_route_that_answers() {
         "/v1/rpc/ping",
         "/v1/rpc/call",
         "/v1/bench/rpc",
+        "/v1/bench/count",
     ];
     for path in expected {
         assert!(paths.contains_key(path), "{path} is not in the document");

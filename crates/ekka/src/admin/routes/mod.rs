@@ -87,6 +87,7 @@ fn listed() -> OpenApiRouter<AdminState> {
         .routes(routes!(rpc::ping))
         .routes(routes!(rpc::call))
         .routes(routes!(rpc::bench))
+        .routes(routes!(rpc::count))
 }
 
 fn guarded(routes: Router<AdminState>) -> Router<AdminState> {
