@@ -8,3 +8,4 @@ mod meeting;
 mod membership;
 mod sources;
 mod support;
+mod volatile;
