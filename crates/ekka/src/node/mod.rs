@@ -1,16 +1,19 @@
 //! The handle that programs hold: a running node.
 
+mod bench;
 mod calls;
 mod counters;
 mod driver;
 pub mod fuzz;
 mod group;
+mod reading;
 mod reload;
 mod shared;
 mod start;
 mod store;
 mod strategies;
 
+pub use bench::{BenchGroup, CommitFigures, CommitPlan};
 pub use start::{StartError, StartOptions, start};
 pub use store::StoreError;
 
