@@ -18,6 +18,7 @@ use super::connection::{Connection, Service};
 use super::driver::Driver;
 use super::figures::{MethodCounts, MethodFigures};
 use super::handlers::Peer;
+use super::vigil::Vigil;
 use crate::env::BoxStream;
 use crate::transport::{CallsConnection, CallsHost, Transport};
 
@@ -32,8 +33,8 @@ pub(crate) struct Hub {
     pub(super) service: Arc<Service>,
     /// The runtime that carries the connections.
     home: Handle,
-    /// Whether sockets are to be moved to it.
-    moves: bool,
+    /// Where sockets are to be moved to it: what keeps its thread awake.
+    vigil: Option<Arc<Vigil>>,
     views: watch::Receiver<Arc<View>>,
     state: Mutex<State>,
     stop: CancellationToken,
@@ -75,7 +76,7 @@ impl Hub {
         service: Arc<Service>,
         views: watch::Receiver<Arc<View>>,
         home: Handle,
-        moves: bool,
+        vigil: Option<Arc<Vigil>>,
         stop: CancellationToken,
     ) -> Arc<Self> {
         let name = views.borrow().name.clone();
@@ -83,7 +84,7 @@ impl Hub {
             me: Arc::new(Peer { incarnation: me, name }),
             service,
             home,
-            moves,
+            vigil,
             views,
             state: Mutex::default(),
             stop,
@@ -256,7 +257,7 @@ impl Hub {
         for (connection, stream) in [(near_end.clone(), near), (far_end, far)] {
             let stop = self.stop.clone();
             self.home.spawn(async move {
-                Driver::new(connection, Box::new(stream)).run(None, stop.cancelled_owned()).await;
+                Driver::new(connection, Box::new(stream), None).run(None, stop.cancelled_owned()).await;
             });
         }
         near_end
@@ -285,7 +286,8 @@ impl Hub {
         }
         let (hub, carried) = (self.clone(), connection.clone());
         self.home.spawn(async move {
-            Driver::new(carried.clone(), stream).run(Some(port), hub.stop.clone().cancelled_owned()).await;
+            let vigil = hub.vigil.clone();
+            Driver::new(carried.clone(), stream, vigil).run(Some(port), hub.stop.clone().cancelled_owned()).await;
             let mut state = hub.locked();
             if let Some(slot) = state.peers.get_mut(&node) {
                 slot.open.retain(|open| !Arc::ptr_eq(open, &carried));
@@ -314,7 +316,7 @@ impl CallsHost for Hub {
     fn accepted(&self, port: CallsConnection, mut stream: BoxStream) {
         let Some(hub) = self.this.upgrade() else { return };
         self.home.spawn(async move {
-            if hub.moves
+            if hub.vigil.is_some()
                 && let Err(error) = CallsConnection::rehome(&mut stream)
             {
                 tracing::warn!(err = %error, "a connection for calls could not be moved to its thread");
