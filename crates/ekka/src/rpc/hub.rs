@@ -188,40 +188,26 @@ impl Hub {
             return Err(NotOpened::Unreachable("this node is starting, or has stopped".to_owned()));
         };
         let sender = Arc::new(sender);
-        (slot.opening, slot.opener) = (Some(receiver.clone()), Some(sender.clone()));
+        (slot.opening, slot.opener) = (Some(receiver), Some(sender.clone()));
         self.home.spawn(async move {
-            let opened = hub.open(&transport, node, &endpoint, asks, receiver).await;
+            let opened = hub.open(&transport, node, &endpoint, asks).await;
             let mut state = hub.locked();
-            if let Some(slot) = state.peers.get_mut(&node) {
+            if let Some(slot) = state.peers.get_mut(&node)
+                && slot.opener.as_ref().is_some_and(|opener| Arc::ptr_eq(opener, &sender))
+            {
                 (slot.opening, slot.opener) = (None, None);
             }
             drop(state);
-            sender.send_if_modified(|present| {
-                let first = present.is_none();
-                if first {
-                    *present = Some(opened);
-                }
-                first
-            });
+            tell_first(&sender, opened);
         });
         Ok(opening)
     }
 
     /// Dials, and asks the peer to dial where that takes long or fails: it may be that only one side can.
-    async fn open(
-        self: &Arc<Self>,
-        transport: &Transport,
-        node: NodeId,
-        endpoint: &Endpoint,
-        asks: bool,
-        mut opened: watch::Receiver<Option<Opened>>,
-    ) -> Opened {
-        let accepted = async {
-            match opened.wait_for(Option::is_some).await {
-                Ok(opened) => opened.clone().unwrap_or(Err(NotOpened::Late)),
-                Err(_) => Err(NotOpened::Late),
-            }
-        };
+    ///
+    /// It goes on where a connection of the peer is accepted meanwhile: the peer may have accepted this one already, and
+    /// uses it. Were each side to drop what it dialled, both would be left with what the other one dropped.
+    async fn open(self: &Arc<Self>, transport: &Transport, node: NodeId, endpoint: &Endpoint, asks: bool) -> Opened {
         let ask = || asks && transport.ask_for_calls(node);
         let helped_dial = async {
             let mut dial = std::pin::pin!(transport.open_calls(endpoint, node));
@@ -244,7 +230,6 @@ impl Hub {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(NotOpened::Unreachable("this node is stopping".to_owned())),
-            opened = accepted => opened,
             dialed = helped_dial => dialed.map_err(|error| not_opened(endpoint, &error)),
         }
     }
@@ -274,14 +259,9 @@ impl Hub {
             let slot = state.peers.entry(node).or_default();
             slot.open.retain(|open| !open.is_over());
             slot.open.push(connection.clone());
-            if let Some(opener) = &slot.opener {
-                opener.send_if_modified(|present| {
-                    let first = present.is_none();
-                    if first {
-                        *present = Some(Ok(connection.clone()));
-                    }
-                    first
-                });
+            slot.opening = None;
+            if let Some(opener) = slot.opener.take() {
+                tell_first(&opener, Ok(connection.clone()));
             }
         }
         let (hub, carried) = (self.clone(), connection.clone());
@@ -337,6 +317,17 @@ impl CallsHost for Hub {
             tracing::trace!(peer = %by, begun = begun.is_ok(), "asked to open a connection for calls");
         }
     }
+}
+
+/// Tells whoever waits how an opening ended; later ends of the same are no news.
+fn tell_first(opener: &watch::Sender<Option<Opened>>, opened: Opened) {
+    opener.send_if_modified(|present| {
+        let first = present.is_none();
+        if first {
+            *present = Some(opened);
+        }
+        first
+    });
 }
 
 /// Whether a dial failed for a reason that the other direction would not mend.
