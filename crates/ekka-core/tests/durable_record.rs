@@ -206,11 +206,14 @@ fn the_latest_removals_are_remembered_and_older_admissions_are_outdated() {
 #[test]
 fn whose_answer_was_lost_has_no_tokens_and_nobody_has_them_twice() {
     let mut log = three();
-    let raise = Command::RaiseCeiling { to: 10 };
     assert_eq!(log.tokens(10), (0, 10));
-    log.already(raise);
-    assert_eq!(log.tokens(10), (10, 20));
-    log.refused(Refusal::Full, Command::RaiseCeiling { to: TOKEN_MAX + 1 });
+    // The answer to this one is lost; what is proposed again takes others.
+    log.done(Command::RaiseCeiling { by: 7 });
+    assert_eq!(log.tokens(7), (17, 24));
+    log.refused(Refusal::Full, Command::RaiseCeiling { by: TOKEN_MAX - 23 });
+    log.refused(Refusal::Full, Command::RaiseCeiling { by: u64::MAX });
+    log.refused(Refusal::Senseless, Command::RaiseCeiling { by: 0 });
+    assert_eq!(log.record.token_ceiling(), 24);
 }
 
 fn generation(number: u64, of: &[u128]) -> Command {
@@ -254,7 +257,7 @@ fn s1_5_after_merging_nothing_is_admitted_granted_or_written() {
     let admit = Command::Admit(admission(9, 1, log.record.number()));
     for command in [
         admit,
-        Command::RaiseCeiling { to: 50 },
+        Command::RaiseCeiling { by: 50 },
         generation(1, &[1]),
         Command::QuorumRows,
         Command::Merging { into: cluster(3), by_word: true },
@@ -309,7 +312,7 @@ fn commands() -> impl Strategy<Value = Command> {
             from: Some(if from == 0 { store(n) } else { from }),
             to,
         }),
-        2 => (1u64..100).prop_map(|to| Command::RaiseCeiling { to }),
+        2 => (1u64..100).prop_map(|by| Command::RaiseCeiling { by }),
         2 => (1u64..4, 1u128..4).prop_map(|(number, of)| generation(number, &[of])),
         1 => Just(Command::QuorumRows),
         1 => (1u128..9, any::<bool>()).prop_map(|(into, by_word)| Command::Merging { into: cluster(into), by_word }),

@@ -137,7 +137,7 @@ fn the_very_same_is_proposed_again_after_an_answer_that_was_lost() {
     let Command::Admit(who) = &first else { panic!("{first:?}") };
     assert_eq!(who.basis, bench.room.record().number(), "decided on what this node has read");
     // Meanwhile the record moves on; the wish means what it meant.
-    bench.apply(Command::RaiseCeiling { to: 5 });
+    bench.apply(Command::RaiseCeiling { by: 5 });
     assert!(proposals(&bench.fail(token, Failure::Unknown("lost".into()))).is_empty(), "not at once");
     let (token, second) = only(&bench.pass(300));
     assert_eq!(first, second);
@@ -184,14 +184,11 @@ fn a_refusal_after_a_lost_answer_is_not_said_to_be_certain_where_the_group_refus
 #[test]
 fn tokens_that_somebody_else_may_have_are_left_to_them() {
     let mut bench = Bench::new();
-    let (token, first) = only(&bench.wish(1, Wish::Tokens));
-    assert_eq!(first, Command::RaiseCeiling { to: TOKEN_STEP });
+    let (token, first) = only(&bench.wish(1, Wish::Tokens(TOKEN_STEP)));
+    assert_eq!(first, Command::RaiseCeiling { by: TOKEN_STEP });
     bench.fail(token, Failure::Unknown("lost".into()));
     let (token, again) = only(&bench.pass(300));
     assert_eq!(again, first);
-    let out = bench.answer(token, &Outcome::Already { number: 0, gave: Gave::Nothing });
-    let (token, next) = only(&out);
-    assert_eq!(next, Command::RaiseCeiling { to: 2 * TOKEN_STEP });
     let gave = Gave::Tokens { from: TOKEN_STEP, to: 2 * TOKEN_STEP };
     let out = bench.answer(token, &Outcome::Done { number: 9, gave: gave.clone() });
     assert_eq!(reply(&out), Some(&Reply::Done { number: 9, gave }));

@@ -81,6 +81,7 @@ impl Control {
                 Some(Ok(Reply::Decisions(self.decisions.iter().rev().take(last).cloned().collect())))
             }
             Command::SafeToStop => Some(Ok(self.safe_to_stop())),
+            Command::TakeTokens { count } => self.take_tokens(id, count, now, out),
         };
         if let Some(result) = answer {
             out.push(Output::Reply { id, result });

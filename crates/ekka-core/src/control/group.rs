@@ -7,7 +7,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Control, GroupNews, GroupRequest, Message, Output, RequestId, Work, emit};
+use super::{CommandError, Control, GroupNews, GroupRequest, Message, Output, RequestId, Work, emit};
 use crate::autocluster::{self, Denial};
 use crate::consensus::{GroupEvent, VoterId};
 use crate::decision::DecisionId;
@@ -21,7 +21,7 @@ use crate::view::Status;
 
 /// What is answered once a wish has ended.
 #[derive(Debug)]
-enum Waiting {
+pub(super) enum Waiting {
     /// A newcomer.
     Admission(Box<Record>),
     /// `force-leave` by an operator of this node.
@@ -32,6 +32,8 @@ enum Waiting {
     Farewell { from: NodeId, cluster_id: ClusterId },
     /// This cluster goes into an older one.
     Absorb(ClusterId),
+    /// A range of tokens, for the program that embeds this node.
+    Tokens(RequestId),
 }
 
 /// The room and what waits on it.
@@ -58,6 +60,16 @@ impl Group {
             admitted: Vec::new(),
             waits: String::new(),
         }
+    }
+
+    /// Whether this node is in a cluster, and so has a replica.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// How many ranges of tokens are asked for.
+    pub(super) fn takers(&self) -> usize {
+        self.waiting.values().filter(|waiting| matches!(waiting, Waiting::Tokens(_))).count()
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -181,7 +193,7 @@ impl Control {
     }
 
     fn group_changed(&mut self, changes: &[Change]) {
-        self.dirty = true;
+        self.dirty |= changes.iter().any(|change| !matches!(change, Change::Tokens { .. }));
         let mut seats = BTreeMap::new();
         let record = self.group.durable.record();
         for change in changes {
@@ -209,7 +221,7 @@ impl Control {
         self.group.durable.record().is_present(self.me())
     }
 
-    fn wish(
+    pub(super) fn wish(
         &mut self,
         (wish, waiting): (Wish, Waiting),
         decision: DecisionId,
@@ -346,6 +358,9 @@ impl Control {
 
     fn wish_ended(&mut self, id: u64, reply: durable::Reply, now: Now, out: &mut Vec<Output>) {
         let Some(waiting) = self.group.waiting.remove(&id) else { return };
+        if let Waiting::Tokens(id) = waiting {
+            return Self::tokens_taken(id, &reply, out);
+        }
         self.dirty = true;
         match (reply, waiting) {
             (durable::Reply::Done { number, .. }, Waiting::Admission(record)) => {
@@ -360,7 +375,7 @@ impl Control {
             (durable::Reply::Done { .. }, Waiting::Farewell { from, cluster_id }) => {
                 self.confirm_farewell(from, cluster_id);
             }
-            (durable::Reply::Done { .. }, Waiting::Absorb(_)) => {}
+            (durable::Reply::Done { .. }, Waiting::Absorb(_) | Waiting::Tokens(_)) => {}
             (durable::Reply::AskLeader { leader }, Waiting::Force { id, node_id, decision }) => {
                 self.ask_leader(leader, (id, node_id, decision), now, out);
             }
@@ -388,6 +403,9 @@ impl Control {
                 self.work.push_back(Work::Autocluster(autocluster::Input::Admitted { id: record.id, result }));
             }
             Waiting::Force { id, .. } => self.force_failed(id, words, out),
+            Waiting::Tokens(id) => {
+                out.push(Output::Reply { id, result: Err(CommandError::Failed(words.to_string())) });
+            }
             Waiting::Asked { by, nonce } => {
                 self.send(by, &Message::Removed { nonce, result: Err(words.to_string()) }, out);
             }

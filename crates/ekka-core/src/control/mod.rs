@@ -17,6 +17,7 @@ mod persist;
 mod publish;
 pub mod replica;
 mod standing;
+mod tokens;
 mod twins;
 
 use alloc::boxed::Box;

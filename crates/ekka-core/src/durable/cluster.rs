@@ -32,7 +32,7 @@ impl Record {
             Command::StoreChanged { node_id, from, to } => self.store_changed(*node_id, (*from, *to), changes),
             Command::Gone { id, proof } => self.gone(*id, *proof, changes),
             Command::Remove(out) => self.remove(out, changes),
-            Command::RaiseCeiling { to } => self.raise_ceiling(*to, changes),
+            Command::RaiseCeiling { by } => self.raise_ceiling(*by, changes),
             Command::Merging { into, by_word } => self.begin_merging(*into, *by_word, changes),
             Command::Merged { chain } => self.take_in(chain, changes),
             Command::Generation(next) => self.next_generation(next, changes),
@@ -69,17 +69,20 @@ impl Record {
         Outcome::done(self.number())
     }
 
-    fn raise_ceiling(&mut self, to: u64, changes: &mut Vec<Change>) -> Outcome {
+    fn raise_ceiling(&mut self, by: u64, changes: &mut Vec<Change>) -> Outcome {
         if let Some(refused) = self.over_by_merging("issues no token") {
             return refused;
         }
+        if by == 0 {
+            return Outcome::refused(Refusal::Senseless, "no token was asked for");
+        }
+        let from = self.ceiling;
+        let to = from.saturating_add(by);
         if to > TOKEN_MAX {
-            return Outcome::refused(Refusal::Full, format!("tokens stay below {TOKEN_MAX}, {to} were asked for"));
+            let words = format!("tokens stay below {TOKEN_MAX}, {by} more than {from} were asked for");
+            return Outcome::refused(Refusal::Full, words);
         }
-        if to <= self.ceiling {
-            return Outcome::already(0);
-        }
-        let from = core::mem::replace(&mut self.ceiling, to);
+        self.ceiling = to;
         changes.push(Change::Tokens { floor: self.floor, ceiling: to });
         Outcome::Done { number: self.number(), gave: Gave::Tokens { from, to } }
     }

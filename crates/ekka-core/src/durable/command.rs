@@ -201,11 +201,11 @@ pub enum Command {
     },
     /// A member is forgotten.
     Remove(Removal),
-    /// Fencing tokens below this may be issued. Who gets `Done` owns those between the old ceiling and this one; who
-    /// gets `Already` owns none, whoever raised it.
+    /// So many more fencing tokens may be issued. Who gets `Done` owns those between the old ceiling and the new one.
+    /// It is no repeat when it is proposed again: whose answer was lost takes others, and the first stay unused.
     RaiseCeiling {
-        /// The new ceiling.
-        to: u64,
+        /// How many.
+        by: u64,
     },
     /// This cluster goes into an older one: it admits nobody and lets nobody grant or write any more.
     Merging {
@@ -303,7 +303,7 @@ impl Command {
                 alloc::format!("guid {} of node_id {} is over: {}", id.guid, id.node_id, proof.as_str())
             }
             Self::Remove(out) => alloc::format!("take out node_id {} ({})", out.node_id, out.cause.as_str()),
-            Self::RaiseCeiling { to } => alloc::format!("tokens below {to} may be issued"),
+            Self::RaiseCeiling { by } => alloc::format!("{by} more tokens may be issued"),
             Self::Merging { into, .. } => alloc::format!("this cluster goes into {into}"),
             Self::Merged { chain } => match chain.first() {
                 Some(first) => alloc::format!("cluster {} has gone into this one", first.from),
@@ -333,7 +333,7 @@ mod tests {
 
     fn entry() -> Entry {
         let why = Why::new(NodeId::from_u128(1), 7, vec!["seen".into()]);
-        Entry { why, command: Command::RaiseCeiling { to: 5 } }
+        Entry { why, command: Command::RaiseCeiling { by: 5 } }
     }
 
     #[test]
@@ -360,7 +360,7 @@ mod tests {
             Entry { why: why(), command }.encode()[head]
         };
         assert_eq!(number(Command::Found { cluster_id: ClusterId::MIN, founders: Vec::new() }), 0);
-        assert_eq!(number(Command::RaiseCeiling { to: 1 }), 6);
+        assert_eq!(number(Command::RaiseCeiling { by: 1 }), 6);
         assert_eq!(number(Command::Merged { chain: Vec::new() }), 8);
         assert_eq!(number(Command::QuorumRows), 11);
         assert_eq!(number(Command::DutyDone { token: 1 }), 13);

@@ -1,6 +1,5 @@
 //! What is to be committed, and what it takes: the next thing to do for a wish, as the record stands.
 
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,7 +10,6 @@ use super::outcome::{Gave, Outcome, Refusal};
 use super::state::Record;
 use super::{Fact, Reply};
 use crate::id::{ClusterId, Incarnation, NodeId};
-use crate::limits::TOKEN_STEP;
 use crate::membership::RemovalCause;
 
 /// What is to be committed.
@@ -37,8 +35,8 @@ pub enum Wish {
         /// How that is known.
         proof: Proof,
     },
-    /// A range of fencing tokens that nobody else has.
-    Tokens,
+    /// So many fencing tokens that nobody else has.
+    Tokens(u64),
     /// This cluster goes into that one.
     Absorb {
         /// The older one.
@@ -88,7 +86,7 @@ impl Wish {
             Self::Admit(who) => Next::Propose(Command::Admit(Admission { basis: record.number(), ..who.clone() })),
             Self::Remove { node_id, cause, by, .. } => removal(record, &fact, (*node_id, *cause, *by), leads),
             Self::Gone { id, proof } => Next::Propose(Command::Gone { id: *id, proof: *proof }),
-            Self::Tokens => Next::Propose(Command::RaiseCeiling { to: record.token_ceiling() + TOKEN_STEP }),
+            Self::Tokens(count) => Next::Propose(Command::RaiseCeiling { by: *count }),
             Self::Absorb { into, by_word } => Next::Propose(Command::Merging { into: *into, by_word: *by_word }),
             Self::TakeIn { chain } => Next::Propose(Command::Merged { chain: chain.clone() }),
             Self::Generation(next) => Next::Propose(Command::Generation(next.clone())),
@@ -101,20 +99,13 @@ impl Wish {
 pub(super) enum Verdict {
     /// Its end.
     End(Reply),
-    /// This is to be proposed instead.
-    Propose(Box<Command>),
     /// What is to be proposed is found anew, a little later.
     LookAgain,
 }
 
 /// Judges the outcome of a command.
-pub(super) fn judge(proposed: &Command, outcome: Outcome, record: &Record) -> Verdict {
+pub(super) fn judge(proposed: &Command, outcome: Outcome) -> Verdict {
     match (outcome, proposed) {
-        // Somebody else has raised it so far: the next range.
-        (Outcome::Already { .. }, Command::RaiseCeiling { to }) => {
-            let to = record.token_ceiling().max(*to) + TOKEN_STEP;
-            Verdict::Propose(Box::new(Command::RaiseCeiling { to }))
-        }
         (Outcome::Done { number, gave } | Outcome::Already { number, gave }, _) => {
             Verdict::End(Reply::Done { number, gave })
         }

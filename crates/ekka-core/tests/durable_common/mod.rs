@@ -141,8 +141,7 @@ impl Log {
 
     /// A fresh range of tokens.
     pub(crate) fn tokens(&mut self, count: u64) -> (u64, u64) {
-        let to = self.record.token_ceiling() + count;
-        match self.commit(Command::RaiseCeiling { to }).0 {
+        match self.commit(Command::RaiseCeiling { by: count }).0 {
             Outcome::Done { gave: Gave::Tokens { from, to }, .. } => (from, to),
             outcome => panic!("{outcome:?}"),
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ekka_core::consensus::LogPlace;
 use ekka_core::durable::{Generation, Input, Proof, Wish, voters};
+use ekka_core::limits::TOKEN_STEP;
 use ekka_core::membership::RemovalCause;
 use ekka_core::view::Role;
 
@@ -21,7 +22,7 @@ impl World {
             4..=6 => self.want_in(n),
             7..=9 => self.remove(n),
             10..=11 => self.end(n),
-            12 => self.want(n, Wish::Tokens),
+            12 => self.want(n, Wish::Tokens(TOKEN_STEP)),
             13 => self.next_generation(n),
             14 => {
                 let some = 1 + self.rng.index(4);
@@ -160,7 +161,7 @@ impl World {
             }
             if round == 60 {
                 let door = self.leader.expect("a majority is up");
-                self.want(door, Wish::Tokens);
+                self.want(door, Wish::Tokens(TOKEN_STEP));
             }
         }
     }

@@ -10,6 +10,7 @@ mod shared;
 mod start;
 mod store;
 mod strategies;
+mod tokens;
 
 pub use start::{StartError, StartOptions, start};
 pub use store::StoreError;
