@@ -6,11 +6,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::absorb::MergeRecord;
-use super::command::{Admission, Command, Generation, Proof, Removal};
+use super::command::{Admission, Command, Generation, Removal};
 use super::outcome::{Gave, Outcome, Refusal};
 use super::state::Record;
 use super::{Fact, Reply};
 use crate::id::{ClusterId, Incarnation, NodeId};
+use crate::lease::GoneEntry;
 use crate::limits::TOKEN_STEP;
 use crate::membership::RemovalCause;
 
@@ -31,12 +32,7 @@ pub enum Wish {
         replace_with: Option<NodeId>,
     },
     /// A start is over.
-    Gone {
-        /// Which.
-        id: Incarnation,
-        /// How that is known.
-        proof: Proof,
-    },
+    Gone(GoneEntry),
     /// A range of fencing tokens that nobody else has.
     Tokens,
     /// This cluster goes into that one.
@@ -87,7 +83,7 @@ impl Wish {
         match self {
             Self::Admit(who) => Next::Propose(Command::Admit(Admission { basis: record.number(), ..who.clone() })),
             Self::Remove { node_id, cause, by, .. } => removal(record, &fact, (*node_id, *cause, *by), leads),
-            Self::Gone { id, proof } => Next::Propose(Command::Gone { id: *id, proof: *proof }),
+            Self::Gone(entry) => Next::Propose(Command::Gone(entry.clone())),
             Self::Tokens => Next::Propose(Command::RaiseCeiling { to: record.token_ceiling() + TOKEN_STEP }),
             Self::Absorb { into, by_word } => Next::Propose(Command::Merging { into: *into, by_word: *by_word }),
             Self::TakeIn { chain } => Next::Propose(Command::Merged { chain: chain.clone() }),
