@@ -5,11 +5,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::absorb::MergeRecord;
-use super::command::{Admission, Command, Generation, Proof, Removal};
+use super::command::{Admission, Command, Generation, Removal};
 use super::outcome::{Gave, Outcome, Refusal};
 use super::state::Record;
 use super::{Fact, Reply};
 use crate::id::{ClusterId, Incarnation, NodeId};
+use crate::lease::GoneEntry;
 use crate::membership::RemovalCause;
 
 /// What is to be committed.
@@ -29,12 +30,7 @@ pub enum Wish {
         replace_with: Option<NodeId>,
     },
     /// A start is over.
-    Gone {
-        /// Which.
-        id: Incarnation,
-        /// How that is known.
-        proof: Proof,
-    },
+    Gone(GoneEntry),
     /// So many fencing tokens that nobody else has.
     Tokens(u64),
     /// This cluster goes into that one.
@@ -85,7 +81,7 @@ impl Wish {
         match self {
             Self::Admit(who) => Next::Propose(Command::Admit(Admission { basis: record.number(), ..who.clone() })),
             Self::Remove { node_id, cause, by, .. } => removal(record, &fact, (*node_id, *cause, *by), leads),
-            Self::Gone { id, proof } => Next::Propose(Command::Gone { id: *id, proof: *proof }),
+            Self::Gone(entry) => Next::Propose(Command::Gone(entry.clone())),
             Self::Tokens(count) => Next::Propose(Command::RaiseCeiling { by: *count }),
             Self::Absorb { into, by_word } => Next::Propose(Command::Merging { into: *into, by_word: *by_word }),
             Self::TakeIn { chain } => Next::Propose(Command::Merged { chain: chain.clone() }),

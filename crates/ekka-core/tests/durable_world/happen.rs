@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use ekka_core::consensus::LogPlace;
-use ekka_core::durable::{Generation, Input, Proof, Wish, voters};
+use ekka_core::durable::{Generation, Input, Wish, voters};
+use ekka_core::id::Incarnation;
+use ekka_core::lease::{Cause, GoneEntry};
 use ekka_core::limits::TOKEN_STEP;
 use ekka_core::membership::RemovalCause;
 use ekka_core::view::Role;
@@ -65,7 +67,7 @@ impl World {
         }
         if goodbye {
             let other = self.rng.index(self.nodes.len());
-            self.want(other, Wish::Gone { id, proof: Proof::Goodbye });
+            self.want(other, Wish::Gone(self.ended(id, Cause::Goodbye)));
         }
     }
 
@@ -117,10 +119,14 @@ impl World {
         self.want(by, Wish::Remove { node_id, cause, by: asked_by, replace_with });
     }
 
+    fn ended(&self, id: Incarnation, cause: Cause) -> GoneEntry {
+        GoneEntry { id, term: self.place().term, cause }
+    }
+
     fn end(&mut self, n: usize) {
         if !self.nodes[n].up {
             let (by, id) = (self.rng.index(self.nodes.len()), self.nodes[n].id);
-            self.want(by, Wish::Gone { id, proof: Proof::Lease });
+            self.want(by, Wish::Gone(self.ended(id, Cause::Silent { unheard_ms: 15_000, seen_down_by: Vec::new() })));
         }
     }
 
