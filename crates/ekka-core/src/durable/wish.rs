@@ -80,6 +80,10 @@ impl Wish {
     pub(super) fn next(&self, record: &Record, fact: impl Fn(NodeId) -> Option<Fact>, leads: bool) -> Next {
         match self {
             Self::Admit(who) => Next::Propose(Command::Admit(Admission { basis: record.number(), ..who.clone() })),
+            Self::Remove { replace_with: Some(new), .. } if record.member(*new).is_none() => {
+                let words = format!("node_id {new}, which was to take the vote, is no member any more");
+                Next::End(Reply::Refused { code: Some(Refusal::NotMember), words })
+            }
             Self::Remove { node_id, cause, by, .. } => removal(record, &fact, (*node_id, *cause, *by), leads),
             Self::Gone(entry) => Next::Propose(Command::Gone(entry.clone())),
             Self::Tokens(count) => Next::Propose(Command::RaiseCeiling { by: *count }),
