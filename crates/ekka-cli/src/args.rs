@@ -170,15 +170,20 @@ pub(crate) enum Command {
     #[command(after_help = "Example: ekka undrain")]
     Undrain(PlanArgs),
     /// Take a member that is down out for good
-    #[command(after_help = "Example: ekka force-leave ekka@10.0.0.3 --plan")]
+    #[command(after_help = "Example: ekka force-leave ekka@10.0.0.3 --replace-with ekka@10.0.0.4 --plan")]
     ForceLeave {
         /// Its name, or at least 6 hex digits of its node id
         node: String,
+        /// Who takes its vote: waits until that member has caught up, then moves the vote in one change
+        #[arg(long, value_name = "NODE")]
+        replace_with: Option<String>,
         /// Do it although the member is up
         #[arg(long)]
         alive: bool,
         #[command(flatten)]
         plan: PlanArgs,
+        #[command(flatten)]
+        wait: WaitArgs,
     },
     /// Have the agent read its configuration again
     #[command(after_help = "Example: ekka reload")]
@@ -431,6 +436,7 @@ mod tests {
             "drain --timeout 45s",
             "undrain",
             "force-leave ekka@10.0.0.3 --alive --plan",
+            "force-leave ekka@10.0.0.3 --replace-with ekka@10.0.0.4 --timeout 5m",
             "reload",
             "health live",
             "health ready --for available --wait 1m",

@@ -7,31 +7,33 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Control, GroupNews, GroupRequest, Message, Output, RequestId, Work, emit};
+use super::leave::Forced;
+use super::{CommandError, Control, GroupNews, GroupRequest, Message, Output, RequestId, Work, emit};
 use crate::autocluster::{self, Denial};
 use crate::consensus::{GroupEvent, VoterId};
 use crate::decision::DecisionId;
 use crate::durable::absorb::MergeRecord;
-use crate::durable::{self, Admission, Change, Durable, Fact, Refusal, Wish};
+use crate::durable::{self, Admission, Change, Durable, Refusal, Wish};
 use crate::id::{ClusterId, Incarnation, NodeId, StoreId};
 use crate::machine::Machine;
 use crate::membership::{self, Record, RemovalCause, Seat};
 use crate::time::{Instant, Now};
-use crate::view::Status;
 
 /// What is answered once a wish has ended.
 #[derive(Debug)]
-enum Waiting {
+pub(super) enum Waiting {
     /// A newcomer.
     Admission(Box<Record>),
     /// `force-leave` by an operator of this node.
-    Force { id: RequestId, node_id: NodeId, decision: DecisionId },
+    Force(Forced),
     /// A removal that another node asked of the leader.
     Asked { by: NodeId, nonce: u64 },
     /// The removal of a member that says that it has left.
     Farewell { from: NodeId, cluster_id: ClusterId },
     /// This cluster goes into an older one.
     Absorb(ClusterId),
+    /// A range of tokens, for the program that embeds this node.
+    Tokens(RequestId),
 }
 
 /// The room and what waits on it.
@@ -39,8 +41,8 @@ enum Waiting {
 pub(super) struct Group {
     pub(super) durable: Durable,
     /// The cluster whose replica the shell runs.
-    open: Option<ClusterId>,
-    waiting: BTreeMap<u64, Waiting>,
+    pub(super) open: Option<ClusterId>,
+    pub(super) waiting: BTreeMap<u64, Waiting>,
     last_wish: u64,
     /// Admissions that are committed, each with its place: answered once this node has applied it too.
     admitted: Vec<(u64, Box<Record>)>,
@@ -58,6 +60,16 @@ impl Group {
             admitted: Vec::new(),
             waits: String::new(),
         }
+    }
+
+    /// Whether this node is in a cluster, and so has a replica.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// How many ranges of tokens are asked for.
+    pub(super) fn takers(&self) -> usize {
+        self.waiting.values().filter(|waiting| matches!(waiting, Waiting::Tokens(_))).count()
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -181,7 +193,7 @@ impl Control {
     }
 
     fn group_changed(&mut self, changes: &[Change]) {
-        self.dirty = true;
+        self.dirty |= changes.iter().any(|change| !matches!(change, Change::Tokens { .. }));
         let mut seats = BTreeMap::new();
         let record = self.group.durable.record();
         for change in changes {
@@ -209,7 +221,7 @@ impl Control {
         self.group.durable.record().is_present(self.me())
     }
 
-    fn wish(
+    pub(super) fn wish(
         &mut self,
         (wish, waiting): (Wish, Waiting),
         decision: DecisionId,
@@ -288,25 +300,18 @@ impl Control {
     }
 
     /// Has a member taken out, by an operator of this node; only the leader moves its vote.
-    pub(super) fn wish_force(
-        &mut self,
-        id: RequestId,
-        node_id: NodeId,
-        decision: DecisionId,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) {
+    pub(super) fn wish_force(&mut self, forced: Forced, now: Now, out: &mut Vec<Output>) {
+        let Forced { node_id, replace_with, decision, .. } = forced;
         let (cause, by) = (RemovalCause::Force, self.me().node_id);
-        let wish = Wish::Remove { node_id, cause, by, replace_with: None };
-        self.wish((wish, Waiting::Force { id, node_id, decision }), decision, Vec::new(), now, out);
+        let wish = Wish::Remove { node_id, cause, by, replace_with };
+        self.wish((wish, Waiting::Force(forced)), decision, Vec::new(), now, out);
     }
 
     /// Another member asks the leader to take one out.
     pub(super) fn asked_to_remove(
         &mut self,
         (by, nonce): (NodeId, u64),
-        node_id: NodeId,
-        cause: RemovalCause,
+        (node_id, cause, replace_with): (NodeId, RemovalCause, Option<NodeId>),
         now: Now,
         out: &mut Vec<Output>,
     ) {
@@ -317,7 +322,7 @@ impl Control {
         let what = format!("take out node_id {node_id} ({}), asked by node_id {by}", cause.as_str());
         let rule = "section 9: removal is one committed entry";
         let decision = self.decisions.record(now.wall, "remove", what, rule, Vec::new());
-        let wish = Wish::Remove { node_id, cause, by, replace_with: None };
+        let wish = Wish::Remove { node_id, cause, by, replace_with };
         self.wish((wish, Waiting::Asked { by, nonce }), decision, Vec::new(), now, out);
     }
 
@@ -346,23 +351,24 @@ impl Control {
 
     fn wish_ended(&mut self, id: u64, reply: durable::Reply, now: Now, out: &mut Vec<Output>) {
         let Some(waiting) = self.group.waiting.remove(&id) else { return };
+        if let Waiting::Tokens(id) = waiting {
+            return Self::tokens_taken(id, &reply, out);
+        }
         self.dirty = true;
         match (reply, waiting) {
             (durable::Reply::Done { number, .. }, Waiting::Admission(record)) => {
                 self.group.admitted.push((number, record));
             }
-            (durable::Reply::Done { .. }, Waiting::Force { id, node_id, decision }) => {
-                self.forced(id, node_id, decision, out);
-            }
+            (durable::Reply::Done { .. }, Waiting::Force(forced)) => self.forced(forced, out),
             (durable::Reply::Done { .. }, Waiting::Asked { by, nonce }) => {
                 self.send(by, &Message::Removed { nonce, result: Ok(()) }, out);
             }
             (durable::Reply::Done { .. }, Waiting::Farewell { from, cluster_id }) => {
                 self.confirm_farewell(from, cluster_id);
             }
-            (durable::Reply::Done { .. }, Waiting::Absorb(_)) => {}
-            (durable::Reply::AskLeader { leader }, Waiting::Force { id, node_id, decision }) => {
-                self.ask_leader(leader, (id, node_id, decision), now, out);
+            (durable::Reply::Done { .. }, Waiting::Absorb(_) | Waiting::Tokens(_)) => {}
+            (durable::Reply::AskLeader { leader }, Waiting::Force(forced)) => {
+                self.ask_leader(leader, forced, now, out);
             }
             (durable::Reply::AskLeader { .. }, waiting) => {
                 self.wish_failed(waiting, "another member leads now", Denial::Later, out);
@@ -387,7 +393,10 @@ impl Control {
                 let result = Err((words.to_string(), denial));
                 self.work.push_back(Work::Autocluster(autocluster::Input::Admitted { id: record.id, result }));
             }
-            Waiting::Force { id, .. } => self.force_failed(id, words, out),
+            Waiting::Force(forced) => self.force_failed(forced.id, words, out),
+            Waiting::Tokens(id) => {
+                out.push(Output::Reply { id, result: Err(CommandError::Failed(words.to_string())) });
+            }
             Waiting::Asked { by, nonce } => {
                 self.send(by, &Message::Removed { nonce, result: Err(words.to_string()) }, out);
             }
@@ -417,36 +426,6 @@ impl Control {
             self.membership_gave(given, now, out);
             let result = Ok(self.membership.roster().clone());
             self.work.push_back(Work::Autocluster(autocluster::Input::Admitted { id, result }));
-        }
-    }
-
-    /// Tells the room what membership knows, where it looks at that: on the leader, and while something is wished.
-    pub(super) fn tell_facts(&mut self, now: Now, out: &mut Vec<Output>) {
-        if self.group.open.is_none() || !self.group.durable.leads() && self.group.waiting.is_empty() {
-            return;
-        }
-        let roster = self.membership.roster();
-        let me = self.me().node_id;
-        let members = roster.records.values().filter(|record| roster.is_member(record.id.node_id));
-        let facts: BTreeMap<NodeId, Fact> = members
-            .map(|record| {
-                let node_id = record.id.node_id;
-                let fact = Fact {
-                    id: record.id,
-                    name: record.name.clone(),
-                    role: record.role,
-                    store: (record.store != StoreId::MIN).then(|| record.store.as_u128()),
-                    zone: record.tags.get("zone").cloned().unwrap_or_default(),
-                    // A member that is met in another cluster, where an operator moved it, has not come back to this one.
-                    up: node_id == me || self.membership.is_running(node_id) && self.autocluster.says_it_is_in(node_id),
-                    leaving: record.status == Status::Leaving,
-                    caught_up: true,
-                };
-                (node_id, fact)
-            })
-            .collect();
-        if facts != *self.group.durable.facts() {
-            self.durable(durable::Input::Facts(facts), now, out);
         }
     }
 }

@@ -7,16 +7,20 @@
 //!
 //! **Invariants** (checked by `check`, beside those of the rooms): every link belongs to the incarnation that is linked; of one node only one incarnation is linked; the number of the view grows.
 
+mod command;
 mod commands;
 mod conns;
+mod facts;
 mod greet;
 mod group;
 pub mod io;
 mod leave;
 mod persist;
+mod plans;
 mod publish;
 pub mod replica;
 mod standing;
+mod tokens;
 mod twins;
 
 use alloc::boxed::Box;
@@ -25,6 +29,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+pub use command::*;
 pub use io::*;
 pub use replica::*;
 
@@ -387,10 +392,12 @@ impl Control {
             Message::IAmHere { nonce, claim } => self.is_here(peer, nonce, claim, out),
             Message::WhoRuns { node_id, nonce } => self.who_runs(peer.node_id, node_id, nonce, now, out),
             Message::Runs { nonce, claim } => self.answered(peer.node_id, nonce, claim),
-            Message::Remove { nonce, node_id, cause } => {
-                self.asked_to_remove((peer.node_id, nonce), node_id, cause, now, out);
+            Message::Remove { nonce, node_id, cause, replace_with } => {
+                self.asked_to_remove((peer.node_id, nonce), (node_id, cause, replace_with), now, out);
             }
             Message::Removed { nonce, result } => self.leader_removed(nonce, result, out),
+            Message::MayJoin { nonce, record } => self.may_join(peer.node_id, nonce, record, now, out),
+            Message::Joinable { nonce, lines, refused } => self.joinable(nonce, lines, refused, out),
         }
     }
 }
@@ -452,6 +459,7 @@ impl Machine for Control {
         self.end_waits(now, out);
         self.expire_commands(now, out);
         self.expire_asked(now, out);
+        self.expire_plans(now, out);
         if now.mono >= self.refresh_at {
             self.dirty = true;
         }

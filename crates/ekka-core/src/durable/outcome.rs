@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::absorb::MergeRecord;
 use super::command::Proof;
 use crate::id::{ClusterId, Incarnation, NodeId};
+use crate::lease::Agreed;
 use crate::membership::RemovalCause;
 
 /// The answer of the state machine. Variants are appended only: proposer and leader may run different versions.
@@ -150,6 +151,8 @@ pub enum Change {
     Merged(MergeRecord),
     /// There is a new volatile group.
     Generation(u64),
+    /// Leases of incarnations last so long from now on.
+    Leases(Agreed),
     /// The cluster goes on without the majority that it had.
     Recovered {
         /// Its generation.

@@ -12,6 +12,7 @@ mod shared;
 mod start;
 mod store;
 mod strategies;
+mod tokens;
 
 pub use bench::{BenchGroup, CommitFigures, CommitPlan};
 pub use start::{StartError, StartOptions, start};

@@ -148,7 +148,7 @@ async fn commands_reach_the_node_as_they_were_asked() {
         [
             Command::Stop { by: "api".into(), plan: false },
             Command::Leave { plan: true },
-            Command::ForceLeave { node: "ekka@10.0.0.3".into(), alive: true, plan: false },
+            Command::ForceLeave { node: "ekka@10.0.0.3".into(), replace_with: None, alive: true, plan: false },
         ]
     );
 }
