@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ekka_core::consensus::{GroupEvent, GroupId, LogPlace, Standing, VoterId};
 use ekka_core::control::{GroupNews, GroupRequest, Input};
-use ekka_core::durable::{Ask, Failure, Record};
+use ekka_core::durable::{Ask, Failure};
 use ekka_core::id::{ClusterId, Incarnation, NodeId};
 use ekka_core::view::Role;
 use tokio::sync::{mpsc, oneshot};
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tracing::{debug, error};
 
 use super::driver::Own;
+use super::reading::{ReadRecord, Reader};
 use super::shared::Shared;
 use crate::consensus::raft::{self, BulkUse, RaftGroup, Router, Settings, Setup, TransportLanes, bulk_use};
 use crate::consensus::{Applied, Group, GroupError};
@@ -74,6 +75,7 @@ pub(super) fn start(
     frames: Frames,
     own: mpsc::Sender<Own>,
 ) -> Handle {
+    shared.stores_in(&storage);
     let members = shared.clone();
     let endpoints = move |id| members.view().member(id).map(|member| member.endpoint.clone());
     let lanes = TransportLanes::new(transport.clone(), Arc::new(endpoints));
@@ -152,12 +154,14 @@ impl Replicas {
         let replayed = Arc::new(AtomicU64::new(u64::MAX));
         self.shared.tasks.spawn(forward_events(cluster_id, seen, replayed.clone(), self.own.clone()));
         let view = self.shared.view();
+        let record = ReadRecord::default();
+        let ceiling = record.ceiling();
         let setup = Setup {
             group: GroupId::Durable,
             me,
             storage: self.storage.clone(),
             log: log.clone(),
-            machine: Box::new(Record::default()),
+            machine: Box::new(record),
             router: self.router.clone(),
             clock: self.env.clock.clone(),
             seed: self.env.entropy.seed(),
@@ -168,6 +172,7 @@ impl Replicas {
         let group = match RaftGroup::open(setup).await {
             Ok(group) => {
                 let group = Arc::new(group);
+                self.shared.reads_from(Some(Reader { group: Arc::downgrade(&group), ceiling }));
                 replayed.store(group.standing().borrow().applied.index, Ordering::Relaxed);
                 self.shared.tasks.spawn(forward_standing(cluster_id, group.standing(), self.own.clone()));
                 Some(group)
@@ -184,6 +189,7 @@ impl Replicas {
 
     async fn close(&mut self, delete: bool) {
         let Some(Running { group, log, .. }) = self.running.take() else { return };
+        self.shared.reads_from(None);
         if let Some(group) = group {
             let in_time = timeout(CLOSE, group.close()).await.is_ok();
             debug!(in_time, %log, "the replica was closed");

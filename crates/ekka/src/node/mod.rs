@@ -1,10 +1,12 @@
 //! The handle that programs hold: a running node.
 
+mod bench;
 mod calls;
 mod counters;
 mod driver;
 pub mod fuzz;
 mod group;
+mod reading;
 mod reload;
 mod shared;
 mod start;
@@ -12,6 +14,7 @@ mod store;
 mod strategies;
 mod tokens;
 
+pub use bench::{BenchGroup, CommitFigures, CommitPlan};
 pub use start::{StartError, StartOptions, start};
 pub use store::StoreError;
 

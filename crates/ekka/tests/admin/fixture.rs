@@ -1,6 +1,7 @@
 //! A node whose view is given: three members, one of them silent.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use ekka::core::id::{ClusterId, Guid, Incarnation, NodeId, NodeName};
 use ekka::core::time::{Instant, Now, Wall};
 use ekka::core::view::{Link, LinkState, Member, Quorum, Reason, Role, Split, SplitState, Status, Unreachable, View};
 use ekka::env::BoxFuture;
-use ekka::node::{Counters, Signer, StampedEvent};
+use ekka::node::{BenchGroup, CommitFigures, CommitPlan, Counters, Signer, StampedEvent};
 use ekka::rpc::{BenchFigures, BenchPlan, CallError, MethodCounts};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
@@ -246,6 +247,30 @@ impl NodeApi for GivenNode {
     fn bench(&self, plan: BenchPlan) -> BoxFuture<'_, Result<BenchFigures, CallError>> {
         let (p50, p99) = (Duration::from_micros(50), Duration::from_micros(90));
         Box::pin(async move { Ok(BenchFigures { calls: 100, time: plan.time, p50, p99 }) })
+    }
+
+    fn bench_commits(&self, plan: CommitPlan) -> BoxFuture<'_, Result<CommitFigures, CommandError>> {
+        Box::pin(async move {
+            if plan.group == BenchGroup::Volatile {
+                return Err(CommandError::Refused("no volatile group runs on this node".into()));
+            }
+            let (p50, p99) = (Duration::from_micros(900), Duration::from_micros(2_500));
+            let span = Some((7, 206));
+            let time = plan.time;
+            Ok(CommitFigures { commits: 200, unknown: 1, time, p50, p99, syncs: 50, span, leads: true })
+        })
+    }
+
+    fn take_tokens(&self, count: u64) -> BoxFuture<'_, Result<Range<u64>, CommandError>> {
+        Box::pin(async move { Ok(207..207 + count) })
+    }
+
+    fn token_ceiling(&self) -> BoxFuture<'_, Result<u64, CommandError>> {
+        Box::pin(async move { Ok(207) })
+    }
+
+    fn applied_token_ceiling(&self) -> Result<u64, CommandError> {
+        Ok(200)
     }
 
     fn call_json(

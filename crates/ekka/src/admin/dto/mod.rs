@@ -3,6 +3,7 @@
 //! Servers make these from a view, clients in Rust read them back.
 
 mod command;
+mod commit;
 mod error;
 mod event;
 mod health;
@@ -13,6 +14,9 @@ mod status;
 
 pub use command::{
     CommandAnswer, DecisionAnswer, ForceLeaveRequest, JoinRequest, PlanRequest, ReloadAnswer, StopRequest,
+};
+pub use commit::{
+    CeilingAnswer, CommitBenchAnswer, CommitBenchRequest, GroupWord, TakeTokensAnswer, TakeTokensRequest,
 };
 pub use error::{ErrorAnswer, ErrorBody};
 pub use event::{event_id, event_line, lagged_line, parse_event_id};
