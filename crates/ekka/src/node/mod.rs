@@ -13,10 +13,12 @@ mod start;
 mod store;
 mod strategies;
 mod tokens;
+mod volatile;
 
 pub use bench::{BenchGroup, CommitFigures, CommitPlan};
 pub use start::{StartError, StartOptions, start};
 pub use store::StoreError;
+pub use volatile::VolatileGroup;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -193,6 +195,12 @@ impl Node {
     #[must_use]
     pub fn recent_events(&self, last: usize) -> Vec<Arc<StampedEvent>> {
         self.inner.shared.recent_events(last)
+    }
+
+    /// The replica of the volatile group that this node serves; none where it has no vote in it, or before it begins.
+    #[must_use]
+    pub fn volatile(&self) -> Option<VolatileGroup> {
+        self.inner.shared.volatile()
     }
 
     /// Both clocks of this node, for turning monotonic times of the view into ages.

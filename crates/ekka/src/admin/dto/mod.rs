@@ -27,7 +27,7 @@ pub use member::{MemberAnswer, SyncAnswer};
 pub use rpc::{BenchAnswer, BenchRequest, CallAnswer, CallRequest, PingAnswer, PingRequest};
 pub use status::{
     AlarmAnswer, ConflictAnswer, CookieAnswer, QuorumAnswer, ReadyForAnswer, SignerAnswer, SplitAnswer, StatusAnswer,
-    UnreachableAnswer, VersionAnswer,
+    UnreachableAnswer, VersionAnswer, VolatileAnswer,
 };
 
 use ekka_core::id::NodeId;
