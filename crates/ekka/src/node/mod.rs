@@ -18,7 +18,7 @@ mod volatile;
 pub use bench::{BenchGroup, CommitFigures, CommitPlan};
 pub use start::{StartError, StartOptions, start};
 pub use store::StoreError;
-pub use volatile::VolatileGroup;
+pub use volatile::{Counted, VolatileGroup};
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -195,12 +195,6 @@ impl Node {
     #[must_use]
     pub fn recent_events(&self, last: usize) -> Vec<Arc<StampedEvent>> {
         self.inner.shared.recent_events(last)
-    }
-
-    /// The replica of the volatile group that this node serves; none where it has no vote in it, or before it begins.
-    #[must_use]
-    pub fn volatile(&self) -> Option<VolatileGroup> {
-        self.inner.shared.volatile()
     }
 
     /// Both clocks of this node, for turning monotonic times of the view into ages.

@@ -4,6 +4,7 @@
 //! has ended is said only once it is certain, however long it takes: another group may begin on that word.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::{debug, error};
 
+use super::Node;
 use super::driver::Own;
 use super::shared::Shared;
 use crate::consensus::raft::{HandedIn, RaftGroup, Router, Settings, Setup, seal, seed};
@@ -93,6 +95,37 @@ impl VolatileGroup {
     pub async fn propose(&self, command: &Command) -> Result<Answer, GroupError> {
         let Applied { answer, .. } = self.group.propose(command.encode()).await?;
         Answer::decode(&answer).map_err(|error| GroupError::Unknown(error.to_string()))
+    }
+}
+
+/// Numbers of the counter of a volatile group: nobody else was given them in this generation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Counted {
+    /// The generation that gave them.
+    pub generation: u64,
+    /// The numbers.
+    pub numbers: Range<u64>,
+}
+
+impl Node {
+    /// The replica of the volatile group that this node serves; none where it has no vote in it, or before it begins.
+    #[must_use]
+    pub fn volatile(&self) -> Option<VolatileGroup> {
+        self.inner.shared.volatile()
+    }
+
+    /// Takes the next numbers of the counter of the volatile group. A generation that may have lost writes may give
+    /// numbers again.
+    ///
+    /// # Errors
+    /// See [`GroupError`]: `NoQuorum` also where this node serves no replica. After `Unknown` nobody owns the numbers.
+    pub async fn count(&self, n: u64) -> Result<Counted, GroupError> {
+        let none = || GroupError::NoQuorum("this node serves no volatile group".into());
+        let group = self.volatile().ok_or_else(none)?;
+        match group.propose(&Command::Count { n }).await? {
+            Answer::Range { from, to } => Ok(Counted { generation: group.generation, numbers: from..to }),
+            other => Err(GroupError::Unknown(format!("{other:?}"))),
+        }
     }
 }
 
