@@ -253,6 +253,13 @@ pub(crate) enum BenchCommand {
         #[arg(long = "for", value_name = "D", default_value = "2s", value_parser = humantime::parse_duration)]
         for_: Duration,
     },
+    /// Take numbers of the counter of the volatile group: one committed command
+    #[command(after_help = "Example: ekka bench count --n 5")]
+    Count {
+        /// How many
+        #[arg(long, default_value_t = 1)]
+        n: u64,
+    },
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -449,6 +456,7 @@ mod tests {
             "bench rpc ekka@10.0.0.2",
             "bench commit",
             "bench commit --self-contained --group volatile --for 1s --json",
+            "bench count --n 3 --json",
             "completions zsh",
             "man",
         ];

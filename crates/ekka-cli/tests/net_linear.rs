@@ -94,7 +94,8 @@ impl Gated {
 
     /// One fault at one node, and its end. A majority of the voters is up and connected all the time.
     fn harm(&mut self, chance: &mut Chance) {
-        let at = if chance.below(2) == 0 { self.leader(chance) } else { usize::try_from(chance.below(3)).expect("small") };
+        let at =
+            if chance.below(2) == 0 { self.leader(chance) } else { usize::try_from(chance.below(3)).expect("small") };
         let held = Duration::from_millis(500 + chance.below(2_500));
         match chance.below(3) {
             0 => {

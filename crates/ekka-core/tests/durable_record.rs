@@ -2,12 +2,16 @@
 
 mod durable_common;
 
+use std::collections::BTreeSet;
+
 use durable_common::{Log, admission, cluster, entry, found, gone, node, nodes, returned, silent, start, store, voter};
 use ekka_core::consensus::{Configuration, LogPlace, StateMachine, VoterId};
-use ekka_core::durable::{Change, Command, Faults, Gave, Generation, Outcome, Proof, Record, Refusal};
+use ekka_core::durable::{Change, Command, Faults, Gave, Outcome, Proof, Record, Refusal};
+use ekka_core::id::Incarnation;
 use ekka_core::lease::{Agreed, Cause, GoneEntry};
 use ekka_core::limits::{FORGOTTEN_MAX, TOKEN_MAX};
 use ekka_core::membership::RemovalCause;
+use ekka_core::volatile::{Generation, Proposal, Version};
 use proptest::prelude::*;
 
 fn three() -> Log {
@@ -231,9 +235,18 @@ fn whose_answer_was_lost_has_no_tokens_and_nobody_has_them_twice() {
     assert_eq!(log.record.token_ceiling(), 24);
 }
 
+/// The generation of this number that follows the record of the one before as it was made.
 fn generation(number: u64, of: &[u128]) -> Command {
-    let voters = of.iter().copied().map(voter).collect();
-    Command::Generation(Generation { number, voters, from: LogPlace::default(), lost: false })
+    let founders: BTreeSet<Incarnation> = of.iter().map(|n| start(*n, 1)).collect();
+    let version = |number| Version { number, revision: 0 };
+    let next = Generation {
+        version: version(number),
+        founders: founders.clone(),
+        sets: vec![founders],
+        from: None,
+        lost: false,
+    };
+    Command::Generation(Proposal { expected: version(number - 1), next })
 }
 
 /// Two nodes propose the same next generation with other voters: both are told the outcome.
@@ -253,6 +266,21 @@ fn a_generation_is_decided_once() {
     log.refused(Refusal::Outdated, generation(2, &[1]));
     log.done(generation(1, &[1]));
     log.already(generation(1, &[1]));
+}
+
+#[test]
+fn a_generation_is_proposed_on_the_revision_that_was_looked_at() {
+    let mut log = three();
+    log.done(generation(1, &[1, 2, 3]));
+    let looked_at = log.record.volatile().clone();
+    let version = Version { number: 1, revision: 1 };
+    let sets = vec![looked_at.voters(), BTreeSet::from([start(1, 1), start(2, 1), start(3, 2)])];
+    let change = Proposal { expected: looked_at.version, next: Generation { version, sets, ..looked_at } };
+    log.done(Command::Generation(change.clone()));
+    log.already(Command::Generation(change));
+    log.refused(Refusal::Outdated, generation(2, &[1, 2, 3]));
+    let nobody = Generation { version: Version { number: 2, revision: 0 }, ..Generation::default() };
+    log.refused(Refusal::Senseless, Command::Generation(Proposal { expected: version, next: nobody }));
 }
 
 #[test]
@@ -350,7 +378,7 @@ proptest! {
             let now = &log.record;
             prop_assert!(now.number() > before.number());
             prop_assert!(now.token_ceiling() >= before.token_ceiling() && now.token_floor() >= before.token_floor());
-            prop_assert!(now.volatile().map_or(0, |v| v.number) >= before.volatile().map_or(0, |v| v.number));
+            prop_assert!(now.volatile().version >= before.volatile().version);
             for n in 1..7 {
                 prop_assert!(now.over(node(n)) >= before.over(node(n)));
             }

@@ -101,7 +101,14 @@ fn place(mut node: Node, endpoints: &Endpoints, tasks: &mut JoinSet<()>) -> Plac
         }
     });
     let ledger = Ledger::default();
-    Place { env, router, storage: Arc::new(MemoryStorage::new(1)), ledger, me: VoterId { node_id: me, start: 1 }, silence }
+    Place {
+        env,
+        router,
+        storage: Arc::new(MemoryStorage::new(1)),
+        ledger,
+        me: VoterId { node_id: me, start: 1 },
+        silence,
+    }
 }
 
 /// Three nodes that are linked, each with a place for a replica.

@@ -71,6 +71,7 @@ async fn talk(client: &Client, command: Command, json: bool) -> Result<(), Failu
         Command::Rpc(command) => rpc::run(client, command, json).await,
         Command::Bench(BenchCommand::Rpc { target, for_, .. }) => bench::run(client, target, for_, json).await,
         Command::Bench(BenchCommand::Commit { group, for_, .. }) => bench_commit::run(client, group, for_, json).await,
+        Command::Bench(BenchCommand::Count { n }) => bench::count(client, n, json).await,
         Command::Reload => change::reload(client, json).await,
         other => change::run(client, other, json).await,
     }

@@ -54,7 +54,13 @@ impl Load {
             let client = Client {
                 number: self.clients.len(),
                 socket: data.join("ekka.sock"),
-                request: if number < mix.takers { TAKE } else if mix.stale { READ_APPLIED } else { READ },
+                request: if number < mix.takers {
+                    TAKE
+                } else if mix.stale {
+                    READ_APPLIED
+                } else {
+                    READ
+                },
                 begun: self.begun,
             };
             let stop = self.stop.clone();

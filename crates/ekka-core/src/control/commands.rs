@@ -310,6 +310,7 @@ impl Control {
                 quorum.needed
             ));
         }
+        reasons.extend(self.volatile_needs_me());
         let roster = self.membership.roster();
         for record in
             roster.records.values().filter(|r| roster.seats.get(&r.id.node_id).is_some_and(|s| s.removed.is_none()))
@@ -346,6 +347,10 @@ impl Control {
             emit(Some(id), EventKind::NodeRefused { reason, by: text }, out);
         }
         self.fail_pending(out);
+        if reason != StopReason::Asked {
+            // Who was told to stop hands over first. This one must not go on, and gives nothing more.
+            self.end_volatile(now, out);
+        }
         self.standing.status = Status::Stopped;
         self.dirty = true;
         self.publish(now, out);

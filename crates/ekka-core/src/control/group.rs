@@ -18,6 +18,7 @@ use crate::id::{ClusterId, Incarnation, NodeId, StoreId};
 use crate::machine::Machine;
 use crate::membership::{self, Record, RemovalCause, Seat};
 use crate::time::{Instant, Now};
+use crate::volatile::Proposal;
 
 /// What is answered once a wish has ended.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub(super) enum Waiting {
     Absorb(ClusterId),
     /// A range of tokens, for the program that embeds this node.
     Tokens(RequestId),
+    /// The next record of the volatile group.
+    Generation,
 }
 
 /// The room and what waits on it.
@@ -76,6 +79,11 @@ impl Group {
         self.open.and_then(|_| self.durable.deadline())
     }
 
+    /// The cluster whose replica the shell runs.
+    pub(super) fn cluster(&self) -> Option<ClusterId> {
+        self.open
+    }
+
     fn absorbs(&self, into: ClusterId) -> bool {
         self.waiting.values().any(|waiting| matches!(waiting, Waiting::Absorb(other) if *other == into))
     }
@@ -103,6 +111,7 @@ impl Control {
         let me = VoterId { node_id: self.me().node_id, start: self.store().as_u128() };
         self.group.open = Some(cluster_id);
         out.push(Output::Group(GroupRequest::Open { cluster_id, me }));
+        self.open_volatile(now);
         let founders = self.autocluster.saved().first_voters.clone();
         if founders.iter().any(|founder| founder.id.node_id == me.node_id && founder.store == me.start) {
             self.durable(durable::Input::Found { cluster_id, founders }, now, out);
@@ -113,6 +122,7 @@ impl Control {
     pub(super) fn close_group(&mut self, delete: bool, out: &mut Vec<Output>) {
         if self.group.open.is_some() {
             out.push(Output::Group(GroupRequest::Close { delete }));
+            self.close_volatile(out);
         }
         let last_wish = self.group.last_wish;
         let waiting = core::mem::take(&mut self.group.waiting);
@@ -151,6 +161,7 @@ impl Control {
             self.dirty = true;
         }
         self.answer_admitted(now, out);
+        self.follow_generations(now, out);
     }
 
     pub(super) fn durable(&mut self, input: durable::Input, now: Now, out: &mut Vec<Output>) {
@@ -287,6 +298,15 @@ impl Control {
         self.wish((Wish::Absorb { into, by_word }, Waiting::Absorb(into)), decision, Vec::new(), now, out);
     }
 
+    /// Has the next record of the volatile group committed.
+    pub(super) fn wish_generation(&mut self, proposal: Proposal, now: Now, out: &mut Vec<Output>) {
+        let version = proposal.next.version;
+        let what = format!("propose generation {}, revision {}", version.number, version.revision);
+        let rule = "section 12: one volatile group, by compare-and-set";
+        let decision = self.decisions.record(now.wall, "command", what, rule, Vec::new());
+        self.wish((Wish::Generation(proposal), Waiting::Generation), decision, Vec::new(), now, out);
+    }
+
     /// Whether this node leads the group, and who else could.
     pub(super) fn leads_with(&self) -> Option<Vec<NodeId>> {
         let me = self.me().node_id;
@@ -367,6 +387,7 @@ impl Control {
                 self.confirm_farewell(from, cluster_id);
             }
             (durable::Reply::Done { .. }, Waiting::Absorb(_) | Waiting::Tokens(_)) => {}
+            (durable::Reply::Done { .. }, Waiting::Generation) => self.volatile.wish_ended(),
             (durable::Reply::AskLeader { leader }, Waiting::Force(forced)) => {
                 self.ask_leader(leader, forced, now, out);
             }
@@ -402,6 +423,7 @@ impl Control {
             }
             // It is said again, or the clusters meet again, and it is tried anew.
             Waiting::Farewell { .. } | Waiting::Absorb(_) => {}
+            Waiting::Generation => self.volatile.wish_ended(),
         }
     }
 

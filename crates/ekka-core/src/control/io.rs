@@ -5,16 +5,18 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Command, CommandError, GroupNews, GroupRequest, Reply};
+use super::{Command, CommandError, GroupNews, GroupRequest, Reply, VolatileNews, VolatileRequest};
 use crate::autocluster::{self, Answer, Proposal, Registration, SourceList};
 use crate::event::Event;
 use crate::id::{ClusterId, Endpoint, Guid, NodeId, NodeName, StoreId};
 use crate::identity::Claim;
 use crate::membership::{self, RemovalCause};
 use crate::view::{Role, View};
+use crate::volatile;
 use crate::wire::{Hello, Refusal};
 
 /// A connection, numbered by the shell; never used twice in one process.
@@ -92,6 +94,13 @@ pub enum Message {
         /// Why it would be refused.
         refused: Option<String>,
     },
+    /// Of the room of the volatile group's generations.
+    Generations {
+        /// The cluster whose group it is: a node that has left one may have the same generation in another.
+        cluster_id: ClusterId,
+        /// What.
+        message: volatile::Message,
+    },
 }
 
 /// What a node keeps on disc beside its identity (file `cluster.json`).
@@ -151,6 +160,8 @@ pub struct Setup {
     pub seed: u64,
     /// Planted faults, for proving the harness. All off in production.
     pub faults: Faults,
+    /// The longest time for which a session of a lock can be valid (`lock.max_ttl`); the same on every node.
+    pub session_max: Duration,
 }
 
 /// Faults put in on purpose in the parts that meet here.
@@ -299,6 +310,13 @@ pub enum Input {
         /// What.
         command: Command,
     },
+    /// The replica of the volatile group says something.
+    Volatile {
+        /// Of which cluster.
+        cluster_id: ClusterId,
+        /// What.
+        news: VolatileNews,
+    },
 }
 
 /// What `Control` tells the shell, to be started in this order.
@@ -358,6 +376,8 @@ pub enum Output {
     },
     /// This node ends here; nothing more is given out.
     Stop(StopReason),
+    /// Of the replica of the volatile group.
+    Volatile(VolatileRequest),
 }
 
 /// Why a node ends.

@@ -10,12 +10,12 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::absorb::MergeRecord;
-use crate::consensus::{LogPlace, VoterId};
 use crate::id::{ClusterId, Guid, Incarnation, NodeId, NodeName};
 use crate::lease::{Agreed, Cause, GoneEntry};
 use crate::limits::{EVIDENCE_MAX, REASON_LEN_MAX};
 use crate::membership::RemovalCause;
 use crate::view::Role;
+use crate::volatile::Proposal;
 
 /// The form of entries that this code writes. Variants of [`Command`] are appended only and need no new form.
 const FORM: u16 = 1;
@@ -147,19 +147,6 @@ pub struct Removal {
     pub by: NodeId,
 }
 
-/// A new volatile group.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Generation {
-    /// Its number.
-    pub number: u64,
-    /// Its first voters; `start` is the guid of each.
-    pub voters: Vec<VoterId>,
-    /// The log that it begins with ends here.
-    pub from: LogPlace,
-    /// Entries that were acknowledged may be missing in it.
-    pub lost: bool,
-}
-
 /// A cluster that goes on without the majority of its voters.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Recovery {
@@ -226,8 +213,8 @@ pub enum Command {
         /// The records, from that cluster up to this one.
         chain: Vec<MergeRecord>,
     },
-    /// The next volatile group, where its number is one more than that of the present one.
-    Generation(Generation),
+    /// The next volatile group, or other voters of the present one, where the record is the one that was looked at.
+    Generation(Proposal),
     /// The first entry of a cluster that was recovered.
     Recover(Recovery),
     /// Quorum tables are about to hold their first row: from then on this cluster is absorbed by an operator's word only.
@@ -325,7 +312,10 @@ impl Command {
                 Some(first) => alloc::format!("cluster {} has gone into this one", first.from),
                 None => String::from("no cluster has gone into this one"),
             },
-            Self::Generation(next) => alloc::format!("generation {} with {} voters", next.number, next.voters.len()),
+            Self::Generation(Proposal { next, .. }) => {
+                let (number, revision, voters) = (next.version.number, next.version.revision, next.voters().len());
+                alloc::format!("generation {number} of the volatile group, revision {revision}, {voters} voters")
+            }
             Self::Recover(recovery) => alloc::format!(
                 "recover as generation {} of the cluster, {} members given up",
                 recovery.generation,

@@ -146,6 +146,7 @@ impl Durable {
                     let lost = lost.map(|out| out.name.clone()).collect();
                     out.push(Output::Event(EventKind::ClusterRecovered { generation: *generation, lost }));
                 }
+                Change::Generation(_) => out.push(Output::Event(self.generation_began())),
                 _ => {}
             }
         }
@@ -153,6 +154,14 @@ impl Durable {
             out.push(Output::Seats(self.record.seats()));
         }
         out.push(Output::Changed(changes));
+    }
+
+    /// The present volatile group, for people.
+    fn generation_began(&self) -> EventKind {
+        let generation = self.record.volatile();
+        let name = |id: Incarnation| self.record.member(id.node_id).map(|member| member.name.clone());
+        let voters = generation.voters().into_iter().filter_map(name).collect();
+        EventKind::VolatileBegan { generation: generation.number(), voters, lost: generation.lost }
     }
 
     fn stand(&mut self, standing: Standing, out: &mut Vec<Output>) {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Faults;
 use super::absorb::{Chains, MergeRecord};
-use super::command::{Entry, Generation, NO_GUID};
+use super::command::{Entry, NO_GUID};
 use super::outcome::{Change, Outcome};
 use crate::consensus::{Configuration, LogPlace, StateMachine, VoterId};
 use crate::id::{ClusterId, Guid, Incarnation, NodeId, NodeName};
@@ -16,6 +16,7 @@ use crate::lease::Agreed;
 use crate::limits::FORGOTTEN_MAX;
 use crate::membership::{RemovalCause, Seat};
 use crate::view::Role;
+use crate::volatile::{Decided, Generation};
 
 /// The form of snapshots that this code writes.
 const FORM: u16 = 1;
@@ -76,7 +77,7 @@ pub struct Record {
     pub(super) merging: Option<MergeRecord>,
     pub(super) merged: Chains,
     pub(super) quorum_rows: bool,
-    pub(super) volatile: Option<Generation>,
+    pub(super) volatile: Decided,
     pub(super) generation: u64,
     pub(super) configuration: Configuration,
     /// How long leases last; `None` until a leader has had it committed.
@@ -173,10 +174,10 @@ impl Record {
         self.quorum_rows
     }
 
-    /// The present volatile group.
+    /// The present volatile group; before the first one its number is 0 and nobody votes in it.
     #[must_use]
-    pub fn volatile(&self) -> Option<&Generation> {
-        self.volatile.as_ref()
+    pub fn volatile(&self) -> &Generation {
+        self.volatile.generation()
     }
 
     /// The generation of the cluster: 0, and one more with each recovery.

@@ -5,13 +5,14 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::absorb::MergeRecord;
-use super::command::{Admission, Command, Generation, Removal};
+use super::command::{Admission, Command, Removal};
 use super::outcome::{Gave, Outcome, Refusal};
 use super::state::Record;
 use super::{Fact, Reply};
 use crate::id::{ClusterId, Incarnation, NodeId};
 use crate::lease::GoneEntry;
 use crate::membership::RemovalCause;
+use crate::volatile::Proposal;
 
 /// What is to be committed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,8 +46,8 @@ pub enum Wish {
         /// The records.
         chain: Vec<MergeRecord>,
     },
-    /// The next volatile group.
-    Generation(Generation),
+    /// The next volatile group, or other voters of the present one.
+    Generation(Proposal),
     /// Quorum tables are about to hold their first row.
     QuorumRows,
 }
@@ -89,7 +90,7 @@ impl Wish {
             Self::Tokens(count) => Next::Propose(Command::RaiseCeiling { by: *count }),
             Self::Absorb { into, by_word } => Next::Propose(Command::Merging { into: *into, by_word: *by_word }),
             Self::TakeIn { chain } => Next::Propose(Command::Merged { chain: chain.clone() }),
-            Self::Generation(next) => Next::Propose(Command::Generation(next.clone())),
+            Self::Generation(proposal) => Next::Propose(Command::Generation(proposal.clone())),
             Self::QuorumRows => Next::Propose(Command::QuorumRows),
         }
     }

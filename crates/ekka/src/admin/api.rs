@@ -12,8 +12,9 @@ use ekka_core::view::View;
 use serde_json::Value;
 use tokio::sync::broadcast;
 
+use crate::consensus::GroupError;
 use crate::env::BoxFuture;
-use crate::node::{CommitFigures, CommitPlan, Counters, Node, Signer, StampedEvent};
+use crate::node::{CommitFigures, CommitPlan, Counted, Counters, Node, Signer, StampedEvent};
 use crate::rpc::{BenchFigures, BenchPlan, CallError, PING};
 
 /// A node, as the admin interface sees it. Every [`Node`] is one; a test gives views of its own.
@@ -65,6 +66,9 @@ pub trait NodeApi: Send + Sync + 'static {
     /// # Errors
     /// This node has no replica of it.
     fn applied_token_ceiling(&self) -> Result<u64, CommandError>;
+
+    /// Takes numbers of the counter of the volatile group.
+    fn count(&self, n: u64) -> BoxFuture<'_, Result<Counted, GroupError>>;
 
     /// A call of a method that is known by its name only.
     fn call_json(
@@ -135,6 +139,10 @@ impl NodeApi for Node {
 
     fn applied_token_ceiling(&self) -> Result<u64, CommandError> {
         Node::applied_token_ceiling(self)
+    }
+
+    fn count(&self, n: u64) -> BoxFuture<'_, Result<Counted, GroupError>> {
+        Box::pin(Node::count(self, n))
     }
 
     fn call_json(

@@ -42,6 +42,7 @@ pub(super) struct Frames {
 pub(super) struct Handle {
     wanted: mpsc::UnboundedSender<Wanted>,
     storage: Arc<dyn Storage>,
+    router: Router,
 }
 
 enum Wanted {
@@ -50,6 +51,11 @@ enum Wanted {
 }
 
 impl Handle {
+    /// The way to the replicas of other nodes.
+    pub(super) fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     /// Begins what `Control` wants.
     pub(super) fn request(&self, request: GroupRequest) {
         // The task ends after the loop only.
@@ -97,10 +103,11 @@ pub(super) fn start(
         }
     });
     let (wanted, requests) = mpsc::unbounded_channel();
+    let (of_replicas, kept) = (router.clone(), storage.clone());
     let replicas =
-        Replicas { env: env.clone(), shared: shared.clone(), storage: storage.clone(), router, own, running: None };
+        Replicas { env: env.clone(), shared: shared.clone(), storage: kept, router: of_replicas, own, running: None };
     shared.tasks.spawn(replicas.run(requests));
-    Handle { wanted, storage }
+    Handle { wanted, storage, router }
 }
 
 /// The replica that runs.

@@ -13,10 +13,12 @@ mod start;
 mod store;
 mod strategies;
 mod tokens;
+mod volatile;
 
 pub use bench::{BenchGroup, CommitFigures, CommitPlan};
 pub use start::{StartError, StartOptions, start};
 pub use store::StoreError;
+pub use volatile::{Counted, VolatileGroup};
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

@@ -16,6 +16,7 @@ use tracing::debug;
 
 use super::StampedEvent;
 use super::reading::Reader;
+use super::volatile::VolatileGroup;
 use crate::discovery::Found;
 use crate::env::Clock;
 use crate::storage::Storage;
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     figures: Mutex<Figures>,
     reader: Mutex<Option<Reader>>,
     storage: OnceLock<Weak<dyn Storage>>,
+    volatile: Mutex<Option<VolatileGroup>>,
 }
 
 /// What is counted here (the transport counts the rest).
@@ -67,6 +69,7 @@ impl Shared {
             figures: Mutex::default(),
             reader: Mutex::default(),
             storage: OnceLock::new(),
+            volatile: Mutex::default(),
         }
     }
 
@@ -152,6 +155,15 @@ impl Shared {
             figures.candidates.remove(name);
             figures.last_success.remove(name);
         }
+    }
+
+    /// This replica of the volatile group serves from now on, or none.
+    pub(super) fn serves_volatile(&self, group: Option<VolatileGroup>) {
+        *locked(&self.volatile) = group;
+    }
+
+    pub(super) fn volatile(&self) -> Option<VolatileGroup> {
+        locked(&self.volatile).clone()
     }
 
     pub(super) fn figures(&self) -> Figures {

@@ -260,6 +260,7 @@ async fn the_document_lists_every_route_that_answers() {
         "/v1/bench/commit",
         "/v1/bench/tokens",
         "/v1/bench/ceiling",
+        "/v1/bench/count",
     ];
     for path in expected {
         assert!(paths.contains_key(path), "{path} is not in the document");

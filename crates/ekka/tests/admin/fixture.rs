@@ -6,14 +6,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ekka::admin::NodeApi;
+use ekka::consensus::GroupError;
 use ekka::core::control::{Command, CommandError, Reply};
 use ekka::core::decision::{Decision, DecisionId};
 use ekka::core::event::{Event, EventKind};
 use ekka::core::id::{ClusterId, Guid, Incarnation, NodeId, NodeName};
 use ekka::core::time::{Instant, Now, Wall};
-use ekka::core::view::{Link, LinkState, Member, Quorum, Reason, Role, Split, SplitState, Status, Unreachable, View};
+use ekka::core::view::{
+    Link, LinkState, Member, Quorum, Reason, Role, Split, SplitState, Status, Unreachable, View, Volatile,
+};
 use ekka::env::BoxFuture;
-use ekka::node::{BenchGroup, CommitFigures, CommitPlan, Counters, Signer, StampedEvent};
+use ekka::node::{BenchGroup, CommitFigures, CommitPlan, Counted, Counters, Signer, StampedEvent};
 use ekka::rpc::{BenchFigures, BenchPlan, CallError, MethodCounts};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
@@ -73,6 +76,13 @@ pub(crate) fn view() -> View {
         leader: Some(who(1).node_id),
         coordinator: Some(who(1).node_id),
         quorum: Quorum::new(3, 2),
+        volatile: Volatile {
+            generation: 2,
+            voters: vec![who(1).node_id, who(2).node_id],
+            leader: Some(who(2).node_id),
+            votes: true,
+            lost: true,
+        },
         split: Split {
             state: SplitState::Suspected,
             since: Some(THEN),
@@ -271,6 +281,11 @@ impl NodeApi for GivenNode {
 
     fn applied_token_ceiling(&self) -> Result<u64, CommandError> {
         Ok(200)
+    }
+
+    fn count(&self, n: u64) -> BoxFuture<'_, Result<Counted, GroupError>> {
+        let refused = || Err(GroupError::NoQuorum("no leader is known".into()));
+        Box::pin(async move { if n > 100 { refused() } else { Ok(Counted { generation: 2, numbers: 5..5 + n }) } })
     }
 
     fn call_json(

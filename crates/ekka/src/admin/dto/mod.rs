@@ -24,10 +24,10 @@ pub use health::{LiveAnswer, ReadyAnswer, ReasonAnswer, SafeAnswer};
 pub use link::LinkAnswer;
 pub(super) use member::role_word;
 pub use member::{MemberAnswer, SyncAnswer};
-pub use rpc::{BenchAnswer, BenchRequest, CallAnswer, CallRequest, PingAnswer, PingRequest};
+pub use rpc::{BenchAnswer, BenchRequest, CallAnswer, CallRequest, CountAnswer, CountRequest, PingAnswer, PingRequest};
 pub use status::{
     AlarmAnswer, ConflictAnswer, CookieAnswer, QuorumAnswer, ReadyForAnswer, SignerAnswer, SplitAnswer, StatusAnswer,
-    UnreachableAnswer, VersionAnswer,
+    UnreachableAnswer, VersionAnswer, VolatileAnswer,
 };
 
 use ekka_core::id::NodeId;

@@ -91,6 +91,7 @@ fn listed() -> OpenApiRouter<AdminState> {
         .routes(routes!(commit::bench))
         .routes(routes!(commit::tokens))
         .routes(routes!(commit::ceiling))
+        .routes(routes!(rpc::count))
 }
 
 fn guarded(routes: Router<AdminState>) -> Router<AdminState> {
