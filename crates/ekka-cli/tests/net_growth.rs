@@ -19,6 +19,9 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// The sizes that the cluster goes through.
 const SIZES: [u8; 5] = [1, 3, 5, 3, 1];
 
+/// A hundred or so a second at each node: commits all the time, and processors left for the nodes.
+const MIX: Mix = Mix { takers: 2, readers: 0, pause: Duration::from_millis(15), stale: false };
+
 type Span = (Duration, Duration);
 
 /// All see all of them up, and all of them vote.
@@ -51,7 +54,7 @@ impl Growth {
         let spare = cluster.agents.split_off(1);
         cluster.form(LIMIT);
         cluster.wait("the first node votes", LIMIT, all_vote);
-        let load = Load::begin([cluster.agents[0].data()], Mix::takers(2));
+        let load = Load::begin([cluster.agents[0].data()], MIX);
         Self { cluster, spare, load, alone_and_down: Vec::new() }
     }
 
@@ -59,7 +62,7 @@ impl Growth {
         while self.cluster.agents.len() < size {
             let mut agent = self.spare.remove(0);
             agent.start();
-            self.load.also_at(&agent.data(), Mix::takers(2));
+            self.load.also_at(&agent.data(), MIX);
             self.cluster.agents.push(agent);
             self.cluster.wait("a node has joined, and votes where it should", LIMIT, joined);
         }
@@ -173,7 +176,7 @@ fn a_voter_with_a_damaged_log_says_so_and_votes_again_as_a_new_one_under_load() 
         let (id, _) = cluster.form(LIMIT);
         cluster.wait("all vote", LIMIT, all_vote);
         let nodes: Vec<_> = cluster.agents.iter().map(Agent::data).collect();
-        let load = Load::begin(nodes, Mix::takers(2));
+        let load = Load::begin(nodes, MIX);
         let victim = 1;
         cluster.agents[victim].kill();
         assert!(damage(&cluster.agents[victim].data().join("store")) > 0, "nothing was damaged");

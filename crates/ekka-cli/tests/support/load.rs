@@ -31,13 +31,6 @@ pub(crate) struct Mix {
     pub(crate) stale: bool,
 }
 
-impl Mix {
-    /// So many clients that take tokens as fast as they get them.
-    pub(crate) fn takers(takers: usize) -> Self {
-        Self { takers, readers: 0, pause: Duration::ZERO, stale: false }
-    }
-}
-
 /// Clients at work.
 pub(crate) struct Load {
     begun: Instant,
