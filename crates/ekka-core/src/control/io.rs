@@ -1,10 +1,11 @@
 //! What `Control` and its shell say to each other.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +13,11 @@ use super::{GroupNews, GroupRequest};
 use crate::autocluster::{self, Answer, Proposal, Registration, SourceList};
 use crate::decision::{Decision, DecisionId};
 use crate::event::Event;
-use crate::id::{ClusterId, Endpoint, Guid, NodeId, NodeName, StoreId};
+use crate::id::{ClusterId, Endpoint, Guid, Incarnation, NodeId, NodeName, StoreId};
 use crate::identity::Claim;
+use crate::lease;
 use crate::membership::{self, RemovalCause};
+use crate::time::Instant;
 use crate::view::{Role, View};
 use crate::wire::{Hello, Refusal};
 
@@ -75,6 +78,10 @@ pub enum Message {
         /// Why not, in words.
         result: Result<(), String>,
     },
+    /// Of the leases.
+    Lease(lease::Message),
+    /// A voter tells the leader of the durable group whom it sees down.
+    SeenDown(BTreeSet<Incarnation>),
 }
 
 /// What a node keeps on disc beside its identity (file `cluster.json`).
@@ -134,6 +141,8 @@ pub struct Setup {
     pub seed: u64,
     /// Planted faults, for proving the harness. All off in production.
     pub faults: Faults,
+    /// How long a node is down before it is gone (`cluster.gone_after`); the leader's holds for the cluster.
+    pub gone_after: Duration,
 }
 
 /// Faults put in on purpose in the parts that meet here.
@@ -341,6 +350,9 @@ pub enum Output {
     },
     /// This node ends here; nothing more is given out.
     Stop(StopReason),
+    /// Until when this node holds its lease, by its monotonic clock; `None` while it holds none. Whoever answers for the
+    /// node compares it with the clock at that moment. Given before what it forbids is told to anybody.
+    Lease(Option<Instant>),
 }
 
 /// Why a node ends.
@@ -352,6 +364,8 @@ pub enum StopReason {
     Refused(Refusal),
     /// The directory was restored from an old copy: start again with a new node id.
     Restored(String),
+    /// This start was declared gone while it lived: start again, in the same process, under a new guid.
+    Over,
 }
 
 /// What an operator or the embedding program can want of `Control`.

@@ -12,6 +12,7 @@ mod conns;
 mod greet;
 mod group;
 pub mod io;
+mod lease;
 mod leave;
 mod persist;
 mod publish;
@@ -33,6 +34,7 @@ use crate::decision::{DecisionId, Decisions};
 use crate::event::{Event, EventKind};
 use crate::id::{Endpoint, Incarnation, NodeId, NodeName, StoreId};
 use crate::identity::clock::Clocks;
+use crate::lease::Terms;
 use crate::machine::Machine;
 use crate::membership::{self, Membership, Record};
 use crate::rng::Rng;
@@ -83,6 +85,9 @@ pub struct Control {
     stopped: bool,
     /// How often the logs of a cluster were deleted.
     store_resets: u32,
+    leases: lease::Leases,
+    /// It has said, or is about to say, goodbye.
+    stopping: bool,
 }
 
 /// What never changes in one start.
@@ -97,6 +102,7 @@ struct Fixed {
     faults: Faults,
     /// The store of its logs, before any was deleted.
     store: StoreId,
+    leases: Terms,
 }
 
 impl Control {
@@ -140,8 +146,10 @@ impl Control {
             started: now.wall,
             faults: setup.faults,
             store: setup.store,
+            leases: Terms::new(setup.gone_after),
         };
         let view = Arc::new(publish::first_view(&fixed, id));
+        let group = Group::new(id, fixed.leases);
         Self {
             setup: fixed,
             hello,
@@ -149,7 +157,7 @@ impl Control {
             autocluster,
             clocks: Clocks::default(),
             decisions: Decisions::default(),
-            group: Group::new(id),
+            group,
             conns: Conns::default(),
             twins: Twins::default(),
             standing: Standing::new(now),
@@ -164,6 +172,8 @@ impl Control {
             settled_at: now.mono,
             stopped: false,
             store_resets: setup.saved.store_resets,
+            leases: lease::Leases::new(id),
+            stopping: false,
         }
     }
 
@@ -374,6 +384,9 @@ impl Control {
         };
         match message {
             Message::Membership(message) => {
+                if matches!(message, membership::Message::Goodbye) {
+                    self.goodbye_came(peer, now, out);
+                }
                 self.work.push_back(Work::Membership(membership::Input::Received { from: peer, message }));
             }
             Message::Autocluster(message) => {
@@ -391,6 +404,8 @@ impl Control {
                 self.asked_to_remove((peer.node_id, nonce), node_id, cause, now, out);
             }
             Message::Removed { nonce, result } => self.leader_removed(nonce, result, out),
+            Message::Lease(message) => self.lease_came(peer, message, now, out),
+            Message::SeenDown(down) => self.down_reported(peer.node_id, down, now, out),
         }
     }
 }
@@ -408,6 +423,7 @@ impl Machine for Control {
             self.refuse_while_stopped(&input, out);
             return;
         }
+        self.look_at_lease(now, out);
         self.notice_pause(now, out);
         match input {
             Input::Start => self.start(now, out),
@@ -441,6 +457,7 @@ impl Machine for Control {
         if self.stopped {
             return;
         }
+        self.look_at_lease(now, out);
         self.notice_pause(now, out);
         let mut given = Vec::new();
         self.membership.tick(now, &mut given);
@@ -449,6 +466,7 @@ impl Machine for Control {
         self.autocluster.tick(now, &mut given);
         self.autocluster_gave(given, now, out);
         self.tick_group(now, out);
+        self.tick_leases(now, out);
         self.end_waits(now, out);
         self.expire_commands(now, out);
         self.expire_asked(now, out);
@@ -468,6 +486,7 @@ impl Machine for Control {
             self.autocluster.deadline(),
             self.twins.deadline(),
             self.group.deadline(),
+            self.group.is_open().then(|| self.leases.deadline()).flatten(),
             self.pending.deadline(),
             self.standing.deadline(),
             Some(self.refresh_at),
@@ -482,6 +501,7 @@ impl Machine for Control {
         self.membership.check();
         self.autocluster.check();
         self.group.durable.check();
+        self.leases.check();
         self.conns.check();
         self.twins.check();
     }

@@ -82,6 +82,7 @@ impl Control {
     fn is_urgent(&self) -> bool {
         let leads = |id: NodeId| self.membership.status(id) == Status::Up;
         self.view.status != self.standing.status
+            || self.leases.fenced && self.view.ready_quorum
             || self.view.quorum != self.standing.quorum
             || self.view.cluster_id != self.autocluster.cluster_on_disc()
             || self.view.leader.is_some_and(|id| !leads(id))
@@ -90,7 +91,8 @@ impl Control {
     fn make_view(&mut self, now: Now) -> View {
         let reasons = self.reasons(now.wall);
         let split = self.split(now);
-        let members = self.membership.members(now);
+        let mut members = self.membership.members(now);
+        self.mark_gone(&mut members);
         let status = self.standing.status;
         let usable = status == Status::Up && self.standing.clock.is_none();
         let versions: BTreeSet<&str> = members.iter().map(|m| m.version.as_str()).collect();
@@ -107,7 +109,7 @@ impl Control {
             cluster_name: self.setup.cluster_name.clone(),
             cluster_id: self.autocluster.cluster_on_disc(),
             cluster_version,
-            ready_quorum: usable && self.standing.quorum.holds(),
+            ready_quorum: usable && self.standing.quorum.holds() && self.leases.holds(now),
             ready_available: usable,
             reasons,
             leader: self.membership.leader(),
@@ -122,6 +124,14 @@ impl Control {
             clock_offset_ms: self.clocks.ahead_of_median_ms(),
             peer_clock_offset_ms: self.clocks.offsets().clone(),
             started: self.setup.started,
+        }
+    }
+
+    /// Who is over by a committed entry is gone, whatever it says; who said goodbye before is known as stopped.
+    fn mark_gone(&self, members: &mut [Member]) {
+        let record = self.group.durable.record();
+        for member in members.iter_mut().filter(|member| member.status != Status::Stopped && record.is_over(member.id)) {
+            member.status = Status::Gone;
         }
     }
 

@@ -29,6 +29,7 @@ pub(super) struct Shared {
     last_event: AtomicU64,
     last_step: AtomicU64,
     figures: Mutex<Figures>,
+    lease: watch::Sender<Option<Instant>>,
 }
 
 /// What is counted here (the transport counts the rest).
@@ -42,6 +43,7 @@ pub(super) struct Figures {
     pub(super) ignored: BTreeMap<(String, &'static str), u64>,
     pub(super) removed: BTreeMap<&'static str, u64>,
     pub(super) leader_changes: u64,
+    pub(super) incarnations_gone: u64,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -61,6 +63,7 @@ impl Shared {
             history: Mutex::default(),
             last_event: AtomicU64::new(0),
             figures: Mutex::default(),
+            lease: watch::Sender::new(None),
         }
     }
 
@@ -108,6 +111,7 @@ impl Shared {
                 *locked(&self.figures).removed.entry(cause).or_default() += 1;
             }
             EventKind::MemberLeft { .. } => *locked(&self.figures).removed.entry("leave").or_default() += 1,
+            EventKind::MemberGone { .. } => locked(&self.figures).incarnations_gone += 1,
             EventKind::LeaderChanged { .. } => locked(&self.figures).leader_changes += 1,
             _ => {}
         }
@@ -150,6 +154,15 @@ impl Shared {
 
     pub(super) fn figures(&self) -> Figures {
         locked(&self.figures).clone()
+    }
+
+    /// Until when this node holds its lease.
+    pub(super) fn lease(&self) -> watch::Receiver<Option<Instant>> {
+        self.lease.subscribe()
+    }
+
+    pub(super) fn set_lease(&self, until: Option<Instant>) {
+        self.lease.send_replace(until);
     }
 
     pub(super) fn stepped(&self, at: Instant) {
