@@ -141,7 +141,9 @@ pub(super) async fn change(shared: &Arc<Shared>, voters: BTreeSet<VoterId>) -> R
     let again = starts_again(shared.group, &old, &voters);
     let limit = if again { CATCH_UP_AGAIN } else { CATCH_UP };
     let learned = match caught_up(shared, raft, &voters.difference(&old).copied().collect(), limit).await {
-        Err(GroupError::NoQuorum(_)) if again => commit(shared, raft, Change::ReplaceAllVoters(voters.clone()), false).await,
+        Err(GroupError::NoQuorum(_)) if again => {
+            commit(shared, raft, Change::ReplaceAllVoters(voters.clone()), false).await
+        }
         Ok(()) => commit(shared, raft, Change::ReplaceAllVoters(voters.clone()), false).await,
         Err(error) => Err(error),
     };
