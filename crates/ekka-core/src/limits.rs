@@ -160,6 +160,9 @@ pub const TOKEN_STEP: u64 = 1_000_000;
 /// survivor's log ends: at 10,000 locks a second this covers three and a half years, and 8,192 recoveries fit below
 /// [`TOKEN_MAX`].
 pub const RECOVER_TOKENS: u64 = 1 << 40;
+/// So far above the last known place a recovered cluster goes on: the lost majority may have committed further, and a
+/// seat of theirs that comes back in gossip must lose.
+pub const RECOVER_PLACES: u64 = 1 << 32;
 /// Wishes of the durable group that one node has under way.
 pub const WISHES_MAX: usize = 256;
 /// Longest command of a consensus group, in bytes: it must fit into a frame with the heads of entry and message.

@@ -95,6 +95,7 @@ impl Control {
         if founders.iter().any(|founder| founder.id.node_id == me.node_id && founder.store == me.start) {
             self.durable(durable::Input::Found { cluster_id, founders }, now, out);
         }
+        self.go_on_recovering(me, now, out);
     }
 
     /// Ends the replica; with `delete` its log goes too.
@@ -130,6 +131,7 @@ impl Control {
             }
             GroupNews::Answered { token, result } => durable::Input::Answered { token, result },
             GroupNews::Reconfigured { token, result, latest } => durable::Input::Reconfigured { token, result, latest },
+            GroupNews::Whole(result) => return self.whole_log_read(result, now, out),
         };
         let configured = matches!(input, durable::Input::Configured(_) | durable::Input::Restored(_));
         self.durable(input, now, out);
@@ -139,6 +141,7 @@ impl Control {
             self.dirty = true;
         }
         self.answer_admitted(now, out);
+        self.note_record(out);
     }
 
     pub(super) fn durable(&mut self, input: durable::Input, now: Now, out: &mut Vec<Output>) {
@@ -172,10 +175,7 @@ impl Control {
                     self.group.waits = text;
                     self.dirty = true;
                 }
-                durable::Output::Outranked { words } => {
-                    self.group.waits = words;
-                    self.dirty = true;
-                }
+                durable::Output::Outranked { words } => self.outranked(words, now, out),
             }
         }
     }

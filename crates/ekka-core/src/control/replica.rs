@@ -1,6 +1,7 @@
 //! What `Control` and the replica of its durable group say to each other, by way of the shell.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::consensus::{GroupEvent, LogPlace, Standing, VoterId};
@@ -22,6 +23,9 @@ pub enum GroupRequest {
     Ask(durable::Ask),
     /// Where it leads: let another voter lead.
     HandOver,
+    /// End the replica, and give the state that its whole log adds up to, committed or not: nobody is left who could
+    /// say which of its last entries were committed.
+    Whole,
     /// End the replica.
     Close {
         /// Its log goes too: this node has left the cluster for good.
@@ -57,4 +61,6 @@ pub enum GroupNews {
         /// Where the latest configuration stands in this replica's log now, committed or not.
         latest: LogPlace,
     },
+    /// The answer to [`GroupRequest::Whole`]: a snapshot of the record, or why it cannot be read.
+    Whole(Result<Vec<u8>, String>),
 }

@@ -10,7 +10,7 @@ use super::command::{Command, Founder, Generation, Recovery, Why};
 use super::outcome::{Change, Gave, Outcome, Refusal};
 use super::state::{Member, Record};
 use crate::id::{ClusterId, Incarnation, NodeId};
-use crate::limits::{MEMBERS_MAX, MERGED_MAX, RECOVER_TOKENS, TOKEN_MAX};
+use crate::limits::{MEMBERS_MAX, MERGED_MAX, RECOVER_PLACES, RECOVER_TOKENS, TOKEN_MAX};
 
 impl Record {
     /// Carries out one command.
@@ -215,7 +215,7 @@ impl Record {
             return refuse(Refusal::NotMember, format!("{name} is no member that can go on"));
         }
         let (applied, configuration, faults) = (self.applied, self.configuration.clone(), self.faults);
-        let base = before.number();
+        let base = before.number().saturating_add(RECOVER_PLACES);
         *self = Self { applied, base, configuration, faults, generation: recovery.generation, ..before };
         // An absorption that was under way was one of the majority that is lost: this cluster serves again.
         self.merging = None;

@@ -157,6 +157,7 @@ impl World {
             GroupRequest::Ask(Ask::ChangeVoters { token, voters }) => (token, Wanted::Voters(voters)),
             GroupRequest::Ask(Ask::SetLearners { token, learners }) => (token, Wanted::Learners(learners)),
             GroupRequest::Open { .. } => return,
+            GroupRequest::Whole => return,
         };
         group.asked.push(Asked { by: me, life, token, wanted, until: now + PATIENCE });
         let soon = now + self.net.latency(&mut self.rng);

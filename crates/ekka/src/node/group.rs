@@ -3,7 +3,8 @@
 //! The replica and its messages live beside the loop, not in it: entries are appended, and other nodes answered, while
 //! `Control` is busy. It gets what was committed, in order, through its own queue, and the replica waits while that is full.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use ekka_core::consensus::{GroupEvent, GroupId, LogPlace, Standing, VoterId};
 use ekka_core::control::{GroupNews, GroupRequest, Input};
 use ekka_core::durable::{Ask, Failure, Record};
 use ekka_core::id::{ClusterId, Incarnation, NodeId};
-use ekka_core::view::Role;
-use tokio::sync::{mpsc, oneshot};
+use ekka_core::view::{Role, View};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::{debug, error};
 
@@ -125,6 +126,7 @@ impl Replicas {
                 Wanted::Request(GroupRequest::Open { cluster_id, me }) => self.open(cluster_id, me).await,
                 Wanted::Request(GroupRequest::Close { delete }) => self.close(delete).await,
                 Wanted::Request(GroupRequest::Ask(ask)) => self.ask(ask),
+                Wanted::Request(GroupRequest::Whole) => self.whole().await,
                 Wanted::Request(GroupRequest::HandOver) => {
                     if let Some(group) = self.group() {
                         self.shared.tasks.spawn(async move { hand_over(&group).await });
@@ -161,7 +163,7 @@ impl Replicas {
             router: self.router.clone(),
             clock: self.env.clock.clone(),
             seed: self.env.entropy.seed(),
-            witnesses: view.members.iter().filter(|m| m.role == Role::Witness).map(|m| m.id.node_id).collect(),
+            witnesses: witnesses(&view),
             events: Some(events),
             settings: Settings::default(),
         };
@@ -170,6 +172,7 @@ impl Replicas {
                 let group = Arc::new(group);
                 replayed.store(group.standing().borrow().applied.index, Ordering::Relaxed);
                 self.shared.tasks.spawn(forward_standing(cluster_id, group.standing(), self.own.clone()));
+                self.shared.tasks.spawn(forward_witnesses(self.shared.view_changes(), Arc::downgrade(&group)));
                 Some(group)
             }
             Err(err) => {
@@ -180,6 +183,15 @@ impl Replicas {
             }
         };
         self.running = Some(Running { cluster_id, log, group });
+    }
+
+    /// Ends the replica and reads what its log adds up to.
+    async fn whole(&mut self) {
+        let Some(Running { cluster_id, log, .. }) = &self.running else { return };
+        let (cluster_id, log) = (*cluster_id, log.clone());
+        self.close(false).await;
+        let whole = raft::whole(self.storage.clone(), log, Box::new(Record::default())).await;
+        tell(&self.own, cluster_id, GroupNews::Whole(whole.map_err(|error| error.to_string()))).await;
     }
 
     async fn close(&mut self, delete: bool) {
@@ -282,9 +294,31 @@ async fn forward_events(
     }
 }
 
+/// Members that vote and hold no table.
+fn witnesses(view: &View) -> BTreeSet<NodeId> {
+    view.members.iter().filter(|member| member.role == Role::Witness).map(|member| member.id.node_id).collect()
+}
+
+/// Tells the replica which members are witnesses, as long as it runs.
+async fn forward_witnesses(mut views: watch::Receiver<Arc<View>>, group: Weak<RaftGroup>) {
+    let mut told = None;
+    loop {
+        let present = witnesses(&views.borrow_and_update());
+        let Some(group) = group.upgrade() else { return };
+        if told.as_ref() != Some(&present) {
+            told = Some(present.clone());
+            group.set_witnesses(present).await;
+        }
+        drop(group);
+        if views.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 async fn forward_standing(
     cluster_id: ClusterId,
-    mut standing: tokio::sync::watch::Receiver<Arc<Standing>>,
+    mut standing: watch::Receiver<Arc<Standing>>,
     own: mpsc::Sender<Own>,
 ) {
     loop {

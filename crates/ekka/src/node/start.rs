@@ -12,7 +12,6 @@ use ekka_core::id::{Endpoint, Incarnation, StoreId};
 use ekka_core::wire::Moment;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::warn;
 
 use super::driver::{Channels, Driver, Own, Request, keep_on_disc};
 use super::group;
@@ -24,7 +23,7 @@ use crate::config::{Config, formation_settings};
 use crate::discovery::{self, Context, Discovery, Me, SharedCredentials};
 use crate::env::{DiskGuard, Env};
 use crate::rpc::{self, Handlers, Home, Hub};
-use crate::storage::{Storage, StorageOptions};
+use crate::storage::{Found, Storage, StorageOptions};
 use crate::transport::{
     self, BindError, CallsHost, CertificateNotice, CookieError, CookieSet, Credentials, CredentialsError, Kdf,
     RefusalNotice, Transport,
@@ -66,7 +65,7 @@ pub struct StartOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A strategy or the role of the configuration cannot be had.
+    /// A strategy of the configuration cannot be had.
     #[error("{0}")]
     Unsupported(String),
     /// The data directory cannot be used.
@@ -130,9 +129,6 @@ impl Calls {
 /// # Errors
 /// See [`StartError`]; it can be tried again.
 pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<Node, StartError> {
-    if let Some(text) = config.unsupported().into_iter().next() {
-        return Err(StartError::Unsupported(text));
-    }
     let own_strategies = options.discovery.is_some();
     let Directory { identity, saved, guard, storage } = open_directory(&config, &env, options.restored).await?;
     let credentials = match options.credentials {
@@ -147,8 +143,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
     };
     let mut formation = formation_settings(&config);
     formation.faults = options.formation_faults;
-    let store = StoreId::from_u128(storage.found().store_id);
-    let setup = setup(&config, &env, (identity.clone(), store, saved), formation, options.faults);
+    let setup = setup(&config, &env, (identity.clone(), storage.found(), saved), formation, options.faults);
     let control = Control::new(setup, env.clock.now());
     let shared = Arc::new(Shared::new(config.node.name.clone(), env.clock.clone(), control.view()));
     let calls = Calls::new(options.handlers, &identity, &shared, options.inline)?;
@@ -230,10 +225,11 @@ fn context(config: &Config, env: &Env, identity: &control::Identity, credentials
 fn setup(
     config: &Config,
     env: &Env,
-    (identity, store, saved): (control::Identity, StoreId, control::Saved),
+    (identity, storage, saved): (control::Identity, Found, control::Saved),
     formation: autocluster::Settings,
     faults: control::Faults,
 ) -> Setup {
+    let store = StoreId::from_u128(storage.store_id);
     Setup {
         identity,
         name: config.node.name.clone(),
@@ -244,6 +240,7 @@ fn setup(
         software: env!("CARGO_PKG_VERSION").to_owned(),
         formation,
         store,
+        damage: storage.damage,
         saved,
         seed: env.entropy.seed(),
         faults,
@@ -253,13 +250,12 @@ fn setup(
 async fn open_directory(config: &Config, env: &Env, fresh: bool) -> Result<Directory, StoreError> {
     let (disk, clock, entropy) = (env.disk.clone(), env.clock.clone(), env.entropy.clone());
     let name = config.node.name.clone();
+    let defaults = StorageOptions::default();
+    let storage = StorageOptions { cache: config.storage.cache.unwrap_or(defaults.cache), ..defaults };
     env.blocking(move || {
         let guard = disk.lock().map_err(StoreError::InUse)?;
         let (identity, saved) = store::begin(disk.as_ref(), clock.as_ref(), entropy.as_ref(), &name, fresh)?;
-        let storage = disk.open_storage(StorageOptions::default(), entropy.as_ref()).map_err(StoreError::Storage)?;
-        for damage in storage.found().damage {
-            warn!(advice = "it votes as a new voter and is filled from its peers", "{damage}");
-        }
+        let storage = disk.open_storage(storage, entropy.as_ref()).map_err(StoreError::Storage)?;
         Ok(Directory { identity, saved, guard, storage })
     })
     .await
@@ -292,7 +288,8 @@ fn hello_source(parts: &Parts) -> transport::HelloSource {
     Arc::new(move |purpose| {
         let view = shared.view();
         let holds = view.status.takes_part() && view.quorum.holds();
-        let moment = Moment { cluster_id: view.cluster_id, status: view.status, holds, wall: clock.now().wall };
+        let (cluster_id, generation, status) = (view.cluster_id, view.generation, view.status);
+        let moment = Moment { cluster_id, status, holds, wall: clock.now().wall, generation };
         template.hello(purpose, moment)
     })
 }

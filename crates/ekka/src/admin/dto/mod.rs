@@ -12,7 +12,8 @@ mod rpc;
 mod status;
 
 pub use command::{
-    CommandAnswer, DecisionAnswer, ForceLeaveRequest, JoinRequest, PlanRequest, ReloadAnswer, StopRequest,
+    CommandAnswer, DecisionAnswer, ForceLeaveRequest, JoinRequest, PlanRequest, RecoverRequest, ReloadAnswer,
+    StopRequest,
 };
 pub use error::{ErrorAnswer, ErrorBody};
 pub use event::{event_id, event_line, lagged_line, parse_event_id};

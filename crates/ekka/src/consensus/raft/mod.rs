@@ -10,6 +10,7 @@
 //! | `campaign` | carries the machine that decides when to campaign; signs of life |
 //! | `proposer`, `reads` | gather what waits: commands into entries, readers into rounds |
 //! | `voters`, `hand_over` | changes on purpose |
+//! | `whole` | what a log adds up to, for a group that goes on without its majority |
 
 mod cache;
 mod campaign;
@@ -30,6 +31,7 @@ mod tests;
 mod transfer;
 mod types;
 mod voters;
+mod whole;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -49,6 +51,7 @@ use tokio_util::task::TaskTracker;
 pub use self::message::{BulkUse, bulk_use};
 pub use self::over_transport::{Endpoints, TransportLanes};
 pub use self::router::{BulkLane, Lanes, Router};
+pub use self::whole::whole;
 use self::serve::Server;
 use self::shared::{Shared, lock};
 use self::types::{Blob, Raft};
