@@ -153,11 +153,18 @@ impl World {
                 self.hand_over(cluster_id, me);
                 return;
             }
+            GroupRequest::Whole => {
+                if let Some(mut replica) = group.replicas.remove(&me) {
+                    let news = GroupNews::Whole(Err("a log of this world is no file that can be read".into()));
+                    self.tell_replica(cluster_id, &mut replica, news);
+                }
+                return;
+            }
             GroupRequest::Ask(Ask::Propose { token, command }) => (token, Wanted::Propose(command)),
             GroupRequest::Ask(Ask::ChangeVoters { token, voters }) => (token, Wanted::Voters(voters)),
             GroupRequest::Ask(Ask::SetLearners { token, learners }) => (token, Wanted::Learners(learners)),
             GroupRequest::Open { .. } => return,
-            GroupRequest::Whole => return,
+
         };
         group.asked.push(Asked { by: me, life, token, wanted, until: now + PATIENCE });
         let soon = now + self.net.latency(&mut self.rng);
