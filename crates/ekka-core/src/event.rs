@@ -51,6 +51,8 @@ pub enum EventKind {
     NodeRenamed { from: NodeName, to: NodeName },
     /// `node.refused`: this node must not go on (duplicate identity, name conflict, removed, too old)
     NodeRefused { reason: String, by: String },
+    /// `storage.damaged`: what was missing or damaged at the start; the node votes with a new store
+    StorageDamaged { what: String },
     /// `member.joining`
     MemberJoining { name: NodeName, node_id: NodeId },
     /// `member.up`
@@ -129,6 +131,7 @@ impl EventKind {
             Self::NodePaused { .. } => "node.paused",
             Self::NodeRenamed { .. } => "node.renamed",
             Self::NodeRefused { .. } => "node.refused",
+            Self::StorageDamaged { .. } => "storage.damaged",
             Self::MemberJoining { .. } => "member.joining",
             Self::MemberUp { .. } => "member.up",
             Self::MemberDown { .. } => "member.down",
@@ -180,6 +183,7 @@ impl EventKind {
             | Self::NodePaused { .. }
             | Self::NodeOver { .. }
             | Self::NodeNotReady { .. }
+            | Self::StorageDamaged { .. }
             | Self::ClockOffset { .. }
             | Self::CredentialsFailing { .. }
             | Self::HandshakeRefused { .. }

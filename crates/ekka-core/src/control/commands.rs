@@ -70,7 +70,7 @@ impl Control {
     pub(super) fn command(&mut self, id: RequestId, command: Command, now: Now, out: &mut Vec<Output>) {
         let answer = match command {
             Command::Form { plan } => self.form(id, plan, now),
-            Command::Join { name, plan } => self.join(id, name, plan, now, out),
+            Command::Join { name, absorb, plan } => self.join(id, name, (absorb, plan), now, out),
             Command::Leave { plan } => self.leave(id, plan, now, out),
             Command::Stop { by, plan } => self.stop(id, by, plan, now, out),
             Command::Drain { plan } => Some(self.drain(true, plan, now)),
@@ -88,6 +88,7 @@ impl Control {
             }
             Command::SafeToStop => Some(Ok(self.safe_to_stop())),
             Command::TakeTokens { count } => self.take_tokens(id, count, now, out),
+            Command::Recover { accept_loss, plan } => self.recover(id, accept_loss && !plan, now, out),
         };
         if let Some(result) = answer {
             out.push(Output::Reply { id, result });
@@ -141,7 +142,7 @@ impl Control {
         &mut self,
         id: RequestId,
         name: NodeName,
-        only_plan: bool,
+        (absorb, only_plan): (bool, bool),
         now: Now,
         out: &mut Vec<Output>,
     ) -> Option<Answer> {
@@ -157,12 +158,15 @@ impl Control {
             return refused(format!("{name} is this node itself"));
         }
         if only_plan {
-            return self.plan_join(id, &name, &endpoint, now, out);
+            return self.plan_join(id, (&name, &endpoint), absorb, now, out);
         }
-        self.record_command(now, &format!("join {name}"));
-        let what = format!("join {name}");
+        if absorb && !self.standing.quorum.holds() {
+            return refused(self.no_majority("take this cluster into another one"));
+        }
+        let what = if absorb { format!("join {name} --absorb") } else { format!("join {name}") };
+        self.record_command(now, &what);
         self.pending.entering = Some(Entering { id, what, until: now.mono + ENTER_TIMEOUT });
-        self.work.push_back(Work::Autocluster(autocluster::Input::Join { name, endpoint }));
+        self.work.push_back(Work::Autocluster(autocluster::Input::Join { name, endpoint, absorb }));
         None
     }
 

@@ -119,6 +119,7 @@ impl Control {
         if founders.iter().any(|founder| founder.id.node_id == me.node_id && founder.store == me.start) {
             self.durable(durable::Input::Found { cluster_id, founders }, now, out);
         }
+        self.go_on_recovering(me, now, out);
     }
 
     /// Ends the replica; with `delete` its log goes too.
@@ -157,6 +158,7 @@ impl Control {
             GroupNews::Answered { token, result } => durable::Input::Answered { token, result },
             GroupNews::Reconfigured { token, result, latest } => durable::Input::Reconfigured { token, result, latest },
             GroupNews::Confirmed { round, ok } => return self.lease_confirmed(round, ok, now, out),
+            GroupNews::Whole(result) => return self.whole_log_read(result, now, out),
         };
         let restored = matches!(input, durable::Input::Restored(_));
         let configured = restored || matches!(input, durable::Input::Configured(_));
@@ -174,6 +176,7 @@ impl Control {
         }
         self.answer_admitted(now, out);
         self.follow_generations(now, out);
+        self.note_record(out);
     }
 
     pub(super) fn durable(&mut self, input: durable::Input, now: Now, out: &mut Vec<Output>) {
@@ -210,10 +213,7 @@ impl Control {
                     self.group.waits = text;
                     self.dirty = true;
                 }
-                durable::Output::Outranked { words } => {
-                    self.group.waits = words;
-                    self.dirty = true;
-                }
+                durable::Output::Outranked { words } => self.outranked(words, now, out),
             }
         }
     }

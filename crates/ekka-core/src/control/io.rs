@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Command, CommandError, GroupNews, GroupRequest, Reply, VolatileNews, VolatileRequest};
 use crate::autocluster::{self, Answer, Proposal, Registration, SourceList};
+use crate::consensus::LogPlace;
+use crate::durable::Recovery;
 use crate::event::Event;
 use crate::id::{ClusterId, Endpoint, Guid, Incarnation, NodeId, NodeName, StoreId};
 use crate::identity::Claim;
@@ -107,6 +109,22 @@ pub enum Message {
     Lease(lease::Message),
     /// A voter tells the leader of the durable group whom it sees down.
     SeenDown(BTreeSet<Incarnation>),
+    /// Where does your log of the cluster's group end? Asked before a cluster is recovered.
+    LogEnd {
+        /// Tells answers apart.
+        nonce: u64,
+    },
+    /// The answer to [`Message::LogEnd`].
+    LogEnds {
+        /// The nonce that is answered.
+        nonce: u64,
+        /// Its cluster.
+        cluster_id: Option<ClusterId>,
+        /// The generation of it.
+        generation: u64,
+        /// The last entry; `None` where it keeps no log that can be read.
+        last: Option<LogPlace>,
+    },
 }
 
 /// What a node keeps on disc beside its identity (file `cluster.json`).
@@ -122,6 +140,9 @@ pub struct Saved {
     /// How often the logs of a cluster were deleted, since it was left.
     #[serde(default)]
     pub store_resets: u32,
+    /// What a new log begins with that goes on with an older one, until it is committed there.
+    #[serde(default)]
+    pub recovery: Option<Recovery>,
 }
 
 /// Who this node is, as read and raised under the lock of its data directory (file `node.json`).
@@ -160,6 +181,8 @@ pub struct Setup {
     pub formation: autocluster::Settings,
     /// The store of its logs.
     pub store: StoreId,
+    /// What was missing or damaged in the store before, in words: then this one is a new one.
+    pub damage: Vec<String>,
     /// What was on disc.
     pub saved: Saved,
     /// Seed of its randomness.

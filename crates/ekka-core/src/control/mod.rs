@@ -19,13 +19,14 @@ mod leave;
 mod persist;
 mod plans;
 mod publish;
+mod recover;
 pub mod replica;
+mod rooms;
 mod standing;
 mod tokens;
 mod twins;
 mod volatile;
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -51,7 +52,7 @@ use crate::wire::{Hello, HelloTemplate, Moment, Purpose};
 use conns::Conns;
 use group::Group;
 use persist::Persist;
-use standing::{Entry, Standing};
+use standing::Standing;
 use twins::{Arrival, Twins};
 use volatile::Volatile;
 
@@ -96,6 +97,7 @@ pub struct Control {
     leases: lease::Leases,
     /// It has said, or is about to say, goodbye.
     stopping: bool,
+    recovery: recover::Recover,
 }
 
 /// What never changes in one start.
@@ -111,6 +113,8 @@ struct Fixed {
     /// The store of its logs, before any was deleted.
     store: StoreId,
     leases: Terms,
+    /// What was missing or damaged in it at the start.
+    damage: Vec<String>,
 }
 
 impl Control {
@@ -155,6 +159,7 @@ impl Control {
             faults: setup.faults,
             store: setup.store,
             leases: Terms::new(setup.gone_after),
+            damage: setup.damage,
         };
         let view = Arc::new(publish::first_view(&fixed, id));
         let group = Group::new(id, fixed.leases);
@@ -183,6 +188,7 @@ impl Control {
             volatile: Volatile::new(setup.session_max),
             leases: lease::Leases::new(id),
             stopping: false,
+            recovery: recover::Recover::new(setup.saved.recovery),
         }
     }
 
@@ -206,7 +212,8 @@ impl Control {
     #[must_use]
     pub fn hello(&self, purpose: Purpose, wall: Wall) -> Hello {
         let (status, holds) = (self.standing.status, self.standing.holds());
-        self.hello.hello(purpose, Moment { cluster_id: self.autocluster.cluster_on_disc(), status, holds, wall })
+        let (cluster_id, generation) = (self.autocluster.cluster_on_disc(), self.generation());
+        self.hello.hello(purpose, Moment { cluster_id, status, holds, wall, generation })
     }
 
     /// What this node's Hellos have in common, for a shell that gives them from the latest view.
@@ -220,6 +227,9 @@ impl Control {
         if let Some(from) = self.setup.identity.renamed_from.clone() {
             let renamed = EventKind::NodeRenamed { from, to: self.setup.name.clone() };
             out.push(Output::Event(renamed.into()));
+        }
+        for what in self.setup.damage.clone() {
+            out.push(Output::Event(EventKind::StorageDamaged { what }.into()));
         }
         self.open_group(now, out);
         self.work.push_back(Work::Autocluster(autocluster::Input::Start));
@@ -268,101 +278,6 @@ impl Control {
             Work::Judge(conn) if !self.stopped => self.judge_held(conn, now, out),
             Work::Judge(_) => {}
             Work::DropGroup => self.close_group(true, out),
-        }
-    }
-
-    fn membership_gave(&mut self, given: Vec<membership::Output>, now: Now, out: &mut Vec<Output>) {
-        for output in given {
-            match output {
-                membership::Output::Send { to, message } => self.send(to, &Message::Membership(message), out),
-                membership::Output::Dial { node_id, endpoint } => {
-                    if !self.conns.is_linked(node_id) && !self.stopped {
-                        out.push(Output::Dial { endpoint });
-                    }
-                }
-                membership::Output::Redial { endpoint, .. } => {
-                    if !self.stopped {
-                        out.push(Output::Dial { endpoint });
-                    }
-                }
-                membership::Output::Drop { node_id } => self.drop_links(node_id, &CloseCause::Silent, out),
-                membership::Output::Persist => self.persist.wanted = true,
-                membership::Output::Changed => self.dirty = true,
-                membership::Output::Liveness { id, up, evidence, lines } => {
-                    self.liveness_changed(id, up, &evidence, lines, now);
-                }
-                membership::Output::Seated { node_id, removed } => {
-                    self.dirty = true;
-                    self.persist.wanted = true;
-                    if let Some(cause) = removed {
-                        self.member_removed(node_id, cause, now, out);
-                    }
-                }
-                membership::Output::SelfRemoved { cause, by } => self.self_removed(cause, by, now, out),
-                membership::Output::FarewellCame { from, cluster_id, member } => {
-                    self.farewell_came(from, cluster_id, member, now, out);
-                }
-                membership::Output::FarewellHeard { by } => self.farewell_heard(by, now),
-                membership::Output::CountedIn(roster) => {
-                    let other = roster.cluster_id.filter(|id| !self.autocluster.merges_with(*id));
-                    let elsewhere = other.is_some() && self.autocluster.cluster_on_disc().is_some();
-                    if (elsewhere || self.autocluster.saved().left) && !self.autocluster.is_joining() {
-                        self.work.push_back(Work::Membership(membership::Input::Part(roster)));
-                    }
-                }
-                membership::Output::RoundTrip { node_id, rtt_us, peer_wall } => {
-                    let was = (self.clocks.warns(), self.clock_refused().is_some());
-                    self.clocks.observe(node_id, peer_wall, now.wall, rtt_us);
-                    self.clock_observed(was, node_id, out);
-                }
-            }
-        }
-    }
-
-    fn autocluster_gave(&mut self, given: Vec<autocluster::Output>, now: Now, out: &mut Vec<Output>) {
-        for output in given {
-            match output {
-                autocluster::Output::Discover => out.push(Output::Discover),
-                autocluster::Output::Claim(proposal) => out.push(Output::Claim(Box::new(proposal))),
-                autocluster::Output::Register(registration) => out.push(Output::Register(registration)),
-                autocluster::Output::Dial { endpoint, anew } => {
-                    let never = self.setup.faults.no_recontact && self.standing.was_up;
-                    let own = endpoint == self.setup.endpoint || never;
-                    if !own && (anew || !self.conns.is_linked_at(&endpoint, now.mono)) && !self.stopped {
-                        out.push(Output::Dial { endpoint });
-                    }
-                }
-                autocluster::Output::Send { to, message } => self.send(to, &Message::Autocluster(message), out),
-                autocluster::Output::Persist { token } => {
-                    self.persist.wanted = true;
-                    self.persist.covers = Some(token);
-                }
-                autocluster::Output::Entered { cluster_id, roster, how, lines, asked } => {
-                    self.entered(Entry { cluster_id, roster, how, asked }, lines, now, out);
-                }
-                autocluster::Output::Admit { record, asked, chain } => {
-                    self.admit(record, (asked, chain), now, out);
-                }
-                autocluster::Output::Absorb { into, by_word } => self.wish_absorb(into, by_word, now, out),
-                autocluster::Output::TakenOut(why) => self.taken_out(why, now, out),
-                autocluster::Output::Waits(text) => {
-                    if self.standing.waits != text {
-                        self.standing.waits.clone_from(&text);
-                        self.dirty = true;
-                        if !text.is_empty() {
-                            out.push(Output::Event(EventKind::ClusterWaiting { waits: text }.into()));
-                        }
-                    }
-                }
-                autocluster::Output::Conflict { other, met } => self.conflict(other, met, now, out),
-                autocluster::Output::JoinDone(result) => self.join_done(result, now, out),
-                autocluster::Output::DiscoveryState { strategy, error } => {
-                    out.push(Output::Event(match error {
-                        Some(error) => EventKind::DiscoveryFailing { strategy, error }.into(),
-                        None => EventKind::DiscoveryOk { strategy }.into(),
-                    }));
-                }
-            }
         }
     }
 
@@ -420,6 +335,10 @@ impl Control {
             }
             Message::Lease(message) => self.lease_came(peer, message, now, out),
             Message::SeenDown(down) => self.down_reported(peer.node_id, down, now, out),
+            Message::LogEnd { nonce } => self.say_log_end(peer.node_id, nonce, out),
+            Message::LogEnds { nonce, cluster_id, generation, last } => {
+                self.log_ends(peer.node_id, nonce, (cluster_id, generation, last), now, out);
+            }
         }
     }
 }
@@ -442,6 +361,7 @@ impl Machine for Control {
         match input {
             Input::Start => self.start(now, out),
             Input::Hello { conn, hello, addr, dialed } => {
+                self.hello_generation(&hello, now, out);
                 self.greet(Arrival { conn, hello: *hello, addr, dialed, at: now }, None, now, out);
             }
             Input::Frame { conn, bytes } => self.frame(conn, &bytes, now, out),
@@ -454,7 +374,7 @@ impl Machine for Control {
                 let result = result.map(|proposal| *proposal);
                 self.work.push_back(Work::Autocluster(autocluster::Input::Claimed { list, result }));
             }
-            Input::Persisted { token } => self.persisted(token, out),
+            Input::Persisted { token } => self.persisted(token, now, out),
             Input::Group { cluster_id, news } => self.group_said(cluster_id, news, now, out),
             Input::Reconfigure { tags, list, formation } => {
                 self.work.push_back(Work::Membership(membership::Input::SetTags(tags)));
@@ -487,6 +407,7 @@ impl Machine for Control {
         self.expire_commands(now, out);
         self.expire_asked(now, out);
         self.expire_plans(now, out);
+        self.tick_recovery(now, out);
         if now.mono >= self.refresh_at {
             self.dirty = true;
         }
@@ -505,6 +426,7 @@ impl Machine for Control {
             self.group.deadline(),
             self.group.is_open().then(|| self.leases.deadline()).flatten(),
             self.pending.deadline(),
+            self.recovery.deadline(),
             self.standing.deadline(),
             self.volatile.deadline(),
             Some(self.refresh_at),

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{Control, Fixed, Output, emit};
+use crate::durable::plan::TWO_VOTERS;
 use crate::event::EventKind;
 use crate::id::{Incarnation, NodeId, NodeName};
 use crate::time::Now;
@@ -30,6 +31,7 @@ pub(super) fn first_view(fixed: &Fixed, me: Incarnation) -> View {
         status: Status::Joining,
         cluster_name: fixed.cluster_name.clone(),
         cluster_id: None,
+        generation: 0,
         cluster_version: fixed.software.clone(),
         ready_quorum: false,
         ready_available: false,
@@ -114,6 +116,7 @@ impl Control {
             status,
             cluster_name: self.setup.cluster_name.clone(),
             cluster_id: self.autocluster.cluster_on_disc(),
+            generation: self.generation(),
             cluster_version,
             ready_quorum,
             ready_available: usable,
@@ -154,6 +157,11 @@ impl Control {
             let text = format!("a peer refuses this node: {}", refusal.text);
             alarms.push(Reason { code: "refused".into(), text, since: now.wall });
         }
+        alarms.extend(self.setup.damage.iter().map(|what| Reason {
+            code: "storage_damaged".into(),
+            text: format!("{what}: this node votes as a new voter and is filled from its peers"),
+            since: self.setup.started,
+        }));
         alarms.extend(conflicts.iter().map(|conflict| Reason {
             code: "conflict".into(),
             text: format!("another cluster {} of this name: met {}; {}", conflict.other, conflict.met, conflict.why),
@@ -187,7 +195,7 @@ impl Control {
         }
         let voters = self.standing.quorum.voters;
         if voters == 2 {
-            advice.push("two voters: none can be lost. Add a third node or a witness".into());
+            advice.push(TWO_VOTERS.into());
         }
         advice
     }

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::consensus::{GroupEvent, LogPlace, Standing, VoterId};
@@ -24,6 +25,9 @@ pub enum GroupRequest {
     Ask(durable::Ask),
     /// Where it leads: let another voter lead.
     HandOver,
+    /// End the replica, and give the state that its whole log adds up to, committed or not: nobody is left who could
+    /// say which of its last entries were committed.
+    Whole,
     /// End the replica.
     Close {
         /// Its log goes too: this node has left the cluster for good.
@@ -75,6 +79,8 @@ pub enum GroupNews {
         /// A majority had seen no higher term after the request.
         ok: bool,
     },
+    /// The answer to [`GroupRequest::Whole`]: a snapshot of the record, or why it cannot be read.
+    Whole(Result<Vec<u8>, String>),
 }
 
 /// What `Control` wants of the replica of its cluster's volatile group, in this order.

@@ -6,7 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Control, Output, Work, emit};
+use super::{Control, Output, Work, emit, recover};
 use crate::autocluster;
 use crate::decision::DecisionId;
 use crate::event::EventKind;
@@ -244,6 +244,9 @@ impl Control {
         if let Some(text) = self.standing.clock.clone() {
             found.push(("clock", text));
         }
+        if let Some(outranked) = &self.autocluster.saved().outranked {
+            found.push(("outranked", recover::outranked_words(outranked, self.autocluster.saved().left)));
+        }
         match self.standing.status {
             Status::Joining if self.autocluster.saved().left => {
                 let unheard = if self.membership.is_parting() {
@@ -465,6 +468,11 @@ impl Control {
         self.work.push_back(Work::Membership(membership::Input::Reset { farewell }));
         self.work.push_back(Work::DropGroup);
         // What it voted in that cluster is deleted with its log: should it vote there again, it is another voter.
+        self.take_new_store();
+    }
+
+    /// From now on this node votes as another voter.
+    pub(super) fn take_new_store(&mut self) {
         self.store_resets += 1;
         let store = self.setup.store.after(self.store_resets);
         self.work.push_back(Work::Autocluster(autocluster::Input::Store(store)));

@@ -155,6 +155,13 @@ impl World {
                 self.hand_over(cluster_id, me);
                 return;
             }
+            GroupRequest::Whole => {
+                if let Some(mut replica) = group.replicas.remove(&me) {
+                    let news = GroupNews::Whole(Err("a log of this world is no file that can be read".into()));
+                    self.tell_replica(cluster_id, &mut replica, news);
+                }
+                return;
+            }
             GroupRequest::Ask(Ask::Propose { token, command }) => (token, Wanted::Propose(command)),
             GroupRequest::Confirm { round, term } => (round, Wanted::Confirm(term)),
             GroupRequest::Ask(Ask::ChangeVoters { token, voters }) => (token, Wanted::Voters(voters)),

@@ -207,6 +207,7 @@ impl Machine {
             software: "0.1.0".into(),
             formation: self.spec.settings(),
             store,
+            damage: Vec::new(),
             saved: self.disc.saved.clone(),
             seed: self.rng.next_u64(),
             faults: self.spec.faults,

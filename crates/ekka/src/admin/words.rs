@@ -29,6 +29,9 @@ fn node_text(kind: &EventKind) -> Option<String> {
         }
         EventKind::NodeRenamed { from, to } => format!("this node was {from} and is {to} now"),
         EventKind::NodeRefused { reason, by } => format!("this node must not go on, says {by}: {reason}"),
+        EventKind::StorageDamaged { what } => {
+            format!("{what}: this node votes as a new voter and is filled from its peers")
+        }
         EventKind::ClockOffset { peer, ms } => clock(&peer.to_string(), *ms),
         EventKind::CredentialsRotated { step } => format!("credentials rotated: {step}"),
         EventKind::CredentialsFailing { error } => {
@@ -88,6 +91,10 @@ fn cluster_text(kind: &EventKind) -> Option<String> {
             format!("met {met} of another cluster of this name, {other}: {why}")
         }
         EventKind::ClusterMerged { from, into } => format!("cluster {from} went into {into}"),
+        EventKind::ClusterRecovered { generation, lost } => {
+            let lost = if lost.is_empty() { "nobody".to_owned() } else { list(lost) };
+            format!("the cluster was recovered as its generation {generation}, given up: {lost}")
+        }
         EventKind::ClusterVersion { from, to } => format!("the cluster's version is {to} now, was {from}"),
         EventKind::LeaderChanged { from, to } => change("leader", from.as_ref(), to.as_ref()),
         EventKind::CoordinatorChanged { from, to } => change("coordinator", from.as_ref(), to.as_ref()),

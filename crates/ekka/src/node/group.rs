@@ -3,16 +3,17 @@
 //! The replica and its messages live beside the loop, not in it: entries are appended, and other nodes answered, while
 //! `Control` is busy. It gets what was committed, in order, through its own queue, and the replica waits while that is full.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ekka_core::consensus::{GroupEvent, GroupId, LogPlace, Standing, VoterId};
 use ekka_core::control::{GroupNews, GroupRequest, Input};
-use ekka_core::durable::{Ask, Failure};
+use ekka_core::durable::{Ask, Failure, Record};
 use ekka_core::id::{ClusterId, Incarnation, NodeId};
-use ekka_core::view::Role;
-use tokio::sync::{mpsc, oneshot};
+use ekka_core::view::{Role, View};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::{debug, error};
 
@@ -116,7 +117,7 @@ pub(super) fn start(
 }
 
 /// How a replica stands, whenever it changes.
-type Standings = tokio::sync::watch::Receiver<Arc<Standing>>;
+type Standings = watch::Receiver<Arc<Standing>>;
 
 /// The replica that runs.
 struct Running {
@@ -143,6 +144,7 @@ impl Replicas {
                 Wanted::Request(GroupRequest::Close { delete }) => self.close(delete).await,
                 Wanted::Request(GroupRequest::Ask(ask)) => self.ask(ask),
                 Wanted::Request(GroupRequest::Confirm { round, term }) => self.confirm(round, term),
+                Wanted::Request(GroupRequest::Whole) => self.whole().await,
                 Wanted::Request(GroupRequest::HandOver) => {
                     if let Some(group) = self.group() {
                         self.shared.tasks.spawn(async move { hand_over(&group).await });
@@ -183,7 +185,7 @@ impl Replicas {
             router: self.router.clone(),
             clock: self.env.clock.clone(),
             seed: self.env.entropy.seed(),
-            witnesses: view.members.iter().filter(|m| m.role == Role::Witness).map(|m| m.id.node_id).collect(),
+            witnesses: witnesses(&view),
             events: Some(events),
             settings: Settings::default(),
         };
@@ -194,6 +196,7 @@ impl Replicas {
                 replayed.store(group.standing().borrow().applied.index, Ordering::Relaxed);
                 // It ends with the loop only.
                 let _ = opened.send(group.standing());
+                self.shared.tasks.spawn(forward_witnesses(self.shared.view_changes(), Arc::downgrade(&group)));
                 Some(group)
             }
             Err(err) => {
@@ -204,6 +207,15 @@ impl Replicas {
             }
         };
         self.running = Some(Running { cluster_id, log, group });
+    }
+
+    /// Ends the replica and reads what its log adds up to.
+    async fn whole(&mut self) {
+        let Some(Running { cluster_id, log, .. }) = &self.running else { return };
+        let (cluster_id, log) = (*cluster_id, log.clone());
+        self.close(false).await;
+        let whole = raft::whole(self.storage.clone(), log, Box::new(Record::default())).await;
+        tell(&self.own, cluster_id, GroupNews::Whole(whole.map_err(|error| error.to_string()))).await;
     }
 
     async fn close(&mut self, delete: bool) {
@@ -370,5 +382,27 @@ impl News {
         };
         let replay = index <= self.replayed.load(Ordering::Relaxed);
         tell(&self.own, self.cluster_id, GroupNews::Event { event, replay }).await;
+    }
+}
+
+/// Members that vote and hold no table.
+fn witnesses(view: &View) -> BTreeSet<NodeId> {
+    view.members.iter().filter(|member| member.role == Role::Witness).map(|member| member.id.node_id).collect()
+}
+
+/// Tells the replica which members are witnesses, as long as it runs.
+async fn forward_witnesses(mut views: watch::Receiver<Arc<View>>, group: Weak<RaftGroup>) {
+    let mut told = None;
+    loop {
+        let present = witnesses(&views.borrow_and_update());
+        let Some(group) = group.upgrade() else { return };
+        if told.as_ref() != Some(&present) {
+            told = Some(present.clone());
+            group.set_witnesses(present).await;
+        }
+        drop(group);
+        if views.changed().await.is_err() {
+            return;
+        }
     }
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 use ekka_core::autocluster;
 use ekka_core::control::{self, Control, StopReason};
 use ekka_core::event::EventKind;
-use ekka_core::id::StoreId;
 use ekka_core::wire::Moment;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -173,8 +172,7 @@ async fn again(lasting: &Lasting, credentials: Credentials, remains: Remains) ->
                 continue;
             }
         };
-        let store = StoreId::from_u128(lasting.storage.found().store_id);
-        let setup = setup(&config, env, (identity.clone(), store, saved), lasting.faults);
+        let setup = setup(&config, env, (identity.clone(), lasting.storage.found(), saved), lasting.faults);
         let control = Control::new(setup, env.clock.now());
         let own = mpsc::channel(INPUTS_MAX);
         let node = lasting.node.upgrade()?;
@@ -195,7 +193,8 @@ fn hello_source(lasting: &Lasting, control: &Control) -> transport::HelloSource 
     Arc::new(move |purpose| {
         let view = shared.view();
         let holds = view.status.takes_part() && view.quorum.holds();
-        let moment = Moment { cluster_id: view.cluster_id, status: view.status, holds, wall: clock.now().wall };
+        let (cluster_id, generation, status) = (view.cluster_id, view.generation, view.status);
+        let moment = Moment { cluster_id, status, holds, wall: clock.now().wall, generation };
         template.hello(purpose, moment)
     })
 }

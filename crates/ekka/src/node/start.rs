@@ -9,7 +9,6 @@ use ekka_core::control::{self, Control, Setup};
 use ekka_core::id::{Endpoint, StoreId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::warn;
 
 use super::group;
 use super::lives::{self, Lasting, Life};
@@ -20,7 +19,7 @@ use crate::config::{Config, formation_settings};
 use crate::discovery::{self, Context, Discovery, Me, SharedCredentials};
 use crate::env::{DiskGuard, Env};
 use crate::rpc::{self, Handlers, Home, Hub};
-use crate::storage::{Storage, StorageOptions};
+use crate::storage::{Found, Storage, StorageOptions};
 use crate::transport::{self, BindError, CallsHost, CookieError, CookieSet, Credentials, CredentialsError, Kdf};
 
 /// Inputs that may wait for the loop before the connections' readers wait.
@@ -59,7 +58,7 @@ pub struct StartOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A strategy or the role of the configuration cannot be had.
+    /// A strategy of the configuration cannot be had.
     #[error("{0}")]
     Unsupported(String),
     /// The data directory cannot be used.
@@ -106,9 +105,6 @@ impl Calls {
 /// # Errors
 /// See [`StartError`]; it can be tried again.
 pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<Node, StartError> {
-    if let Some(text) = config.unsupported().into_iter().next() {
-        return Err(StartError::Unsupported(text));
-    }
     let own_strategies = options.discovery.is_some();
     let Directory { identity, saved, guard, storage } = open_directory(&config, &env, options.restored).await?;
     let credentials = match options.credentials {
@@ -122,8 +118,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         None => discovery::strategies(&config, &context).map_err(StartError::Unsupported)?,
     };
     let faults = (options.faults, options.formation_faults);
-    let store = StoreId::from_u128(storage.found().store_id);
-    let setup = setup(&config, &env, (identity.clone(), store, saved), faults);
+    let setup = setup(&config, &env, (identity.clone(), storage.found(), saved), faults);
     let control = Control::new(setup, env.clock.now());
     let shared = Arc::new(Shared::new(config.node.name.clone(), env.clock.clone(), control.view()));
     let calls = Calls::new(options.handlers, &shared, options.inline)?;
@@ -204,9 +199,10 @@ fn context(config: &Config, env: &Env, identity: &control::Identity, credentials
 pub(super) fn setup(
     config: &Config,
     env: &Env,
-    (identity, store, saved): (control::Identity, StoreId, control::Saved),
+    (identity, storage, saved): (control::Identity, Found, control::Saved),
     (faults, formation_faults): (control::Faults, autocluster::Faults),
 ) -> Setup {
+    let store = StoreId::from_u128(storage.store_id);
     let mut formation = formation_settings(config);
     formation.faults = formation_faults;
     Setup {
@@ -219,6 +215,7 @@ pub(super) fn setup(
         software: env!("CARGO_PKG_VERSION").to_owned(),
         formation,
         store,
+        damage: storage.damage,
         saved,
         seed: env.entropy.seed(),
         faults,
@@ -230,13 +227,12 @@ pub(super) fn setup(
 async fn open_directory(config: &Config, env: &Env, fresh: bool) -> Result<Directory, StoreError> {
     let (disk, clock, entropy) = (env.disk.clone(), env.clock.clone(), env.entropy.clone());
     let name = config.node.name.clone();
+    let defaults = StorageOptions::default();
+    let storage = StorageOptions { cache: config.storage.cache.unwrap_or(defaults.cache), ..defaults };
     env.blocking(move || {
         let guard = disk.lock().map_err(StoreError::InUse)?;
         let (identity, saved) = store::begin(disk.as_ref(), clock.as_ref(), entropy.as_ref(), &name, fresh)?;
-        let storage = disk.open_storage(StorageOptions::default(), entropy.as_ref()).map_err(StoreError::Storage)?;
-        for damage in storage.found().damage {
-            warn!(advice = "it votes as a new voter and is filled from its peers", "{damage}");
-        }
+        let storage = disk.open_storage(storage, entropy.as_ref()).map_err(StoreError::Storage)?;
         Ok(Directory { identity, saved, guard, storage })
     })
     .await

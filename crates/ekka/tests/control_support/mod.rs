@@ -31,6 +31,10 @@ impl CalmGroup {
                 self.configure(vec![voters.into_iter().collect()], Vec::new());
             }
             GroupRequest::Ask(Ask::Found { .. }) => {}
+            GroupRequest::Whole => {
+                self.open.retain(|(node, ..)| *node != which);
+                told.push((which, GroupNews::Whole(Ok(self.record.to_snapshot()))));
+            }
             // The next in turn.
             GroupRequest::HandOver => self.open.rotate_left(1),
             GroupRequest::Ask(Ask::Propose { token, command }) => {

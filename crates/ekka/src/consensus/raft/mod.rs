@@ -11,6 +11,7 @@
 //! | `proposer`, `reads` | gather what waits: commands into entries, readers into rounds |
 //! | `voters`, `hand_over` | changes on purpose |
 //! | `sealed`, `handed_in` | how replicas of a volatile group end, and others begin with what they held |
+//! | `whole` | what a log adds up to, for a group that goes on without its majority |
 
 mod cache;
 mod campaign;
@@ -33,6 +34,7 @@ mod tests;
 mod transfer;
 mod types;
 mod voters;
+mod whole;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -57,6 +59,7 @@ pub use self::sealed::{Sealed, seal, seed};
 use self::serve::Server;
 use self::shared::{Shared, lock};
 use self::types::{Blob, Raft};
+pub use self::whole::whole;
 use super::{Applied, Group, GroupError};
 use crate::consensus::raft::message::Proposed;
 use crate::env::{BoxFuture, Clock};
