@@ -14,13 +14,7 @@ use crate::time::Now;
 
 impl Control {
     /// Has a range committed that nobody else has. No record is kept of it: it would push out those of members.
-    pub(super) fn take_tokens(
-        &mut self,
-        id: RequestId,
-        count: u64,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) -> Option<Answer> {
+    pub(super) fn take_tokens(&mut self, id: RequestId, count: u64, now: Now, out: &mut Vec<Output>) -> Option<Answer> {
         if !self.group.is_open() {
             let why = String::from("this node is in no cluster: tokens are those of a cluster");
             return Some(Err(CommandError::Refused(why)));

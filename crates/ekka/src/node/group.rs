@@ -43,6 +43,9 @@ pub(super) struct Handle {
     storage: Arc<dyn Storage>,
 }
 
+/// Sees what the replica says, before `Control` does: for tests, and for tools that follow a log.
+pub type GroupTap = Arc<dyn Fn(ClusterId, &GroupNews) + Send + Sync>;
+
 enum Wanted {
     Request(GroupRequest),
     Stop(oneshot::Sender<()>),
@@ -72,7 +75,7 @@ pub(super) fn start(
     transport: &Transport,
     storage: Arc<dyn Storage>,
     frames: Frames,
-    own: mpsc::Sender<Own>,
+    (own, tap): (mpsc::Sender<Own>, Option<GroupTap>),
 ) -> Handle {
     let members = shared.clone();
     let endpoints = move |id| members.view().member(id).map(|member| member.endpoint.clone());
@@ -95,8 +98,14 @@ pub(super) fn start(
         }
     });
     let (wanted, requests) = mpsc::unbounded_channel();
-    let replicas =
-        Replicas { env: env.clone(), shared: shared.clone(), storage: storage.clone(), router, own, running: None };
+    let replicas = Replicas {
+        env: env.clone(),
+        shared: shared.clone(),
+        storage: storage.clone(),
+        router,
+        to: Listeners { own, tap },
+        running: None,
+    };
     shared.tasks.spawn(replicas.run(requests));
     Handle { wanted, storage }
 }
@@ -114,8 +123,25 @@ struct Replicas {
     shared: Arc<Shared>,
     storage: Arc<dyn Storage>,
     router: Router,
-    own: mpsc::Sender<Own>,
+    to: Listeners,
     running: Option<Running>,
+}
+
+/// Who hears what a replica says.
+#[derive(Clone)]
+struct Listeners {
+    own: mpsc::Sender<Own>,
+    tap: Option<GroupTap>,
+}
+
+impl Listeners {
+    async fn tell(&self, cluster_id: ClusterId, news: GroupNews) {
+        if let Some(tap) = &self.tap {
+            tap(cluster_id, &news);
+        }
+        // An error only says that the node has ended.
+        let _ = self.own.send(Own::Input(Input::Group { cluster_id, news })).await;
+    }
 }
 
 impl Replicas {
@@ -150,7 +176,7 @@ impl Replicas {
         let log: LogName = format!("durable/{cluster:032x}/{node:032x}/{:032x}", me.start).into();
         let (events, seen) = mpsc::channel(EVENTS_MAX);
         let replayed = Arc::new(AtomicU64::new(u64::MAX));
-        self.shared.tasks.spawn(forward_events(cluster_id, seen, replayed.clone(), self.own.clone()));
+        self.shared.tasks.spawn(forward_events(cluster_id, seen, replayed.clone(), self.to.clone()));
         let view = self.shared.view();
         let setup = Setup {
             group: GroupId::Durable,
@@ -169,13 +195,13 @@ impl Replicas {
             Ok(group) => {
                 let group = Arc::new(group);
                 replayed.store(group.standing().borrow().applied.index, Ordering::Relaxed);
-                self.shared.tasks.spawn(forward_standing(cluster_id, group.standing(), self.own.clone()));
+                self.shared.tasks.spawn(forward_standing(cluster_id, group.standing(), self.to.clone()));
                 Some(group)
             }
             Err(err) => {
                 error!(%err, %log, "the log of the cluster's group cannot be used");
                 let standing = Standing { me, failed: Some(err.to_string()), ..Standing::default() };
-                tell(&self.own, cluster_id, GroupNews::Standing(Box::new(standing))).await;
+                self.to.tell(cluster_id, GroupNews::Standing(Box::new(standing))).await;
                 None
             }
         };
@@ -201,14 +227,14 @@ impl Replicas {
     /// Asks the replica, beside what follows: answers come in the order of the log.
     fn ask(&self, ask: Ask) {
         let Some(Running { cluster_id, group, .. }) = &self.running else { return };
-        let (cluster_id, group, own) = (*cluster_id, group.clone(), self.own.clone());
+        let (cluster_id, group, to) = (*cluster_id, group.clone(), self.to.clone());
         self.shared.tasks.spawn(async move {
             let news = match group {
                 Some(group) => answer(&group, ask).await,
                 None => ended(&ask),
             };
             if let Some(news) = news {
-                tell(&own, cluster_id, news).await;
+                to.tell(cluster_id, news).await;
             }
         });
     }
@@ -261,16 +287,11 @@ fn failure(error: GroupError) -> Failure {
     }
 }
 
-async fn tell(own: &mpsc::Sender<Own>, cluster_id: ClusterId, news: GroupNews) {
-    // An error only says that the node has ended.
-    let _ = own.send(Own::Input(Input::Group { cluster_id, news })).await;
-}
-
 async fn forward_events(
     cluster_id: ClusterId,
     mut events: mpsc::Receiver<GroupEvent>,
     replayed: Arc<AtomicU64>,
-    own: mpsc::Sender<Own>,
+    to: Listeners,
 ) {
     while let Some(event) = events.recv().await {
         let index = match &event {
@@ -278,18 +299,18 @@ async fn forward_events(
             GroupEvent::Reconfigured(configuration) => configuration.at.index,
         };
         let replay = index <= replayed.load(Ordering::Relaxed);
-        tell(&own, cluster_id, GroupNews::Event { event, replay }).await;
+        to.tell(cluster_id, GroupNews::Event { event, replay }).await;
     }
 }
 
 async fn forward_standing(
     cluster_id: ClusterId,
     mut standing: tokio::sync::watch::Receiver<Arc<Standing>>,
-    own: mpsc::Sender<Own>,
+    to: Listeners,
 ) {
     loop {
         let present = standing.borrow_and_update().clone();
-        tell(&own, cluster_id, GroupNews::Standing(Box::new((*present).clone()))).await;
+        to.tell(cluster_id, GroupNews::Standing(Box::new((*present).clone()))).await;
         if standing.changed().await.is_err() {
             return;
         }

@@ -12,6 +12,7 @@ mod store;
 mod strategies;
 mod tokens;
 
+pub use group::GroupTap;
 pub use start::{StartError, StartOptions, start};
 pub use store::StoreError;
 

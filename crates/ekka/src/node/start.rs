@@ -15,7 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
 use super::driver::{Channels, Driver, Own, Request, keep_on_disc};
-use super::group;
+use super::group::{self, GroupTap};
 use super::shared::Shared;
 use super::store::{self, StoreError};
 use super::strategies::Strategies;
@@ -60,6 +60,8 @@ pub struct StartOptions {
     pub faults: control::Faults,
     /// Planted faults of the room autocluster. All off in production.
     pub formation_faults: autocluster::Faults,
+    /// Sees what the replica of the cluster's group says.
+    pub group_tap: Option<GroupTap>,
 }
 
 /// Why a node did not start. Nothing is left behind but the data directory.
@@ -106,6 +108,7 @@ struct Parts {
     guard: Box<dyn DiskGuard>,
     storage: Arc<dyn Storage>,
     frames: group::Frames,
+    group_tap: Option<GroupTap>,
     calls: Calls,
 }
 
@@ -185,6 +188,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         guard,
         storage,
         frames,
+        group_tap: options.group_tap,
         calls,
     };
     begin(parts, options.inline, ready_sender).map_err(StartError::Thread)?;
@@ -350,7 +354,8 @@ async fn main(parts: Parts, ready: oneshot::Sender<Result<Transport, StartError>
     let certificates = tell_certificates(transport.certificate_notices(), parts.shared.clone());
     parts.shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(certificates));
     let world = (&parts.env, &parts.shared);
-    let group = group::start(world, &transport, parts.storage, parts.frames, parts.own.0.clone());
+    let listeners = (parts.own.0.clone(), parts.group_tap);
+    let group = group::start(world, &transport, parts.storage, parts.frames, listeners);
     let _ = ready.send(Ok(transport.clone()));
     let driver = Driver {
         control: parts.control,

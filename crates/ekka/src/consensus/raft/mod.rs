@@ -219,7 +219,7 @@ impl RaftGroup {
 
     /// Begins to end without a word to anybody, as a killed process does; `close` then waits for the end.
     #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         self.shared.router.detach(self.shared.group, self.shared.me);
         self.shared.stop.cancel();
     }
