@@ -24,3 +24,14 @@ fn two_runs_of_a_seed_are_one() {
         assert_eq!(run(), run(), "seed {seed}");
     }
 }
+
+/// These seeds found that the engine lets a leader go on leading after a restart, with a commit mark that is older than
+/// what it had acknowledged.
+#[test]
+fn a_leader_that_starts_again_is_elected_anew() {
+    for seed in [0x53, 0x151] {
+        if let Err(failure) = LinearPlan::from_seed(seed).run() {
+            panic!("{}", failure.tell("linear", seed));
+        }
+    }
+}

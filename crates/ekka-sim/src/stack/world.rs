@@ -182,7 +182,7 @@ impl World {
         let common = Common { faults, calls: SharedLedger::default(), groups: SharedGroups::default() };
         let seats: Vec<Seat> = (0..n)
             .map(|i| {
-                watch.seeds(i, n);
+                watch.seeds(i, if found == Found::Seeds { n } else { 1 });
                 Self::seat(&mut sim, (i, config(i, n, found)), seed, common.clone())
             })
             .collect();
