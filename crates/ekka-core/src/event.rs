@@ -105,6 +105,9 @@ pub enum EventKind {
     DiscoveryFailing { strategy: String, error: String },
     /// `discovery.ok`
     DiscoveryOk { strategy: String },
+    /// `volatile.began`: the volatile group has a new generation; `lost`: writes to `ram` quorum tables that were
+    /// acknowledged before it may be missing
+    VolatileBegan { generation: u64, voters: Vec<NodeName>, lost: bool },
     /// `config.reloaded`
     ConfigReloaded { changed: Vec<String>, needs_restart: Vec<String> },
 }
@@ -149,6 +152,7 @@ impl EventKind {
             Self::HandshakeRefused { .. } => "handshake.refused",
             Self::DiscoveryFailing { .. } => "discovery.failing",
             Self::DiscoveryOk { .. } => "discovery.ok",
+            Self::VolatileBegan { .. } => "volatile.began",
             Self::ConfigReloaded { .. } => "config.reloaded",
         }
     }
@@ -171,7 +175,8 @@ impl EventKind {
             | Self::ClockOffset { .. }
             | Self::CredentialsFailing { .. }
             | Self::HandshakeRefused { .. }
-            | Self::DiscoveryFailing { .. } => Severity::Warning,
+            | Self::DiscoveryFailing { .. }
+            | Self::VolatileBegan { lost: true, .. } => Severity::Warning,
             _ => Severity::Info,
         }
     }

@@ -160,6 +160,8 @@ pub const TOKEN_STEP: u64 = 1_000_000;
 /// survivor's log ends: at 10,000 locks a second this covers three and a half years, and 8,192 recoveries fit below
 /// [`TOKEN_MAX`].
 pub const RECOVER_TOKENS: u64 = 1 << 40;
+/// So many generations of the volatile group a recovered cluster leaves out: the lost majority may have begun some.
+pub const RECOVER_GENERATIONS: u64 = 1_000;
 /// Wishes of the durable group that one node has under way.
 pub const WISHES_MAX: usize = 512;
 /// Of these, ranges of tokens: room stays for members that come and go.

@@ -53,6 +53,7 @@ fn node() -> Control {
     let mut saved = Saved { roster, ..Saved::default() };
     saved.formation.cluster_id = Some(cluster);
     let setup = Setup {
+        session_max: Duration::from_secs(60),
         identity: Identity {
             node_id: NodeId::from_u128(50),
             guid: Guid::from_u128(11),

@@ -31,7 +31,8 @@ fn started() -> Vec<(u64, Step)> {
 /// the processes.
 #[test]
 fn replicas_whose_discs_were_full_come_back_by_themselves() {
-    let full = [(6_000, Step::FailDisk(0)), (10, Step::FailDisk(1)), (3_000, Step::WorkDisk(0)), (10, Step::WorkDisk(1))];
+    let full =
+        [(6_000, Step::FailDisk(0)), (10, Step::FailDisk(1)), (3_000, Step::WorkDisk(0)), (10, Step::WorkDisk(1))];
     run([started(), full.into()].concat());
 }
 

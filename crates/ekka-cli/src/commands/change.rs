@@ -30,10 +30,11 @@ pub(super) async fn run(client: &Client, command: Command, json: bool) -> Result
             fields.push(("node", json!(node)));
             ("join", fields, wait)
         }
-        Command::ForceLeave { node, alive, plan } => {
+        Command::ForceLeave { node, replace_with, alive, plan, wait } => {
             let mut fields = asked(plan);
             fields.extend([("node", json!(node)), ("alive", json!(alive))]);
-            ("force-leave", fields, WaitArgs::default())
+            fields.extend(replace_with.map(|new| ("replace_with", json!(new))));
+            ("force-leave", fields, wait)
         }
         _ => return Err(Failure::usage("this is no command for an agent")),
     };

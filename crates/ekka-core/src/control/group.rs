@@ -8,17 +8,18 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::leave::Forced;
 use super::{CommandError, Control, GroupNews, GroupRequest, Message, Output, RequestId, Work, emit};
 use crate::autocluster::{self, Denial};
 use crate::consensus::{GroupEvent, VoterId};
 use crate::decision::DecisionId;
 use crate::durable::absorb::MergeRecord;
-use crate::durable::{self, Admission, Change, Durable, Fact, Refusal, Wish};
+use crate::durable::{self, Admission, Change, Durable, Refusal, Wish};
 use crate::id::{ClusterId, Incarnation, NodeId, StoreId};
 use crate::machine::Machine;
 use crate::membership::{self, Record, RemovalCause, Seat};
 use crate::time::{Instant, Now};
-use crate::view::Status;
+use crate::volatile::Proposal;
 
 /// How long after the replica has failed it is opened anew: a disc that was full may have room again.
 const REOPEN_AFTER: Duration = Duration::from_secs(2);
@@ -29,7 +30,7 @@ pub(super) enum Waiting {
     /// A newcomer.
     Admission(Box<Record>),
     /// `force-leave` by an operator of this node.
-    Force { id: RequestId, node_id: NodeId, decision: DecisionId },
+    Force(Forced),
     /// A removal that another node asked of the leader.
     Asked { by: NodeId, nonce: u64 },
     /// The removal of a member that says that it has left.
@@ -38,6 +39,8 @@ pub(super) enum Waiting {
     Absorb(ClusterId),
     /// A range of tokens, for the program that embeds this node.
     Tokens(RequestId),
+    /// The next record of the volatile group.
+    Generation,
 }
 
 /// The room and what waits on it.
@@ -45,8 +48,8 @@ pub(super) enum Waiting {
 pub(super) struct Group {
     pub(super) durable: Durable,
     /// The cluster whose replica the shell runs.
-    open: Option<ClusterId>,
-    waiting: BTreeMap<u64, Waiting>,
+    pub(super) open: Option<ClusterId>,
+    pub(super) waiting: BTreeMap<u64, Waiting>,
     last_wish: u64,
     /// Admissions that are committed, each with its place: answered once this node has applied it too.
     admitted: Vec<(u64, Box<Record>)>,
@@ -83,6 +86,11 @@ impl Group {
         [self.open.and_then(|_| self.durable.deadline()), self.reopen_at].into_iter().flatten().min()
     }
 
+    /// The cluster whose replica the shell runs.
+    pub(super) fn cluster(&self) -> Option<ClusterId> {
+        self.open
+    }
+
     fn absorbs(&self, into: ClusterId) -> bool {
         self.waiting.values().any(|waiting| matches!(waiting, Waiting::Absorb(other) if *other == into))
     }
@@ -110,6 +118,7 @@ impl Control {
         let me = VoterId { node_id: self.me().node_id, start: self.store().as_u128() };
         self.group.open = Some(cluster_id);
         out.push(Output::Group(GroupRequest::Open { cluster_id, me }));
+        self.open_volatile(now);
         let founders = self.autocluster.saved().first_voters.clone();
         if founders.iter().any(|founder| founder.id.node_id == me.node_id && founder.store == me.start) {
             self.durable(durable::Input::Found { cluster_id, founders }, now, out);
@@ -120,6 +129,7 @@ impl Control {
     pub(super) fn close_group(&mut self, delete: bool, out: &mut Vec<Output>) {
         if self.group.open.is_some() {
             out.push(Output::Group(GroupRequest::Close { delete }));
+            self.close_volatile(out);
         }
         let last_wish = self.group.last_wish;
         let waiting = core::mem::take(&mut self.group.waiting);
@@ -160,6 +170,7 @@ impl Control {
             self.dirty = true;
         }
         self.answer_admitted(now, out);
+        self.follow_generations(now, out);
     }
 
     pub(super) fn durable(&mut self, input: durable::Input, now: Now, out: &mut Vec<Output>) {
@@ -301,6 +312,15 @@ impl Control {
         self.wish((Wish::Absorb { into, by_word }, Waiting::Absorb(into)), decision, Vec::new(), now, out);
     }
 
+    /// Has the next record of the volatile group committed.
+    pub(super) fn wish_generation(&mut self, proposal: Proposal, now: Now, out: &mut Vec<Output>) {
+        let version = proposal.next.version;
+        let what = format!("propose generation {}, revision {}", version.number, version.revision);
+        let rule = "section 12: one volatile group, by compare-and-set";
+        let decision = self.decisions.record(now.wall, "command", what, rule, Vec::new());
+        self.wish((Wish::Generation(proposal), Waiting::Generation), decision, Vec::new(), now, out);
+    }
+
     /// Whether this node leads the group, and who else could.
     pub(super) fn leads_with(&self) -> Option<Vec<NodeId>> {
         let me = self.me().node_id;
@@ -314,25 +334,18 @@ impl Control {
     }
 
     /// Has a member taken out, by an operator of this node; only the leader moves its vote.
-    pub(super) fn wish_force(
-        &mut self,
-        id: RequestId,
-        node_id: NodeId,
-        decision: DecisionId,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) {
+    pub(super) fn wish_force(&mut self, forced: Forced, now: Now, out: &mut Vec<Output>) {
+        let Forced { node_id, replace_with, decision, .. } = forced;
         let (cause, by) = (RemovalCause::Force, self.me().node_id);
-        let wish = Wish::Remove { node_id, cause, by, replace_with: None };
-        self.wish((wish, Waiting::Force { id, node_id, decision }), decision, Vec::new(), now, out);
+        let wish = Wish::Remove { node_id, cause, by, replace_with };
+        self.wish((wish, Waiting::Force(forced)), decision, Vec::new(), now, out);
     }
 
     /// Another member asks the leader to take one out.
     pub(super) fn asked_to_remove(
         &mut self,
         (by, nonce): (NodeId, u64),
-        node_id: NodeId,
-        cause: RemovalCause,
+        (node_id, cause, replace_with): (NodeId, RemovalCause, Option<NodeId>),
         now: Now,
         out: &mut Vec<Output>,
     ) {
@@ -343,7 +356,7 @@ impl Control {
         let what = format!("take out node_id {node_id} ({}), asked by node_id {by}", cause.as_str());
         let rule = "section 9: removal is one committed entry";
         let decision = self.decisions.record(now.wall, "remove", what, rule, Vec::new());
-        let wish = Wish::Remove { node_id, cause, by, replace_with: None };
+        let wish = Wish::Remove { node_id, cause, by, replace_with };
         self.wish((wish, Waiting::Asked { by, nonce }), decision, Vec::new(), now, out);
     }
 
@@ -380,9 +393,7 @@ impl Control {
             (durable::Reply::Done { number, .. }, Waiting::Admission(record)) => {
                 self.group.admitted.push((number, record));
             }
-            (durable::Reply::Done { .. }, Waiting::Force { id, node_id, decision }) => {
-                self.forced(id, node_id, decision, out);
-            }
+            (durable::Reply::Done { .. }, Waiting::Force(forced)) => self.forced(forced, out),
             (durable::Reply::Done { .. }, Waiting::Asked { by, nonce }) => {
                 self.send(by, &Message::Removed { nonce, result: Ok(()) }, out);
             }
@@ -390,8 +401,9 @@ impl Control {
                 self.confirm_farewell(from, cluster_id);
             }
             (durable::Reply::Done { .. }, Waiting::Absorb(_) | Waiting::Tokens(_)) => {}
-            (durable::Reply::AskLeader { leader }, Waiting::Force { id, node_id, decision }) => {
-                self.ask_leader(leader, (id, node_id, decision), now, out);
+            (durable::Reply::Done { .. }, Waiting::Generation) => self.volatile.wish_ended(),
+            (durable::Reply::AskLeader { leader }, Waiting::Force(forced)) => {
+                self.ask_leader(leader, forced, now, out);
             }
             (durable::Reply::AskLeader { .. }, waiting) => {
                 self.wish_failed(waiting, "another member leads now", Denial::Later, out);
@@ -416,7 +428,7 @@ impl Control {
                 let result = Err((words.to_string(), denial));
                 self.work.push_back(Work::Autocluster(autocluster::Input::Admitted { id: record.id, result }));
             }
-            Waiting::Force { id, .. } => self.force_failed(id, words, out),
+            Waiting::Force(forced) => self.force_failed(forced.id, words, out),
             Waiting::Tokens(id) => {
                 out.push(Output::Reply { id, result: Err(CommandError::Failed(words.to_string())) });
             }
@@ -425,6 +437,7 @@ impl Control {
             }
             // It is said again, or the clusters meet again, and it is tried anew.
             Waiting::Farewell { .. } | Waiting::Absorb(_) => {}
+            Waiting::Generation => self.volatile.wish_ended(),
         }
     }
 
@@ -449,36 +462,6 @@ impl Control {
             self.membership_gave(given, now, out);
             let result = Ok(self.membership.roster().clone());
             self.work.push_back(Work::Autocluster(autocluster::Input::Admitted { id, result }));
-        }
-    }
-
-    /// Tells the room what membership knows, where it looks at that: on the leader, and while something is wished.
-    pub(super) fn tell_facts(&mut self, now: Now, out: &mut Vec<Output>) {
-        if self.group.open.is_none() || !self.group.durable.leads() && self.group.waiting.is_empty() {
-            return;
-        }
-        let roster = self.membership.roster();
-        let me = self.me().node_id;
-        let members = roster.records.values().filter(|record| roster.is_member(record.id.node_id));
-        let facts: BTreeMap<NodeId, Fact> = members
-            .map(|record| {
-                let node_id = record.id.node_id;
-                let fact = Fact {
-                    id: record.id,
-                    name: record.name.clone(),
-                    role: record.role,
-                    store: (record.store != StoreId::MIN).then(|| record.store.as_u128()),
-                    zone: record.tags.get("zone").cloned().unwrap_or_default(),
-                    // A member that is met in another cluster, where an operator moved it, has not come back to this one.
-                    up: node_id == me || self.membership.is_running(node_id) && self.autocluster.says_it_is_in(node_id),
-                    leaving: record.status == Status::Leaving,
-                    caught_up: true,
-                };
-                (node_id, fact)
-            })
-            .collect();
-        if facts != *self.group.durable.facts() {
-            self.durable(durable::Input::Facts(facts), now, out);
         }
     }
 }

@@ -5,17 +5,18 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GroupNews, GroupRequest};
+use super::{Command, CommandError, GroupNews, GroupRequest, Reply, VolatileNews, VolatileRequest};
 use crate::autocluster::{self, Answer, Proposal, Registration, SourceList};
-use crate::decision::{Decision, DecisionId};
 use crate::event::Event;
 use crate::id::{ClusterId, Endpoint, Guid, NodeId, NodeName, StoreId};
 use crate::identity::Claim;
 use crate::membership::{self, RemovalCause};
 use crate::view::{Role, View};
+use crate::volatile;
 use crate::wire::{Hello, Refusal};
 
 /// A connection, numbered by the shell; never used twice in one process.
@@ -67,6 +68,8 @@ pub enum Message {
         node_id: NodeId,
         /// Why.
         cause: RemovalCause,
+        /// Who is to take its vote, and nobody else.
+        replace_with: Option<NodeId>,
     },
     /// The answer to [`Message::Remove`].
     Removed {
@@ -74,6 +77,29 @@ pub enum Message {
         nonce: u64,
         /// Why not, in words.
         result: Result<(), String>,
+    },
+    /// What would come of an admission of this node to your cluster? Nothing is to be done.
+    MayJoin {
+        /// Tells answers apart.
+        nonce: u64,
+        /// Who asks.
+        record: membership::Record,
+    },
+    /// The answer to [`Message::MayJoin`].
+    Joinable {
+        /// The nonce that is answered.
+        nonce: u64,
+        /// What would be done, line by line.
+        lines: Vec<String>,
+        /// Why it would be refused.
+        refused: Option<String>,
+    },
+    /// Of the room of the volatile group's generations.
+    Generations {
+        /// The cluster whose group it is: a node that has left one may have the same generation in another.
+        cluster_id: ClusterId,
+        /// What.
+        message: volatile::Message,
     },
 }
 
@@ -134,6 +160,8 @@ pub struct Setup {
     pub seed: u64,
     /// Planted faults, for proving the harness. All off in production.
     pub faults: Faults,
+    /// The longest time for which a session of a lock can be valid (`lock.max_ttl`); the same on every node.
+    pub session_max: Duration,
 }
 
 /// Faults put in on purpose in the parts that meet here.
@@ -282,6 +310,13 @@ pub enum Input {
         /// What.
         command: Command,
     },
+    /// The replica of the volatile group says something.
+    Volatile {
+        /// Of which cluster.
+        cluster_id: ClusterId,
+        /// What.
+        news: VolatileNews,
+    },
 }
 
 /// What `Control` tells the shell, to be started in this order.
@@ -341,6 +376,8 @@ pub enum Output {
     },
     /// This node ends here; nothing more is given out.
     Stop(StopReason),
+    /// Of the replica of the volatile group.
+    Volatile(VolatileRequest),
 }
 
 /// Why a node ends.
@@ -352,135 +389,4 @@ pub enum StopReason {
     Refused(Refusal),
     /// The directory was restored from an old copy: start again with a new node id.
     Restored(String),
-}
-
-/// What an operator or the embedding program can want of `Control`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Command {
-    /// Form a cluster of this node now.
-    Form {
-        /// Only say what would happen.
-        plan: bool,
-    },
-    /// Go into the cluster of this node.
-    Join {
-        /// Its name.
-        name: NodeName,
-        /// Only say what would happen.
-        plan: bool,
-    },
-    /// Leave for good.
-    Leave {
-        /// Only say what would happen.
-        plan: bool,
-    },
-    /// Say goodbye and end; come back by itself.
-    Stop {
-        /// Who asked: `sigterm`, `command`, `api`.
-        by: String,
-        /// Only say what would happen.
-        plan: bool,
-    },
-    /// Send new work elsewhere.
-    Drain {
-        /// Only say what would happen.
-        plan: bool,
-    },
-    /// Take new work again.
-    Undrain {
-        /// Only say what would happen.
-        plan: bool,
-    },
-    /// Take a member that is down out for good.
-    ForceLeave {
-        /// Who: a name, or at least 6 hex digits of a node id.
-        node: String,
-        /// Do it although the member is up.
-        alive: bool,
-        /// Only say what would happen.
-        plan: bool,
-    },
-    /// The record of one decision.
-    Why {
-        /// Its id.
-        id: DecisionId,
-    },
-    /// The latest records of decisions, newest first.
-    Decisions {
-        /// At most so many.
-        last: u32,
-    },
-    /// Whether this node can stop without harm.
-    SafeToStop,
-    /// Fencing tokens that nobody else has, committed by the group.
-    TakeTokens {
-        /// How many.
-        count: u64,
-    },
-}
-
-/// The answer to a command.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Reply {
-    /// Done.
-    Done {
-        /// What was done, in words.
-        text: String,
-        /// The record behind `ekka why`.
-        decision: DecisionId,
-        /// The cluster that this node is in now.
-        cluster_id: Option<ClusterId>,
-    },
-    /// What would happen, line by line, and whether it would be refused.
-    Plan {
-        /// The lines.
-        plan: Vec<String>,
-        /// Why it would be refused.
-        refused: Option<String>,
-    },
-    /// One record.
-    Decision(Decision),
-    /// Records.
-    Decisions(Vec<Decision>),
-    /// Yes or no, and why not.
-    Answer {
-        /// The answer.
-        yes: bool,
-        /// Why not.
-        reasons: Vec<String>,
-    },
-    /// Tokens of which whoever asked is the only owner: `from` and above, below `to`.
-    Tokens {
-        /// The first.
-        from: u64,
-        /// One more than the last.
-        to: u64,
-    },
-}
-
-/// Why a command was not done.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
-#[non_exhaustive]
-pub enum CommandError {
-    /// It makes no sense here (state or argument). Nothing was changed.
-    #[error("{0}")]
-    Refused(String),
-    /// No such node, or no such record.
-    #[error("{0}")]
-    NotFound(String),
-    /// The text names more than one node.
-    #[error("`{text}` may be any of {candidates:?}: write more of it")]
-    Ambiguous {
-        /// What was given.
-        text: String,
-        /// Whom it may mean.
-        candidates: Vec<String>,
-    },
-    /// It was begun, and failed.
-    #[error("{0}")]
-    Failed(String),
-    /// The node stops or has stopped.
-    #[error("the node is stopping")]
-    Stopping,
 }

@@ -7,18 +7,22 @@
 //!
 //! **Invariants** (checked by `check`, beside those of the rooms): every link belongs to the incarnation that is linked; of one node only one incarnation is linked; the number of the view grows.
 
+mod command;
 mod commands;
 mod conns;
+mod facts;
 mod greet;
 mod group;
 pub mod io;
 mod leave;
 mod persist;
+mod plans;
 mod publish;
 pub mod replica;
 mod standing;
 mod tokens;
 mod twins;
+mod volatile;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -26,6 +30,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+pub use command::*;
 pub use io::*;
 pub use replica::*;
 
@@ -46,6 +51,7 @@ use group::Group;
 use persist::Persist;
 use standing::{Entry, Standing};
 use twins::{Arrival, Twins};
+use volatile::Volatile;
 
 /// What one room wants of another, or of the shell, while one input is worked off.
 enum Work {
@@ -84,6 +90,7 @@ pub struct Control {
     stopped: bool,
     /// How often the logs of a cluster were deleted.
     store_resets: u32,
+    volatile: Volatile,
 }
 
 /// What never changes in one start.
@@ -165,6 +172,7 @@ impl Control {
             settled_at: now.mono,
             stopped: false,
             store_resets: setup.saved.store_resets,
+            volatile: Volatile::new(setup.session_max),
         }
     }
 
@@ -388,10 +396,15 @@ impl Control {
             Message::IAmHere { nonce, claim } => self.is_here(peer, nonce, claim, out),
             Message::WhoRuns { node_id, nonce } => self.who_runs(peer.node_id, node_id, nonce, now, out),
             Message::Runs { nonce, claim } => self.answered(peer.node_id, nonce, claim),
-            Message::Remove { nonce, node_id, cause } => {
-                self.asked_to_remove((peer.node_id, nonce), node_id, cause, now, out);
+            Message::Remove { nonce, node_id, cause, replace_with } => {
+                self.asked_to_remove((peer.node_id, nonce), (node_id, cause, replace_with), now, out);
             }
             Message::Removed { nonce, result } => self.leader_removed(nonce, result, out),
+            Message::MayJoin { nonce, record } => self.may_join(peer.node_id, nonce, record, now, out),
+            Message::Joinable { nonce, lines, refused } => self.joinable(nonce, lines, refused, out),
+            Message::Generations { cluster_id, message } => {
+                self.generations_said(peer.node_id, cluster_id, message, now, out);
+            }
         }
     }
 }
@@ -433,6 +446,7 @@ impl Machine for Control {
                 self.work.push_back(Work::Autocluster(input));
             }
             Input::Command { id, command } => self.command(id, command, now, out),
+            Input::Volatile { cluster_id, news } => self.volatile_said(cluster_id, news, now, out),
         }
         self.settle(now, out);
         self.note_expected(now);
@@ -450,9 +464,11 @@ impl Machine for Control {
         self.autocluster.tick(now, &mut given);
         self.autocluster_gave(given, now, out);
         self.tick_group(now, out);
+        self.tick_volatile(now, out);
         self.end_waits(now, out);
         self.expire_commands(now, out);
         self.expire_asked(now, out);
+        self.expire_plans(now, out);
         if now.mono >= self.refresh_at {
             self.dirty = true;
         }
@@ -471,6 +487,7 @@ impl Machine for Control {
             self.group.deadline(),
             self.pending.deadline(),
             self.standing.deadline(),
+            self.volatile.deadline(),
             Some(self.refresh_at),
             self.persist.wanted.then_some(self.persist.not_before),
         ]
@@ -485,5 +502,6 @@ impl Machine for Control {
         self.group.durable.check();
         self.conns.check();
         self.twins.check();
+        self.volatile.check();
     }
 }

@@ -11,7 +11,7 @@ use super::{Control, Fixed, Output, emit};
 use crate::event::EventKind;
 use crate::id::{Incarnation, NodeId, NodeName};
 use crate::time::Now;
-use crate::view::{Conflict, Member, Quorum, Reason, Split, SplitState, Status, View};
+use crate::view::{Conflict, Member, Quorum, Reason, Split, SplitState, Status, View, Volatile};
 
 /// How often ages in the view are brought up to date although nothing else changed.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -37,6 +37,7 @@ pub(super) fn first_view(fixed: &Fixed, me: Incarnation) -> View {
         leader: None,
         coordinator: None,
         quorum: Quorum::default(),
+        volatile: Volatile::default(),
         split: Split::default(),
         conflicts: Vec::new(),
         alarms: Vec::new(),
@@ -93,6 +94,10 @@ impl Control {
         let members = self.membership.members(now);
         let status = self.standing.status;
         let usable = status == Status::Up && self.standing.clock.is_none();
+        let ready_quorum = usable && self.standing.quorum.holds() && self.volatile_is_ready();
+        if ready_quorum {
+            self.note_ready();
+        }
         let versions: BTreeSet<&str> = members.iter().map(|m| m.version.as_str()).collect();
         let cluster_version =
             versions.into_iter().min_by_key(|v| version_key(v)).unwrap_or(&self.setup.software).to_string();
@@ -107,12 +112,13 @@ impl Control {
             cluster_name: self.setup.cluster_name.clone(),
             cluster_id: self.autocluster.cluster_on_disc(),
             cluster_version,
-            ready_quorum: usable && self.standing.quorum.holds(),
+            ready_quorum,
             ready_available: usable,
             reasons,
             leader: self.membership.leader(),
             coordinator: self.membership.coordinator(),
             quorum: self.standing.quorum,
+            volatile: self.volatile_view(),
             split,
             conflicts,
             alarms,

@@ -259,6 +259,9 @@ impl Control {
                 found.push(("refused", format!("refused by those that it meets: {}", refusal.text)));
             }
         }
+        if self.standing.status.takes_part() && self.standing.quorum.holds() {
+            found.extend(self.volatile_reason().map(|text| ("syncing", text)));
+        }
         let codes: Vec<&str> = found.iter().map(|(code, _)| *code).collect();
         self.standing.keep_only(&codes);
         found

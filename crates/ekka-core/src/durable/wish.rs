@@ -5,12 +5,14 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::absorb::MergeRecord;
-use super::command::{Admission, Command, Generation, Proof, Removal};
+use super::command::{Admission, Command, Removal};
 use super::outcome::{Gave, Outcome, Refusal};
 use super::state::Record;
 use super::{Fact, Reply};
 use crate::id::{ClusterId, Incarnation, NodeId};
+use crate::lease::GoneEntry;
 use crate::membership::RemovalCause;
+use crate::volatile::Proposal;
 
 /// What is to be committed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,12 +31,7 @@ pub enum Wish {
         replace_with: Option<NodeId>,
     },
     /// A start is over.
-    Gone {
-        /// Which.
-        id: Incarnation,
-        /// How that is known.
-        proof: Proof,
-    },
+    Gone(GoneEntry),
     /// So many fencing tokens that nobody else has.
     Tokens(u64),
     /// This cluster goes into that one.
@@ -49,8 +46,8 @@ pub enum Wish {
         /// The records.
         chain: Vec<MergeRecord>,
     },
-    /// The next volatile group.
-    Generation(Generation),
+    /// The next volatile group, or other voters of the present one.
+    Generation(Proposal),
     /// Quorum tables are about to hold their first row.
     QuorumRows,
 }
@@ -84,12 +81,16 @@ impl Wish {
     pub(super) fn next(&self, record: &Record, fact: impl Fn(NodeId) -> Option<Fact>, leads: bool) -> Next {
         match self {
             Self::Admit(who) => Next::Propose(Command::Admit(Admission { basis: record.number(), ..who.clone() })),
+            Self::Remove { replace_with: Some(new), .. } if record.member(*new).is_none() => {
+                let words = format!("node_id {new}, which was to take the vote, is no member any more");
+                Next::End(Reply::Refused { code: Some(Refusal::NotMember), words })
+            }
             Self::Remove { node_id, cause, by, .. } => removal(record, &fact, (*node_id, *cause, *by), leads),
-            Self::Gone { id, proof } => Next::Propose(Command::Gone { id: *id, proof: *proof }),
+            Self::Gone(entry) => Next::Propose(Command::Gone(entry.clone())),
             Self::Tokens(count) => Next::Propose(Command::RaiseCeiling { by: *count }),
             Self::Absorb { into, by_word } => Next::Propose(Command::Merging { into: *into, by_word: *by_word }),
             Self::TakeIn { chain } => Next::Propose(Command::Merged { chain: chain.clone() }),
-            Self::Generation(next) => Next::Propose(Command::Generation(next.clone())),
+            Self::Generation(proposal) => Next::Propose(Command::Generation(proposal.clone())),
             Self::QuorumRows => Next::Propose(Command::QuorumRows),
         }
     }

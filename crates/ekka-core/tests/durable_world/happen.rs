@@ -1,12 +1,15 @@
 //! What happens: by chance, and at the end in peace.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ekka_core::consensus::LogPlace;
-use ekka_core::durable::{Generation, Input, Proof, Wish, voters};
+use ekka_core::durable::{Input, Wish, voters};
+use ekka_core::id::{Guid, Incarnation};
+use ekka_core::lease::{Cause, GoneEntry};
 use ekka_core::limits::TOKEN_STEP;
 use ekka_core::membership::RemovalCause;
 use ekka_core::view::Role;
+use ekka_core::volatile::{Generation, Proposal, Version};
 
 use super::World;
 
@@ -65,7 +68,7 @@ impl World {
         }
         if goodbye {
             let other = self.rng.index(self.nodes.len());
-            self.want(other, Wish::Gone { id, proof: Proof::Goodbye });
+            self.want(other, Wish::Gone(self.ended(id, Cause::Goodbye)));
         }
     }
 
@@ -117,17 +120,26 @@ impl World {
         self.want(by, Wish::Remove { node_id, cause, by: asked_by, replace_with });
     }
 
+    fn ended(&self, id: Incarnation, cause: Cause) -> GoneEntry {
+        GoneEntry { id, term: self.place().term, cause }
+    }
+
     fn end(&mut self, n: usize) {
         if !self.nodes[n].up {
             let (by, id) = (self.rng.index(self.nodes.len()), self.nodes[n].id);
-            self.want(by, Wish::Gone { id, proof: Proof::Lease });
+            self.want(by, Wish::Gone(self.ended(id, Cause::Silent { unheard_ms: 15_000, seen_down_by: Vec::new() })));
         }
     }
 
     fn next_generation(&mut self, n: usize) {
-        let number = self.nodes[n].room.record().volatile().map_or(0, |volatile| volatile.number) + 1;
-        let voters = self.truth.voters().into_iter().collect();
-        self.want(n, Wish::Generation(Generation { number, voters, from: LogPlace::default(), lost: false }));
+        let expected = self.nodes[n].room.record().volatile().version;
+        let version = Version { number: expected.number + 1, revision: 0 };
+        let voters = self.truth.voters().into_iter();
+        let founders: BTreeSet<Incarnation> =
+            voters.map(|voter| Incarnation { node_id: voter.node_id, guid: Guid::from_u128(voter.start) }).collect();
+        let sets = vec![founders.clone()];
+        let next = Generation { version, founders, sets, from: None, lost: false };
+        self.want(n, Wish::Generation(Proposal { expected, next }));
     }
 
     /// Everything comes back and nothing goes wrong: all must come to rest as it should be.

@@ -186,7 +186,7 @@ impl World {
             (Wish::Remove { node_id, .. }, _) => {
                 assert!(self.removed.contains_key(node_id), "a removal that was done is in the log");
             }
-            (Wish::Gone { id, .. }, _) => assert!(self.truth.is_over(*id), "{id:?} is over"),
+            (Wish::Gone(entry), _) => assert!(self.truth.is_over(entry.id), "{:?} is over", entry.id),
             _ => {}
         }
     }

@@ -217,6 +217,7 @@ impl World {
         self.answer_asked(cluster_id, &mut group);
         self.replicate(cluster_id, &mut group);
         self.groups.insert(cluster_id, group);
+        self.step_volatile(cluster_id);
         if again {
             self.at(self.now + STEP, Happening::Group { cluster_id, again });
         }

@@ -192,6 +192,7 @@ impl Machine {
         let renamed_from = self.disc.name.replace(self.spec.name.clone()).filter(|old| *old != self.spec.name);
         self.guids.push(guid);
         let setup = Setup {
+            session_max: Duration::from_secs(60),
             identity: Identity { node_id, guid, previous_guid, start_counter: self.disc.start_counter, renamed_from },
             name: self.spec.name.clone(),
             endpoint: self.endpoint.clone(),

@@ -185,7 +185,7 @@ fn say(world: &mut World, step: &Step) {
             // By its id: two may have the name.
             let Some(member) = view.members.iter().find(|m| m.name == *name) else { return };
             let node = format!("{:032x}", member.id.node_id.as_u128());
-            (by, Command::ForceLeave { node, alive: false, plan: false })
+            (by, Command::ForceLeave { node, replace_with: None, alive: false, plan: false })
         }
         Step::Drain(i) => (i, Command::Drain { plan: false }),
         Step::Undrain(i) => (i, Command::Undrain { plan: false }),

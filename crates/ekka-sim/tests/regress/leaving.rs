@@ -131,7 +131,8 @@ fn who_was_forced_out_does_not_come_back_by_itself_even_without_its_note() {
     world.kill(2);
     let victim = world.machines[2].spec.name.clone();
     wait(&mut world, "seen down", 5, |w| (0..2).all(|i| view(w, i).members.iter().any(|m| m.status == Status::Down)));
-    let id = world.command(0, Command::ForceLeave { node: victim.to_string(), alive: false, plan: false });
+    let id = world
+        .command(0, Command::ForceLeave { node: victim.to_string(), replace_with: None, alive: false, plan: false });
     wait(&mut world, "force-leave is answered", 5, |w| matches!(w.replies.get(&(0, id)), Some(Ok(_))));
     world.machines[2].disc.forget_cluster();
     world.start(2);

@@ -32,6 +32,15 @@ fn node_text(kind: &EventKind) -> Option<String> {
         EventKind::HandshakeRefused { addr, reason, count } => format!("refused {addr} {count} times: {reason}"),
         EventKind::DiscoveryFailing { strategy, error } => format!("discovery by {strategy} fails: {error}"),
         EventKind::DiscoveryOk { strategy } => format!("discovery by {strategy} works"),
+        EventKind::VolatileBegan { generation, voters, lost } => {
+            let voters = voters.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let lost = if *lost {
+                "; writes to ram quorum tables that were acknowledged before may be missing"
+            } else {
+                "; nothing that was acknowledged is missing"
+            };
+            format!("the volatile group begins generation {generation} with {voters}{lost}")
+        }
         EventKind::ConfigReloaded { changed, needs_restart } => {
             let mut text = match changed.as_slice() {
                 [] => "configuration read again, nothing changed".to_owned(),

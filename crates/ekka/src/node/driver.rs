@@ -16,10 +16,10 @@ use ekka_core::view::View;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::error;
 
-use super::group;
 use super::shared::Shared;
 use super::store;
 use super::strategies::Strategies;
+use super::{group, volatile};
 use crate::discovery::Discovery;
 use crate::env::Env;
 use crate::transport::Transport;
@@ -64,6 +64,7 @@ pub(super) struct Driver {
     pub(super) transport: Transport,
     pub(super) strategies: Strategies,
     pub(super) group: group::Handle,
+    pub(super) volatile: volatile::Handle,
     pub(super) shared: Arc<Shared>,
     pub(super) channels: Channels,
     pub(super) answers: BTreeMap<RequestId, oneshot::Sender<Result<Reply, CommandError>>>,
@@ -181,6 +182,7 @@ impl Driver {
                     }
                 }
                 Output::Stop(reason) => return Some(reason),
+                Output::Volatile(request) => self.volatile.request(request),
             }
         }
         None
@@ -196,7 +198,7 @@ impl Driver {
         if *reason == StopReason::Asked {
             self.strategies.unregister().await;
         }
-        self.group.stop().await;
+        tokio::join!(self.volatile.stop(), self.group.stop());
         self.transport.shutdown(Duration::from_secs(2)).await;
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ekka_core::consensus::{GroupEvent, GroupId, LogPlace, Standing, VoterId};
 use ekka_core::control::{GroupNews, GroupRequest, Input};
-use ekka_core::durable::{Ask, Failure, Record};
+use ekka_core::durable::{Ask, Failure};
 use ekka_core::id::{ClusterId, Incarnation, NodeId};
 use ekka_core::view::Role;
 use tokio::sync::{mpsc, oneshot};
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tracing::{debug, error};
 
 use super::driver::Own;
+use super::reading::{ReadRecord, Reader};
 use super::shared::Shared;
 use crate::consensus::raft::{self, BulkUse, RaftGroup, Router, Settings, Setup, TransportLanes, bulk_use};
 use crate::consensus::{Applied, Group, GroupError};
@@ -41,6 +42,7 @@ pub(super) struct Frames {
 pub(super) struct Handle {
     wanted: mpsc::UnboundedSender<Wanted>,
     storage: Arc<dyn Storage>,
+    router: Router,
 }
 
 /// Sees what the replica says, before `Control` does: for tests, and for tools that follow a log.
@@ -52,6 +54,11 @@ enum Wanted {
 }
 
 impl Handle {
+    /// The way to the replicas of other nodes.
+    pub(super) fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     /// Begins what `Control` wants.
     pub(super) fn request(&self, request: GroupRequest) {
         // The task ends after the loop only.
@@ -77,6 +84,7 @@ pub(super) fn start(
     frames: Frames,
     (own, tap): (mpsc::Sender<Own>, Option<GroupTap>),
 ) -> Handle {
+    shared.stores_in(&storage);
     let members = shared.clone();
     let endpoints = move |id| members.view().member(id).map(|member| member.endpoint.clone());
     let lanes = TransportLanes::new(transport.clone(), Arc::new(endpoints));
@@ -98,16 +106,17 @@ pub(super) fn start(
         }
     });
     let (wanted, requests) = mpsc::unbounded_channel();
+    let (of_replicas, kept) = (router.clone(), storage.clone());
     let replicas = Replicas {
         env: env.clone(),
         shared: shared.clone(),
-        storage: storage.clone(),
-        router,
+        storage: kept,
+        router: of_replicas,
         to: Listeners { own, tap },
         running: None,
     };
     shared.tasks.spawn(replicas.run(requests));
-    Handle { wanted, storage }
+    Handle { wanted, storage, router }
 }
 
 /// The replica that runs.
@@ -178,12 +187,14 @@ impl Replicas {
         let replayed = Arc::new(AtomicU64::new(u64::MAX));
         self.shared.tasks.spawn(forward_events(cluster_id, seen, replayed.clone(), self.to.clone()));
         let view = self.shared.view();
+        let record = ReadRecord::default();
+        let ceiling = record.ceiling();
         let setup = Setup {
             group: GroupId::Durable,
             me,
             storage: self.storage.clone(),
             log: log.clone(),
-            machine: Box::new(Record::default()),
+            machine: Box::new(record),
             router: self.router.clone(),
             clock: self.env.clock.clone(),
             seed: self.env.entropy.seed(),
@@ -194,6 +205,7 @@ impl Replicas {
         let group = match RaftGroup::open(setup).await {
             Ok(group) => {
                 let group = Arc::new(group);
+                self.shared.reads_from(Some(Reader { group: Arc::downgrade(&group), ceiling }));
                 replayed.store(group.standing().borrow().applied.index, Ordering::Relaxed);
                 self.shared.tasks.spawn(forward_standing(cluster_id, group.standing(), self.to.clone()));
                 Some(group)
@@ -210,6 +222,7 @@ impl Replicas {
 
     async fn close(&mut self, delete: bool) {
         let Some(Running { group, log, .. }) = self.running.take() else { return };
+        self.shared.reads_from(None);
         if let Some(group) = group {
             let in_time = timeout(CLOSE, group.close()).await.is_ok();
             debug!(in_time, %log, "the replica was closed");

@@ -1,20 +1,25 @@
 //! The handle that programs hold: a running node.
 
+mod bench;
 mod calls;
 mod counters;
 mod driver;
 pub mod fuzz;
 mod group;
+mod reading;
 mod reload;
 mod shared;
 mod start;
 mod store;
 mod strategies;
 mod tokens;
+mod volatile;
 
+pub use bench::{BenchGroup, CommitFigures, CommitPlan};
 pub use group::GroupTap;
 pub use start::{StartError, StartOptions, start};
 pub use store::StoreError;
+pub use volatile::{Counted, VolatileGroup};
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use ekka_core::autocluster::{Candidate, SourceList};
 use ekka_core::event::{Event, EventKind};
@@ -15,8 +15,11 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::StampedEvent;
+use super::reading::Reader;
+use super::volatile::VolatileGroup;
 use crate::discovery::Found;
 use crate::env::Clock;
+use crate::storage::Storage;
 
 /// The part of a node that its handles read.
 pub(super) struct Shared {
@@ -29,6 +32,9 @@ pub(super) struct Shared {
     last_event: AtomicU64,
     last_step: AtomicU64,
     figures: Mutex<Figures>,
+    reader: Mutex<Option<Reader>>,
+    storage: OnceLock<Weak<dyn Storage>>,
+    volatile: Mutex<Option<VolatileGroup>>,
 }
 
 /// What is counted here (the transport counts the rest).
@@ -61,6 +67,9 @@ impl Shared {
             history: Mutex::default(),
             last_event: AtomicU64::new(0),
             figures: Mutex::default(),
+            reader: Mutex::default(),
+            storage: OnceLock::new(),
+            volatile: Mutex::default(),
         }
     }
 
@@ -148,8 +157,37 @@ impl Shared {
         }
     }
 
+    /// This replica of the volatile group serves from now on, or none.
+    pub(super) fn serves_volatile(&self, group: Option<VolatileGroup>) {
+        *locked(&self.volatile) = group;
+    }
+
+    pub(super) fn volatile(&self) -> Option<VolatileGroup> {
+        locked(&self.volatile).clone()
+    }
+
     pub(super) fn figures(&self) -> Figures {
         locked(&self.figures).clone()
+    }
+
+    /// Replicas of groups keep their logs there.
+    pub(super) fn stores_in(&self, storage: &Arc<dyn Storage>) {
+        // A node opens one store.
+        let _ = self.storage.set(Arc::downgrade(storage));
+    }
+
+    /// Syncs of the store since it was opened.
+    pub(super) fn syncs(&self) -> u64 {
+        self.storage.get().and_then(Weak::upgrade).map_or(0, |storage| storage.syncs())
+    }
+
+    /// The replica of the durable group that runs from now on.
+    pub(super) fn reads_from(&self, reader: Option<Reader>) {
+        *locked(&self.reader) = reader;
+    }
+
+    pub(super) fn reader(&self) -> Option<Reader> {
+        locked(&self.reader).clone()
     }
 
     pub(super) fn stepped(&self, at: Instant) {

@@ -19,7 +19,7 @@ use super::group::{self, GroupTap};
 use super::shared::Shared;
 use super::store::{self, StoreError};
 use super::strategies::Strategies;
-use super::{Inner, Node};
+use super::{Inner, Node, volatile};
 use crate::config::{Config, formation_settings};
 use crate::discovery::{self, Context, Discovery, Me, SharedCredentials};
 use crate::env::{DiskGuard, Env};
@@ -251,6 +251,7 @@ fn setup(
         saved,
         seed: env.entropy.seed(),
         faults,
+        session_max: config.lock_max_ttl,
     }
 }
 
@@ -356,6 +357,7 @@ async fn main(parts: Parts, ready: oneshot::Sender<Result<Transport, StartError>
     let world = (&parts.env, &parts.shared);
     let listeners = (parts.own.0.clone(), parts.group_tap);
     let group = group::start(world, &transport, parts.storage, parts.frames, listeners);
+    let volatile = volatile::start(world, group.router(), parts.own.0.clone());
     let _ = ready.send(Ok(transport.clone()));
     let driver = Driver {
         control: parts.control,
@@ -363,6 +365,7 @@ async fn main(parts: Parts, ready: oneshot::Sender<Result<Transport, StartError>
         transport,
         strategies: Strategies::new(parts.strategies, parts.own.0, parts.shared.clone()),
         group,
+        volatile,
         shared: parts.shared.clone(),
         channels: Channels { requests: parts.requests, inputs, own: parts.own.1 },
         answers: BTreeMap::new(),

@@ -18,6 +18,7 @@ use super::connection::{Connection, Service};
 use super::driver::Driver;
 use super::figures::{MethodCounts, MethodFigures};
 use super::handlers::Peer;
+use super::vigil::Vigil;
 use crate::env::BoxStream;
 use crate::transport::{CallsConnection, CallsHost, Transport};
 
@@ -32,8 +33,8 @@ pub(crate) struct Hub {
     pub(super) service: Arc<Service>,
     /// The runtime that carries the connections.
     home: Handle,
-    /// Whether sockets are to be moved to it.
-    moves: bool,
+    /// Where sockets are to be moved to it: what keeps its thread awake.
+    vigil: Option<Arc<Vigil>>,
     views: watch::Receiver<Arc<View>>,
     state: Mutex<State>,
     stop: CancellationToken,
@@ -75,7 +76,7 @@ impl Hub {
         service: Arc<Service>,
         views: watch::Receiver<Arc<View>>,
         home: Handle,
-        moves: bool,
+        vigil: Option<Arc<Vigil>>,
         stop: CancellationToken,
     ) -> Arc<Self> {
         let name = views.borrow().name.clone();
@@ -83,7 +84,7 @@ impl Hub {
             me: Arc::new(Peer { incarnation: me, name }),
             service,
             home,
-            moves,
+            vigil,
             views,
             state: Mutex::default(),
             stop,
@@ -187,40 +188,26 @@ impl Hub {
             return Err(NotOpened::Unreachable("this node is starting, or has stopped".to_owned()));
         };
         let sender = Arc::new(sender);
-        (slot.opening, slot.opener) = (Some(receiver.clone()), Some(sender.clone()));
+        (slot.opening, slot.opener) = (Some(receiver), Some(sender.clone()));
         self.home.spawn(async move {
-            let opened = hub.open(&transport, node, &endpoint, asks, receiver).await;
+            let opened = hub.open(&transport, node, &endpoint, asks).await;
             let mut state = hub.locked();
-            if let Some(slot) = state.peers.get_mut(&node) {
+            if let Some(slot) = state.peers.get_mut(&node)
+                && slot.opener.as_ref().is_some_and(|opener| Arc::ptr_eq(opener, &sender))
+            {
                 (slot.opening, slot.opener) = (None, None);
             }
             drop(state);
-            sender.send_if_modified(|present| {
-                let first = present.is_none();
-                if first {
-                    *present = Some(opened);
-                }
-                first
-            });
+            tell_first(&sender, opened);
         });
         Ok(opening)
     }
 
     /// Dials, and asks the peer to dial where that takes long or fails: it may be that only one side can.
-    async fn open(
-        self: &Arc<Self>,
-        transport: &Transport,
-        node: NodeId,
-        endpoint: &Endpoint,
-        asks: bool,
-        mut opened: watch::Receiver<Option<Opened>>,
-    ) -> Opened {
-        let accepted = async {
-            match opened.wait_for(Option::is_some).await {
-                Ok(opened) => opened.clone().unwrap_or(Err(NotOpened::Late)),
-                Err(_) => Err(NotOpened::Late),
-            }
-        };
+    ///
+    /// It goes on where a connection of the peer is accepted meanwhile: the peer may have accepted this one already, and
+    /// uses it. Were each side to drop what it dialled, both would be left with what the other one dropped.
+    async fn open(self: &Arc<Self>, transport: &Transport, node: NodeId, endpoint: &Endpoint, asks: bool) -> Opened {
         let ask = || asks && transport.ask_for_calls(node);
         let helped_dial = async {
             let mut dial = std::pin::pin!(transport.open_calls(endpoint, node));
@@ -243,7 +230,6 @@ impl Hub {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(NotOpened::Unreachable("this node is stopping".to_owned())),
-            opened = accepted => opened,
             dialed = helped_dial => dialed.map_err(|error| not_opened(endpoint, &error)),
         }
     }
@@ -256,7 +242,7 @@ impl Hub {
         for (connection, stream) in [(near_end.clone(), near), (far_end, far)] {
             let stop = self.stop.clone();
             self.home.spawn(async move {
-                Driver::new(connection, Box::new(stream)).run(None, stop.cancelled_owned()).await;
+                Driver::new(connection, Box::new(stream), None).run(None, stop.cancelled_owned()).await;
             });
         }
         near_end
@@ -273,19 +259,15 @@ impl Hub {
             let slot = state.peers.entry(node).or_default();
             slot.open.retain(|open| !open.is_over());
             slot.open.push(connection.clone());
-            if let Some(opener) = &slot.opener {
-                opener.send_if_modified(|present| {
-                    let first = present.is_none();
-                    if first {
-                        *present = Some(Ok(connection.clone()));
-                    }
-                    first
-                });
+            slot.opening = None;
+            if let Some(opener) = slot.opener.take() {
+                tell_first(&opener, Ok(connection.clone()));
             }
         }
         let (hub, carried) = (self.clone(), connection.clone());
         self.home.spawn(async move {
-            Driver::new(carried.clone(), stream).run(Some(port), hub.stop.clone().cancelled_owned()).await;
+            let vigil = hub.vigil.clone();
+            Driver::new(carried.clone(), stream, vigil).run(Some(port), hub.stop.clone().cancelled_owned()).await;
             let mut state = hub.locked();
             if let Some(slot) = state.peers.get_mut(&node) {
                 slot.open.retain(|open| !Arc::ptr_eq(open, &carried));
@@ -314,7 +296,7 @@ impl CallsHost for Hub {
     fn accepted(&self, port: CallsConnection, mut stream: BoxStream) {
         let Some(hub) = self.this.upgrade() else { return };
         self.home.spawn(async move {
-            if hub.moves
+            if hub.vigil.is_some()
                 && let Err(error) = CallsConnection::rehome(&mut stream)
             {
                 tracing::warn!(err = %error, "a connection for calls could not be moved to its thread");
@@ -335,6 +317,17 @@ impl CallsHost for Hub {
             tracing::trace!(peer = %by, begun = begun.is_ok(), "asked to open a connection for calls");
         }
     }
+}
+
+/// Tells whoever waits how an opening ended; later ends of the same are no news.
+fn tell_first(opener: &watch::Sender<Option<Opened>>, opened: Opened) {
+    opener.send_if_modified(|present| {
+        let first = present.is_none();
+        if first {
+            *present = Some(opened);
+        }
+        first
+    });
 }
 
 /// Whether a dial failed for a reason that the other direction would not mend.

@@ -34,6 +34,7 @@ mod server;
 mod stream;
 #[cfg(feature = "admin")]
 mod untyped;
+mod vigil;
 
 #[cfg(feature = "admin")]
 pub use bench::{BenchFigures, BenchPlan, bench};
@@ -61,18 +62,19 @@ use tokio_util::sync::CancellationToken;
 
 use connection::Service;
 use figures::Figures;
+use vigil::Vigil;
 
 /// Where the calls of a node are carried.
 pub(crate) struct Home {
     handle: Handle,
-    /// It is a thread of its own, and sockets are moved to it.
-    own: bool,
+    /// Where it is a thread of its own, to which sockets are moved: what keeps it awake.
+    own: Option<Arc<Vigil>>,
 }
 
 impl Home {
     /// The present runtime (simulation).
     pub(crate) fn here() -> Self {
-        Self { handle: Handle::current(), own: false }
+        Self { handle: Handle::current(), own: None }
     }
 
     /// A thread of its own, until `stop`.
@@ -80,8 +82,10 @@ impl Home {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let thread = std::thread::Builder::new().name("ekka-calls".into());
-        thread.spawn(move || runtime.block_on(stop.cancelled_owned()))?;
-        Ok(Self { handle, own: true })
+        let vigil = Arc::new(Vigil::new());
+        let kept = vigil.clone();
+        thread.spawn(move || runtime.block_on(stop.run_until_cancelled_owned(async move { kept.keep().await })))?;
+        Ok(Self { handle, own: Some(vigil) })
     }
 }
 
@@ -106,5 +110,5 @@ pub(crate) fn prepare(
         app: Handle::current(),
         epoch: tokio::time::Instant::now(),
     });
-    Ok(Hub::new(me, service, views, home.handle.clone(), home.own, stop))
+    Ok(Hub::new(me, service, views, home.handle.clone(), home.own.clone(), stop))
 }

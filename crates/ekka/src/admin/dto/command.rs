@@ -53,6 +53,9 @@ pub struct JoinRequest {
 pub struct ForceLeaveRequest {
     /// A name, or at least 6 hex digits of a node id.
     pub node: String,
+    /// Who is to take its vote, named likewise: waits until that one has caught up, then moves the vote in one change.
+    #[serde(default)]
+    pub replace_with: Option<String>,
     /// Do it although the member is up.
     #[serde(default)]
     pub alive: bool,

@@ -96,8 +96,8 @@ pub(super) async fn force_leave(
     State(state): State<AdminState>,
     Body(body): Body<ForceLeaveRequest>,
 ) -> Result<Response, ApiError> {
-    let ForceLeaveRequest { node, alive, plan, wait } = body;
-    run(state, Command::ForceLeave { node, alive, plan }, wait).await
+    let ForceLeaveRequest { node, replace_with, alive, plan, wait } = body;
+    run(state, Command::ForceLeave { node, replace_with, alive, plan }, wait).await
 }
 
 /// Read the configuration again and take what needs no restart.

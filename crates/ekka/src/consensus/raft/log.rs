@@ -71,6 +71,13 @@ pub(super) fn forget(storage: &dyn Storage, log: &LogName) -> Result<(), Storage
     Ok(())
 }
 
+/// Makes an empty log one that was cut behind this entry.
+pub(super) fn begin_after(storage: &dyn Storage, log: &LogName, last: Id) -> Result<(), StorageError> {
+    let bytes = postcard::to_allocvec(&last).expect("an id has nothing that cannot be written");
+    storage.checkpoint(&checkpoint_name(log, PURGED), Some(bytes))?;
+    storage.truncate(log, Truncate::Before(last.index + 2)).map(|_| ())
+}
+
 fn read_failed(error: &(impl std::error::Error + 'static)) -> openraft::StorageError<VoterId> {
     StorageIOError::read_logs(AnyError::new(error)).into()
 }

@@ -67,6 +67,7 @@ fn shared(folder: &std::path::Path) -> Arc<Shared> {
         .unwrap_or_else(|errors| panic!("{errors}"));
     let env = Env::real(folder).expect("the world");
     let setup = Setup {
+        session_max: Duration::from_secs(60),
         identity: Identity {
             node_id: NodeId::from_u128(1),
             guid: Guid::from_u128(2),

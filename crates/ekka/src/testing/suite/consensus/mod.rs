@@ -27,8 +27,8 @@ pub use self::quiet::{
     barriers_see_what_was_acknowledged, commands_are_applied_once_and_in_one_order, leadership_is_handed_over,
 };
 pub use self::voters::{
-    a_learner_follows, a_sleeper_comes_back_by_snapshot, an_interrupted_change_is_ended_by_the_next_leader,
-    voters_change_under_load,
+    a_learner_follows, a_removed_leader_changes_nothing_more, a_sleeper_comes_back_by_snapshot,
+    an_interrupted_change_is_ended_by_the_next_leader, voters_change_under_load,
 };
 use crate::consensus::Group;
 use crate::env::BoxFuture;
@@ -171,7 +171,7 @@ macro_rules! consensus_suite {
             a_leader_that_starts_again_reads_what_was_acknowledged,
             a_partial_partition_does_not_move_leadership, a_leader_that_hears_nobody_is_replaced,
             votes_survive_restarts, an_interrupted_change_is_ended_by_the_next_leader, voters_change_under_load,
-            a_learner_follows,
+            a_learner_follows, a_removed_leader_changes_nothing_more,
         );
     };
     (@claims $make:path, $seeds:expr, $($claim:ident),* $(,)?) => {
