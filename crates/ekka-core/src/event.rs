@@ -110,6 +110,10 @@ pub enum EventKind {
     VolatileBegan { generation: u64, voters: Vec<NodeName>, lost: bool },
     /// `config.reloaded`
     ConfigReloaded { changed: Vec<String>, needs_restart: Vec<String> },
+    /// `node.fenced`: its lease has run out, and others may be told that it is gone
+    NodeFenced { lease_age_ms: u64 },
+    /// `node.over`: this start was declared gone; the node goes on under a new guid
+    NodeOver { incarnation: Guid },
 }
 
 impl EventKind {
@@ -154,6 +158,8 @@ impl EventKind {
             Self::DiscoveryOk { .. } => "discovery.ok",
             Self::VolatileBegan { .. } => "volatile.began",
             Self::ConfigReloaded { .. } => "config.reloaded",
+            Self::NodeFenced { .. } => "node.fenced",
+            Self::NodeOver { .. } => "node.over",
         }
     }
 
@@ -161,9 +167,10 @@ impl EventKind {
     #[must_use]
     pub fn severity(&self) -> Severity {
         match self {
-            Self::ClusterConflict { .. } | Self::ClusterRecovered { .. } | Self::NodeRefused { .. } => {
-                Severity::Critical
-            }
+            Self::ClusterConflict { .. }
+            | Self::ClusterRecovered { .. }
+            | Self::NodeRefused { .. }
+            | Self::NodeFenced { .. } => Severity::Critical,
             Self::MemberDown { .. }
             | Self::MemberConflict { .. }
             | Self::PartitionSuspected { .. }
@@ -171,6 +178,7 @@ impl EventKind {
             | Self::PartitionPartial { .. }
             | Self::PartitionEnded { .. }
             | Self::NodePaused { .. }
+            | Self::NodeOver { .. }
             | Self::NodeNotReady { .. }
             | Self::ClockOffset { .. }
             | Self::CredentialsFailing { .. }

@@ -83,6 +83,7 @@ fn node() -> Control {
         saved,
         seed: 1,
         faults: Faults::default(),
+        gone_after: Duration::from_secs(15),
     };
     let mut control = Control::new(setup, at(0));
     let mut out = Vec::new();

@@ -185,6 +185,7 @@ fn setup(which: usize) -> Setup {
         saved: Saved::default(),
         seed: u64::try_from(number).expect("small"),
         faults: Faults::default(),
+        gone_after: config.cluster.gone_after,
     }
 }
 

@@ -238,6 +238,7 @@ impl Control {
         let what = format!("{} stops, asked by {by}", self.setup.name);
         let decision = self.decisions.record(now.wall, "stop", what, rule, Vec::new());
         emit(Some(decision), EventKind::NodeStopping { by }, out);
+        self.give_up_lease(now, out);
         self.say_goodbye(out);
         self.persist.wanted = true;
         self.persist_if_wanted(out);
@@ -337,7 +338,7 @@ impl Control {
             return;
         }
         let words = match &reason {
-            StopReason::Asked => None,
+            StopReason::Asked | StopReason::Over => None,
             StopReason::Refused(refusal) => Some((refusal.reason.as_str().to_string(), refusal.text.clone())),
             StopReason::Restored(text) => Some((String::from("restored"), text.clone())),
         };
@@ -351,13 +352,16 @@ impl Control {
             // Who was told to stop hands over first. This one must not go on, and gives nothing more.
             self.end_volatile(now, out);
         }
-        self.standing.status = Status::Stopped;
+        self.standing.status = if reason == StopReason::Over { Status::Gone } else { Status::Stopped };
+        self.give_up_lease(now, out);
         self.dirty = true;
         self.publish(now, out);
         for conn in self.conns.all().chain(self.twins.conns()).collect::<Vec<_>>() {
             out.push(Output::Close { conn, cause: CloseCause::Stopping });
         }
-        emit(None, EventKind::NodeStopped {}, out);
+        if reason != StopReason::Over {
+            emit(None, EventKind::NodeStopped {}, out);
+        }
         self.stopped = true;
         out.push(Output::Stop(reason));
     }

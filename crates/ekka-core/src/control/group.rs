@@ -16,6 +16,7 @@ use crate::decision::DecisionId;
 use crate::durable::absorb::MergeRecord;
 use crate::durable::{self, Admission, Change, Durable, Refusal, Wish};
 use crate::id::{ClusterId, Incarnation, NodeId, StoreId};
+use crate::lease::Terms;
 use crate::machine::Machine;
 use crate::membership::{self, Record, RemovalCause, Seat};
 use crate::time::{Instant, Now};
@@ -41,6 +42,8 @@ pub(super) enum Waiting {
     Tokens(RequestId),
     /// The next record of the volatile group.
     Generation,
+    /// An incarnation that is to be gone, proposed in this term.
+    Gone { id: Incarnation, term: u64 },
 }
 
 /// The room and what waits on it.
@@ -60,9 +63,9 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(me: Incarnation) -> Self {
+    pub(super) fn new(me: Incarnation, leases: Terms) -> Self {
         Self {
-            durable: Durable::new(me, durable::Faults::default()),
+            durable: Durable::new(me, durable::Faults::default()).with_leases(leases),
             open: None,
             waiting: BTreeMap::new(),
             last_wish: 0,
@@ -133,7 +136,8 @@ impl Control {
         }
         let last_wish = self.group.last_wish;
         let waiting = core::mem::take(&mut self.group.waiting);
-        self.group = Group { last_wish, ..Group::new(self.me()) };
+        self.group = Group { last_wish, ..Group::new(self.me(), self.setup.leases) };
+        self.reset_leases(out);
         for waiting in waiting.into_values() {
             self.wish_failed(waiting, "the replica of the group has ended on this node", Denial::Later, out);
         }
@@ -161,10 +165,18 @@ impl Control {
             }
             GroupNews::Answered { token, result } => durable::Input::Answered { token, result },
             GroupNews::Reconfigured { token, result, latest } => durable::Input::Reconfigured { token, result, latest },
+            GroupNews::Confirmed { round, ok } => return self.lease_confirmed(round, ok, now, out),
         };
-        let configured = matches!(input, durable::Input::Configured(_) | durable::Input::Restored(_));
+        let restored = matches!(input, durable::Input::Restored(_));
+        let configured = restored || matches!(input, durable::Input::Configured(_));
         self.durable(input, now, out);
+        if restored {
+            self.leases_restored(now, out);
+        }
+        self.leases_stand(now, out);
         if configured {
+            let configuration = self.group.durable.record().configuration().clone();
+            self.lease_voters(&configuration, now, out);
             let voters = self.group.durable.record().voters().into_iter().map(|voter| voter.node_id).collect();
             self.work.push_back(Work::Membership(membership::Input::Voters(voters)));
             self.dirty = true;
@@ -196,7 +208,10 @@ impl Control {
         for output in given {
             match output {
                 durable::Output::Ask(ask) => out.push(Output::Group(GroupRequest::Ask(ask))),
-                durable::Output::Changed(changes) => self.group_changed(&changes),
+                durable::Output::Changed(changes) => {
+                    self.group_changed(&changes);
+                    self.leases_changed(&changes, now, out);
+                }
                 durable::Output::Seats(seats) => {
                     self.work.push_back(Work::Membership(membership::Input::Seats(seats)));
                 }
@@ -390,6 +405,7 @@ impl Control {
         }
         self.dirty = true;
         match (reply, waiting) {
+            (reply, Waiting::Gone { id, term }) => self.gone_answered(id, term, &reply, now, out),
             (durable::Reply::Done { number, .. }, Waiting::Admission(record)) => {
                 self.group.admitted.push((number, record));
             }
@@ -436,7 +452,7 @@ impl Control {
                 self.send(by, &Message::Removed { nonce, result: Err(words.to_string()) }, out);
             }
             // It is said again, or the clusters meet again, and it is tried anew.
-            Waiting::Farewell { .. } | Waiting::Absorb(_) => {}
+            Waiting::Farewell { .. } | Waiting::Absorb(_) | Waiting::Gone { .. } => {}
             Waiting::Generation => self.volatile.wish_ended(),
         }
     }

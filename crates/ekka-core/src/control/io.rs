@@ -1,7 +1,7 @@
 //! What `Control` and its shell say to each other.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::{Command, CommandError, GroupNews, GroupRequest, Reply, VolatileNews, VolatileRequest};
 use crate::autocluster::{self, Answer, Proposal, Registration, SourceList};
 use crate::event::Event;
-use crate::id::{ClusterId, Endpoint, Guid, NodeId, NodeName, StoreId};
+use crate::id::{ClusterId, Endpoint, Guid, Incarnation, NodeId, NodeName, StoreId};
 use crate::identity::Claim;
+use crate::lease;
 use crate::membership::{self, RemovalCause};
+use crate::time::Instant;
 use crate::view::{Role, View};
 use crate::volatile;
 use crate::wire::{Hello, Refusal};
@@ -101,6 +103,10 @@ pub enum Message {
         /// What.
         message: volatile::Message,
     },
+    /// Of the leases.
+    Lease(lease::Message),
+    /// A voter tells the leader of the durable group whom it sees down.
+    SeenDown(BTreeSet<Incarnation>),
 }
 
 /// What a node keeps on disc beside its identity (file `cluster.json`).
@@ -162,6 +168,8 @@ pub struct Setup {
     pub faults: Faults,
     /// The longest time for which a session of a lock can be valid (`lock.max_ttl`); the same on every node.
     pub session_max: Duration,
+    /// How long a node is down before it is gone (`cluster.gone_after`); the leader's holds for the cluster.
+    pub gone_after: Duration,
 }
 
 /// Faults put in on purpose in the parts that meet here.
@@ -378,6 +386,9 @@ pub enum Output {
     Stop(StopReason),
     /// Of the replica of the volatile group.
     Volatile(VolatileRequest),
+    /// Until when this node holds its lease, by its monotonic clock; `None` while it holds none. Whoever answers for the
+    /// node compares it with the clock at that moment. Given before what it forbids is told to anybody.
+    Lease(Option<Instant>),
 }
 
 /// Why a node ends.
@@ -389,4 +400,6 @@ pub enum StopReason {
     Refused(Refusal),
     /// The directory was restored from an old copy: start again with a new node id.
     Restored(String),
+    /// This start was declared gone while it lived: start again, in the same process, under a new guid.
+    Over,
 }

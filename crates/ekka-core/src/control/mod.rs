@@ -14,6 +14,7 @@ mod facts;
 mod greet;
 mod group;
 pub mod io;
+mod lease;
 mod leave;
 mod persist;
 mod plans;
@@ -39,6 +40,7 @@ use crate::decision::{DecisionId, Decisions};
 use crate::event::{Event, EventKind};
 use crate::id::{Endpoint, Incarnation, NodeId, NodeName, StoreId};
 use crate::identity::clock::Clocks;
+use crate::lease::Terms;
 use crate::machine::Machine;
 use crate::membership::{self, Membership, Record};
 use crate::rng::Rng;
@@ -91,6 +93,9 @@ pub struct Control {
     /// How often the logs of a cluster were deleted.
     store_resets: u32,
     volatile: Volatile,
+    leases: lease::Leases,
+    /// It has said, or is about to say, goodbye.
+    stopping: bool,
 }
 
 /// What never changes in one start.
@@ -105,6 +110,7 @@ struct Fixed {
     faults: Faults,
     /// The store of its logs, before any was deleted.
     store: StoreId,
+    leases: Terms,
 }
 
 impl Control {
@@ -148,8 +154,10 @@ impl Control {
             started: now.wall,
             faults: setup.faults,
             store: setup.store,
+            leases: Terms::new(setup.gone_after),
         };
         let view = Arc::new(publish::first_view(&fixed, id));
+        let group = Group::new(id, fixed.leases);
         Self {
             setup: fixed,
             hello,
@@ -157,7 +165,7 @@ impl Control {
             autocluster,
             clocks: Clocks::default(),
             decisions: Decisions::default(),
-            group: Group::new(id),
+            group,
             conns: Conns::default(),
             twins: Twins::default(),
             standing: Standing::new(now),
@@ -173,6 +181,8 @@ impl Control {
             stopped: false,
             store_resets: setup.saved.store_resets,
             volatile: Volatile::new(setup.session_max),
+            leases: lease::Leases::new(id),
+            stopping: false,
         }
     }
 
@@ -383,6 +393,9 @@ impl Control {
         };
         match message {
             Message::Membership(message) => {
+                if matches!(message, membership::Message::Goodbye) {
+                    self.goodbye_came(peer, now, out);
+                }
                 self.work.push_back(Work::Membership(membership::Input::Received { from: peer, message }));
             }
             Message::Autocluster(message) => {
@@ -405,6 +418,8 @@ impl Control {
             Message::Generations { cluster_id, message } => {
                 self.generations_said(peer.node_id, cluster_id, message, now, out);
             }
+            Message::Lease(message) => self.lease_came(peer, message, now, out),
+            Message::SeenDown(down) => self.down_reported(peer.node_id, down, now, out),
         }
     }
 }
@@ -422,6 +437,7 @@ impl Machine for Control {
             self.refuse_while_stopped(&input, out);
             return;
         }
+        self.look_at_lease(now, out);
         self.notice_pause(now, out);
         match input {
             Input::Start => self.start(now, out),
@@ -456,6 +472,7 @@ impl Machine for Control {
         if self.stopped {
             return;
         }
+        self.look_at_lease(now, out);
         self.notice_pause(now, out);
         let mut given = Vec::new();
         self.membership.tick(now, &mut given);
@@ -465,6 +482,7 @@ impl Machine for Control {
         self.autocluster_gave(given, now, out);
         self.tick_group(now, out);
         self.tick_volatile(now, out);
+        self.tick_leases(now, out);
         self.end_waits(now, out);
         self.expire_commands(now, out);
         self.expire_asked(now, out);
@@ -485,6 +503,7 @@ impl Machine for Control {
             self.autocluster.deadline(),
             self.twins.deadline(),
             self.group.deadline(),
+            self.group.is_open().then(|| self.leases.deadline()).flatten(),
             self.pending.deadline(),
             self.standing.deadline(),
             self.volatile.deadline(),
@@ -500,6 +519,7 @@ impl Machine for Control {
         self.membership.check();
         self.autocluster.check();
         self.group.durable.check();
+        self.leases.check();
         self.conns.check();
         self.twins.check();
         self.volatile.check();

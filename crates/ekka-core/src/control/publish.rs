@@ -83,6 +83,7 @@ impl Control {
     fn is_urgent(&self) -> bool {
         let leads = |id: NodeId| self.membership.status(id) == Status::Up;
         self.view.status != self.standing.status
+            || self.leases.fenced && self.view.ready_quorum
             || self.view.quorum != self.standing.quorum
             || self.view.cluster_id != self.autocluster.cluster_on_disc()
             || self.view.leader.is_some_and(|id| !leads(id))
@@ -91,10 +92,12 @@ impl Control {
     fn make_view(&mut self, now: Now) -> View {
         let reasons = self.reasons(now.wall);
         let split = self.split(now);
-        let members = self.membership.members(now);
+        let mut members = self.membership.members(now);
+        self.mark_gone(&mut members);
         let status = self.standing.status;
         let usable = status == Status::Up && self.standing.clock.is_none();
-        let ready_quorum = usable && self.standing.quorum.holds() && self.volatile_is_ready();
+        let held = self.standing.quorum.holds() && self.leases.holds(now);
+        let ready_quorum = usable && held && self.volatile_is_ready();
         if ready_quorum {
             self.note_ready();
         }
@@ -128,6 +131,15 @@ impl Control {
             clock_offset_ms: self.clocks.ahead_of_median_ms(),
             peer_clock_offset_ms: self.clocks.offsets().clone(),
             started: self.setup.started,
+        }
+    }
+
+    /// Who is over by a committed entry is gone, whatever it says; who said goodbye before is known as stopped.
+    fn mark_gone(&self, members: &mut [Member]) {
+        let record = self.group.durable.record();
+        for member in members.iter_mut().filter(|member| member.status != Status::Stopped && record.is_over(member.id))
+        {
+            member.status = Status::Gone;
         }
     }
 

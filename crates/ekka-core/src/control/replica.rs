@@ -29,9 +29,18 @@ pub enum GroupRequest {
         /// Its log goes too: this node has left the cluster for good.
         delete: bool,
     },
+    /// Have a majority of the voters say that this replica leads this term, asked from now on; answered by a
+    /// [`GroupNews::Confirmed`].
+    Confirm {
+        /// Comes back with the answer.
+        round: u64,
+        /// The term: an answer for another one is no.
+        term: u64,
+    },
 }
 
-/// What the replica tells.
+/// What the replica tells. A standing comes after the entries that led to it: where it says that this replica leads,
+/// everything that was committed before its term has been told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum GroupNews {
     /// The next of what was committed, in order and without gaps.
@@ -58,6 +67,13 @@ pub enum GroupNews {
         result: Result<(), durable::Failure>,
         /// Where the latest configuration stands in this replica's log now, committed or not.
         latest: LogPlace,
+    },
+    /// The answer to [`GroupRequest::Confirm`].
+    Confirmed {
+        /// Of the request.
+        round: u64,
+        /// A majority had seen no higher term after the request.
+        ok: bool,
     },
 }
 

@@ -426,6 +426,9 @@ impl World {
             self.machines[machine].forget_identity();
             self.start(machine);
         }
+        if *reason == StopReason::Over {
+            self.start(machine);
+        }
     }
 
     fn output(&mut self, machine: usize, output: Output) {
@@ -480,6 +483,11 @@ impl World {
                 self.events[machine].push(event);
             }
             Output::Reply { id, result } => self.replied(machine, id.0, result),
+            Output::Lease(until) => {
+                if let Some(process) = &mut self.machines[machine].process {
+                    process.lease = until;
+                }
+            }
             Output::Stop(reason) => {
                 if let Some(process) = &mut self.machines[machine].process {
                     process.stopped = Some(reason);

@@ -21,6 +21,12 @@ fn node_text(kind: &EventKind) -> Option<String> {
         EventKind::NodeStopping { by } => format!("stopping, asked by {by}"),
         EventKind::NodeStopped {} => "stopped".into(),
         EventKind::NodePaused { for_ms } => format!("this process did not run for {}", seconds(*for_ms)),
+        EventKind::NodeFenced { lease_age_ms } => {
+            format!("fenced: no majority has renewed its lease for {}", seconds(*lease_age_ms))
+        }
+        EventKind::NodeOver { incarnation } => {
+            format!("this start (guid {incarnation}) was declared gone: the node comes back under a new guid")
+        }
         EventKind::NodeRenamed { from, to } => format!("this node was {from} and is {to} now"),
         EventKind::NodeRefused { reason, by } => format!("this node must not go on, says {by}: {reason}"),
         EventKind::ClockOffset { peer, ms } => clock(&peer.to_string(), *ms),
@@ -64,6 +70,9 @@ fn member_text(kind: &EventKind) -> Option<String> {
         EventKind::MemberLeaving { name, .. } => format!("{name} is leaving for good"),
         EventKind::MemberLeft { name, .. } => format!("{name} has left for good"),
         EventKind::MemberRemoved { name, cause, .. } => format!("{name} was removed: {cause}"),
+        EventKind::MemberGone { name, incarnation, evidence, .. } => {
+            format!("{name} (guid {incarnation}) is gone: {evidence}")
+        }
         EventKind::MemberConflict { name, a, b } => format!("two nodes are named {name}: {a} and {b}"),
         _ => return None,
     })

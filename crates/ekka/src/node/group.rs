@@ -67,12 +67,17 @@ impl Handle {
 
     /// Gives up leadership, ends the replica and the store.
     pub(super) async fn stop(&self) {
+        self.release().await;
+        self.storage.close().await;
+    }
+
+    /// Gives up leadership and ends the replica; the store stays open for the next start in this process.
+    pub(super) async fn release(&self) {
         let (done, ended) = oneshot::channel();
         if self.wanted.send(Wanted::Stop(done)).is_ok() {
             let in_time = timeout(HAND_OVER + CLOSE, ended).await.is_ok();
             debug!(in_time, "the replica has ended");
         }
-        self.storage.close().await;
     }
 }
 
@@ -119,6 +124,9 @@ pub(super) fn start(
     Handle { wanted, storage, router }
 }
 
+/// How a replica stands, whenever it changes.
+type Standings = tokio::sync::watch::Receiver<Arc<Standing>>;
+
 /// The replica that runs.
 struct Running {
     cluster_id: ClusterId,
@@ -160,6 +168,7 @@ impl Replicas {
                 Wanted::Request(GroupRequest::Open { cluster_id, me }) => self.open(cluster_id, me).await,
                 Wanted::Request(GroupRequest::Close { delete }) => self.close(delete).await,
                 Wanted::Request(GroupRequest::Ask(ask)) => self.ask(ask),
+                Wanted::Request(GroupRequest::Confirm { round, term }) => self.confirm(round, term),
                 Wanted::Request(GroupRequest::HandOver) => {
                     if let Some(group) = self.group() {
                         self.shared.tasks.spawn(async move { hand_over(&group).await });
@@ -185,7 +194,9 @@ impl Replicas {
         let log: LogName = format!("durable/{cluster:032x}/{node:032x}/{:032x}", me.start).into();
         let (events, seen) = mpsc::channel(EVENTS_MAX);
         let replayed = Arc::new(AtomicU64::new(u64::MAX));
-        self.shared.tasks.spawn(forward_events(cluster_id, seen, replayed.clone(), self.to.clone()));
+        let (opened, standing) = oneshot::channel();
+        let news = News { cluster_id, to: self.to.clone(), replayed: replayed.clone() };
+        self.shared.tasks.spawn(news.forward(seen, standing));
         let view = self.shared.view();
         let record = ReadRecord::default();
         let ceiling = record.ceiling();
@@ -207,7 +218,8 @@ impl Replicas {
                 let group = Arc::new(group);
                 self.shared.reads_from(Some(Reader { group: Arc::downgrade(&group), ceiling }));
                 replayed.store(group.standing().borrow().applied.index, Ordering::Relaxed);
-                self.shared.tasks.spawn(forward_standing(cluster_id, group.standing(), self.to.clone()));
+                // It ends with the loop only.
+                let _ = opened.send(group.standing());
                 Some(group)
             }
             Err(err) => {
@@ -237,6 +249,18 @@ impl Replicas {
         self.running.as_ref()?.group.clone()
     }
 
+    fn confirm(&self, round: u64, term: u64) {
+        let Some(Running { cluster_id, group, .. }) = &self.running else { return };
+        let (cluster_id, group, own) = (*cluster_id, group.clone(), self.own.clone());
+        self.shared.tasks.spawn(async move {
+            let ok = match group {
+                Some(group) => leads(&group, term).await,
+                None => false,
+            };
+            tell(&own, cluster_id, GroupNews::Confirmed { round, ok }).await;
+        });
+    }
+
     /// Asks the replica, beside what follows: answers come in the order of the log.
     fn ask(&self, ask: Ask) {
         let Some(Running { cluster_id, group, .. }) = &self.running else { return };
@@ -251,6 +275,15 @@ impl Replicas {
             }
         });
     }
+}
+
+/// Whether this replica leads that term in the eyes of a majority that was asked after this call. The barrier asks the
+/// voters anew and costs no entry; the place that it gives is at or after the first entry of whoever was asked as the
+/// leader, here or elsewhere, so its term is the one that was confirmed.
+async fn leads(group: &RaftGroup, term: u64) -> bool {
+    let Ok(at) = group.barrier().await else { return false };
+    let standing = group.standing().borrow().clone();
+    at.term == term && standing.term == term && standing.leader == Some(standing.me)
 }
 
 /// What is answered where no replica runs.
@@ -300,32 +333,63 @@ fn failure(error: GroupError) -> Failure {
     }
 }
 
-async fn forward_events(
+/// What one replica tells, in one order.
+struct News {
     cluster_id: ClusterId,
-    mut events: mpsc::Receiver<GroupEvent>,
-    replayed: Arc<AtomicU64>,
     to: Listeners,
-) {
-    while let Some(event) = events.recv().await {
+    /// Up to here it was applied before this start.
+    replayed: Arc<AtomicU64>,
+}
+
+impl News {
+    /// Passes on entries, and how the replica stands, which never overtakes the entries that led to it: what the leader of
+    /// a term may say of leases it may say only with everything known that was committed before.
+    async fn forward(self, mut events: mpsc::Receiver<GroupEvent>, opened: oneshot::Receiver<Standings>) {
+        let mut opened = std::pin::pin!(opened);
+        let mut more = true;
+        // While it is opened, what it has on disc is told already.
+        let mut standings = loop {
+            tokio::select! {
+                biased;
+                event = events.recv(), if more => match event {
+                    Some(event) => self.event(event).await,
+                    None => more = false,
+                },
+                standings = &mut opened => match standings {
+                    Ok(standings) => break standings,
+                    Err(_) => return,
+                },
+            }
+        };
+        loop {
+            let standing = standings.borrow_and_update().clone();
+            // What it says was applied was put into the queue before it was said.
+            while let Ok(event) = events.try_recv() {
+                self.event(event).await;
+            }
+            self.to.tell(self.cluster_id, GroupNews::Standing(Box::new((*standing).clone()))).await;
+            loop {
+                tokio::select! {
+                    biased;
+                    event = events.recv(), if more => match event {
+                        Some(event) => self.event(event).await,
+                        None => more = false,
+                    },
+                    changed = standings.changed() => match changed {
+                        Ok(()) => break,
+                        Err(_) => return,
+                    },
+                }
+            }
+        }
+    }
+
+    async fn event(&self, event: GroupEvent) {
         let index = match &event {
             GroupEvent::Applied { at, .. } | GroupEvent::Restored { at, .. } => at.index,
             GroupEvent::Reconfigured(configuration) => configuration.at.index,
         };
-        let replay = index <= replayed.load(Ordering::Relaxed);
-        to.tell(cluster_id, GroupNews::Event { event, replay }).await;
-    }
-}
-
-async fn forward_standing(
-    cluster_id: ClusterId,
-    mut standing: tokio::sync::watch::Receiver<Arc<Standing>>,
-    to: Listeners,
-) {
-    loop {
-        let present = standing.borrow_and_update().clone();
-        to.tell(cluster_id, GroupNews::Standing(Box::new((*present).clone()))).await;
-        if standing.changed().await.is_err() {
-            return;
-        }
+        let replay = index <= self.replayed.load(Ordering::Relaxed);
+        self.to.tell(self.cluster_id, GroupNews::Event { event, replay }).await;
     }
 }

@@ -86,6 +86,7 @@ fn shared(folder: &std::path::Path) -> Arc<Shared> {
         saved: Saved::default(),
         seed: 1,
         faults: Faults::default(),
+        gone_after: Duration::from_secs(15),
     };
     let control = Control::new(setup, env.clock.now());
     Arc::new(Shared::new(config.node.name, env.clock, control.view()))
