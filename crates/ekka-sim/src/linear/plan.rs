@@ -72,7 +72,7 @@ impl LinearPlan {
     async fn go(&self) -> Result<LinearReport, String> {
         let begin = Instant::now();
         let mut rng = Rng::new(self.seed).child("linear");
-        let count = if rng.below(4) == 0 { 5 } else { 3 };
+        let count = [3, 3, 5, 2][rng.index(4)];
         let replicas = Arc::new(Replicas::new(self.seed, count, self.planted));
         replicas.found().await?;
         let recorder = Recorder::default();

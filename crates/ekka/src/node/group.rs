@@ -251,13 +251,13 @@ impl Replicas {
 
     fn confirm(&self, round: u64, term: u64) {
         let Some(Running { cluster_id, group, .. }) = &self.running else { return };
-        let (cluster_id, group, own) = (*cluster_id, group.clone(), self.own.clone());
+        let (cluster_id, group, to) = (*cluster_id, group.clone(), self.to.clone());
         self.shared.tasks.spawn(async move {
             let ok = match group {
                 Some(group) => leads(&group, term).await,
                 None => false,
             };
-            tell(&own, cluster_id, GroupNews::Confirmed { round, ok }).await;
+            to.tell(cluster_id, GroupNews::Confirmed { round, ok }).await;
         });
     }
 

@@ -62,7 +62,7 @@ impl Groups {
         let heard = match news {
             GroupNews::Event { event, .. } => self.event(host, cluster_id, event),
             GroupNews::Standing(standing) => self.stand(host, cluster_id, standing),
-            GroupNews::Answered { .. } | GroupNews::Reconfigured { .. } => Ok(()),
+            _ => Ok(()),
         };
         if let Err(what) = heard {
             self.wrong.get_or_insert(format!("host {host}, cluster {cluster_id}: {what}"));
