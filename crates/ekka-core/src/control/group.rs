@@ -6,6 +6,7 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::leave::Forced;
 use super::{CommandError, Control, GroupNews, GroupRequest, Message, Output, RequestId, Work, emit};
@@ -20,6 +21,9 @@ use crate::machine::Machine;
 use crate::membership::{self, Record, RemovalCause, Seat};
 use crate::time::{Instant, Now};
 use crate::volatile::Proposal;
+
+/// How long after the replica has failed it is opened anew: a disc that was full may have room again.
+const REOPEN_AFTER: Duration = Duration::from_secs(2);
 
 /// What is answered once a wish has ended.
 #[derive(Debug)]
@@ -54,6 +58,8 @@ pub(super) struct Group {
     admitted: Vec<(u64, Box<Record>)>,
     /// What the group waits for, in words.
     pub(super) waits: String,
+    /// The replica has failed, and is opened anew then.
+    reopen_at: Option<Instant>,
 }
 
 impl Group {
@@ -65,6 +71,7 @@ impl Group {
             last_wish: 0,
             admitted: Vec::new(),
             waits: String::new(),
+            reopen_at: None,
         }
     }
 
@@ -79,7 +86,7 @@ impl Group {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.open.and_then(|_| self.durable.deadline())
+        [self.open.and_then(|_| self.durable.deadline()), self.reopen_at].into_iter().flatten().min()
     }
 
     /// The cluster whose replica the shell runs.
@@ -133,7 +140,7 @@ impl Control {
         self.group = Group { last_wish, ..Group::new(self.me(), self.setup.leases) };
         self.reset_leases(out);
         for waiting in waiting.into_values() {
-            self.wish_failed(waiting, "this node is not in that cluster any more", Denial::Later, out);
+            self.wish_failed(waiting, "the replica of the group has ended on this node", Denial::Later, out);
         }
         self.work.push_back(Work::Membership(membership::Input::Voters(Vec::new())));
     }
@@ -152,6 +159,8 @@ impl Control {
             }
             GroupNews::Event { event: GroupEvent::Restored { snapshot, .. }, .. } => durable::Input::Restored(snapshot),
             GroupNews::Standing(standing) => {
+                let at = || self.group.reopen_at.unwrap_or(now.mono + REOPEN_AFTER);
+                self.group.reopen_at = standing.failed.is_some().then(at);
                 self.dirty |= standing.leader != self.group.durable.standing().leader;
                 durable::Input::Standing(*standing)
             }
@@ -186,6 +195,11 @@ impl Control {
     }
 
     pub(super) fn tick_group(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.group.reopen_at.is_some_and(|at| at <= now.mono) {
+            // As at a start: what it had on disc is read again, from its beginning.
+            self.close_group(false, out);
+            self.open_group(now, out);
+        }
         if self.group.open.is_some() {
             let mut given = Vec::new();
             self.group.durable.tick(now, &mut given);

@@ -46,6 +46,9 @@ pub(super) struct Handle {
     router: Router,
 }
 
+/// Sees what the replica says, before `Control` does: for tests, and for tools that follow a log.
+pub type GroupTap = Arc<dyn Fn(ClusterId, &GroupNews) + Send + Sync>;
+
 enum Wanted {
     Request(GroupRequest),
     Stop(oneshot::Sender<()>),
@@ -85,7 +88,7 @@ pub(super) fn start(
     transport: &Transport,
     storage: Arc<dyn Storage>,
     frames: Frames,
-    own: mpsc::Sender<Own>,
+    (own, tap): (mpsc::Sender<Own>, Option<GroupTap>),
 ) -> Handle {
     shared.stores_in(&storage);
     let members = shared.clone();
@@ -110,8 +113,14 @@ pub(super) fn start(
     });
     let (wanted, requests) = mpsc::unbounded_channel();
     let (of_replicas, kept) = (router.clone(), storage.clone());
-    let replicas =
-        Replicas { env: env.clone(), shared: shared.clone(), storage: kept, router: of_replicas, own, running: None };
+    let replicas = Replicas {
+        env: env.clone(),
+        shared: shared.clone(),
+        storage: kept,
+        router: of_replicas,
+        to: Listeners { own, tap },
+        running: None,
+    };
     shared.tasks.spawn(replicas.run(requests));
     Handle { wanted, storage, router }
 }
@@ -132,8 +141,25 @@ struct Replicas {
     shared: Arc<Shared>,
     storage: Arc<dyn Storage>,
     router: Router,
-    own: mpsc::Sender<Own>,
+    to: Listeners,
     running: Option<Running>,
+}
+
+/// Who hears what a replica says.
+#[derive(Clone)]
+struct Listeners {
+    own: mpsc::Sender<Own>,
+    tap: Option<GroupTap>,
+}
+
+impl Listeners {
+    async fn tell(&self, cluster_id: ClusterId, news: GroupNews) {
+        if let Some(tap) = &self.tap {
+            tap(cluster_id, &news);
+        }
+        // An error only says that the node has ended.
+        let _ = self.own.send(Own::Input(Input::Group { cluster_id, news })).await;
+    }
 }
 
 impl Replicas {
@@ -171,7 +197,7 @@ impl Replicas {
         let (events, seen) = mpsc::channel(EVENTS_MAX);
         let replayed = Arc::new(AtomicU64::new(u64::MAX));
         let (opened, standing) = oneshot::channel();
-        let news = News { cluster_id, own: self.own.clone(), replayed: replayed.clone() };
+        let news = News { cluster_id, to: self.to.clone(), replayed: replayed.clone() };
         self.shared.tasks.spawn(news.forward(seen, standing));
         let view = self.shared.view();
         let record = ReadRecord::default();
@@ -202,7 +228,7 @@ impl Replicas {
             Err(err) => {
                 error!(%err, %log, "the log of the cluster's group cannot be used");
                 let standing = Standing { me, failed: Some(err.to_string()), ..Standing::default() };
-                tell(&self.own, cluster_id, GroupNews::Standing(Box::new(standing))).await;
+                self.to.tell(cluster_id, GroupNews::Standing(Box::new(standing))).await;
                 None
             }
         };
@@ -237,27 +263,27 @@ impl Replicas {
 
     fn confirm(&self, round: u64, term: u64) {
         let Some(Running { cluster_id, group, .. }) = &self.running else { return };
-        let (cluster_id, group, own) = (*cluster_id, group.clone(), self.own.clone());
+        let (cluster_id, group, to) = (*cluster_id, group.clone(), self.to.clone());
         self.shared.tasks.spawn(async move {
             let ok = match group {
                 Some(group) => leads(&group, term).await,
                 None => false,
             };
-            tell(&own, cluster_id, GroupNews::Confirmed { round, ok }).await;
+            to.tell(cluster_id, GroupNews::Confirmed { round, ok }).await;
         });
     }
 
     /// Asks the replica, beside what follows: answers come in the order of the log.
     fn ask(&self, ask: Ask) {
         let Some(Running { cluster_id, group, .. }) = &self.running else { return };
-        let (cluster_id, group, own) = (*cluster_id, group.clone(), self.own.clone());
+        let (cluster_id, group, to) = (*cluster_id, group.clone(), self.to.clone());
         self.shared.tasks.spawn(async move {
             let news = match group {
                 Some(group) => answer(&group, ask).await,
                 None => ended(&ask),
             };
             if let Some(news) = news {
-                tell(&own, cluster_id, news).await;
+                to.tell(cluster_id, news).await;
             }
         });
     }
@@ -319,15 +345,10 @@ fn failure(error: GroupError) -> Failure {
     }
 }
 
-async fn tell(own: &mpsc::Sender<Own>, cluster_id: ClusterId, news: GroupNews) {
-    // An error only says that the node has ended.
-    let _ = own.send(Own::Input(Input::Group { cluster_id, news })).await;
-}
-
 /// What one replica tells, in one order.
 struct News {
     cluster_id: ClusterId,
-    own: mpsc::Sender<Own>,
+    to: Listeners,
     /// Up to here it was applied before this start.
     replayed: Arc<AtomicU64>,
 }
@@ -358,7 +379,7 @@ impl News {
             while let Ok(event) = events.try_recv() {
                 self.event(event).await;
             }
-            tell(&self.own, self.cluster_id, GroupNews::Standing(Box::new((*standing).clone()))).await;
+            self.to.tell(self.cluster_id, GroupNews::Standing(Box::new((*standing).clone()))).await;
             loop {
                 tokio::select! {
                     biased;
@@ -381,7 +402,7 @@ impl News {
             GroupEvent::Reconfigured(configuration) => configuration.at.index,
         };
         let replay = index <= self.replayed.load(Ordering::Relaxed);
-        tell(&self.own, self.cluster_id, GroupNews::Event { event, replay }).await;
+        self.to.tell(self.cluster_id, GroupNews::Event { event, replay }).await;
     }
 }
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::driver::{Channels, Driver, Own, Remains, Request, keep_on_disc};
-use super::group;
+use super::group::{self, GroupTap};
 use super::shared::Shared;
 use super::start::{Calls, INPUTS_MAX, StartError, lanes, setup};
 use super::store;
@@ -43,6 +43,7 @@ pub(super) struct Lasting {
     pub(super) listen: Vec<SocketAddr>,
     pub(super) limits: transport::Limits,
     pub(super) faults: (control::Faults, autocluster::Faults),
+    pub(super) group_tap: Option<GroupTap>,
     /// The handles; the thread itself must not keep the node alive.
     pub(super) node: Weak<Inner>,
 }
@@ -132,7 +133,8 @@ async fn live(lasting: &Lasting, life: Life, started: Started) -> (StopReason, R
     shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(refusals));
     let certificates = tell_certificates(transport.certificate_notices(), shared.clone());
     shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(certificates));
-    let group = group::start((env, shared), &transport, lasting.storage.clone(), frames, life.own.0.clone());
+    let listeners = (life.own.0.clone(), lasting.group_tap.clone());
+    let group = group::start((env, shared), &transport, lasting.storage.clone(), frames, listeners);
     let volatile = volatile::start((env, shared), group.router(), life.own.0.clone());
     let driver = Driver {
         control: life.control,

@@ -18,6 +18,7 @@ mod tokens;
 mod volatile;
 
 pub use bench::{BenchGroup, CommitFigures, CommitPlan};
+pub use group::GroupTap;
 pub use start::{StartError, StartOptions, start};
 pub use store::StoreError;
 pub use volatile::{Counted, VolatileGroup};

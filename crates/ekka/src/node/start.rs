@@ -10,7 +10,7 @@ use ekka_core::id::{Endpoint, StoreId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::group;
+use super::group::{self, GroupTap};
 use super::lives::{self, Lasting, Life};
 use super::shared::Shared;
 use super::store::{self, StoreError};
@@ -52,6 +52,8 @@ pub struct StartOptions {
     pub faults: control::Faults,
     /// Planted faults of the room autocluster. All off in production.
     pub formation_faults: autocluster::Faults,
+    /// Sees what the replica of the cluster's group says.
+    pub group_tap: Option<GroupTap>,
 }
 
 /// Why a node did not start. Nothing is left behind but the data directory.
@@ -151,6 +153,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         listen,
         limits: options.limits,
         faults,
+        group_tap: options.group_tap,
         node,
     };
     let life = Life { control, credentials, strategies, requests, own };

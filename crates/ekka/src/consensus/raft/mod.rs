@@ -156,7 +156,7 @@ impl RaftGroup {
     pub(crate) async fn open_with(setup: Setup, faults: Faults) -> Result<Self, GroupError> {
         let ended = |error: &dyn std::fmt::Display| GroupError::Ended(error.to_string());
         let (group, me) = (setup.group, setup.me);
-        let log = log::LogStore::open(setup.storage.clone(), setup.log.clone(), faults.forgotten_vote);
+        let log = log::LogStore::open(setup.storage.clone(), setup.log.clone(), me, faults.forgotten_vote);
         let log = log.map_err(|error| ended(&error))?;
         let (applied_sender, applied) = watch::channel(LogPlace::default());
         let mut applier = state::Applier {
@@ -226,7 +226,7 @@ impl RaftGroup {
 
     /// Begins to end without a word to anybody, as a killed process does; `close` then waits for the end.
     #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         self.shared.router.detach(self.shared.group, self.shared.me);
         self.shared.stop.cancel();
     }
