@@ -166,6 +166,7 @@ fn setup(which: usize) -> Setup {
         .set("cluster.static.seeds", "ekka1@127.0.0.1,ekka2@127.0.0.1");
     let config = config.build().unwrap_or_else(|errors| panic!("{errors}"));
     Setup {
+        damage: Vec::new(),
         session_max: config.lock_max_ttl,
         identity: Identity {
             node_id: NodeId::from_random(number),

@@ -106,7 +106,7 @@ impl Round<'_> {
         let i = outside[self.rng.index(outside.len())];
         let to = self.inside[self.rng.index(self.inside.len())];
         self.start(i)?;
-        self.operate(i, Command::Join { name: self.world.name(to), plan: false })?;
+        self.operate(i, Command::Join { name: self.world.name(to), absorb: false, plan: false })?;
         let hosts = [self.inside.clone(), vec![i]].concat();
         self.settle("it has joined", &hosts)
     }

@@ -75,7 +75,7 @@ fn take_back(world: &mut World) -> Result<(), String> {
         world.start(i);
         world.run_for(Duration::from_secs(1))?;
         let Some(to) = (0..world.hosts()).find(|to| !world.outsiders().contains(to)) else { continue };
-        world.operate(i, Command::Join { name: world.name(to), plan: false });
+        world.operate(i, Command::Join { name: world.name(to), absorb: false, plan: false });
         match world.until_answered(i)? {
             Some(Ok(Reply::Done { .. })) => {}
             other => return Err(format!("host {i} answered its join with {other:?}")),

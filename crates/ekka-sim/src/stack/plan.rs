@@ -206,6 +206,6 @@ pub(super) fn apply(world: &mut World, step: &Step) {
         Step::Leave(i) => world.operate(i, Command::Leave { plan: false }),
         // On a member it would be another matter: a move into another cluster.
         Step::Join(i, _) if world.view(i).is_none_or(|view| view.cluster_id.is_some()) => {}
-        Step::Join(i, to) => world.operate(i, Command::Join { name: world.name(to), plan: false }),
+        Step::Join(i, to) => world.operate(i, Command::Join { name: world.name(to), absorb: false, plan: false }),
     }
 }

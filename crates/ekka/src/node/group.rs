@@ -241,7 +241,7 @@ impl Replicas {
         let (cluster_id, log) = (*cluster_id, log.clone());
         self.close(false).await;
         let whole = raft::whole(self.storage.clone(), log, Box::new(Record::default())).await;
-        tell(&self.own, cluster_id, GroupNews::Whole(whole.map_err(|error| error.to_string()))).await;
+        self.to.tell(cluster_id, GroupNews::Whole(whole.map_err(|error| error.to_string()))).await;
     }
 
     async fn close(&mut self, delete: bool) {
