@@ -2,9 +2,7 @@
 
 mod durable_common;
 
-use durable_common::{
-    Log, admission, cluster, entry, found, gone, node, nodes, returned, silent, start, store, voter,
-};
+use durable_common::{Log, admission, cluster, entry, found, gone, node, nodes, returned, silent, start, store, voter};
 use ekka_core::consensus::{Configuration, LogPlace, StateMachine, VoterId};
 use ekka_core::durable::{Change, Command, Faults, Generation, Outcome, Proof, Record, Refusal};
 use ekka_core::lease::{Agreed, Cause, GoneEntry};

@@ -102,13 +102,7 @@ impl Control {
         self.tell_lease(out);
     }
 
-    fn holder_gave(
-        &mut self,
-        given: Vec<HolderOutput>,
-        queue: &mut VecDeque<Input>,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) {
+    fn holder_gave(&mut self, given: Vec<HolderOutput>, queue: &mut VecDeque<Input>, now: Now, out: &mut Vec<Output>) {
         let me = self.me().node_id;
         for output in given {
             match output {
@@ -126,13 +120,7 @@ impl Control {
         }
     }
 
-    fn keeper_gave(
-        &mut self,
-        given: Vec<KeeperOutput>,
-        queue: &mut VecDeque<Input>,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) {
+    fn keeper_gave(&mut self, given: Vec<KeeperOutput>, queue: &mut VecDeque<Input>, now: Now, out: &mut Vec<Output>) {
         let me = self.me().node_id;
         for output in given {
             match output {
@@ -404,14 +392,7 @@ impl Control {
     }
 
     /// What became of a proposal. One that was committed is told as what it changed.
-    pub(super) fn gone_answered(
-        &mut self,
-        id: Incarnation,
-        term: u64,
-        reply: &Reply,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) {
+    pub(super) fn gone_answered(&mut self, id: Incarnation, term: u64, reply: &Reply, now: Now, out: &mut Vec<Output>) {
         let outcome = match reply {
             Reply::Done { .. } => return,
             Reply::TryAgain { unknown: true, .. } => Outcome::Unknown,

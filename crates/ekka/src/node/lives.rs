@@ -16,13 +16,13 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::Inner;
 use super::driver::{Channels, Driver, Own, Remains, Request, keep_on_disc};
 use super::group;
 use super::shared::Shared;
 use super::start::{Calls, INPUTS_MAX, StartError, lanes, setup};
 use super::store;
 use super::strategies::Strategies;
-use super::Inner;
 use crate::discovery::Discovery;
 use crate::env::{DiskGuard, Env};
 use crate::storage::Storage;

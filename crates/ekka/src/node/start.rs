@@ -21,9 +21,7 @@ use crate::discovery::{self, Context, Discovery, Me, SharedCredentials};
 use crate::env::{DiskGuard, Env};
 use crate::rpc::{self, Handlers, Home, Hub};
 use crate::storage::{Storage, StorageOptions};
-use crate::transport::{
-    self, BindError, CallsHost, CookieError, CookieSet, Credentials, CredentialsError, Kdf,
-};
+use crate::transport::{self, BindError, CallsHost, CookieError, CookieSet, Credentials, CredentialsError, Kdf};
 
 /// Inputs that may wait for the loop before the connections' readers wait.
 pub(super) const INPUTS_MAX: usize = 1024;
@@ -148,8 +146,18 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         env: env.clone(),
     });
     let node = Arc::downgrade(&inner);
-    let lasting =
-        Lasting { env, shared, ended: ended_sender, guard, storage, calls, listen, limits: options.limits, faults, node };
+    let lasting = Lasting {
+        env,
+        shared,
+        ended: ended_sender,
+        guard,
+        storage,
+        calls,
+        listen,
+        limits: options.limits,
+        faults,
+        node,
+    };
     let life = Life { control, credentials, strategies, requests, own };
     begin(lasting, life, options.inline, ready_sender).map_err(StartError::Thread)?;
     ready.await.map_err(|_| StartError::Ended)??;
@@ -157,12 +165,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
 }
 
 /// Lets it run: as a task of this runtime, or on a thread of its own.
-fn begin(
-    lasting: Lasting,
-    life: Life,
-    inline: bool,
-    ready: oneshot::Sender<Result<(), StartError>>,
-) -> io::Result<()> {
+fn begin(lasting: Lasting, life: Life, inline: bool, ready: oneshot::Sender<Result<(), StartError>>) -> io::Result<()> {
     if inline {
         tokio::spawn(lives::main(lasting, life, ready));
     } else {
@@ -175,7 +178,7 @@ fn begin(
 
 /// How the transport is set up, and where its frames come out that are not for `Control`.
 pub(super) fn lanes(
-    listen: Vec<SocketAddr>, 
+    listen: Vec<SocketAddr>,
     limits: transport::Limits,
     calls: Arc<Hub>,
 ) -> (transport::Options, group::Frames) {

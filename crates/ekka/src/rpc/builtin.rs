@@ -43,10 +43,7 @@ pub struct MethodInfo {
 
 /// Adds the methods of every node to those of the application. `who` says which start of which node answers: one that
 /// was declared gone goes on under a new guid.
-pub(super) fn add(
-    handlers: Handlers,
-    who: impl Fn() -> (Incarnation, String) + Send + Sync + 'static,
-) -> Handlers {
+pub(super) fn add(handlers: Handlers, who: impl Fn() -> (Incarnation, String) + Send + Sync + 'static) -> Handlers {
     let handlers = handlers.serve(&PING, async |_: Caller, ()| Ok(()));
     let handlers = handlers.serve(&ECHO, async |_: Caller, bytes| Ok(bytes));
     let of = |(name, codec): (&str, &str)| MethodInfo { name: name.to_owned(), codec: codec.to_owned() };

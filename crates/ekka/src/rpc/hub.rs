@@ -76,15 +76,7 @@ impl Hub {
         moves: bool,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        Arc::new_cyclic(|this| Self {
-            service,
-            home,
-            moves,
-            views,
-            state: Mutex::default(),
-            stop,
-            this: this.clone(),
-        })
+        Arc::new_cyclic(|this| Self { service, home, moves, views, state: Mutex::default(), stop, this: this.clone() })
     }
 
     /// Gives it the transport, once there is one.
