@@ -305,7 +305,9 @@ impl Control {
 
     /// A node said goodbye on its own connection.
     pub(super) fn goodbye_came(&mut self, from: Incarnation, now: Now, out: &mut Vec<Output>) {
-        self.lease(Input::Keeper(KeeperInput::Ended(from, Cause::Goodbye)), now, out);
+        if self.group.durable.record().is_present(from) {
+            self.lease(Input::Keeper(KeeperInput::Ended(from, Cause::Goodbye)), now, out);
+        }
     }
 
     /// The group has answered whether this node still leads that term.

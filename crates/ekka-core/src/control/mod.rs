@@ -281,19 +281,6 @@ impl Control {
         }
     }
 
-    fn send(&mut self, to: NodeId, message: &Message, out: &mut Vec<Output>) {
-        if let Some(conn) = self.conns.best(to) {
-            Self::send_on(conn, message, out);
-        }
-    }
-
-    fn send_on(conn: ConnId, message: &Message, out: &mut Vec<Output>) {
-        // Serialising to memory fails only for types that postcard cannot hold; the envelope has none.
-        if let Ok(bytes) = postcard::to_allocvec(message) {
-            out.push(Output::Send { conn, bytes });
-        }
-    }
-
     fn frame(&mut self, conn: ConnId, bytes: &[u8], now: Now, out: &mut Vec<Output>) {
         self.confirm(conn, now, out);
         let Some(peer) = self.conns.heard(conn, now.mono) else { return };

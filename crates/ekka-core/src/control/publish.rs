@@ -139,10 +139,11 @@ impl Control {
 
     /// Who is over by a committed entry is gone, whatever it says; who said goodbye before is known as stopped.
     fn mark_gone(&self, members: &mut [Member]) {
-        let record = self.group.durable.record();
-        for member in members.iter_mut().filter(|member| member.status != Status::Stopped && record.is_over(member.id))
-        {
-            member.status = Status::Gone;
+        let (me, record) = (self.me(), self.group.durable.record());
+        for member in members.iter_mut().filter(|member| member.id != me && record.is_over(member.id)) {
+            if member.status != Status::Stopped {
+                member.status = Status::Gone;
+            }
         }
     }
 

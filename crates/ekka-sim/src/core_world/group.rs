@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use ekka_core::consensus::{Configuration, GroupEvent, LogPlace, Standing, StateMachine as _, VoterId};
 use ekka_core::control::{GroupNews, GroupRequest, Input};
-use ekka_core::durable::{Ask, Failure, Record};
-use ekka_core::id::ClusterId;
+use ekka_core::durable::{Ask, Change, Failure, Proof, Record};
+use ekka_core::id::{ClusterId, Incarnation};
 use ekka_core::time::Instant;
 
 use super::happening::Happening;
@@ -73,6 +73,8 @@ pub(super) struct Group {
     seen: BTreeMap<VoterId, usize>,
     asked: Vec<Asked>,
     state: Record,
+    /// Starts that the latest entries ended.
+    ended: Vec<(Incarnation, Proof)>,
 }
 
 impl Group {
@@ -88,7 +90,14 @@ impl Group {
             command @ Entry::Command(_) => command,
         };
         let answer = match &entry {
-            Entry::Command(command) => self.state.apply(at, command),
+            Entry::Command(command) => {
+                let (outcome, changes, _) = self.state.commit_bytes(at, command);
+                self.ended.extend(changes.into_iter().filter_map(|change| match change {
+                    Change::Ended { id, proof } => Some((id, proof)),
+                    _ => None,
+                }));
+                outcome.encode()
+            }
             Entry::Configuration(_) => Vec::new(),
         };
         self.log.push((self.term, entry));
@@ -225,12 +234,34 @@ impl World {
         let Some(mut group) = self.groups.remove(&cluster_id) else { return };
         self.elect(&mut group);
         self.answer_asked(cluster_id, &mut group);
+        self.look_who_is_gone(cluster_id, &mut group);
         self.replicate(cluster_id, &mut group);
         self.groups.insert(cluster_id, group);
         self.step_volatile(cluster_id);
         if again {
             self.at(self.now + STEP, Happening::Group { cluster_id, again });
         }
+    }
+
+    fn look_who_is_gone(&mut self, cluster_id: ClusterId, group: &mut Group) {
+        for (id, proof) in std::mem::take(&mut group.ended) {
+            let holds = self.machines.iter().filter(|machine| !machine.copy).any(|machine| {
+                machine.process.as_ref().is_some_and(|process| {
+                    process.control.view().me == id && process.lease.is_some_and(|until| until > self.now)
+                })
+            });
+            let seen = self.watch.gone(cluster_id, id, proof, holds);
+            self.broken(seen);
+        }
+    }
+
+    /// The machine that leads the only group.
+    #[must_use]
+    pub fn leads(&self) -> Option<usize> {
+        let group = self.groups.values().next().filter(|_| self.groups.len() == 1)?;
+        let (leader, life) = group.leader?;
+        let replica = group.replicas.get(&leader).filter(|replica| replica.life == life)?;
+        Some(replica.machine)
     }
 
     /// A leader that reaches no majority is none; another is found after a while.

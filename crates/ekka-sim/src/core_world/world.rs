@@ -413,6 +413,13 @@ impl World {
         }
     }
 
+    /// Something that must hold, as it was looked at.
+    pub(super) fn broken(&mut self, seen: Result<(), String>) {
+        if let Err(what) = seen {
+            self.failure.get_or_insert(what);
+        }
+    }
+
     /// A process that ended by its own decision; a restored one starts again as a new node.
     fn stopped(&mut self, machine: usize, reason: &StopReason) {
         self.note(&format!("stopped {machine}: {reason:?}"));
