@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use ekka_core::control::CommandError;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::Node;
+use crate::consensus::Group;
+
+/// Before a proposer goes on whose last proposal came to nothing.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Which group commits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +73,13 @@ impl CommitFigures {
 struct Given {
     asked: Instant,
     answered: Instant,
+    drawn: Drawn,
+}
+
+/// Numbers of one counter. That of another generation of the volatile group is another counter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Drawn {
+    generation: u64,
     numbers: Range<u64>,
 }
 
@@ -87,6 +98,9 @@ impl Node {
     /// `Refused`: there is no such group here, or it takes no such command now. `Failed`: the answers contradict each
     /// other.
     pub async fn bench_commits(&self, plan: CommitPlan) -> Result<CommitFigures, CommandError> {
+        if plan.group == BenchGroup::Volatile && self.volatile().is_none() {
+            return Err(CommandError::Refused("this node serves no volatile group".into()));
+        }
         self.commit_for(CommitPlan { time: plan.time / 5, ..plan }).await?;
         self.commit_for(plan).await
     }
@@ -111,7 +125,7 @@ impl Node {
         let time = begun.elapsed();
         let syncs = self.inner.shared.syncs() - syncs;
         consistent(&mut all.given).map_err(CommandError::Failed)?;
-        Ok(CommitFigures { syncs, leads: self.leads_durable_group(), ..figures(&all, time) })
+        Ok(CommitFigures { syncs, leads: self.leads(plan.group), ..figures(&all, time) })
     }
 
     async fn propose_for(&self, group: BenchGroup, begun: Instant, time: Duration) -> Result<Tally, CommandError> {
@@ -119,38 +133,53 @@ impl Node {
         while begun.elapsed() < time {
             let asked = Instant::now();
             match self.add_one(group).await {
-                Ok(numbers) => tally.given.push(Given { asked, answered: Instant::now(), numbers }),
-                Err(CommandError::Failed(_)) => tally.unknown += 1,
+                Ok(drawn) => tally.given.push(Given { asked, answered: Instant::now(), drawn }),
+                Err(CommandError::Failed(_)) => {
+                    tally.unknown += 1;
+                    sleep(PAUSE).await;
+                }
                 Err(error) => return Err(error),
             }
         }
         Ok(tally)
     }
 
-    async fn add_one(&self, group: BenchGroup) -> Result<Range<u64>, CommandError> {
+    async fn add_one(&self, group: BenchGroup) -> Result<Drawn, CommandError> {
         match group {
-            BenchGroup::Durable => self.take_tokens(1).await,
-            BenchGroup::Volatile => Err(CommandError::Refused("no volatile group runs on this node".into())),
+            BenchGroup::Durable => self.take_tokens(1).await.map(|numbers| Drawn { generation: 0, numbers }),
+            BenchGroup::Volatile => {
+                let counted = self.count(1).await.map_err(|error| CommandError::Failed(error.to_string()))?;
+                Ok(Drawn { generation: counted.generation, numbers: counted.numbers })
+            }
+        }
+    }
+
+    fn leads(&self, group: BenchGroup) -> bool {
+        match group {
+            BenchGroup::Durable => self.leads_durable_group(),
+            BenchGroup::Volatile => self.volatile().is_some_and(|volatile| volatile.group().standing().borrow().leads),
         }
     }
 }
 
 /// Whether one counter can have given these answers; in words what contradicts it. They are sorted by their numbers.
 fn consistent(given: &mut [Given]) -> Result<(), String> {
-    given.sort_unstable_by_key(|one| one.numbers.start);
-    // The latest question among lower numbers: whoever has a higher one must not have had its answer before that.
-    let mut latest_question: Option<Instant> = None;
-    let mut end = 0;
-    for one in given.iter() {
-        if one.numbers.start < end {
-            return Err(format!("{} was given twice", one.numbers.start));
+    given.sort_unstable_by_key(|one| (one.drawn.generation, one.drawn.numbers.start));
+    for of_one in given.chunk_by(|one, other| one.drawn.generation == other.drawn.generation) {
+        // The latest question among lower numbers: whoever has a higher one must not have had its answer before that.
+        let mut latest_question: Option<Instant> = None;
+        let mut end = 0;
+        for Given { asked, answered, drawn } in of_one {
+            let number = drawn.numbers.start;
+            if number < end {
+                return Err(format!("{number} was given twice"));
+            }
+            end = drawn.numbers.end;
+            if latest_question.is_some_and(|asked| asked > *answered) {
+                return Err(format!("a number below {number} was given to one who asked after {number} was answered"));
+            }
+            latest_question = latest_question.max(Some(*asked));
         }
-        end = one.numbers.end;
-        if latest_question.is_some_and(|asked| asked > one.answered) {
-            let number = one.numbers.start;
-            return Err(format!("a number below {number} was given to one who asked after {number} was answered"));
-        }
-        latest_question = latest_question.max(Some(one.asked));
     }
     Ok(())
 }
@@ -159,8 +188,8 @@ fn figures(all: &Tally, time: Duration) -> CommitFigures {
     let mut times: Vec<Duration> = all.given.iter().map(|one| one.answered - one.asked).collect();
     times.sort_unstable();
     let of = |percent: usize| times.get(times.len() * percent / 100).copied().unwrap_or_default();
-    let first = all.given.first().map(|one| one.numbers.start);
-    let last = all.given.last().map(|one| one.numbers.end - 1);
+    let first = all.given.first().map(|one| one.drawn.numbers.start);
+    let last = all.given.last().map(|one| one.drawn.numbers.end - 1);
     CommitFigures {
         commits: times.len() as u64,
         unknown: all.unknown,
@@ -179,8 +208,8 @@ mod tests {
 
     fn given(numbers: Range<u64>, asked: u64, answered: u64) -> Given {
         let begun = Instant::now();
-        let at = |ms| begun + Duration::from_secs(1000) + Duration::from_secs(ms);
-        Given { asked: at(asked), answered: at(answered), numbers }
+        let at = |s| begun + Duration::from_secs(1000 + s);
+        Given { asked: at(asked), answered: at(answered), drawn: Drawn { generation: 1, numbers } }
     }
 
     #[test]
