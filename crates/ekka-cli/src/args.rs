@@ -189,9 +189,11 @@ pub(crate) enum Command {
         wait: WaitArgs,
     },
     /// Go on although a majority of the voters is lost for good
-    #[command(after_help = "Say first what would be given up, on each node that is left: the newest log of them is to go on.\n\
+    #[command(
+        after_help = "Say first what would be given up, on each node that is left: the newest log of them is to go on.\n\
                       Example: ekka recover --plan\n\
-                      Example: ekka recover --accept-loss")]
+                      Example: ekka recover --accept-loss"
+    )]
     Recover {
         /// Give up what only the lost voters held
         #[arg(long, required_unless_present = "plan")]
@@ -456,9 +458,14 @@ mod tests {
     fn wrong_words_are_usage_errors_and_name_the_nearest() {
         let error = parse(["ekka", "membrs"]).expect_err("there is no such command");
         assert!(error.to_string().contains("'members'"), "{error}");
-        for line in
-            ["ekka", "ekka join", "ekka health", "ekka drain --timeout soon", "ekka drain --no-wait --timeout 1s", "ekka recover"]
-        {
+        for line in [
+            "ekka",
+            "ekka join",
+            "ekka health",
+            "ekka drain --timeout soon",
+            "ekka drain --no-wait --timeout 1s",
+            "ekka recover",
+        ] {
             assert!(parse(line.split(' ')).is_err(), "{line}");
         }
     }

@@ -141,7 +141,8 @@ impl Node {
     }
 
     fn opened(&self) -> Option<VoterId> {
-        let opened = |request: &&GroupRequest| if let GroupRequest::Open { me, .. } = request { Some(*me) } else { None };
+        let opened =
+            |request: &&GroupRequest| if let GroupRequest::Open { me, .. } = request { Some(*me) } else { None };
         self.requests().iter().rev().find_map(opened)
     }
 
@@ -154,7 +155,10 @@ impl Node {
     }
 
     fn reply(&self) -> Option<&Result<Reply, CommandError>> {
-        self.out.iter().rev().find_map(|output| if let Output::Reply { result, .. } = output { Some(result) } else { None })
+        self.out
+            .iter()
+            .rev()
+            .find_map(|output| if let Output::Reply { result, .. } = output { Some(result) } else { None })
     }
 
     /// The founding entry that it proposes in the new log.

@@ -54,10 +54,7 @@ impl Autocluster {
         // As long as nobody of it has said otherwise.
         let commits = |id: ClusterId| self.others(mine).get(&id).is_none_or(|other| other.can_commit);
         self.end_of_chain(cluster_id) == mine
-            || cluster_id < mine
-                && self.settings.merge == Merge::Empty
-                && !self.quorum_rows
-                && commits(cluster_id)
+            || cluster_id < mine && self.settings.merge == Merge::Empty && !self.quorum_rows && commits(cluster_id)
     }
 
     /// The other clusters in sight, each with what its members say together.
@@ -67,8 +64,7 @@ impl Autocluster {
             let Some(said) = &known.said else { continue };
             let Some(cluster_id) = said.cluster_id.filter(|id| *id != mine) else { continue };
             let member = known.peer.name.clone();
-            let none =
-                Side { cluster_id, member, can_commit: false, quorum_rows: false, merging: None, never: false };
+            let none = Side { cluster_id, member, can_commit: false, quorum_rows: false, merging: None, never: false };
             let other = others.entry(cluster_id).or_insert(none);
             other.can_commit |= said.quorum;
             other.quorum_rows |= said.quorum_rows;

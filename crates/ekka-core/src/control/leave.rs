@@ -224,13 +224,7 @@ impl Control {
     }
 
     /// Asks the leader of the group, who alone moves votes.
-    pub(super) fn ask_leader(
-        &mut self,
-        leader: Option<VoterId>,
-        forced: Forced,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) {
+    pub(super) fn ask_leader(&mut self, leader: Option<VoterId>, forced: Forced, now: Now, out: &mut Vec<Output>) {
         let me = self.me().node_id;
         let Some(leader) = leader.filter(|leader| leader.node_id != me && self.conns.is_linked(leader.node_id)) else {
             return self.force_failed(forced.id, "no leader of the group is in reach just now: try again", out);

@@ -64,7 +64,8 @@ impl Control {
         now: Now,
         out: &mut Vec<Output>,
     ) -> Option<Answer> {
-        let found = self.resolve(node).and_then(|old| Ok((old, replace_with.map(|new| self.resolve(new)).transpose()?)));
+        let found =
+            self.resolve(node).and_then(|old| Ok((old, replace_with.map(|new| self.resolve(new)).transpose()?)));
         let (node_id, successor) = match found {
             Ok(found) => found,
             Err(error) => return Some(Err(error)),
@@ -81,8 +82,7 @@ impl Control {
         };
         let in_reach = self.in_reach();
         let (record, look) = self.look(now, out);
-        let Plan { lines, refused: by_votes } =
-            durable_plan::force_leave(&record, look, node_id, successor, &in_reach);
+        let Plan { lines, refused: by_votes } = durable_plan::force_leave(&record, look, node_id, successor, &in_reach);
         let refused = refused.or(by_votes);
         if only_plan {
             return Some(plan(lines, refused));
@@ -91,9 +91,7 @@ impl Control {
             return Some(Err(CommandError::Refused(why)));
         }
         let decision = match successor {
-            Some(new) => {
-                self.record_command(now, &format!("force-leave {name}, replaced with {}", self.name_of(new)))
-            }
+            Some(new) => self.record_command(now, &format!("force-leave {name}, replaced with {}", self.name_of(new))),
             None => self.record_command(now, &format!("force-leave {name}")),
         };
         let forced = Forced { id, node_id, replace_with: successor, decision };
@@ -118,7 +116,9 @@ impl Control {
             lines = vec![
                 format!("this whole cluster {cluster}, {members} members, goes into that of {name} ({endpoint})"),
                 format!("its quorum tables {}", held(self.group.durable.record().quorum_rows())),
-                String::from("from then on it grants no lock and takes no quorum write, and its members follow one by one"),
+                String::from(
+                    "from then on it grants no lock and takes no quorum write, and its members follow one by one",
+                ),
             ];
         } else if let Some(cluster) = self.autocluster.cluster_id() {
             let me = self.me().node_id;

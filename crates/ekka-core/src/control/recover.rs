@@ -249,9 +249,9 @@ impl Control {
         let why = Why::new(self.me().node_id, 0, Vec::new());
         let length = Entry { why, command: command.clone() }.encode().len();
         match command {
-            Command::Recover(_) if length > GROUP_COMMAND_MAX => {
-                Err(format!("the record of the cluster has {length} bytes, an entry of a log at most {GROUP_COMMAND_MAX}"))
-            }
+            Command::Recover(_) if length > GROUP_COMMAND_MAX => Err(format!(
+                "the record of the cluster has {length} bytes, an entry of a log at most {GROUP_COMMAND_MAX}"
+            )),
             Command::Recover(recovery) => Ok(recovery),
             _ => Err("no recovery".into()),
         }
@@ -288,7 +288,8 @@ impl Control {
             self.persist.wanted = true;
             self.forget_ghosts();
             if let Some(Recovering { id, step: Step::Committing(decision), .. }) = self.recovery.under_way.take() {
-                let text = format!("the cluster goes on as its generation {generation}, {} votes alone", self.setup.name);
+                let text =
+                    format!("the cluster goes on as its generation {generation}, {} votes alone", self.setup.name);
                 let reply = self.done(text, decision);
                 out.push(Output::Reply { id, result: Ok(reply) });
             }

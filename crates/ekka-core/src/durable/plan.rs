@@ -169,13 +169,7 @@ fn no_majority(record: &Record, in_reach: &BTreeSet<NodeId>) -> Option<String> {
 }
 
 /// Why the second cannot take the vote of the first, if it cannot: what was found, and what is taken.
-fn replacement(
-    record: &Record,
-    look: &Look,
-    old: NodeId,
-    new: NodeId,
-    in_reach: &BTreeSet<NodeId>,
-) -> Option<String> {
+fn replacement(record: &Record, look: &Look, old: NodeId, new: NodeId, in_reach: &BTreeSet<NodeId>) -> Option<String> {
     let name = |id: NodeId| record.member(id).map_or_else(|| format!("node_id {id}"), |member| member.name.to_string());
     let taken = "--replace-with takes a core member that is up, follows the log and does not vote yet";
     let found = if old == new {
@@ -185,7 +179,9 @@ fn replacement(
     } else {
         match record.member(new) {
             None => format!("{} is no member", name(new)),
-            Some(member) if member.role == Role::Replicant => format!("{} is a replicant, which never votes", name(new)),
+            Some(member) if member.role == Role::Replicant => {
+                format!("{} is a replicant, which never votes", name(new))
+            }
             Some(member) if member.role == Role::Witness && !is_witness(record, old) => {
                 format!("{} is a witness, and {} is none", name(new), name(old))
             }

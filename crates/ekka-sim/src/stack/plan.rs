@@ -126,7 +126,7 @@ fn take_back(world: &mut World) -> Result<(), String> {
         world.start(i);
         world.run_for(Duration::from_secs(1))?;
         let Some(to) = (0..world.hosts()).find(|to| !world.outsiders().contains(to)) else { continue };
-        world.operate(i, Command::Join { name: world.name(to), plan: false });
+        world.operate(i, Command::Join { name: world.name(to), absorb: false, plan: false });
         match world.until_answered(i)? {
             Some(Ok(Reply::Done { .. })) => {}
             other => return Err(format!("host {i} answered its join with {other:?}")),
@@ -205,7 +205,7 @@ fn apply(world: &mut World, step: &Step) {
         Step::Leave(i) => world.operate(i, Command::Leave { plan: false }),
         // On a member it would be another matter: a move into another cluster.
         Step::Join(i, _) if world.view(i).is_none_or(|view| view.cluster_id.is_some()) => {}
-        Step::Join(i, to) => world.operate(i, Command::Join { name: world.name(to), plan: false }),
+        Step::Join(i, to) => world.operate(i, Command::Join { name: world.name(to), absorb: false, plan: false }),
     }
 }
 

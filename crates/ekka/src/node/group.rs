@@ -4,8 +4,8 @@
 //! `Control` is busy. It gets what was committed, in order, through its own queue, and the replica waits while that is full.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ekka_core::consensus::{GroupEvent, GroupId, LogPlace, Standing, VoterId};
@@ -316,11 +316,7 @@ async fn forward_witnesses(mut views: watch::Receiver<Arc<View>>, group: Weak<Ra
     }
 }
 
-async fn forward_standing(
-    cluster_id: ClusterId,
-    mut standing: watch::Receiver<Arc<Standing>>,
-    own: mpsc::Sender<Own>,
-) {
+async fn forward_standing(cluster_id: ClusterId, mut standing: watch::Receiver<Arc<Standing>>, own: mpsc::Sender<Own>) {
     loop {
         let present = standing.borrow_and_update().clone();
         tell(&own, cluster_id, GroupNews::Standing(Box::new((*present).clone()))).await;
