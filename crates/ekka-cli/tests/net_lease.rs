@@ -85,7 +85,9 @@ fn a_frozen_node_is_gone_for_the_others_and_wakes_fenced_and_comes_back_under_a_
         gone(&cluster, victim).expect_err("it is up");
         assert!(get(&health[victim], "/readyz").expect("an answer").starts_with("HTTP/1.1 200"));
         if round + 1 < rounds(1, 10) {
-            cluster.agents.iter_mut().for_each(|agent| drop(agent.stop(STOP_LIMIT)));
+            for agent in &mut cluster.agents {
+                agent.stop(STOP_LIMIT);
+            }
             cluster.form(FORM_LIMIT);
         }
     }

@@ -209,3 +209,41 @@ fn one_of_two_nodes_is_lost_and_the_other_goes_on_by_word() {
     let now = cluster.wait("ready again", LIMIT, |cluster| is_ready(&cluster.agents[0]));
     assert_eq!((&now["cluster_id"], &now["cluster_generation"]), (&id.into(), &1.into()));
 }
+
+#[test]
+fn of_two_that_are_left_one_goes_on_and_the_other_follows_by_itself() {
+    let mut cluster = Cluster::on_loopback(5);
+    let (id, _) = cluster.form(LIMIT);
+    cluster.wait("five voters", LIMIT, |cluster| {
+        let status = is_ready(&cluster.agents[0])?;
+        if status["quorum"]["voters"] == 5 { Ok(()) } else { Err(status["quorum"].to_string()) }
+    });
+    for index in [2, 3, 4] {
+        cluster.agents[index].kill();
+    }
+    cluster.wait("no majority", LIMIT, |cluster| {
+        let status = status(&cluster.agents[0])?;
+        if status["quorum"]["in_reach"] == 2 { Ok(()) } else { Err(status["quorum"].to_string()) }
+    });
+    // Where the other one's log is newer, that one says so and is the one to go on.
+    let (text, refused) = plan(&cluster.agents[0], &["recover", "--plan"]);
+    let (goes_on, follows) = match refused {
+        None => (0, 1),
+        Some(why) => {
+            assert!(why.contains(&cluster.agents[1].name) && why.contains("run it there"), "{why}");
+            (1, 0)
+        }
+    };
+    assert!(!text.contains(&format!("given up: {}", cluster.agents[follows].name)), "{text}");
+    done(&cluster.agents[goes_on], &["recover", "--accept-loss"]);
+    cluster.wait("both vote again", LIMIT, |cluster| {
+        for index in [0, 1] {
+            let status = is_ready(&cluster.agents[index])?;
+            let same = status["cluster_id"] == id.as_str() && status["cluster_generation"] == 1;
+            if !same || status["quorum"]["voters"] != 2 {
+                return Err(format!("{}: {status}", cluster.agents[index].name));
+            }
+        }
+        Ok(())
+    });
+}

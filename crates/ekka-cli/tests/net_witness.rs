@@ -86,3 +86,30 @@ fn a_witness_that_leads_hands_over_to_a_core() {
         cluster.agents.iter().try_for_each(|agent| ready(agent).map(|_| ()))
     });
 }
+
+#[test]
+fn a_replicant_follows_and_never_votes() {
+    let mut cluster = Cluster::on_loopback(3);
+    cluster.form(LIMIT);
+    let mut fourth = cluster.agent(&format!("n4@{}", cluster.free_host()));
+    fourth.set("cluster.static.seeds", &cluster.seed_list()).set("node.role", "replicant");
+    fourth.start();
+    cluster.wait("the replicant is up", LIMIT, |cluster| {
+        ready(&fourth)?;
+        let row = cluster.agents[0].row(&fourth.name)?;
+        if row["role"] == "replicant" && row["voter"] == false { Ok(()) } else { Err(row.to_string()) }
+    });
+    // Without a third core that votes, the replicant does not take the place.
+    let dead = cluster.agents[2].name.clone();
+    cluster.agents[2].kill();
+    cluster.wait("seen down", LIMIT, |cluster| {
+        let row = cluster.agents[0].row(&dead)?;
+        if row["status"] == "down" { Ok(()) } else { Err(row.to_string()) }
+    });
+    let output = cluster.agents[0].ekka(&["force-leave", &dead]);
+    assert!(output.status.success(), "{output:?}\n{}", cluster.report());
+    cluster.wait("two voters", LIMIT, |cluster| {
+        let (quorum, row) = (ready(&cluster.agents[0])?, cluster.agents[0].row(&fourth.name)?);
+        if quorum["voters"] == 2 && row["voter"] == false { Ok(()) } else { Err(format!("{quorum} {row}")) }
+    });
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ekka_core::consensus::{Configuration, GroupEvent, LogPlace, Standing, StateMachine as _, VoterId};
 use ekka_core::control::{GroupNews, GroupRequest, Input};
-use ekka_core::durable::{Ask, Change, Failure, Proof, Record};
+use ekka_core::durable::{Ask, Change, Command, Entry as Committed, Failure, Proof, Record, Why};
 use ekka_core::id::{ClusterId, Incarnation};
 use ekka_core::time::Instant;
 
@@ -210,6 +210,17 @@ impl World {
             self.at(now + STEP, Happening::Group { cluster_id, again: true });
         } else {
             self.at(now, Happening::Group { cluster_id, again: false });
+        }
+    }
+
+    /// Has a command committed in the group of that machine's cluster, as a table of it would.
+    pub fn commit(&mut self, machine: usize, command: Command) {
+        let view = self.machines[machine].process.as_ref().map(|process| process.control.view());
+        let Some((view, cluster_id)) = view.and_then(|view| Some((view.clone(), view.cluster_id?))) else { return };
+        if let Some(group) = self.groups.get_mut(&cluster_id) {
+            let why = Why::new(view.me.node_id, 0, Vec::new());
+            group.append(Entry::Command(Committed { why, command }.encode()));
+            self.at(self.now, Happening::Group { cluster_id, again: false });
         }
     }
 
