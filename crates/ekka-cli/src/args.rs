@@ -142,6 +142,9 @@ pub(crate) enum Command {
     Join {
         /// A node of the cluster
         node: String,
+        /// The whole cluster of this node goes into that one, although its quorum tables have held rows
+        #[arg(long)]
+        absorb: bool,
         #[command(flatten)]
         plan: PlanArgs,
         #[command(flatten)]
@@ -170,15 +173,35 @@ pub(crate) enum Command {
     #[command(after_help = "Example: ekka undrain")]
     Undrain(PlanArgs),
     /// Take a member that is down out for good
-    #[command(after_help = "Example: ekka force-leave ekka@10.0.0.3 --plan")]
+    #[command(after_help = "Example: ekka force-leave ekka@10.0.0.3 --replace-with ekka@10.0.0.4 --plan")]
     ForceLeave {
         /// Its name, or at least 6 hex digits of its node id
         node: String,
+        /// Who takes its vote: waits until that member has caught up, then moves the vote in one change
+        #[arg(long, value_name = "NODE")]
+        replace_with: Option<String>,
         /// Do it although the member is up
         #[arg(long)]
         alive: bool,
         #[command(flatten)]
         plan: PlanArgs,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Go on although a majority of the voters is lost for good
+    #[command(
+        after_help = "Say first what would be given up, on each node that is left: the newest log of them is to go on.\n\
+                      Example: ekka recover --plan\n\
+                      Example: ekka recover --accept-loss"
+    )]
+    Recover {
+        /// Give up what only the lost voters held
+        #[arg(long, required_unless_present = "plan")]
+        accept_loss: bool,
+        #[command(flatten)]
+        plan: PlanArgs,
+        #[command(flatten)]
+        wait: WaitArgs,
     },
     /// Have the agent read its configuration again
     #[command(after_help = "Example: ekka reload")]
@@ -235,6 +258,19 @@ pub(crate) enum BenchCommand {
         #[arg(long = "for", value_name = "D", default_value = "2s", value_parser = humantime::parse_duration)]
         for_: Duration,
     },
+    /// Commits of a group of the cluster: 1, 16, 64 and 256 proposers
+    #[command(after_help = "Example: ekka bench commit --self-contained --group durable")]
+    Commit {
+        /// Which group commits
+        #[arg(long, value_enum, default_value_t = BenchGroup::Durable)]
+        group: BenchGroup,
+        /// Start three nodes on loopback for it, and measure those
+        #[arg(long)]
+        self_contained: bool,
+        /// How long each of the four takes
+        #[arg(long = "for", value_name = "D", default_value = "2s", value_parser = humantime::parse_duration)]
+        for_: Duration,
+    },
     /// Take numbers of the counter of the volatile group: one committed command
     #[command(after_help = "Example: ekka bench count --n 5")]
     Count {
@@ -242,6 +278,14 @@ pub(crate) enum BenchCommand {
         #[arg(long, default_value_t = 1)]
         n: u64,
     },
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BenchGroup {
+    /// The one whose log is on disc; takes a fencing token for each commit
+    Durable,
+    /// The one whose log is in memory
+    Volatile,
 }
 
 #[derive(Subcommand, Debug, Clone)]
@@ -316,9 +360,8 @@ pub(crate) enum ReadyFor {
 }
 
 /// Commands of the design that are not there yet: they are known, so that the answer is an honest one.
-const LATER: [(&str, &str); 9] = [
+const LATER: [(&str, &str); 8] = [
     ("heal", "Bring the cluster back together now"),
-    ("recover", "Go on although a majority of voters is lost for good"),
     ("table", "Replicated tables"),
     ("losses", "The journal of overridden writes"),
     ("backup", "Write a backup of all tables"),
@@ -417,6 +460,10 @@ mod tests {
             "drain --timeout 45s",
             "undrain",
             "force-leave ekka@10.0.0.3 --alive --plan",
+            "force-leave ekka@10.0.0.3 --replace-with ekka@10.0.0.4 --timeout 5m",
+            "join ekka@10.0.0.2 --absorb --plan",
+            "recover --plan",
+            "recover --accept-loss --timeout 2m",
             "reload",
             "health live",
             "health ready --for available --wait 1m",
@@ -427,6 +474,8 @@ mod tests {
             "bench rpc --self-contained --for 1s --json",
             "bench rpc --self-contained --stopped-peer",
             "bench rpc ekka@10.0.0.2",
+            "bench commit",
+            "bench commit --self-contained --group volatile --for 1s --json",
             "bench count --n 3 --json",
             "completions zsh",
             "man",
@@ -440,9 +489,14 @@ mod tests {
     fn wrong_words_are_usage_errors_and_name_the_nearest() {
         let error = parse(["ekka", "membrs"]).expect_err("there is no such command");
         assert!(error.to_string().contains("'members'"), "{error}");
-        for line in
-            ["ekka", "ekka join", "ekka health", "ekka drain --timeout soon", "ekka drain --no-wait --timeout 1s"]
-        {
+        for line in [
+            "ekka",
+            "ekka join",
+            "ekka health",
+            "ekka drain --timeout soon",
+            "ekka drain --no-wait --timeout 1s",
+            "ekka recover",
+        ] {
             assert!(parse(line.split(' ')).is_err(), "{line}");
         }
     }

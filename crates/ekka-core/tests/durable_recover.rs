@@ -148,7 +148,7 @@ fn recovery_is_refused_where_it_would_lose_what_need_not_be_lost() {
 #[test]
 fn tokens_end_before_numbers_do() {
     let mut log = Log::founded(cluster(5), &[1, 2, 3], Faults::default());
-    log.done(Command::RaiseCeiling { to: TOKEN_MAX - 5 });
+    log.done(Command::RaiseCeiling { by: TOKEN_MAX - 5 - 1_000 });
     let found = recover::plan(&log.record, node(1), &[log_of(1, 0, 1, 1)], &[node(1)]);
     assert!(found.refused.is_some_and(|why| why.contains("used up")));
 }
@@ -210,6 +210,32 @@ fn the_plan_of_force_leave_is_refused_without_a_majority() {
     assert!(found.lines.join("\n").contains("n4@h4 votes in place of n2@h2"), "{:?}", found.lines);
     let unknown = plan::force_leave(&log.record, look(&log, &[1, 2, 3]), node(99), None, &nodes([1, 3]));
     assert!(unknown.refused.is_some());
+}
+
+#[test]
+fn only_a_core_that_is_up_and_has_no_vote_yet_takes_the_place_of_a_voter() {
+    let mut log = before();
+    for (n, role) in [(5, Role::Replicant), (6, Role::Witness)] {
+        log.done(Command::Admit(Admission { role, ..admission(n, 1, log.record.number()) }));
+    }
+    let here = nodes([1, 3, 4, 5, 6]);
+    let refused = |old: u128, new: u128, in_reach: &_| {
+        let look = look(&log, &[1, 2, 3]);
+        plan::force_leave(&log.record, look, node(old), Some(node(new)), in_reach).refused.unwrap_or_default()
+    };
+    assert_eq!(refused(2, 4, &here), "");
+    for (new, word) in [
+        (2, "is the one that is to go"),
+        (3, "votes already"),
+        (5, "a replicant, which never votes"),
+        (6, "is a witness"),
+        (9, "is no member"),
+    ] {
+        let why = refused(2, new, &here);
+        assert!(why.contains(word) && why.contains("takes a core member that is up"), "{why}");
+    }
+    assert!(refused(2, 4, &nodes([1, 3])).contains("n4@h4 is down"));
+    assert!(refused(4, 5, &here).contains("no vote that could move"));
 }
 
 #[test]

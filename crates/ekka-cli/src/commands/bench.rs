@@ -59,7 +59,7 @@ pub(super) fn self_contained(each: Duration, json: bool) -> Result<(), Failure> 
 }
 
 /// Three processes that have formed.
-async fn three(scratch: &Scratch) -> Result<Vec<DemoNode>, Failure> {
+pub(super) async fn three(scratch: &Scratch) -> Result<Vec<DemoNode>, Failure> {
     scratch.bake()?;
     let names = names(NODES)?;
     let seeds = names.join(",");

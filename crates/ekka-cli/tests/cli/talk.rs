@@ -172,7 +172,7 @@ async fn commands_print_the_id_that_why_takes() {
         given,
         [
             Command::Stop { by: "command".into(), plan: false },
-            Command::ForceLeave { node: "ekka@10.0.0.3".into(), alive: false, plan: false },
+            Command::ForceLeave { node: "ekka@10.0.0.3".into(), replace_with: None, alive: false, plan: false },
         ]
     );
 }

@@ -7,7 +7,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::leave::{AskedLeader, Leaving, REMOVAL_TIMEOUT};
+use super::leave::{AskedLeader, Leaving};
+use super::plans::PlannedJoin;
 use super::{CloseCause, Command, CommandError, Control, Message, Output, Reply, RequestId, StopReason, Work, emit};
 use crate::autocluster;
 use crate::decision::DecisionId;
@@ -30,6 +31,8 @@ pub(super) struct Pending {
     pub(super) last_nonce: u64,
     /// `force-leave` of members that this node's own room takes out, until when each.
     pub(super) forcing: BTreeMap<RequestId, Instant>,
+    /// Plans of `join` that a member of the other cluster was asked for.
+    pub(super) planned: BTreeMap<u64, PlannedJoin>,
     /// Members that left, to be told once this node's disc has it.
     pub(super) confirms: BTreeMap<(NodeId, ClusterId), u64>,
 }
@@ -51,7 +54,8 @@ impl Pending {
         let entering = self.entering.as_ref().map(|entering| entering.until);
         let leaving = self.leaving.as_ref().map(Leaving::deadline);
         let asked = self.asked.values().map(|asked| asked.until).min();
-        [entering, leaving, asked, self.forcing.values().min().copied()].into_iter().flatten().min()
+        let planned = self.planned.values().map(|planned| planned.until).min();
+        [entering, leaving, asked, planned, self.forcing.values().min().copied()].into_iter().flatten().min()
     }
 }
 
@@ -66,12 +70,14 @@ impl Control {
     pub(super) fn command(&mut self, id: RequestId, command: Command, now: Now, out: &mut Vec<Output>) {
         let answer = match command {
             Command::Form { plan } => self.form(id, plan, now),
-            Command::Join { name, plan } => self.join(id, name, plan, now),
+            Command::Join { name, absorb, plan } => self.join(id, name, (absorb, plan), now, out),
             Command::Leave { plan } => self.leave(id, plan, now, out),
             Command::Stop { by, plan } => self.stop(id, by, plan, now, out),
             Command::Drain { plan } => Some(self.drain(true, plan, now)),
             Command::Undrain { plan } => Some(self.drain(false, plan, now)),
-            Command::ForceLeave { node, alive, plan } => self.force_leave(id, &node, (alive, plan), now, out),
+            Command::ForceLeave { node, replace_with, alive, plan } => {
+                self.force_leave(id, (&node, replace_with.as_deref()), (alive, plan), now, out)
+            }
             Command::Why { id } => Some(match self.decisions.get(id) {
                 Some(decision) => Ok(Reply::Decision(decision.clone())),
                 None => Err(CommandError::NotFound(format!("no record {id} is kept on {}", self.setup.name))),
@@ -81,13 +87,15 @@ impl Control {
                 Some(Ok(Reply::Decisions(self.decisions.iter().rev().take(last).cloned().collect())))
             }
             Command::SafeToStop => Some(Ok(self.safe_to_stop())),
+            Command::TakeTokens { count } => self.take_tokens(id, count, now, out),
+            Command::Recover { accept_loss, plan } => self.recover(id, accept_loss && !plan, now, out),
         };
         if let Some(result) = answer {
             out.push(Output::Reply { id, result });
         }
     }
 
-    fn record_command(&mut self, now: Now, what: &str) -> DecisionId {
+    pub(super) fn record_command(&mut self, now: Now, what: &str) -> DecisionId {
         self.decisions.record(now.wall, "command", what.into(), "an operator's word", Vec::new())
     }
 
@@ -130,7 +138,14 @@ impl Control {
         None
     }
 
-    fn join(&mut self, id: RequestId, name: NodeName, only_plan: bool, now: Now) -> Option<Answer> {
+    fn join(
+        &mut self,
+        id: RequestId,
+        name: NodeName,
+        (absorb, only_plan): (bool, bool),
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Option<Answer> {
         if let Some(error) = self.busy() {
             return Some(Err(error));
         }
@@ -143,20 +158,15 @@ impl Control {
             return refused(format!("{name} is this node itself"));
         }
         if only_plan {
-            let others = self.others_up();
-            let mut lines = vec![format!("{} goes into the cluster of {name} ({endpoint})", self.setup.name)];
-            if let Some(cluster) = self.autocluster.cluster_id() {
-                lines.push(format!(
-                    "it gives up its present cluster {cluster}, which keeps {} other members",
-                    others.len()
-                ));
-            }
-            return Some(plan(lines, None));
+            return self.plan_join(id, (&name, &endpoint), absorb, now, out);
         }
-        self.record_command(now, &format!("join {name}"));
-        let what = format!("join {name}");
+        if absorb && !self.standing.quorum.holds() {
+            return refused(self.no_majority("take this cluster into another one"));
+        }
+        let what = if absorb { format!("join {name} --absorb") } else { format!("join {name}") };
+        self.record_command(now, &what);
         self.pending.entering = Some(Entering { id, what, until: now.mono + ENTER_TIMEOUT });
-        self.work.push_back(Work::Autocluster(autocluster::Input::Join { name, endpoint }));
+        self.work.push_back(Work::Autocluster(autocluster::Input::Join { name, endpoint, absorb }));
         None
     }
 
@@ -232,6 +242,7 @@ impl Control {
         let what = format!("{} stops, asked by {by}", self.setup.name);
         let decision = self.decisions.record(now.wall, "stop", what, rule, Vec::new());
         emit(Some(decision), EventKind::NodeStopping { by }, out);
+        self.give_up_lease(now, out);
         self.say_goodbye(out);
         self.persist.wanted = true;
         self.persist_if_wanted(out);
@@ -262,7 +273,7 @@ impl Control {
     }
 
     /// The one member that a name, or at least six hex digits of a node id, means.
-    fn resolve(&self, text: &str) -> Result<NodeId, CommandError> {
+    pub(super) fn resolve(&self, text: &str) -> Result<NodeId, CommandError> {
         let roster = self.membership.roster();
         let members = || roster.seats.iter().filter(|(_, seat)| seat.removed.is_none()).map(|(id, _)| *id);
         let hex: String = text.chars().filter(|c| *c != '-').collect::<String>().to_ascii_lowercase();
@@ -290,44 +301,6 @@ impl Control {
                 candidates: found.iter().map(ToString::to_string).collect(),
             }),
         }
-    }
-
-    fn force_leave(
-        &mut self,
-        id: RequestId,
-        node: &str,
-        (alive, only_plan): (bool, bool),
-        now: Now,
-        out: &mut Vec<Output>,
-    ) -> Option<Answer> {
-        let node_id = match self.resolve(node) {
-            Ok(node_id) => node_id,
-            Err(error) => return Some(Err(error)),
-        };
-        let name = self.membership.record(node_id).map_or_else(|| node.to_string(), |r| r.name.to_string());
-        let refused = if node_id == self.me().node_id {
-            Some(format!("{name} is this node: use `ekka leave`"))
-        } else if self.membership.is_running(node_id) && !alive {
-            Some(format!("{name} is up: use `ekka leave` there; --alive to do it all the same"))
-        } else if !self.standing.quorum.holds() {
-            Some(self.no_majority("remove a member"))
-        } else {
-            None
-        };
-        if only_plan {
-            let lines = vec![
-                format!("{name} is taken out for good: its vote and its row in `members`"),
-                String::from("should it come back, it is told so and stays outside until `ekka join`"),
-            ];
-            return Some(plan(lines, refused));
-        }
-        if let Some(why) = refused {
-            return Some(Err(CommandError::Refused(why)));
-        }
-        let decision = self.record_command(now, &format!("force-leave {name}"));
-        self.pending.forcing.insert(id, now.mono + REMOVAL_TIMEOUT);
-        self.wish_force(id, node_id, decision, now, out);
-        None
     }
 
     fn safe_to_stop(&self) -> Reply {
@@ -369,7 +342,7 @@ impl Control {
             return;
         }
         let words = match &reason {
-            StopReason::Asked => None,
+            StopReason::Asked | StopReason::Over => None,
             StopReason::Refused(refusal) => Some((refusal.reason.as_str().to_string(), refusal.text.clone())),
             StopReason::Restored(text) => Some((String::from("restored"), text.clone())),
         };
@@ -383,13 +356,16 @@ impl Control {
             // Who was told to stop hands over first. This one must not go on, and gives nothing more.
             self.end_volatile(now, out);
         }
-        self.standing.status = Status::Stopped;
+        self.standing.status = if reason == StopReason::Over { Status::Gone } else { Status::Stopped };
+        self.give_up_lease(now, out);
         self.dirty = true;
         self.publish(now, out);
         for conn in self.conns.all().chain(self.twins.conns()).collect::<Vec<_>>() {
             out.push(Output::Close { conn, cause: CloseCause::Stopping });
         }
-        emit(None, EventKind::NodeStopped {}, out);
+        if reason != StopReason::Over {
+            emit(None, EventKind::NodeStopped {}, out);
+        }
         self.stopped = true;
         out.push(Output::Stop(reason));
     }

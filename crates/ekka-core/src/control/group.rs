@@ -6,35 +6,44 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use super::{Control, GroupNews, GroupRequest, Message, Output, RequestId, Work, emit};
+use super::leave::Forced;
+use super::{CommandError, Control, GroupNews, GroupRequest, Message, Output, RequestId, Work, emit};
 use crate::autocluster::{self, Denial};
 use crate::consensus::{GroupEvent, VoterId};
 use crate::decision::DecisionId;
 use crate::durable::absorb::MergeRecord;
-use crate::durable::{self, Admission, Change, Durable, Fact, Refusal, Wish};
+use crate::durable::{self, Admission, Change, Durable, Refusal, Wish};
 use crate::id::{ClusterId, Incarnation, NodeId, StoreId};
+use crate::lease::Terms;
 use crate::machine::Machine;
 use crate::membership::{self, Record, RemovalCause, Seat};
 use crate::time::{Instant, Now};
-use crate::view::Status;
 use crate::volatile::Proposal;
+
+/// How long after the replica has failed it is opened anew: a disc that was full may have room again.
+const REOPEN_AFTER: Duration = Duration::from_secs(2);
 
 /// What is answered once a wish has ended.
 #[derive(Debug)]
-enum Waiting {
+pub(super) enum Waiting {
     /// A newcomer.
     Admission(Box<Record>),
     /// `force-leave` by an operator of this node.
-    Force { id: RequestId, node_id: NodeId, decision: DecisionId },
+    Force(Forced),
     /// A removal that another node asked of the leader.
     Asked { by: NodeId, nonce: u64 },
     /// The removal of a member that says that it has left.
     Farewell { from: NodeId, cluster_id: ClusterId },
     /// This cluster goes into an older one.
     Absorb(ClusterId),
+    /// A range of tokens, for the program that embeds this node.
+    Tokens(RequestId),
     /// The next record of the volatile group.
     Generation,
+    /// An incarnation that is to be gone, proposed in this term.
+    Gone { id: Incarnation, term: u64 },
 }
 
 /// The room and what waits on it.
@@ -42,29 +51,42 @@ enum Waiting {
 pub(super) struct Group {
     pub(super) durable: Durable,
     /// The cluster whose replica the shell runs.
-    open: Option<ClusterId>,
-    waiting: BTreeMap<u64, Waiting>,
+    pub(super) open: Option<ClusterId>,
+    pub(super) waiting: BTreeMap<u64, Waiting>,
     last_wish: u64,
     /// Admissions that are committed, each with its place: answered once this node has applied it too.
     admitted: Vec<(u64, Box<Record>)>,
     /// What the group waits for, in words.
     pub(super) waits: String,
+    /// The replica has failed, and is opened anew then.
+    reopen_at: Option<Instant>,
 }
 
 impl Group {
-    pub(super) fn new(me: Incarnation) -> Self {
+    pub(super) fn new(me: Incarnation, leases: Terms) -> Self {
         Self {
-            durable: Durable::new(me, durable::Faults::default()),
+            durable: Durable::new(me, durable::Faults::default()).with_leases(leases),
             open: None,
             waiting: BTreeMap::new(),
             last_wish: 0,
             admitted: Vec::new(),
             waits: String::new(),
+            reopen_at: None,
         }
     }
 
+    /// Whether this node is in a cluster, and so has a replica.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// How many ranges of tokens are asked for.
+    pub(super) fn takers(&self) -> usize {
+        self.waiting.values().filter(|waiting| matches!(waiting, Waiting::Tokens(_))).count()
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.open.and_then(|_| self.durable.deadline())
+        [self.open.and_then(|_| self.durable.deadline()), self.reopen_at].into_iter().flatten().min()
     }
 
     /// The cluster whose replica the shell runs.
@@ -104,6 +126,7 @@ impl Control {
         if founders.iter().any(|founder| founder.id.node_id == me.node_id && founder.store == me.start) {
             self.durable(durable::Input::Found { cluster_id, founders }, now, out);
         }
+        self.go_on_recovering(me, now, out);
     }
 
     /// Ends the replica; with `delete` its log goes too.
@@ -114,9 +137,10 @@ impl Control {
         }
         let last_wish = self.group.last_wish;
         let waiting = core::mem::take(&mut self.group.waiting);
-        self.group = Group { last_wish, ..Group::new(self.me()) };
+        self.group = Group { last_wish, ..Group::new(self.me(), self.setup.leases) };
+        self.reset_leases(out);
         for waiting in waiting.into_values() {
-            self.wish_failed(waiting, "this node is not in that cluster any more", Denial::Later, out);
+            self.wish_failed(waiting, "the replica of the group has ended on this node", Denial::Later, out);
         }
         self.work.push_back(Work::Membership(membership::Input::Voters(Vec::new())));
     }
@@ -135,21 +159,33 @@ impl Control {
             }
             GroupNews::Event { event: GroupEvent::Restored { snapshot, .. }, .. } => durable::Input::Restored(snapshot),
             GroupNews::Standing(standing) => {
+                let at = || self.group.reopen_at.unwrap_or(now.mono + REOPEN_AFTER);
+                self.group.reopen_at = standing.failed.is_some().then(at);
                 self.dirty |= standing.leader != self.group.durable.standing().leader;
                 durable::Input::Standing(*standing)
             }
             GroupNews::Answered { token, result } => durable::Input::Answered { token, result },
             GroupNews::Reconfigured { token, result, latest } => durable::Input::Reconfigured { token, result, latest },
+            GroupNews::Confirmed { round, ok } => return self.lease_confirmed(round, ok, now, out),
+            GroupNews::Whole(result) => return self.whole_log_read(result, now, out),
         };
-        let configured = matches!(input, durable::Input::Configured(_) | durable::Input::Restored(_));
+        let restored = matches!(input, durable::Input::Restored(_));
+        let configured = restored || matches!(input, durable::Input::Configured(_));
         self.durable(input, now, out);
+        if restored {
+            self.leases_restored(now, out);
+        }
+        self.leases_stand(now, out);
         if configured {
+            let configuration = self.group.durable.record().configuration().clone();
+            self.lease_voters(&configuration, now, out);
             let voters = self.group.durable.record().voters().into_iter().map(|voter| voter.node_id).collect();
             self.work.push_back(Work::Membership(membership::Input::Voters(voters)));
             self.dirty = true;
         }
         self.answer_admitted(now, out);
         self.follow_generations(now, out);
+        self.note_record(out);
     }
 
     pub(super) fn durable(&mut self, input: durable::Input, now: Now, out: &mut Vec<Output>) {
@@ -159,6 +195,11 @@ impl Control {
     }
 
     pub(super) fn tick_group(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.group.reopen_at.is_some_and(|at| at <= now.mono) {
+            // As at a start: what it had on disc is read again, from its beginning.
+            self.close_group(false, out);
+            self.open_group(now, out);
+        }
         if self.group.open.is_some() {
             let mut given = Vec::new();
             self.group.durable.tick(now, &mut given);
@@ -170,7 +211,10 @@ impl Control {
         for output in given {
             match output {
                 durable::Output::Ask(ask) => out.push(Output::Group(GroupRequest::Ask(ask))),
-                durable::Output::Changed(changes) => self.group_changed(&changes),
+                durable::Output::Changed(changes) => {
+                    self.group_changed(&changes);
+                    self.leases_changed(&changes, now, out);
+                }
                 durable::Output::Seats(seats) => {
                     self.work.push_back(Work::Membership(membership::Input::Seats(seats)));
                 }
@@ -183,16 +227,13 @@ impl Control {
                     self.group.waits = text;
                     self.dirty = true;
                 }
-                durable::Output::Outranked { words } => {
-                    self.group.waits = words;
-                    self.dirty = true;
-                }
+                durable::Output::Outranked { words } => self.outranked(words, now, out),
             }
         }
     }
 
     fn group_changed(&mut self, changes: &[Change]) {
-        self.dirty = true;
+        self.dirty |= changes.iter().any(|change| !matches!(change, Change::Tokens { .. }));
         let mut seats = BTreeMap::new();
         let record = self.group.durable.record();
         for change in changes {
@@ -220,7 +261,7 @@ impl Control {
         self.group.durable.record().is_present(self.me())
     }
 
-    fn wish(
+    pub(super) fn wish(
         &mut self,
         (wish, waiting): (Wish, Waiting),
         decision: DecisionId,
@@ -308,25 +349,18 @@ impl Control {
     }
 
     /// Has a member taken out, by an operator of this node; only the leader moves its vote.
-    pub(super) fn wish_force(
-        &mut self,
-        id: RequestId,
-        node_id: NodeId,
-        decision: DecisionId,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) {
+    pub(super) fn wish_force(&mut self, forced: Forced, now: Now, out: &mut Vec<Output>) {
+        let Forced { node_id, replace_with, decision, .. } = forced;
         let (cause, by) = (RemovalCause::Force, self.me().node_id);
-        let wish = Wish::Remove { node_id, cause, by, replace_with: None };
-        self.wish((wish, Waiting::Force { id, node_id, decision }), decision, Vec::new(), now, out);
+        let wish = Wish::Remove { node_id, cause, by, replace_with };
+        self.wish((wish, Waiting::Force(forced)), decision, Vec::new(), now, out);
     }
 
     /// Another member asks the leader to take one out.
     pub(super) fn asked_to_remove(
         &mut self,
         (by, nonce): (NodeId, u64),
-        node_id: NodeId,
-        cause: RemovalCause,
+        (node_id, cause, replace_with): (NodeId, RemovalCause, Option<NodeId>),
         now: Now,
         out: &mut Vec<Output>,
     ) {
@@ -337,7 +371,7 @@ impl Control {
         let what = format!("take out node_id {node_id} ({}), asked by node_id {by}", cause.as_str());
         let rule = "section 9: removal is one committed entry";
         let decision = self.decisions.record(now.wall, "remove", what, rule, Vec::new());
-        let wish = Wish::Remove { node_id, cause, by, replace_with: None };
+        let wish = Wish::Remove { node_id, cause, by, replace_with };
         self.wish((wish, Waiting::Asked { by, nonce }), decision, Vec::new(), now, out);
     }
 
@@ -366,24 +400,26 @@ impl Control {
 
     fn wish_ended(&mut self, id: u64, reply: durable::Reply, now: Now, out: &mut Vec<Output>) {
         let Some(waiting) = self.group.waiting.remove(&id) else { return };
+        if let Waiting::Tokens(id) = waiting {
+            return Self::tokens_taken(id, &reply, out);
+        }
         self.dirty = true;
         match (reply, waiting) {
+            (reply, Waiting::Gone { id, term }) => self.gone_answered(id, term, &reply, now, out),
             (durable::Reply::Done { number, .. }, Waiting::Admission(record)) => {
                 self.group.admitted.push((number, record));
             }
-            (durable::Reply::Done { .. }, Waiting::Force { id, node_id, decision }) => {
-                self.forced(id, node_id, decision, out);
-            }
+            (durable::Reply::Done { .. }, Waiting::Force(forced)) => self.forced(forced, out),
             (durable::Reply::Done { .. }, Waiting::Asked { by, nonce }) => {
                 self.send(by, &Message::Removed { nonce, result: Ok(()) }, out);
             }
             (durable::Reply::Done { .. }, Waiting::Farewell { from, cluster_id }) => {
                 self.confirm_farewell(from, cluster_id);
             }
-            (durable::Reply::Done { .. }, Waiting::Absorb(_)) => {}
+            (durable::Reply::Done { .. }, Waiting::Absorb(_) | Waiting::Tokens(_)) => {}
             (durable::Reply::Done { .. }, Waiting::Generation) => self.volatile.wish_ended(),
-            (durable::Reply::AskLeader { leader }, Waiting::Force { id, node_id, decision }) => {
-                self.ask_leader(leader, (id, node_id, decision), now, out);
+            (durable::Reply::AskLeader { leader }, Waiting::Force(forced)) => {
+                self.ask_leader(leader, forced, now, out);
             }
             (durable::Reply::AskLeader { .. }, waiting) => {
                 self.wish_failed(waiting, "another member leads now", Denial::Later, out);
@@ -408,12 +444,15 @@ impl Control {
                 let result = Err((words.to_string(), denial));
                 self.work.push_back(Work::Autocluster(autocluster::Input::Admitted { id: record.id, result }));
             }
-            Waiting::Force { id, .. } => self.force_failed(id, words, out),
+            Waiting::Force(forced) => self.force_failed(forced.id, words, out),
+            Waiting::Tokens(id) => {
+                out.push(Output::Reply { id, result: Err(CommandError::Failed(words.to_string())) });
+            }
             Waiting::Asked { by, nonce } => {
                 self.send(by, &Message::Removed { nonce, result: Err(words.to_string()) }, out);
             }
             // It is said again, or the clusters meet again, and it is tried anew.
-            Waiting::Farewell { .. } | Waiting::Absorb(_) => {}
+            Waiting::Farewell { .. } | Waiting::Absorb(_) | Waiting::Gone { .. } => {}
             Waiting::Generation => self.volatile.wish_ended(),
         }
     }
@@ -439,36 +478,6 @@ impl Control {
             self.membership_gave(given, now, out);
             let result = Ok(self.membership.roster().clone());
             self.work.push_back(Work::Autocluster(autocluster::Input::Admitted { id, result }));
-        }
-    }
-
-    /// Tells the room what membership knows, where it looks at that: on the leader, and while something is wished.
-    pub(super) fn tell_facts(&mut self, now: Now, out: &mut Vec<Output>) {
-        if self.group.open.is_none() || !self.group.durable.leads() && self.group.waiting.is_empty() {
-            return;
-        }
-        let roster = self.membership.roster();
-        let me = self.me().node_id;
-        let members = roster.records.values().filter(|record| roster.is_member(record.id.node_id));
-        let facts: BTreeMap<NodeId, Fact> = members
-            .map(|record| {
-                let node_id = record.id.node_id;
-                let fact = Fact {
-                    id: record.id,
-                    name: record.name.clone(),
-                    role: record.role,
-                    store: (record.store != StoreId::MIN).then(|| record.store.as_u128()),
-                    zone: record.tags.get("zone").cloned().unwrap_or_default(),
-                    // A member that is met in another cluster, where an operator moved it, has not come back to this one.
-                    up: node_id == me || self.membership.is_running(node_id) && self.autocluster.says_it_is_in(node_id),
-                    leaving: record.status == Status::Leaving,
-                    caught_up: true,
-                };
-                (node_id, fact)
-            })
-            .collect();
-        if facts != *self.group.durable.facts() {
-            self.durable(durable::Input::Facts(facts), now, out);
         }
     }
 }

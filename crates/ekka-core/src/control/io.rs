@@ -1,7 +1,7 @@
 //! What `Control` and its shell say to each other.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -9,13 +9,16 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GroupNews, GroupRequest, VolatileNews, VolatileRequest};
+use super::{Command, CommandError, GroupNews, GroupRequest, Reply, VolatileNews, VolatileRequest};
 use crate::autocluster::{self, Answer, Proposal, Registration, SourceList};
-use crate::decision::{Decision, DecisionId};
+use crate::consensus::LogPlace;
+use crate::durable::Recovery;
 use crate::event::Event;
-use crate::id::{ClusterId, Endpoint, Guid, NodeId, NodeName, StoreId};
+use crate::id::{ClusterId, Endpoint, Guid, Incarnation, NodeId, NodeName, StoreId};
 use crate::identity::Claim;
+use crate::lease;
 use crate::membership::{self, RemovalCause};
+use crate::time::Instant;
 use crate::view::{Role, View};
 use crate::volatile;
 use crate::wire::{Hello, Refusal};
@@ -69,6 +72,8 @@ pub enum Message {
         node_id: NodeId,
         /// Why.
         cause: RemovalCause,
+        /// Who is to take its vote, and nobody else.
+        replace_with: Option<NodeId>,
     },
     /// The answer to [`Message::Remove`].
     Removed {
@@ -77,12 +82,48 @@ pub enum Message {
         /// Why not, in words.
         result: Result<(), String>,
     },
+    /// What would come of an admission of this node to your cluster? Nothing is to be done.
+    MayJoin {
+        /// Tells answers apart.
+        nonce: u64,
+        /// Who asks.
+        record: membership::Record,
+    },
+    /// The answer to [`Message::MayJoin`].
+    Joinable {
+        /// The nonce that is answered.
+        nonce: u64,
+        /// What would be done, line by line.
+        lines: Vec<String>,
+        /// Why it would be refused.
+        refused: Option<String>,
+    },
     /// Of the room of the volatile group's generations.
     Generations {
         /// The cluster whose group it is: a node that has left one may have the same generation in another.
         cluster_id: ClusterId,
         /// What.
         message: volatile::Message,
+    },
+    /// Of the leases.
+    Lease(lease::Message),
+    /// A voter tells the leader of the durable group whom it sees down.
+    SeenDown(BTreeSet<Incarnation>),
+    /// Where does your log of the cluster's group end? Asked before a cluster is recovered.
+    LogEnd {
+        /// Tells answers apart.
+        nonce: u64,
+    },
+    /// The answer to [`Message::LogEnd`].
+    LogEnds {
+        /// The nonce that is answered.
+        nonce: u64,
+        /// Its cluster.
+        cluster_id: Option<ClusterId>,
+        /// The generation of it.
+        generation: u64,
+        /// The last entry; `None` where it keeps no log that can be read.
+        last: Option<LogPlace>,
     },
 }
 
@@ -99,6 +140,9 @@ pub struct Saved {
     /// How often the logs of a cluster were deleted, since it was left.
     #[serde(default)]
     pub store_resets: u32,
+    /// What a new log begins with that goes on with an older one, until it is committed there.
+    #[serde(default)]
+    pub recovery: Option<Recovery>,
 }
 
 /// Who this node is, as read and raised under the lock of its data directory (file `node.json`).
@@ -137,6 +181,8 @@ pub struct Setup {
     pub formation: autocluster::Settings,
     /// The store of its logs.
     pub store: StoreId,
+    /// What was missing or damaged in the store before, in words: then this one is a new one.
+    pub damage: Vec<String>,
     /// What was on disc.
     pub saved: Saved,
     /// Seed of its randomness.
@@ -145,6 +191,8 @@ pub struct Setup {
     pub faults: Faults,
     /// The longest time for which a session of a lock can be valid (`lock.max_ttl`); the same on every node.
     pub session_max: Duration,
+    /// How long a node is down before it is gone (`cluster.gone_after`); the leader's holds for the cluster.
+    pub gone_after: Duration,
 }
 
 /// Faults put in on purpose in the parts that meet here.
@@ -361,6 +409,9 @@ pub enum Output {
     Stop(StopReason),
     /// Of the replica of the volatile group.
     Volatile(VolatileRequest),
+    /// Until when this node holds its lease, by its monotonic clock; `None` while it holds none. Whoever answers for the
+    /// node compares it with the clock at that moment. Given before what it forbids is told to anybody.
+    Lease(Option<Instant>),
 }
 
 /// Why a node ends.
@@ -372,123 +423,6 @@ pub enum StopReason {
     Refused(Refusal),
     /// The directory was restored from an old copy: start again with a new node id.
     Restored(String),
-}
-
-/// What an operator or the embedding program can want of `Control`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Command {
-    /// Form a cluster of this node now.
-    Form {
-        /// Only say what would happen.
-        plan: bool,
-    },
-    /// Go into the cluster of this node.
-    Join {
-        /// Its name.
-        name: NodeName,
-        /// Only say what would happen.
-        plan: bool,
-    },
-    /// Leave for good.
-    Leave {
-        /// Only say what would happen.
-        plan: bool,
-    },
-    /// Say goodbye and end; come back by itself.
-    Stop {
-        /// Who asked: `sigterm`, `command`, `api`.
-        by: String,
-        /// Only say what would happen.
-        plan: bool,
-    },
-    /// Send new work elsewhere.
-    Drain {
-        /// Only say what would happen.
-        plan: bool,
-    },
-    /// Take new work again.
-    Undrain {
-        /// Only say what would happen.
-        plan: bool,
-    },
-    /// Take a member that is down out for good.
-    ForceLeave {
-        /// Who: a name, or at least 6 hex digits of a node id.
-        node: String,
-        /// Do it although the member is up.
-        alive: bool,
-        /// Only say what would happen.
-        plan: bool,
-    },
-    /// The record of one decision.
-    Why {
-        /// Its id.
-        id: DecisionId,
-    },
-    /// The latest records of decisions, newest first.
-    Decisions {
-        /// At most so many.
-        last: u32,
-    },
-    /// Whether this node can stop without harm.
-    SafeToStop,
-}
-
-/// The answer to a command.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Reply {
-    /// Done.
-    Done {
-        /// What was done, in words.
-        text: String,
-        /// The record behind `ekka why`.
-        decision: DecisionId,
-        /// The cluster that this node is in now.
-        cluster_id: Option<ClusterId>,
-    },
-    /// What would happen, line by line, and whether it would be refused.
-    Plan {
-        /// The lines.
-        plan: Vec<String>,
-        /// Why it would be refused.
-        refused: Option<String>,
-    },
-    /// One record.
-    Decision(Decision),
-    /// Records.
-    Decisions(Vec<Decision>),
-    /// Yes or no, and why not.
-    Answer {
-        /// The answer.
-        yes: bool,
-        /// Why not.
-        reasons: Vec<String>,
-    },
-}
-
-/// Why a command was not done.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
-#[non_exhaustive]
-pub enum CommandError {
-    /// It makes no sense here (state or argument). Nothing was changed.
-    #[error("{0}")]
-    Refused(String),
-    /// No such node, or no such record.
-    #[error("{0}")]
-    NotFound(String),
-    /// The text names more than one node.
-    #[error("`{text}` may be any of {candidates:?}: write more of it")]
-    Ambiguous {
-        /// What was given.
-        text: String,
-        /// Whom it may mean.
-        candidates: Vec<String>,
-    },
-    /// It was begun, and failed.
-    #[error("{0}")]
-    Failed(String),
-    /// The node stops or has stopped.
-    #[error("the node is stopping")]
-    Stopping,
+    /// This start was declared gone while it lived: start again, in the same process, under a new guid.
+    Over,
 }

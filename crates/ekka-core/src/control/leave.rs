@@ -2,11 +2,10 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::commands::{Answer, plan};
+use super::commands::Answer;
 use super::{CommandError, Control, GroupRequest, Message, Output, RequestId};
 use crate::consensus::VoterId;
 use crate::decision::DecisionId;
@@ -18,6 +17,8 @@ use crate::view::Status;
 
 /// How long `leave` and `force-leave` wait until the removal is committed: a vote moves first, to one that has caught up.
 pub(super) const REMOVAL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same with `--replace-with`.
+const REPLACE_TIMEOUT: Duration = Duration::from_secs(300);
 /// How often `leave` looks for somebody to ask.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// How long one that was asked to remove a member may take, before another is asked.
@@ -46,14 +47,26 @@ impl Leaving {
     }
 }
 
+/// A member that an operator of this node has taken out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Forced {
+    pub(super) id: RequestId,
+    pub(super) node_id: NodeId,
+    pub(super) replace_with: Option<NodeId>,
+    pub(super) decision: DecisionId,
+}
+
+impl Forced {
+    /// How long it is waited for: a successor may have much to learn.
+    pub(super) fn timeout(&self) -> Duration {
+        if self.replace_with.is_some() { REPLACE_TIMEOUT } else { REMOVAL_TIMEOUT }
+    }
+}
+
 /// What is done with the answer of the leader.
 #[derive(Debug)]
 pub(super) enum AskedFor {
-    Force {
-        id: RequestId,
-        node_id: NodeId,
-        decision: DecisionId,
-    },
+    Force(Forced),
     Farewell {
         from: NodeId,
         cluster_id: ClusterId,
@@ -86,15 +99,7 @@ impl Control {
             Some(_) => None,
         };
         if only_plan {
-            let lines = vec![
-                format!(
-                    "{} leaves for good; {} members stay",
-                    self.setup.name,
-                    self.membership.size().saturating_sub(1)
-                ),
-                String::from("no strategy brings it back until `ekka join` or `ekka form`"),
-            ];
-            return Some(plan(lines, refused));
+            return Some(self.plan_leave(refused, now, out));
         }
         if let Some(why) = refused {
             return Some(Err(CommandError::Refused(why)));
@@ -204,36 +209,27 @@ impl Control {
     pub(super) fn expire_asked(&mut self, now: Now, out: &mut Vec<Output>) {
         let due: Vec<u64> = self.pending.asked.iter().filter(|(_, a)| a.until <= now.mono).map(|(n, _)| *n).collect();
         for nonce in due {
-            if let Some(AskedLeader { what: AskedFor::Force { id, .. }, .. }) = self.pending.asked.remove(&nonce) {
-                self.force_failed(
-                    id,
-                    &format!("the leader did not answer within {} s", REMOVAL_TIMEOUT.as_secs()),
-                    out,
-                );
+            if let Some(AskedLeader { what: AskedFor::Force(forced), .. }) = self.pending.asked.remove(&nonce) {
+                let words = format!("the leader did not answer within {} s; it may go on", forced.timeout().as_secs());
+                self.force_failed(forced.id, &words, out);
             }
         }
         let due = self.pending.forcing.iter().filter(|(_, until)| **until <= now.mono).map(|(id, _)| *id);
         for id in due.collect::<Vec<_>>() {
             let waits = self.group.waits.clone();
-            let words = format!("not committed within {} s ({waits}); it goes on", REMOVAL_TIMEOUT.as_secs());
+            let waits = if waits.is_empty() { String::new() } else { format!(" ({waits})") };
+            let words = format!("not committed in time{waits}; it goes on");
             self.force_failed(id, &words, out);
         }
     }
 
     /// Asks the leader of the group, who alone moves votes.
-    pub(super) fn ask_leader(
-        &mut self,
-        leader: Option<VoterId>,
-        (id, node_id, decision): (RequestId, NodeId, DecisionId),
-        now: Now,
-        out: &mut Vec<Output>,
-    ) {
+    pub(super) fn ask_leader(&mut self, leader: Option<VoterId>, forced: Forced, now: Now, out: &mut Vec<Output>) {
         let me = self.me().node_id;
         let Some(leader) = leader.filter(|leader| leader.node_id != me && self.conns.is_linked(leader.node_id)) else {
-            return self.force_failed(id, "no leader of the group is in reach just now: try again", out);
+            return self.force_failed(forced.id, "no leader of the group is in reach just now: try again", out);
         };
-        let what = AskedFor::Force { id, node_id, decision };
-        self.ask(leader.node_id, what, (node_id, RemovalCause::Force), now, out);
+        self.ask(leader.node_id, AskedFor::Force(forced), (forced.node_id, RemovalCause::Force), now, out);
     }
 
     /// Passes on that a node has left; it says so again until it is confirmed.
@@ -263,17 +259,20 @@ impl Control {
         self.pending.last_nonce += 1;
         let nonce = self.pending.last_nonce;
         // A farewell, and `leave`, are said again.
-        let wait = if matches!(what, AskedFor::Force { .. }) { REMOVAL_TIMEOUT } else { ASKED_AGAIN_AFTER };
+        let (wait, replace_with) = match &what {
+            AskedFor::Force(forced) => (forced.timeout(), forced.replace_with),
+            AskedFor::Farewell { .. } | AskedFor::Leave => (ASKED_AGAIN_AFTER, None),
+        };
         self.pending.asked.insert(nonce, AskedLeader { what, until: now.mono + wait });
-        self.send(leader, &Message::Remove { nonce, node_id, cause }, out);
+        self.send(leader, &Message::Remove { nonce, node_id, cause, replace_with }, out);
     }
 
     /// The leader has answered.
     pub(super) fn leader_removed(&mut self, nonce: u64, result: Result<(), String>, out: &mut Vec<Output>) {
         let Some(AskedLeader { what, .. }) = self.pending.asked.remove(&nonce) else { return };
         match (what, result) {
-            (AskedFor::Force { id, node_id, decision }, Ok(())) => self.forced(id, node_id, decision, out),
-            (AskedFor::Force { id, .. }, Err(words)) => self.force_failed(id, &words, out),
+            (AskedFor::Force(forced), Ok(())) => self.forced(forced, out),
+            (AskedFor::Force(forced), Err(words)) => self.force_failed(forced.id, &words, out),
             (AskedFor::Farewell { from, cluster_id }, Ok(())) => self.confirm_farewell(from, cluster_id),
             (AskedFor::Leave, Ok(())) => self.leave_committed(),
             // Asked again, the next one.
@@ -287,10 +286,15 @@ impl Control {
     }
 
     /// A member is taken out.
-    pub(super) fn forced(&mut self, id: RequestId, node_id: NodeId, decision: DecisionId, out: &mut Vec<Output>) {
+    pub(super) fn forced(&mut self, forced: Forced, out: &mut Vec<Output>) {
+        let Forced { id, node_id, replace_with, decision } = forced;
         self.pending.forcing.remove(&id);
-        let name = self.membership.record(node_id).map_or_else(|| node_id.to_string(), |r| r.name.to_string());
-        let reply = self.done(format!("{name} is no member any more"), decision);
+        let name = self.name_of(node_id);
+        let text = match replace_with {
+            Some(new) => format!("{name} is no member any more; {} has its vote", self.name_of(new)),
+            None => format!("{name} is no member any more"),
+        };
+        let reply = self.done(text, decision);
         out.push(Output::Reply { id, result: Ok(reply) });
     }
 

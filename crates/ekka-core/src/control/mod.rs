@@ -7,25 +7,32 @@
 //!
 //! **Invariants** (checked by `check`, beside those of the rooms): every link belongs to the incarnation that is linked; of one node only one incarnation is linked; the number of the view grows.
 
+mod command;
 mod commands;
 mod conns;
+mod facts;
 mod greet;
 mod group;
 pub mod io;
+mod lease;
 mod leave;
 mod persist;
+mod plans;
 mod publish;
+mod recover;
 pub mod replica;
+mod rooms;
 mod standing;
+mod tokens;
 mod twins;
 mod volatile;
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+pub use command::*;
 pub use io::*;
 pub use replica::*;
 
@@ -34,6 +41,7 @@ use crate::decision::{DecisionId, Decisions};
 use crate::event::{Event, EventKind};
 use crate::id::{Endpoint, Incarnation, NodeId, NodeName, StoreId};
 use crate::identity::clock::Clocks;
+use crate::lease::Terms;
 use crate::machine::Machine;
 use crate::membership::{self, Membership, Record};
 use crate::rng::Rng;
@@ -44,7 +52,7 @@ use crate::wire::{Hello, HelloTemplate, Moment, Purpose};
 use conns::Conns;
 use group::Group;
 use persist::Persist;
-use standing::{Entry, Standing};
+use standing::Standing;
 use twins::{Arrival, Twins};
 use volatile::Volatile;
 
@@ -86,6 +94,10 @@ pub struct Control {
     /// How often the logs of a cluster were deleted.
     store_resets: u32,
     volatile: Volatile,
+    leases: lease::Leases,
+    /// It has said, or is about to say, goodbye.
+    stopping: bool,
+    recovery: recover::Recover,
 }
 
 /// What never changes in one start.
@@ -100,6 +112,9 @@ struct Fixed {
     faults: Faults,
     /// The store of its logs, before any was deleted.
     store: StoreId,
+    leases: Terms,
+    /// What was missing or damaged in it at the start.
+    damage: Vec<String>,
 }
 
 impl Control {
@@ -143,8 +158,11 @@ impl Control {
             started: now.wall,
             faults: setup.faults,
             store: setup.store,
+            leases: Terms::new(setup.gone_after),
+            damage: setup.damage,
         };
         let view = Arc::new(publish::first_view(&fixed, id));
+        let group = Group::new(id, fixed.leases);
         Self {
             setup: fixed,
             hello,
@@ -152,7 +170,7 @@ impl Control {
             autocluster,
             clocks: Clocks::default(),
             decisions: Decisions::default(),
-            group: Group::new(id),
+            group,
             conns: Conns::default(),
             twins: Twins::default(),
             standing: Standing::new(now),
@@ -168,6 +186,9 @@ impl Control {
             stopped: false,
             store_resets: setup.saved.store_resets,
             volatile: Volatile::new(setup.session_max),
+            leases: lease::Leases::new(id),
+            stopping: false,
+            recovery: recover::Recover::new(setup.saved.recovery),
         }
     }
 
@@ -191,7 +212,8 @@ impl Control {
     #[must_use]
     pub fn hello(&self, purpose: Purpose, wall: Wall) -> Hello {
         let (status, holds) = (self.standing.status, self.standing.holds());
-        self.hello.hello(purpose, Moment { cluster_id: self.autocluster.cluster_on_disc(), status, holds, wall })
+        let (cluster_id, generation) = (self.autocluster.cluster_on_disc(), self.generation());
+        self.hello.hello(purpose, Moment { cluster_id, status, holds, wall, generation })
     }
 
     /// What this node's Hellos have in common, for a shell that gives them from the latest view.
@@ -205,6 +227,9 @@ impl Control {
         if let Some(from) = self.setup.identity.renamed_from.clone() {
             let renamed = EventKind::NodeRenamed { from, to: self.setup.name.clone() };
             out.push(Output::Event(renamed.into()));
+        }
+        for what in self.setup.damage.clone() {
+            out.push(Output::Event(EventKind::StorageDamaged { what }.into()));
         }
         self.open_group(now, out);
         self.work.push_back(Work::Autocluster(autocluster::Input::Start));
@@ -256,114 +281,6 @@ impl Control {
         }
     }
 
-    fn membership_gave(&mut self, given: Vec<membership::Output>, now: Now, out: &mut Vec<Output>) {
-        for output in given {
-            match output {
-                membership::Output::Send { to, message } => self.send(to, &Message::Membership(message), out),
-                membership::Output::Dial { node_id, endpoint } => {
-                    if !self.conns.is_linked(node_id) && !self.stopped {
-                        out.push(Output::Dial { endpoint });
-                    }
-                }
-                membership::Output::Redial { endpoint, .. } => {
-                    if !self.stopped {
-                        out.push(Output::Dial { endpoint });
-                    }
-                }
-                membership::Output::Drop { node_id } => self.drop_links(node_id, &CloseCause::Silent, out),
-                membership::Output::Persist => self.persist.wanted = true,
-                membership::Output::Changed => self.dirty = true,
-                membership::Output::Liveness { id, up, evidence, lines } => {
-                    self.liveness_changed(id, up, &evidence, lines, now);
-                }
-                membership::Output::Seated { node_id, removed } => {
-                    self.dirty = true;
-                    self.persist.wanted = true;
-                    if let Some(cause) = removed {
-                        self.member_removed(node_id, cause, now, out);
-                    }
-                }
-                membership::Output::SelfRemoved { cause, by } => self.self_removed(cause, by, now, out),
-                membership::Output::FarewellCame { from, cluster_id, member } => {
-                    self.farewell_came(from, cluster_id, member, now, out);
-                }
-                membership::Output::FarewellHeard { by } => self.farewell_heard(by, now),
-                membership::Output::CountedIn(roster) => {
-                    let other = roster.cluster_id.filter(|id| !self.autocluster.merges_with(*id));
-                    let elsewhere = other.is_some() && self.autocluster.cluster_on_disc().is_some();
-                    if (elsewhere || self.autocluster.saved().left) && !self.autocluster.is_joining() {
-                        self.work.push_back(Work::Membership(membership::Input::Part(roster)));
-                    }
-                }
-                membership::Output::RoundTrip { node_id, rtt_us, peer_wall } => {
-                    let was = (self.clocks.warns(), self.clock_refused().is_some());
-                    self.clocks.observe(node_id, peer_wall, now.wall, rtt_us);
-                    self.clock_observed(was, node_id, out);
-                }
-            }
-        }
-    }
-
-    fn autocluster_gave(&mut self, given: Vec<autocluster::Output>, now: Now, out: &mut Vec<Output>) {
-        for output in given {
-            match output {
-                autocluster::Output::Discover => out.push(Output::Discover),
-                autocluster::Output::Claim(proposal) => out.push(Output::Claim(Box::new(proposal))),
-                autocluster::Output::Register(registration) => out.push(Output::Register(registration)),
-                autocluster::Output::Dial { endpoint, anew } => {
-                    let never = self.setup.faults.no_recontact && self.standing.was_up;
-                    let own = endpoint == self.setup.endpoint || never;
-                    if !own && (anew || !self.conns.is_linked_at(&endpoint, now.mono)) && !self.stopped {
-                        out.push(Output::Dial { endpoint });
-                    }
-                }
-                autocluster::Output::Send { to, message } => self.send(to, &Message::Autocluster(message), out),
-                autocluster::Output::Persist { token } => {
-                    self.persist.wanted = true;
-                    self.persist.covers = Some(token);
-                }
-                autocluster::Output::Entered { cluster_id, roster, how, lines, asked } => {
-                    self.entered(Entry { cluster_id, roster, how, asked }, lines, now, out);
-                }
-                autocluster::Output::Admit { record, asked, chain } => {
-                    self.admit(record, (asked, chain), now, out);
-                }
-                autocluster::Output::Absorb { into, by_word } => self.wish_absorb(into, by_word, now, out),
-                autocluster::Output::TakenOut(why) => self.taken_out(why, now, out),
-                autocluster::Output::Waits(text) => {
-                    if self.standing.waits != text {
-                        self.standing.waits.clone_from(&text);
-                        self.dirty = true;
-                        if !text.is_empty() {
-                            out.push(Output::Event(EventKind::ClusterWaiting { waits: text }.into()));
-                        }
-                    }
-                }
-                autocluster::Output::Conflict { other, met } => self.conflict(other, met, now, out),
-                autocluster::Output::JoinDone(result) => self.join_done(result, now, out),
-                autocluster::Output::DiscoveryState { strategy, error } => {
-                    out.push(Output::Event(match error {
-                        Some(error) => EventKind::DiscoveryFailing { strategy, error }.into(),
-                        None => EventKind::DiscoveryOk { strategy }.into(),
-                    }));
-                }
-            }
-        }
-    }
-
-    fn send(&mut self, to: NodeId, message: &Message, out: &mut Vec<Output>) {
-        if let Some(conn) = self.conns.best(to) {
-            Self::send_on(conn, message, out);
-        }
-    }
-
-    fn send_on(conn: ConnId, message: &Message, out: &mut Vec<Output>) {
-        // Serialising to memory fails only for types that postcard cannot hold; the envelope has none.
-        if let Ok(bytes) = postcard::to_allocvec(message) {
-            out.push(Output::Send { conn, bytes });
-        }
-    }
-
     fn frame(&mut self, conn: ConnId, bytes: &[u8], now: Now, out: &mut Vec<Output>) {
         self.confirm(conn, now, out);
         let Some(peer) = self.conns.heard(conn, now.mono) else { return };
@@ -378,6 +295,9 @@ impl Control {
         };
         match message {
             Message::Membership(message) => {
+                if matches!(message, membership::Message::Goodbye) {
+                    self.goodbye_came(peer, now, out);
+                }
                 self.work.push_back(Work::Membership(membership::Input::Received { from: peer, message }));
             }
             Message::Autocluster(message) => {
@@ -391,12 +311,20 @@ impl Control {
             Message::IAmHere { nonce, claim } => self.is_here(peer, nonce, claim, out),
             Message::WhoRuns { node_id, nonce } => self.who_runs(peer.node_id, node_id, nonce, now, out),
             Message::Runs { nonce, claim } => self.answered(peer.node_id, nonce, claim),
-            Message::Remove { nonce, node_id, cause } => {
-                self.asked_to_remove((peer.node_id, nonce), node_id, cause, now, out);
+            Message::Remove { nonce, node_id, cause, replace_with } => {
+                self.asked_to_remove((peer.node_id, nonce), (node_id, cause, replace_with), now, out);
             }
             Message::Removed { nonce, result } => self.leader_removed(nonce, result, out),
+            Message::MayJoin { nonce, record } => self.may_join(peer.node_id, nonce, record, now, out),
+            Message::Joinable { nonce, lines, refused } => self.joinable(nonce, lines, refused, out),
             Message::Generations { cluster_id, message } => {
                 self.generations_said(peer.node_id, cluster_id, message, now, out);
+            }
+            Message::Lease(message) => self.lease_came(peer, message, now, out),
+            Message::SeenDown(down) => self.down_reported(peer.node_id, down, now, out),
+            Message::LogEnd { nonce } => self.say_log_end(peer.node_id, nonce, out),
+            Message::LogEnds { nonce, cluster_id, generation, last } => {
+                self.log_ends(peer.node_id, nonce, (cluster_id, generation, last), now, out);
             }
         }
     }
@@ -415,10 +343,12 @@ impl Machine for Control {
             self.refuse_while_stopped(&input, out);
             return;
         }
+        self.look_at_lease(now, out);
         self.notice_pause(now, out);
         match input {
             Input::Start => self.start(now, out),
             Input::Hello { conn, hello, addr, dialed } => {
+                self.hello_generation(&hello, now, out);
                 self.greet(Arrival { conn, hello: *hello, addr, dialed, at: now }, None, now, out);
             }
             Input::Frame { conn, bytes } => self.frame(conn, &bytes, now, out),
@@ -431,7 +361,7 @@ impl Machine for Control {
                 let result = result.map(|proposal| *proposal);
                 self.work.push_back(Work::Autocluster(autocluster::Input::Claimed { list, result }));
             }
-            Input::Persisted { token } => self.persisted(token, out),
+            Input::Persisted { token } => self.persisted(token, now, out),
             Input::Group { cluster_id, news } => self.group_said(cluster_id, news, now, out),
             Input::Reconfigure { tags, list, formation } => {
                 self.work.push_back(Work::Membership(membership::Input::SetTags(tags)));
@@ -449,6 +379,7 @@ impl Machine for Control {
         if self.stopped {
             return;
         }
+        self.look_at_lease(now, out);
         self.notice_pause(now, out);
         let mut given = Vec::new();
         self.membership.tick(now, &mut given);
@@ -458,9 +389,12 @@ impl Machine for Control {
         self.autocluster_gave(given, now, out);
         self.tick_group(now, out);
         self.tick_volatile(now, out);
+        self.tick_leases(now, out);
         self.end_waits(now, out);
         self.expire_commands(now, out);
         self.expire_asked(now, out);
+        self.expire_plans(now, out);
+        self.tick_recovery(now, out);
         if now.mono >= self.refresh_at {
             self.dirty = true;
         }
@@ -477,7 +411,9 @@ impl Machine for Control {
             self.autocluster.deadline(),
             self.twins.deadline(),
             self.group.deadline(),
+            self.group.is_open().then(|| self.leases.deadline()).flatten(),
             self.pending.deadline(),
+            self.recovery.deadline(),
             self.standing.deadline(),
             self.volatile.deadline(),
             Some(self.refresh_at),
@@ -492,6 +428,7 @@ impl Machine for Control {
         self.membership.check();
         self.autocluster.check();
         self.group.durable.check();
+        self.leases.check();
         self.conns.check();
         self.twins.check();
         self.volatile.check();

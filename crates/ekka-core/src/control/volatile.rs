@@ -293,7 +293,9 @@ impl Control {
             return;
         }
         let input = match news {
-            VolatileNews::Standing { generation, standing } => Input::Standing(self.stand_volatile(generation, standing)),
+            VolatileNews::Standing { generation, standing } => {
+                Input::Standing(self.stand_volatile(generation, standing))
+            }
             VolatileNews::Fetched { generation, ok } => Input::Fetched { generation, ok },
             VolatileNews::Stopped { generation, log } => Input::Stopped { generation, log },
             VolatileNews::Opened { generation } => Input::Opened { generation },
@@ -366,9 +368,8 @@ impl Control {
         };
         generation.sets.iter().filter(|set| set.contains(&me)).find_map(|set| {
             let left = set.iter().filter(counts).count();
-            (left * 2 <= set.len()).then(|| {
-                format!("without this node {left} of {} voters of the volatile group are in reach", set.len())
-            })
+            (left * 2 <= set.len())
+                .then(|| format!("without this node {left} of {} voters of the volatile group are in reach", set.len()))
         })
     }
 

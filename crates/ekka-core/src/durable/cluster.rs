@@ -11,7 +11,8 @@ use super::command::{Command, Founder, Recovery, Why};
 use super::outcome::{Change, Gave, Outcome, Refusal};
 use super::state::{Member, Record};
 use crate::id::{ClusterId, Incarnation, NodeId};
-use crate::limits::{MEMBERS_MAX, MERGED_MAX, RECOVER_GENERATIONS, RECOVER_TOKENS, TOKEN_MAX};
+use crate::lease::Agreed;
+use crate::limits::{MEMBERS_MAX, MERGED_MAX, RECOVER_GENERATIONS, RECOVER_PLACES, RECOVER_TOKENS, TOKEN_MAX};
 use crate::volatile::{Generation, Proposal, Version};
 
 impl Record {
@@ -32,13 +33,14 @@ impl Record {
             Command::Admit(who) => self.admit(why, who, changes),
             Command::Returned { id, name, role } => self.returned(why, *id, (name, *role), changes),
             Command::StoreChanged { node_id, from, to } => self.store_changed(*node_id, (*from, *to), changes),
-            Command::Gone { id, proof } => self.gone(*id, *proof, changes),
+            Command::Gone(entry) => self.gone(entry, changes),
             Command::Remove(out) => self.remove(out, changes),
-            Command::RaiseCeiling { to } => self.raise_ceiling(*to, changes),
+            Command::RaiseCeiling { by } => self.raise_ceiling(*by, changes),
             Command::Merging { into, by_word } => self.begin_merging(*into, *by_word, changes),
             Command::Merged { chain } => self.take_in(chain, changes),
             Command::Generation(proposal) => self.next_generation(proposal, changes),
             Command::QuorumRows => self.begin_quorum_rows(),
+            Command::Leases { term, agreed } => self.agree(*term, *agreed, changes),
             Command::Found { .. } | Command::Recover(_) | Command::Schema(_) | Command::DutyDone { .. } => {
                 unreachable!("answered above")
             }
@@ -71,17 +73,20 @@ impl Record {
         Outcome::done(self.number())
     }
 
-    fn raise_ceiling(&mut self, to: u64, changes: &mut Vec<Change>) -> Outcome {
+    fn raise_ceiling(&mut self, by: u64, changes: &mut Vec<Change>) -> Outcome {
         if let Some(refused) = self.over_by_merging("issues no token") {
             return refused;
         }
+        if by == 0 {
+            return Outcome::refused(Refusal::Senseless, "no token was asked for");
+        }
+        let from = self.ceiling;
+        let to = from.saturating_add(by);
         if to > TOKEN_MAX {
-            return Outcome::refused(Refusal::Full, format!("tokens stay below {TOKEN_MAX}, {to} were asked for"));
+            let words = format!("tokens stay below {TOKEN_MAX}, {by} more than {from} were asked for");
+            return Outcome::refused(Refusal::Full, words);
         }
-        if to <= self.ceiling {
-            return Outcome::already(0);
-        }
-        let from = core::mem::replace(&mut self.ceiling, to);
+        self.ceiling = to;
         changes.push(Change::Tokens { floor: self.floor, ceiling: to });
         Outcome::Done { number: self.number(), gave: Gave::Tokens { from, to } }
     }
@@ -195,6 +200,27 @@ impl Record {
         Outcome::done(self.number())
     }
 
+    fn agree(&mut self, term: u64, agreed: Agreed, changes: &mut Vec<Change>) -> Outcome {
+        if let Some(void) = self.of_other_term(term) {
+            return void;
+        }
+        if agreed.given_ms == 0 || agreed.waited_ms < agreed.given_ms {
+            return Outcome::refused(Refusal::Senseless, "less is waited for than is given");
+        }
+        if self.leases.replace(agreed) == Some(agreed) {
+            return Outcome::already(0);
+        }
+        changes.push(Change::Leases(agreed));
+        Outcome::done(self.number())
+    }
+
+    /// What stands in another term than that in which it was proposed is void.
+    pub(super) fn of_other_term(&self, term: u64) -> Option<Outcome> {
+        let at = self.applied.term;
+        let words = || format!("proposed in term {term}, and it stands in term {at}: it counts in none but its own");
+        (term != at).then(|| Outcome::refused(Refusal::Outdated, words()))
+    }
+
     /// The volatile group of a recovered cluster. Those of its voters that are given up were a majority, so nothing of it
     /// is known to be whole; and they may have begun further ones that this log does not hold, whose numbers must not be
     /// met again.
@@ -202,7 +228,8 @@ impl Record {
         let before = self.volatile().number();
         let version = Version { number: before + RECOVER_GENERATIONS, revision: 0 };
         let founders = BTreeSet::from([survivor]);
-        let next = Generation { version, founders: founders.clone(), sets: vec![founders], from: None, lost: before > 0 };
+        let next =
+            Generation { version, founders: founders.clone(), sets: vec![founders], from: None, lost: before > 0 };
         self.volatile.replace(next);
         changes.push(Change::Generation(version.number));
     }
@@ -240,7 +267,7 @@ impl Record {
             return refuse(Refusal::NotMember, format!("{name} is no member that can go on"));
         }
         let (applied, configuration, faults) = (self.applied, self.configuration.clone(), self.faults);
-        let base = before.number();
+        let base = before.number().saturating_add(RECOVER_PLACES);
         *self = Self { applied, base, configuration, faults, generation: recovery.generation, ..before };
         // An absorption that was under way was one of the majority that is lost: this cluster serves again.
         self.merging = None;

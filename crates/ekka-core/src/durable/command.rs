@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::absorb::MergeRecord;
 use crate::id::{ClusterId, Guid, Incarnation, NodeId, NodeName};
+use crate::lease::{Agreed, Cause, GoneEntry};
 use crate::limits::{EVIDENCE_MAX, REASON_LEN_MAX};
 use crate::membership::RemovalCause;
 use crate::view::Role;
@@ -73,6 +74,16 @@ impl Proof {
     }
 }
 
+impl From<&Cause> for Proof {
+    fn from(cause: &Cause) -> Self {
+        match cause {
+            Cause::Goodbye => Self::Goodbye,
+            Cause::NewerStart => Self::NewerStart,
+            Cause::Silent { .. } => Self::Lease,
+        }
+    }
+}
+
 /// A first member.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Founder {
@@ -99,6 +110,40 @@ mod as_uuid {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u128, D::Error> {
         StoreId::deserialize(from).map(StoreId::as_u128)
+    }
+}
+
+/// Bytes for people as one line of hex digits, for the log as they are.
+mod as_hex {
+    use alloc::string::String;
+    use alloc::vec::Vec;
+    use core::fmt::Write as _;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        if !to.is_human_readable() {
+            return bytes.serialize(to);
+        }
+        let mut text = String::with_capacity(bytes.len() * 2);
+        for byte in bytes {
+            // Writing to memory does not fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        to.serialize_str(&text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        if !from.is_human_readable() {
+            return Vec::deserialize(from);
+        }
+        let text = String::deserialize(from)?;
+        let pair = |pair: &[u8]| {
+            let text = core::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2);
+            text.and_then(|pair| u8::from_str_radix(pair, 16).ok()).ok_or_else(|| D::Error::custom("no hex digits"))
+        };
+        text.as_bytes().chunks(2).map(pair).collect()
     }
 }
 
@@ -142,6 +187,7 @@ pub struct Recovery {
     /// The generation of the cluster from now on.
     pub generation: u64,
     /// The roster with which it goes on, as a snapshot of the newest log in reach.
+    #[serde(with = "as_hex")]
     pub snapshot: Vec<u8>,
     /// Members that are given up.
     pub given_up: Vec<NodeId>,
@@ -179,20 +225,16 @@ pub enum Command {
         /// The store that it has.
         to: u128,
     },
-    /// This start of a node is over, for ever.
-    Gone {
-        /// Which.
-        id: Incarnation,
-        /// How that is known.
-        proof: Proof,
-    },
+    /// This start of a node is over, for ever. It counts in the term in which it was proposed and in no other: who leads
+    /// must know every one that its log can hold.
+    Gone(GoneEntry),
     /// A member is forgotten.
     Remove(Removal),
-    /// Fencing tokens below this may be issued. Who gets `Done` owns those between the old ceiling and this one; who
-    /// gets `Already` owns none, whoever raised it.
+    /// So many more fencing tokens may be issued. Who gets `Done` owns those between the old ceiling and the new one.
+    /// It is no repeat when it is proposed again: whose answer was lost takes others, and the first stay unused.
     RaiseCeiling {
-        /// The new ceiling.
-        to: u64,
+        /// How many.
+        by: u64,
     },
     /// This cluster goes into an older one: it admits nobody and lets nobody grant or write any more.
     Merging {
@@ -218,6 +260,14 @@ pub enum Command {
     DutyDone {
         /// The token of the duty.
         token: u64,
+    },
+    /// How long leases of incarnations last from now on. It counts in the term in which it was proposed alone: that its
+    /// leader has waited for leases of an earlier length says that leader.
+    Leases {
+        /// The term in which it was proposed.
+        term: u64,
+        /// How long.
+        agreed: Agreed,
     },
 }
 
@@ -286,11 +336,12 @@ impl Command {
             Self::Admit(who) => alloc::format!("admit {} (node_id {}, guid {})", who.name, who.id.node_id, who.id.guid),
             Self::Returned { id, name, .. } => alloc::format!("{name} has started again (guid {})", id.guid),
             Self::StoreChanged { node_id, to, .. } => alloc::format!("node_id {node_id} has the new store {to:032x}"),
-            Self::Gone { id, proof } => {
-                alloc::format!("guid {} of node_id {} is over: {}", id.guid, id.node_id, proof.as_str())
+            Self::Gone(GoneEntry { id, cause, .. }) => {
+                let proof = Proof::from(cause).as_str();
+                alloc::format!("guid {} of node_id {} is over: {proof}", id.guid, id.node_id)
             }
             Self::Remove(out) => alloc::format!("take out node_id {} ({})", out.node_id, out.cause.as_str()),
-            Self::RaiseCeiling { to } => alloc::format!("tokens below {to} may be issued"),
+            Self::RaiseCeiling { by } => alloc::format!("{by} more tokens may be issued"),
             Self::Merging { into, .. } => alloc::format!("this cluster goes into {into}"),
             Self::Merged { chain } => match chain.first() {
                 Some(first) => alloc::format!("cluster {} has gone into this one", first.from),
@@ -308,6 +359,7 @@ impl Command {
             Self::QuorumRows => String::from("quorum tables hold rows from now on"),
             Self::Schema(_) => String::from("a schema"),
             Self::DutyDone { token } => alloc::format!("duty {token} is done"),
+            Self::Leases { agreed, .. } => alloc::format!("a node unheard for {} ms is gone", agreed.given_ms),
         }
     }
 }
@@ -323,7 +375,7 @@ mod tests {
 
     fn entry() -> Entry {
         let why = Why::new(NodeId::from_u128(1), 7, vec!["seen".into()]);
-        Entry { why, command: Command::RaiseCeiling { to: 5 } }
+        Entry { why, command: Command::RaiseCeiling { by: 5 } }
     }
 
     #[test]
@@ -350,10 +402,11 @@ mod tests {
             Entry { why: why(), command }.encode()[head]
         };
         assert_eq!(number(Command::Found { cluster_id: ClusterId::MIN, founders: Vec::new() }), 0);
-        assert_eq!(number(Command::RaiseCeiling { to: 1 }), 6);
+        assert_eq!(number(Command::RaiseCeiling { by: 1 }), 6);
         assert_eq!(number(Command::Merged { chain: Vec::new() }), 8);
         assert_eq!(number(Command::QuorumRows), 11);
         assert_eq!(number(Command::DutyDone { token: 1 }), 13);
+        assert_eq!(number(Command::Leases { term: 1, agreed: Agreed { given_ms: 1, waited_ms: 1 } }), 14);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::absorb::MergeRecord;
 use super::command::Proof;
 use crate::id::{ClusterId, Incarnation, NodeId};
+use crate::lease::Agreed;
 use crate::membership::RemovalCause;
 use crate::volatile::Version;
 
@@ -151,6 +152,8 @@ pub enum Change {
     Merged(MergeRecord),
     /// There is a new volatile group.
     Generation(u64),
+    /// Leases of incarnations last so long from now on.
+    Leases(Agreed),
     /// The voters of the volatile group change: this is its record now.
     VolatileVoters(Version),
     /// The cluster goes on without the majority that it had.

@@ -39,6 +39,12 @@ impl Membership {
         ids.into_iter().filter_map(|id| self.member(id, voters, now)).collect()
     }
 
+    /// When this node heard that one last.
+    #[must_use]
+    pub fn last_heard(&self, node_id: NodeId) -> Option<Instant> {
+        self.contacts.get(&node_id).and_then(|contact| contact.heard)
+    }
+
     fn member(&self, node_id: NodeId, voters: &[NodeId], now: Now) -> Option<Member> {
         let own = node_id == self.own.id.node_id;
         let record = if own { &self.own } else { self.record(node_id)? };

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ekka_core::durable::{Input, Proof, Wish, voters};
+use ekka_core::durable::{Input, Wish, voters};
 use ekka_core::id::{Guid, Incarnation};
+use ekka_core::lease::{Cause, GoneEntry};
+use ekka_core::limits::TOKEN_STEP;
 use ekka_core::membership::RemovalCause;
 use ekka_core::view::Role;
 use ekka_core::volatile::{Generation, Proposal, Version};
@@ -23,7 +25,7 @@ impl World {
             4..=6 => self.want_in(n),
             7..=9 => self.remove(n),
             10..=11 => self.end(n),
-            12 => self.want(n, Wish::Tokens),
+            12 => self.want(n, Wish::Tokens(TOKEN_STEP)),
             13 => self.next_generation(n),
             14 => {
                 let some = 1 + self.rng.index(4);
@@ -66,7 +68,7 @@ impl World {
         }
         if goodbye {
             let other = self.rng.index(self.nodes.len());
-            self.want(other, Wish::Gone { id, proof: Proof::Goodbye });
+            self.want(other, Wish::Gone(self.ended(id, Cause::Goodbye)));
         }
     }
 
@@ -118,10 +120,14 @@ impl World {
         self.want(by, Wish::Remove { node_id, cause, by: asked_by, replace_with });
     }
 
+    fn ended(&self, id: Incarnation, cause: Cause) -> GoneEntry {
+        GoneEntry { id, term: self.place().term, cause }
+    }
+
     fn end(&mut self, n: usize) {
         if !self.nodes[n].up {
             let (by, id) = (self.rng.index(self.nodes.len()), self.nodes[n].id);
-            self.want(by, Wish::Gone { id, proof: Proof::Lease });
+            self.want(by, Wish::Gone(self.ended(id, Cause::Silent { unheard_ms: 15_000, seen_down_by: Vec::new() })));
         }
     }
 
@@ -167,7 +173,7 @@ impl World {
             }
             if round == 60 {
                 let door = self.leader.expect("a majority is up");
-                self.want(door, Wish::Tokens);
+                self.want(door, Wish::Tokens(TOKEN_STEP));
             }
         }
     }

@@ -94,7 +94,7 @@ pub(super) fn take_back(world: &mut World, alive: bool, rng: &mut Rng) -> Result
         let Some(to) = views.get(rng.index(views.len())) else {
             continue;
         };
-        let join = Command::Join { name: to.name.clone(), plan: false };
+        let join = Command::Join { name: to.name.clone(), absorb: false, plan: false };
         done(world, i, join)?;
         world.run_to("all are together after the join", CONVERGE, together)?;
     }
@@ -110,7 +110,7 @@ pub(super) fn clean_up(world: &mut World) -> Result<(), Failure> {
         let at = (0..world.machines.len())
             .find(|i| world.machines[*i].process.as_ref().is_some_and(|process| process.control.view().me == by.me));
         let node = format!("{:032x}", node_id.as_u128());
-        done(world, at.unwrap_or(0), Command::ForceLeave { node, alive: false, plan: false })?;
+        done(world, at.unwrap_or(0), Command::ForceLeave { node, replace_with: None, alive: false, plan: false })?;
     }
     world.run_to("all are together, and the rows that were given up are gone", CONVERGE, |world| {
         together(world) && insiders(world).iter().all(|view| view.members.len() == insiders(world).len())

@@ -176,7 +176,7 @@ fn say(world: &mut World, step: &Step) {
         Step::Leave(i) => (i, Command::Leave { plan: false }),
         Step::Join(i, _) if view(world, i).is_none_or(|view| view.cluster_id.is_some()) => return,
         Step::Join(i, to) | Step::JoinAnyway(i, to) => {
-            (i, Command::Join { name: world.machines[to].spec.name.clone(), plan: false })
+            (i, Command::Join { name: world.machines[to].spec.name.clone(), absorb: false, plan: false })
         }
         Step::ForceLeave(_, who) if world.machines[who].disc.saved.formation.cluster_id.is_none() => return,
         Step::ForceLeave(by, who) | Step::ForceLeaveNew(by, who) => {
@@ -185,7 +185,7 @@ fn say(world: &mut World, step: &Step) {
             // By its id: two may have the name.
             let Some(member) = view.members.iter().find(|m| m.name == *name) else { return };
             let node = format!("{:032x}", member.id.node_id.as_u128());
-            (by, Command::ForceLeave { node, alive: false, plan: false })
+            (by, Command::ForceLeave { node, replace_with: None, alive: false, plan: false })
         }
         Step::Drain(i) => (i, Command::Drain { plan: false }),
         Step::Undrain(i) => (i, Command::Undrain { plan: false }),

@@ -89,7 +89,9 @@ impl World {
                     of.leader.is_some_and(|leader| of.replicas.get(&leader).is_some_and(|replica| replica.at == at))
                 };
                 let mut all = self.volatile.generations.iter().filter(|((_, number), _)| *number == generation);
-                let Some((cluster_id, all)) = all.find(led).map(|((cluster_id, _), of)| (*cluster_id, of)) else { return };
+                let Some((cluster_id, all)) = all.find(led).map(|((cluster_id, _), of)| (*cluster_id, of)) else {
+                    return;
+                };
                 let lives: Vec<Life> = all.replicas.values().map(|replica| replica.at).collect();
                 for at in lives {
                     self.tell_volatile(at, cluster_id, VolatileNews::Opened { generation });

@@ -3,6 +3,7 @@
 mod copies;
 mod formation;
 mod identity;
+mod leases;
 mod leaving;
 mod meeting;
 mod membership;

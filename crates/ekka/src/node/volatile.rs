@@ -191,13 +191,7 @@ impl Replicas {
         }
     }
 
-    fn fetch(
-        &mut self,
-        of: (ClusterId, Incarnation),
-        generation: u64,
-        from: Source,
-        founders: BTreeSet<Incarnation>,
-    ) {
+    fn fetch(&mut self, of: (ClusterId, Incarnation), generation: u64, from: Source, founders: BTreeSet<Incarnation>) {
         let (kept, own) = (self.kept(of), self.own.clone());
         self.shared.tasks.spawn(async move {
             let ok = kept.fetch(from, &founders).await;
@@ -214,12 +208,7 @@ impl Replicas {
         match self.begin((cluster_id, me), generation, &start, (&storage, &log), &kept).await {
             Ok(group) => {
                 let group = Arc::new(group);
-                self.shared.tasks.spawn(forward_standing(
-                    cluster_id,
-                    generation,
-                    group.standing(),
-                    self.own.clone(),
-                ));
+                self.shared.tasks.spawn(forward_standing(cluster_id, generation, group.standing(), self.own.clone()));
                 if let Start::Found { from: None, founders } = start {
                     let founding = group.clone();
                     self.shared.tasks.spawn(async move {

@@ -3,6 +3,7 @@
 #![allow(unused_qualifications, reason = "the macros of utoipa write whole paths")]
 
 mod change;
+mod commit;
 mod error;
 mod events;
 mod health;
@@ -83,10 +84,14 @@ fn listed() -> OpenApiRouter<AdminState> {
         .routes(routes!(change::drain))
         .routes(routes!(change::undrain))
         .routes(routes!(change::force_leave))
+        .routes(routes!(change::recover))
         .routes(routes!(change::reload))
         .routes(routes!(rpc::ping))
         .routes(routes!(rpc::call))
         .routes(routes!(rpc::bench))
+        .routes(routes!(commit::bench))
+        .routes(routes!(commit::tokens))
+        .routes(routes!(commit::ceiling))
         .routes(routes!(rpc::count))
 }
 

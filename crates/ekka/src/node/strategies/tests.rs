@@ -67,7 +67,7 @@ fn shared(folder: &std::path::Path) -> Arc<Shared> {
         .unwrap_or_else(|errors| panic!("{errors}"));
     let env = Env::real(folder).expect("the world");
     let setup = Setup {
-        session_max: std::time::Duration::from_secs(60),
+        session_max: Duration::from_secs(60),
         identity: Identity {
             node_id: NodeId::from_u128(1),
             guid: Guid::from_u128(2),
@@ -83,9 +83,11 @@ fn shared(folder: &std::path::Path) -> Arc<Shared> {
         software: "0.1.0".to_owned(),
         formation: formation_settings(&config),
         store: ekka_core::id::StoreId::from_u128(1),
+        damage: Vec::new(),
         saved: Saved::default(),
         seed: 1,
         faults: Faults::default(),
+        gone_after: Duration::from_secs(15),
     };
     let control = Control::new(setup, env.clock.now());
     Arc::new(Shared::new(config.node.name, env.clock, control.view()))

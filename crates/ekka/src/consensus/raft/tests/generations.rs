@@ -163,7 +163,10 @@ async fn a_sealed_replica_answers_nothing_and_its_log_does_not_grow() {
     let (third, second) = (replicas.pop().unwrap(), replicas.pop().unwrap());
     let storage = second.storage.clone();
     let (one, other) = (second.seal().await, third.seal().await);
-    assert!(State::from_snapshot(&one.state).unwrap().count().max(State::from_snapshot(&other.state).unwrap().count()) >= 10);
+    assert!(
+        State::from_snapshot(&one.state).unwrap().count().max(State::from_snapshot(&other.state).unwrap().count())
+            >= 10
+    );
     let changes = storage.checkpoint("anything", Some(vec![1]));
     assert!(changes.is_err(), "its store takes no change");
     let alone = replicas[0].count().await;
