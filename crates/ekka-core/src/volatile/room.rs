@@ -93,12 +93,6 @@ impl Generations {
         self.sessions.missing()
     }
 
-    /// Whether nothing runs here, and nothing is on its way to an end.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        matches!(self.serving, Serving::Nothing)
-    }
-
     pub(super) fn number(&self) -> u64 {
         self.facts.generation.number()
     }
