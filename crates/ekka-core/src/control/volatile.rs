@@ -160,16 +160,10 @@ impl Control {
         self.volatile = Volatile::new(self.volatile.session_max);
     }
 
-    /// This incarnation is over: it serves no generation any more. Before the node takes a new guid it waits until
-    /// [`serves_volatile`](Self::serves_volatile) is false, and then opens the group anew.
+    /// This incarnation is over: it serves no generation any more. What it serves is sealed before the node, in the same
+    /// process, begins anew under another guid.
     pub(super) fn end_volatile(&mut self, now: Now, out: &mut Vec<Output>) {
         self.volatile(Input::Over, now, out);
-    }
-
-    /// Whether a replica of this incarnation may still serve.
-    #[must_use]
-    pub fn serves_volatile(&self) -> bool {
-        self.volatile.room.as_ref().is_some_and(|room| !room.is_idle())
     }
 
     fn volatile(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {

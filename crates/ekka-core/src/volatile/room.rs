@@ -93,12 +93,6 @@ impl Generations {
         self.sessions.missing()
     }
 
-    /// Whether nothing runs here, and nothing is on its way to an end.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        matches!(self.serving, Serving::Nothing)
-    }
-
     pub(super) fn number(&self) -> u64 {
         self.facts.generation.number()
     }
@@ -293,15 +287,25 @@ impl Generations {
         self.barred_since.is_some_and(|since| now.since(since) >= BARRED_MAX)
     }
 
-    /// Asks every voter that is not accounted for to seal, and proposes where nobody is missing.
+    /// Asks every voter that is not accounted for to seal, and proposes where nobody is missing. This process seals last,
+    /// once that is all that is missing: the others may go on behind a cut, and one that sealed for nothing would be barred
+    /// when it is back.
     fn work(&mut self, insists: bool, out: &mut Vec<Output>) {
         let generation = self.number();
         for voter in self.facts.generation.voters() {
-            if !self.facts.is_over(voter) && !self.handed_in.contains_key(&voter) {
+            let asks = voter != self.me || self.is_last_to_seal();
+            if asks && !self.facts.is_over(voter) && !self.handed_in.contains_key(&voter) {
                 out.push(Output::Send { to: voter.node_id, message: Message::Seal { generation, insists } });
             }
         }
         self.propose(out);
+    }
+
+    /// Whether the next generation could be proposed with this process's own log, or that is sealed already.
+    fn is_last_to_seal(&self) -> bool {
+        let mut handed_in = self.handed_in.clone();
+        handed_in.insert(self.me, self.log);
+        self.sealed >= self.number() || account(&self.facts, &handed_in, self.settings.faults.lowest_log).is_ok()
     }
 
     fn propose(&mut self, out: &mut Vec<Output>) {

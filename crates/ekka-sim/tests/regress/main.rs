@@ -9,3 +9,4 @@ mod meeting;
 mod membership;
 mod sources;
 mod support;
+mod volatile;
