@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: alternating runs beside peers, medians, and the page that shows them.
 
+mod commits;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::Command;
@@ -7,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use self::commits::{Commits, GROUPS};
 use crate::command::{self, cargo};
 
 /// Options of `cargo xtask bench`.
@@ -45,14 +48,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let ekka = args.ekka.clone().unwrap_or_else(|| "target/release/ekka".to_owned());
     let (mut ours, mut theirs) = (Rates::new(), Rates::new());
+    let mut commits = Commits::default();
     let begun = load();
     for run in 1..=args.runs {
         println!("run {run} of {}", args.runs);
         let each = format!("{}ms", args.ms);
         measure(Command::new(&ekka).args(["bench", "rpc", "--self-contained", "--json", "--for", &each]), &mut ours)?;
         measure(Command::new("escript").args(["bench/erpc.escript", &args.ms.to_string()]), &mut theirs)?;
+        for group in GROUPS {
+            let mut bench = Command::new(&ekka);
+            bench.args(["bench", "commit", "--self-contained", "--json", "--group", group, "--for", &each]);
+            read(&mut bench, |text| commits.take(group, text))?;
+        }
     }
-    let page = page(&ours, &theirs, args, &[begun, load()]);
+    let page = page(&ours, &theirs, args, &[begun, load()]) + &commits.section();
     println!("{page}");
     if !args.dry {
         std::fs::write(PAGE, page).with_context(|| format!("cannot write {PAGE}"))?;
@@ -61,6 +70,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 fn measure(command: &mut Command, rates: &mut Rates) -> Result<()> {
+    read(command, |text| take(text, rates))
+}
+
+/// Runs a benchmark and takes the figures, which are its last line.
+fn read(command: &mut Command, take: impl FnOnce(&str) -> Result<()>) -> Result<()> {
     let line = command::shown(command);
     println!("$ {line}");
     let output = command.output().with_context(|| format!("cannot start `{line}`"))?;
@@ -69,7 +83,7 @@ fn measure(command: &mut Command, rates: &mut Rates) -> Result<()> {
     }
     let text = String::from_utf8_lossy(&output.stdout);
     let last = text.lines().last().unwrap_or_default();
-    take(last, rates).with_context(|| format!("`{line}` printed no figures: {last}"))
+    take(last).with_context(|| format!("`{line}` printed no figures: {last}"))
 }
 
 /// Takes the rows of one run.

@@ -258,6 +258,34 @@ pub(crate) enum BenchCommand {
         #[arg(long = "for", value_name = "D", default_value = "2s", value_parser = humantime::parse_duration)]
         for_: Duration,
     },
+    /// Commits of a group of the cluster: 1, 16, 64 and 256 proposers
+    #[command(after_help = "Example: ekka bench commit --self-contained --group durable")]
+    Commit {
+        /// Which group commits
+        #[arg(long, value_enum, default_value_t = BenchGroup::Durable)]
+        group: BenchGroup,
+        /// Start three nodes on loopback for it, and measure those
+        #[arg(long)]
+        self_contained: bool,
+        /// How long each of the four takes
+        #[arg(long = "for", value_name = "D", default_value = "2s", value_parser = humantime::parse_duration)]
+        for_: Duration,
+    },
+    /// Take numbers of the counter of the volatile group: one committed command
+    #[command(after_help = "Example: ekka bench count --n 5")]
+    Count {
+        /// How many
+        #[arg(long, default_value_t = 1)]
+        n: u64,
+    },
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BenchGroup {
+    /// The one whose log is on disc; takes a fencing token for each commit
+    Durable,
+    /// The one whose log is in memory
+    Volatile,
 }
 
 #[derive(Subcommand, Debug, Clone)]
@@ -446,6 +474,9 @@ mod tests {
             "bench rpc --self-contained --for 1s --json",
             "bench rpc --self-contained --stopped-peer",
             "bench rpc ekka@10.0.0.2",
+            "bench commit",
+            "bench commit --self-contained --group volatile --for 1s --json",
+            "bench count --n 3 --json",
             "completions zsh",
             "man",
         ];

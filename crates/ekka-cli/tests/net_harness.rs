@@ -5,6 +5,7 @@ mod support;
 use std::process::Command;
 use std::time::Duration;
 
+use support::history::{Counts, Heard, Op, check, longest_gap};
 use support::{Figures, Netns, netns, poll, process};
 
 fn reaches(network: &Netns, from: usize, to: usize) -> bool {
@@ -72,4 +73,50 @@ fn a_figure_above_its_target_fails() {
 fn facts_of_a_process_are_read() {
     assert!(process::resident(std::process::id()) > 100 * 1024);
     assert!(process::descriptors(std::process::id()) >= 3);
+}
+
+fn op(heard: Heard, asked: u64, answered: u64) -> Op {
+    Op { client: 0, asked: Duration::from_secs(asked), answered: Duration::from_secs(answered), heard }
+}
+
+fn took(from: u64, to: u64, asked: u64, answered: u64) -> Op {
+    op(Heard::Took { from, to }, asked, answered)
+}
+
+fn read(ceiling: u64, asked: u64, answered: u64) -> Op {
+    op(Heard::Read { ceiling }, asked, answered)
+}
+
+#[test]
+fn a_history_of_one_counter_is_taken() {
+    // Beside each other in time, in either order; a range between that nobody heard of.
+    let ops = [took(5, 7, 0, 9), took(1, 2, 3, 8), read(5, 4, 9), read(5, 4, 9), read(7, 8, 10), took(20, 21, 11, 12)];
+    let others = [op(Heard::Unknown, 0, 1), op(Heard::Refused, 2, 3)];
+    let counts = check(&[&ops[..], &others].concat());
+    assert_eq!(counts, Ok(Counts { took: 3, read: 3, unknown: 1, refused: 1, ceiling: 21 }));
+}
+
+#[test]
+fn histories_that_no_counter_has_are_refused() {
+    for (what, ops) in [
+        ("given to two", vec![took(1, 3, 0, 1), took(1, 3, 0, 1)]),
+        ("in part", vec![took(1, 3, 0, 1), took(2, 4, 0, 1)]),
+        ("in part", vec![took(1, 3, 0, 1), read(2, 0, 9)]),
+        ("asked for", vec![took(5, 6, 0, 1), took(1, 2, 2, 3)]),
+        ("asked for", vec![took(5, 6, 0, 1), read(5, 2, 3)]),
+        ("asked for", vec![took(5, 6, 4, 5), read(6, 2, 3)]),
+        ("asked for", vec![read(9, 0, 1), read(8, 2, 3)]),
+    ] {
+        let found = check(&ops).expect_err(what);
+        assert!(found.contains(what), "{what}: {found}");
+    }
+}
+
+#[test]
+fn gaps_are_measured_around_what_is_excused() {
+    let seconds = Duration::from_secs;
+    let ops = [took(1, 2, 0, 2), took(2, 3, 2, 10), took(3, 4, 10, 11)];
+    assert_eq!(longest_gap(&ops, (seconds(0), seconds(12)), &[]), (seconds(8), seconds(2)));
+    assert_eq!(longest_gap(&ops, (seconds(0), seconds(12)), &[(seconds(3), seconds(7))]), (seconds(3), seconds(7)));
+    assert_eq!(longest_gap(&ops, (seconds(0), seconds(20)), &[(seconds(2), seconds(10))]), (seconds(9), seconds(11)));
 }

@@ -18,6 +18,11 @@ use crate::time::Wall;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct DecisionId(pub u64);
 
+impl DecisionId {
+    /// No decision: of what is done all the time no record is kept.
+    pub const NONE: Self = Self(0);
+}
+
 impl fmt::Display for DecisionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "d-{:06x}", self.0)

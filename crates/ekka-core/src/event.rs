@@ -107,8 +107,15 @@ pub enum EventKind {
     DiscoveryFailing { strategy: String, error: String },
     /// `discovery.ok`
     DiscoveryOk { strategy: String },
+    /// `volatile.began`: the volatile group has a new generation; `lost`: writes to `ram` quorum tables that were
+    /// acknowledged before it may be missing
+    VolatileBegan { generation: u64, voters: Vec<NodeName>, lost: bool },
     /// `config.reloaded`
     ConfigReloaded { changed: Vec<String>, needs_restart: Vec<String> },
+    /// `node.fenced`: its lease has run out, and others may be told that it is gone
+    NodeFenced { lease_age_ms: u64 },
+    /// `node.over`: this start was declared gone; the node goes on under a new guid
+    NodeOver { incarnation: Guid },
 }
 
 impl EventKind {
@@ -152,7 +159,10 @@ impl EventKind {
             Self::HandshakeRefused { .. } => "handshake.refused",
             Self::DiscoveryFailing { .. } => "discovery.failing",
             Self::DiscoveryOk { .. } => "discovery.ok",
+            Self::VolatileBegan { .. } => "volatile.began",
             Self::ConfigReloaded { .. } => "config.reloaded",
+            Self::NodeFenced { .. } => "node.fenced",
+            Self::NodeOver { .. } => "node.over",
         }
     }
 
@@ -160,9 +170,10 @@ impl EventKind {
     #[must_use]
     pub fn severity(&self) -> Severity {
         match self {
-            Self::ClusterConflict { .. } | Self::ClusterRecovered { .. } | Self::NodeRefused { .. } => {
-                Severity::Critical
-            }
+            Self::ClusterConflict { .. }
+            | Self::ClusterRecovered { .. }
+            | Self::NodeRefused { .. }
+            | Self::NodeFenced { .. } => Severity::Critical,
             Self::MemberDown { .. }
             | Self::MemberConflict { .. }
             | Self::PartitionSuspected { .. }
@@ -170,12 +181,14 @@ impl EventKind {
             | Self::PartitionPartial { .. }
             | Self::PartitionEnded { .. }
             | Self::NodePaused { .. }
+            | Self::NodeOver { .. }
             | Self::NodeNotReady { .. }
             | Self::StorageDamaged { .. }
             | Self::ClockOffset { .. }
             | Self::CredentialsFailing { .. }
             | Self::HandshakeRefused { .. }
-            | Self::DiscoveryFailing { .. } => Severity::Warning,
+            | Self::DiscoveryFailing { .. }
+            | Self::VolatileBegan { lost: true, .. } => Severity::Warning,
             _ => Severity::Info,
         }
     }

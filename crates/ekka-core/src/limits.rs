@@ -160,11 +160,15 @@ pub const TOKEN_STEP: u64 = 1_000_000;
 /// survivor's log ends: at 10,000 locks a second this covers three and a half years, and 8,192 recoveries fit below
 /// [`TOKEN_MAX`].
 pub const RECOVER_TOKENS: u64 = 1 << 40;
+/// So many generations of the volatile group a recovered cluster leaves out: the lost majority may have begun some.
+pub const RECOVER_GENERATIONS: u64 = 1_000;
 /// So far above the last known place a recovered cluster goes on: the lost majority may have committed further, and a
 /// seat of theirs that comes back in gossip must lose.
 pub const RECOVER_PLACES: u64 = 1 << 32;
 /// Wishes of the durable group that one node has under way.
-pub const WISHES_MAX: usize = 256;
+pub const WISHES_MAX: usize = 512;
+/// Of these, ranges of tokens: room stays for members that come and go.
+pub const TOKEN_TAKERS_MAX: usize = 384;
 /// Longest command of a consensus group, in bytes: it must fit into a frame with the heads of entry and message.
 pub const GROUP_COMMAND_MAX: usize = 896 * 1024;
 /// Commands gathered into one entry of a group's log.
@@ -243,6 +247,7 @@ const _: () = {
     assert!(RING_NEIGHBOURS < FULL_MESH_MAX);
     assert!(FORGOTTEN_MAX <= MEMBERS_MAX && CHAIN_MAX <= MERGED_MAX);
     assert!(TOKEN_STEP < RECOVER_TOKENS && RECOVER_TOKENS < TOKEN_MAX);
+    assert!(TOKEN_TAKERS_MAX < WISHES_MAX);
     assert!(GROUP_COMMAND_MAX + 64 * 1024 < CONTROL_FRAME_MAX);
     assert!(GROUP_ENTRY_BYTES_MAX <= GROUP_COMMAND_MAX && GROUP_APPEND_BYTES_MAX <= GROUP_COMMAND_MAX);
     assert!(GROUP_CHUNK_BYTES < BULK_FRAME_MAX);

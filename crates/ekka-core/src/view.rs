@@ -192,6 +192,21 @@ impl Quorum {
     }
 }
 
+/// The volatile group, as this node knows it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Volatile {
+    /// The present generation; 0 before the first.
+    pub generation: u64,
+    /// Who votes in it.
+    pub voters: Vec<NodeId>,
+    /// Who leads it, where this node follows it and knows.
+    pub leader: Option<NodeId>,
+    /// This start of this node counts as one of the voters.
+    pub votes: bool,
+    /// Writes that were acknowledged before this generation may be missing in it.
+    pub lost: bool,
+}
+
 /// Which kind of split this node sees (OPERATIONS: exactly one holds).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -296,6 +311,8 @@ pub struct View {
     pub coordinator: Option<NodeId>,
     /// The voters in reach.
     pub quorum: Quorum,
+    /// The volatile group.
+    pub volatile: Volatile,
     /// The split, if there is one.
     pub split: Split,
     /// Other clusters of this name.

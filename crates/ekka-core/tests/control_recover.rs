@@ -107,6 +107,8 @@ impl Node {
             saved,
             seed: 1,
             faults: Faults::default(),
+            session_max: Duration::from_secs(60),
+            gone_after: Duration::from_secs(15),
         };
         let mut node = Self { control: Control::new(setup, at(0)), out: Vec::new(), ms: 0 };
         node.give(Input::Start);
@@ -136,8 +138,10 @@ impl Node {
     }
 
     fn requests(&self) -> Vec<&GroupRequest> {
-        let request = |output| if let Output::Group(request) = output { Some(request) } else { None };
-        self.out.iter().filter_map(request).collect()
+        self.out
+            .iter()
+            .filter_map(|output| if let Output::Group(request) = output { Some(request) } else { None })
+            .collect()
     }
 
     fn opened(&self) -> Option<VoterId> {

@@ -53,6 +53,7 @@ fn node() -> Control {
     let mut saved = Saved { roster, ..Saved::default() };
     saved.formation.cluster_id = Some(cluster);
     let setup = Setup {
+        session_max: Duration::from_secs(60),
         identity: Identity {
             node_id: NodeId::from_u128(50),
             guid: Guid::from_u128(11),
@@ -83,6 +84,7 @@ fn node() -> Control {
         saved,
         seed: 1,
         faults: Faults::default(),
+        gone_after: Duration::from_secs(15),
     };
     let mut control = Control::new(setup, at(0));
     let mut out = Vec::new();

@@ -199,8 +199,7 @@ impl World {
         let (token, to) = if let Some(range) = next {
             range
         } else {
-            let to = self.clusters[c].record.token_ceiling() + 4;
-            match self.clusters[c].commit(Command::RaiseCeiling { to }).0 {
+            match self.clusters[c].commit(Command::RaiseCeiling { by: 4 }).0 {
                 Outcome::Done { gave: Gave::Tokens { from, to }, .. } => (from.max(floor), to),
                 Outcome::Refused { code: Refusal::Merging, .. } => return self.learn(c),
                 outcome => panic!("{outcome:?}"),

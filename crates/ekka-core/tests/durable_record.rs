@@ -2,11 +2,16 @@
 
 mod durable_common;
 
-use durable_common::{Log, admission, cluster, entry, found, node, nodes, returned, start, store, voter};
+use std::collections::BTreeSet;
+
+use durable_common::{Log, admission, cluster, entry, found, gone, node, nodes, returned, silent, start, store, voter};
 use ekka_core::consensus::{Configuration, LogPlace, StateMachine, VoterId};
-use ekka_core::durable::{Change, Command, Faults, Generation, Outcome, Proof, Record, Refusal};
+use ekka_core::durable::{Change, Command, Faults, Gave, Outcome, Proof, Record, Refusal};
+use ekka_core::id::Incarnation;
+use ekka_core::lease::{Agreed, Cause, GoneEntry};
 use ekka_core::limits::{FORGOTTEN_MAX, TOKEN_MAX};
 use ekka_core::membership::RemovalCause;
+use ekka_core::volatile::{Generation, Proposal, Version};
 use proptest::prelude::*;
 
 fn three() -> Log {
@@ -83,17 +88,31 @@ fn s1_9_a_store_is_named_once_and_late_news_of_older_ones_is_outdated() {
 #[test]
 fn s2_4_gone_is_said_once_and_a_return_takes_a_new_guid() {
     let mut log = three();
-    let changes = log.done(log.gone(2, Proof::Lease));
+    let changes = log.done(log.gone(2, silent()));
     assert_eq!(changes, [Change::Ended { id: start(2, 1), proof: Proof::Lease }]);
-    log.already(log.gone(2, Proof::Goodbye));
+    log.already(log.gone(2, Cause::Goodbye));
     log.refused(Refusal::Over, returned(2, 1));
     log.refused(Refusal::Over, Command::Admit(admission(2, 1, log.record.number())));
     // Under a new guid it is back, and its second end is another one.
     let changes = log.done(returned(2, 2));
     assert!(!changes.iter().any(|change| matches!(change, Change::Ended { .. })), "said once: {changes:?}");
     assert!(log.record.is_present(start(2, 2)));
-    assert_eq!(log.done(log.gone(2, Proof::Lease)).len(), 1);
-    log.already(log.gone(2, Proof::Lease));
+    assert_eq!(log.done(log.gone(2, silent())).len(), 1);
+    log.already(log.gone(2, silent()));
+}
+
+#[test]
+fn m7_gone_that_got_into_another_term_is_void() {
+    let mut log = three();
+    let late = GoneEntry { id: start(2, 1), term: 7, cause: silent() };
+    log.refused(Refusal::Outdated, Command::Gone(late));
+    assert!(log.record.is_present(start(2, 1)));
+    let agreed = Agreed { given_ms: 10_000, waited_ms: 10_000 };
+    log.refused(Refusal::Outdated, Command::Leases { term: 7, agreed });
+    log.refused(Refusal::Senseless, Command::Leases { term: 1, agreed: Agreed { waited_ms: 9_000, ..agreed } });
+    log.done(Command::Leases { term: 1, agreed });
+    log.already(Command::Leases { term: 1, agreed });
+    assert_eq!(Record::from_snapshot(&log.record.to_snapshot()).unwrap().leases(), Some(agreed));
 }
 
 #[test]
@@ -103,8 +122,8 @@ fn a_newer_start_ends_the_older_one_and_an_older_one_changes_nothing() {
     assert!(changes.contains(&Change::Ended { id: start(3, 1), proof: Proof::NewerStart }));
     log.refused(Refusal::Over, returned(3, 1));
     log.refused(Refusal::Superseded, returned(3, 4));
-    log.already(Command::Gone { id: start(3, 1), proof: Proof::Lease });
-    log.refused(Refusal::Outdated, Command::Gone { id: start(3, 9), proof: Proof::Lease });
+    log.already(gone(start(3, 1), silent()));
+    log.refused(Refusal::Outdated, gone(start(3, 9), silent()));
 }
 
 #[test]
@@ -167,7 +186,7 @@ fn voters_the_last_member_and_living_starts_are_not_removed() {
     assert!(log.refused(Refusal::Votes, log.removal(2, RemovalCause::Force)).contains("vote"));
     log.vote(&[1, 3]);
     log.refused(Refusal::NotOver, log.removal(2, RemovalCause::Autoclean));
-    log.done(log.gone(2, Proof::Lease));
+    log.done(log.gone(2, silent()));
     let stale = log.removal(2, RemovalCause::Autoclean);
     log.done(returned(2, 2));
     log.refused(Refusal::Outdated, stale);
@@ -181,7 +200,7 @@ fn voters_the_last_member_and_living_starts_are_not_removed() {
 fn who_was_cleaned_returns_by_itself_under_a_new_guid() {
     let mut log = three();
     log.vote(&[1, 3]);
-    log.done(log.gone(2, Proof::Lease));
+    log.done(log.gone(2, silent()));
     log.done(log.removal(2, RemovalCause::Autoclean));
     log.refused(Refusal::Over, Command::Admit(admission(2, 1, log.record.number())));
     log.done(Command::Admit(admission(2, 2, log.record.number())));
@@ -194,7 +213,7 @@ fn the_latest_removals_are_remembered_and_older_admissions_are_outdated() {
     let basis = log.record.number();
     for n in 0..=FORGOTTEN_MAX as u128 {
         log.done(Command::Admit(admission(1_000 + n, 1, log.record.number())));
-        log.done(log.gone(1_000 + n, Proof::Goodbye));
+        log.done(log.gone(1_000 + n, Cause::Goodbye));
         log.done(log.removal(1_000 + n, RemovalCause::Autoclean));
     }
     assert_eq!(log.record.forgotten().len(), FORGOTTEN_MAX);
@@ -206,16 +225,28 @@ fn the_latest_removals_are_remembered_and_older_admissions_are_outdated() {
 #[test]
 fn whose_answer_was_lost_has_no_tokens_and_nobody_has_them_twice() {
     let mut log = three();
-    let raise = Command::RaiseCeiling { to: 10 };
     assert_eq!(log.tokens(10), (0, 10));
-    log.already(raise);
-    assert_eq!(log.tokens(10), (10, 20));
-    log.refused(Refusal::Full, Command::RaiseCeiling { to: TOKEN_MAX + 1 });
+    // The answer to this one is lost; what is proposed again takes others.
+    log.done(Command::RaiseCeiling { by: 7 });
+    assert_eq!(log.tokens(7), (17, 24));
+    log.refused(Refusal::Full, Command::RaiseCeiling { by: TOKEN_MAX - 23 });
+    log.refused(Refusal::Full, Command::RaiseCeiling { by: u64::MAX });
+    log.refused(Refusal::Senseless, Command::RaiseCeiling { by: 0 });
+    assert_eq!(log.record.token_ceiling(), 24);
 }
 
+/// The generation of this number that follows the record of the one before as it was made.
 fn generation(number: u64, of: &[u128]) -> Command {
-    let voters = of.iter().copied().map(voter).collect();
-    Command::Generation(Generation { number, voters, from: LogPlace::default(), lost: false })
+    let founders: BTreeSet<Incarnation> = of.iter().map(|n| start(*n, 1)).collect();
+    let version = |number| Version { number, revision: 0 };
+    let next = Generation {
+        version: version(number),
+        founders: founders.clone(),
+        sets: vec![founders],
+        from: None,
+        lost: false,
+    };
+    Command::Generation(Proposal { expected: version(number - 1), next })
 }
 
 /// Two nodes propose the same next generation with other voters: both are told the outcome.
@@ -238,6 +269,21 @@ fn a_generation_is_decided_once() {
 }
 
 #[test]
+fn a_generation_is_proposed_on_the_revision_that_was_looked_at() {
+    let mut log = three();
+    log.done(generation(1, &[1, 2, 3]));
+    let looked_at = log.record.volatile().clone();
+    let version = Version { number: 1, revision: 1 };
+    let sets = vec![looked_at.voters(), BTreeSet::from([start(1, 1), start(2, 1), start(3, 2)])];
+    let change = Proposal { expected: looked_at.version, next: Generation { version, sets, ..looked_at } };
+    log.done(Command::Generation(change.clone()));
+    log.already(Command::Generation(change));
+    log.refused(Refusal::Outdated, generation(2, &[1, 2, 3]));
+    let nobody = Generation { version: Version { number: 2, revision: 0 }, ..Generation::default() };
+    log.refused(Refusal::Senseless, Command::Generation(Proposal { expected: version, next: nobody }));
+}
+
+#[test]
 fn mutant_generations_without_compare_and_set_are_caught() {
     let (first, second) = two_proposers(Faults { generations_unchecked: true, ..Faults::default() });
     assert!(first.holds() && second.holds(), "two groups have one number: the test above sees it");
@@ -254,7 +300,7 @@ fn s1_5_after_merging_nothing_is_admitted_granted_or_written() {
     let admit = Command::Admit(admission(9, 1, log.record.number()));
     for command in [
         admit,
-        Command::RaiseCeiling { to: 50 },
+        Command::RaiseCeiling { by: 50 },
         generation(1, &[1]),
         Command::QuorumRows,
         Command::Merging { into: cluster(3), by_word: true },
@@ -265,7 +311,7 @@ fn s1_5_after_merging_nothing_is_admitted_granted_or_written() {
     }
     // Its own members start again and end as before.
     log.done(returned(2, 2));
-    log.done(log.gone(2, Proof::Goodbye));
+    log.done(log.gone(2, Cause::Goodbye));
 }
 
 #[test]
@@ -300,7 +346,7 @@ fn commands() -> impl Strategy<Value = Command> {
             Command::Admit(ekka_core::durable::Admission { asked, ..admission(n, guid, basis) })
         }),
         4 => (n.clone(), guid.clone()).prop_map(|(n, guid)| returned(n, guid)),
-        3 => (n.clone(), guid).prop_map(|(n, guid)| Command::Gone { id: start(n, guid), proof: Proof::Lease }),
+        3 => (n.clone(), guid).prop_map(|(n, guid)| gone(start(n, guid), silent())),
         3 => (n.clone(), 0u64..40, cause, n.clone()).prop_map(|(n, seniority, cause, by)| {
             Command::Remove(ekka_core::durable::Removal { node_id: node(n), seniority, cause, by: node(by) })
         }),
@@ -309,7 +355,7 @@ fn commands() -> impl Strategy<Value = Command> {
             from: Some(if from == 0 { store(n) } else { from }),
             to,
         }),
-        2 => (1u64..100).prop_map(|to| Command::RaiseCeiling { to }),
+        2 => (1u64..100).prop_map(|by| Command::RaiseCeiling { by }),
         2 => (1u64..4, 1u128..4).prop_map(|(number, of)| generation(number, &[of])),
         1 => Just(Command::QuorumRows),
         1 => (1u128..9, any::<bool>()).prop_map(|(into, by_word)| Command::Merging { into: cluster(into), by_word }),
@@ -332,7 +378,7 @@ proptest! {
             let now = &log.record;
             prop_assert!(now.number() > before.number());
             prop_assert!(now.token_ceiling() >= before.token_ceiling() && now.token_floor() >= before.token_floor());
-            prop_assert!(now.volatile().map_or(0, |v| v.number) >= before.volatile().map_or(0, |v| v.number));
+            prop_assert!(now.volatile().version >= before.volatile().version);
             for n in 1..7 {
                 prop_assert!(now.over(node(n)) >= before.over(node(n)));
             }
@@ -352,6 +398,12 @@ proptest! {
         for command in commands {
             let (first, _) = log.commit(command.clone());
             let (second, changes) = log.commit(command.clone());
+            if let (Command::RaiseCeiling { .. }, Outcome::Done { gave: Gave::Tokens { to, .. }, .. }) = (&command, &first) {
+                // The one command that is no repeat: what it gives belongs to one proposal.
+                let others = matches!(second, Outcome::Done { gave: Gave::Tokens { from, .. }, .. } if from == *to);
+                prop_assert!(others || !second.holds(), "{second:?} after {first:?}");
+                continue;
+            }
             if first.holds() {
                 let again = matches!(second, Outcome::Already { .. });
                 prop_assert!(again, "{}: {:?}", command.words(), second);

@@ -148,7 +148,7 @@ fn recovery_is_refused_where_it_would_lose_what_need_not_be_lost() {
 #[test]
 fn tokens_end_before_numbers_do() {
     let mut log = Log::founded(cluster(5), &[1, 2, 3], Faults::default());
-    log.done(Command::RaiseCeiling { to: TOKEN_MAX - 5 });
+    log.done(Command::RaiseCeiling { by: TOKEN_MAX - 5 - 1_000 });
     let found = recover::plan(&log.record, node(1), &[log_of(1, 0, 1, 1)], &[node(1)]);
     assert!(found.refused.is_some_and(|why| why.contains("used up")));
 }

@@ -5,12 +5,15 @@ mod durable_common;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use durable_common::{admission, cluster, entry, found, founder, name, node, returned, start, store, voter};
+use durable_common::{
+    admission, cluster, entry, found, founder, gone, name, node, returned, silent, start, store, voter,
+};
 use ekka_core::consensus::{Configuration, LogPlace, Standing};
 use ekka_core::durable::{
-    Ask, Command, Durable, Entry, Fact, Failure, Faults, Gave, Input, Outcome, Output, Proof, Refusal, Reply, Wish,
+    Ask, Command, Durable, Entry, Fact, Failure, Faults, Gave, Input, Outcome, Output, Refusal, Reply, Wish,
 };
 use ekka_core::event::EventKind;
+use ekka_core::lease::{Agreed, Cause, GoneEntry, Terms};
 use ekka_core::limits::{TOKEN_STEP, WISHES_MAX};
 use ekka_core::machine::Machine;
 use ekka_core::membership::RemovalCause;
@@ -57,7 +60,7 @@ impl Bench {
 
     fn lead(&mut self) -> Vec<Output> {
         let configuration = self.room.record().configuration().clone();
-        self.give(Input::Standing(Standing { leads: true, configuration, ..Standing::default() }))
+        self.give(Input::Standing(Standing { term: 1, leads: true, configuration, ..Standing::default() }))
     }
 
     fn wish(&mut self, id: u64, wish: Wish) -> Vec<Output> {
@@ -122,8 +125,8 @@ fn reply(out: &[Output]) -> Option<&Reply> {
     })
 }
 
-fn gone(n: u128) -> Wish {
-    Wish::Gone { id: start(n, 1), proof: Proof::Goodbye }
+fn goodbye(n: u128) -> Wish {
+    Wish::Gone(GoneEntry { id: start(n, 1), term: 1, cause: Cause::Goodbye })
 }
 
 fn removal(n: u128, cause: RemovalCause) -> Wish {
@@ -137,7 +140,7 @@ fn the_very_same_is_proposed_again_after_an_answer_that_was_lost() {
     let Command::Admit(who) = &first else { panic!("{first:?}") };
     assert_eq!(who.basis, bench.room.record().number(), "decided on what this node has read");
     // Meanwhile the record moves on; the wish means what it meant.
-    bench.apply(Command::RaiseCeiling { to: 5 });
+    bench.apply(Command::RaiseCeiling { by: 5 });
     assert!(proposals(&bench.fail(token, Failure::Unknown("lost".into()))).is_empty(), "not at once");
     let (token, second) = only(&bench.pass(300));
     assert_eq!(first, second);
@@ -149,7 +152,7 @@ fn the_very_same_is_proposed_again_after_an_answer_that_was_lost() {
 fn who_waits_is_told_whether_it_may_have_been_done() {
     for (failure, unknown) in [(Failure::NoQuorum("none".into()), false), (Failure::Unknown("lost".into()), true)] {
         let mut bench = Bench::new();
-        let (mut token, _) = only(&bench.wish(1, gone(2)));
+        let (mut token, _) = only(&bench.wish(1, goodbye(2)));
         let told = loop {
             bench.fail(token, failure.clone());
             let out = bench.pass(1_000);
@@ -162,7 +165,7 @@ fn who_waits_is_told_whether_it_may_have_been_done() {
     }
     // No answer at all.
     let mut bench = Bench::new();
-    bench.wish(1, gone(2));
+    bench.wish(1, goodbye(2));
     assert_eq!(bench.room.deadline(), Some(Instant::ZERO + Duration::from_secs(10)));
     assert!(matches!(reply(&bench.pass(10_000)), Some(Reply::TryAgain { unknown: true, .. })));
 }
@@ -170,12 +173,12 @@ fn who_waits_is_told_whether_it_may_have_been_done() {
 #[test]
 fn a_refusal_after_a_lost_answer_is_not_said_to_be_certain_where_the_group_refuses() {
     let mut bench = Bench::new();
-    let (token, _) = only(&bench.wish(1, gone(2)));
+    let (token, _) = only(&bench.wish(1, goodbye(2)));
     bench.fail(token, Failure::Unknown("lost".into()));
     let (token, _) = only(&bench.pass(300));
     let out = bench.fail(token, Failure::Refused("closed".into()));
     assert!(matches!(reply(&out), Some(Reply::TryAgain { unknown: true, .. })));
-    let (token, _) = only(&bench.wish(2, gone(3)));
+    let (token, _) = only(&bench.wish(2, goodbye(3)));
     let words = String::from("no start of it was admitted");
     let out = bench.answer(token, &Outcome::Refused { code: Refusal::Outdated, words: words.clone() });
     assert_eq!(reply(&out), Some(&Reply::Refused { code: Some(Refusal::Outdated), words }));
@@ -184,14 +187,11 @@ fn a_refusal_after_a_lost_answer_is_not_said_to_be_certain_where_the_group_refus
 #[test]
 fn tokens_that_somebody_else_may_have_are_left_to_them() {
     let mut bench = Bench::new();
-    let (token, first) = only(&bench.wish(1, Wish::Tokens));
-    assert_eq!(first, Command::RaiseCeiling { to: TOKEN_STEP });
+    let (token, first) = only(&bench.wish(1, Wish::Tokens(TOKEN_STEP)));
+    assert_eq!(first, Command::RaiseCeiling { by: TOKEN_STEP });
     bench.fail(token, Failure::Unknown("lost".into()));
     let (token, again) = only(&bench.pass(300));
     assert_eq!(again, first);
-    let out = bench.answer(token, &Outcome::Already { number: 0, gave: Gave::Nothing });
-    let (token, next) = only(&out);
-    assert_eq!(next, Command::RaiseCeiling { to: 2 * TOKEN_STEP });
     let gave = Gave::Tokens { from: TOKEN_STEP, to: 2 * TOKEN_STEP };
     let out = bench.answer(token, &Outcome::Done { number: 9, gave: gave.clone() });
     assert_eq!(reply(&out), Some(&Reply::Done { number: 9, gave }));
@@ -291,23 +291,23 @@ fn cleaning_ends_where_the_member_is_back_and_waits_until_it_is_gone() {
     bench.wish(2, removal(3, RemovalCause::Autoclean));
     bench.configure(&[1, 2]);
     assert!(proposals(&bench.pass(1_000)).is_empty(), "not gone yet");
-    let out = bench.apply(Command::Gone { id: start(3, 1), proof: Proof::Lease });
+    let out = bench.apply(gone(start(3, 1), silent()));
     assert!(matches!(only(&out).1, Command::Remove(_)));
 }
 
 #[test]
 fn every_member_records_what_was_decided_and_by_whom_and_replays_are_no_news() {
     let mut bench = Bench::new();
-    let out = bench.apply(Command::Gone { id: start(2, 1), proof: Proof::Goodbye });
+    let out = bench.apply(gone(start(2, 1), Cause::Goodbye));
     let decided = out.iter().any(|output| {
         matches!(output, Output::Decision { kind: "down", what, evidence, .. }
             if what.contains("goodbye") && evidence.iter().any(|line| line == "a test says so"))
     });
     assert!(decided, "{out:?}");
-    let gone =
+    let told =
         |output: &Output| matches!(output, Output::Event(EventKind::MemberGone { name: n, .. }) if *n == name(2));
-    assert!(out.iter().any(gone), "{out:?}");
-    assert!(bench.apply(Command::Gone { id: start(2, 1), proof: Proof::Lease }).is_empty(), "said once");
+    assert!(out.iter().any(told), "{out:?}");
+    assert!(bench.apply(gone(start(2, 1), silent())).is_empty(), "said once");
     let at = bench.at();
     let out = bench.give(Input::Applied { at, command: entry(returned(3, 2)).encode(), replay: true });
     assert!(out.iter().any(|output| matches!(output, Output::Seats(seats) if seats[&node(3)].number == at.index + 2)));
@@ -326,12 +326,12 @@ fn a_later_generation_of_the_cluster_stops_this_node() {
 fn wishes_are_bounded_and_can_be_withdrawn() {
     let mut bench = Bench::new();
     for id in 0..WISHES_MAX as u64 {
-        bench.wish(id, gone(2));
+        bench.wish(id, goodbye(2));
     }
-    let out = bench.wish(9_999, gone(3));
+    let out = bench.wish(9_999, goodbye(3));
     assert!(matches!(reply(&out), Some(Reply::TryAgain { unknown: false, .. })));
     bench.give(Input::Withdraw { id: 0 });
-    assert_eq!(proposals(&bench.wish(10_000, gone(3))).len(), 1);
+    assert_eq!(proposals(&bench.wish(10_000, goodbye(3))).len(), 1);
 }
 
 #[test]
@@ -343,4 +343,40 @@ fn a_snapshot_brings_the_seats() {
     other.handle(Input::Restored(bench.room.record().to_snapshot()), Now::default(), &mut out);
     assert_eq!(out, [Output::Seats(bench.room.record().seats())]);
     assert_eq!(other.record(), bench.room.record());
+}
+
+/// A room whose node is configured with leases of so many seconds.
+fn with_leases(bench: Bench, seconds: u64) -> Bench {
+    let Bench { room, now, index } = bench;
+    Bench { room: room.with_leases(Terms::new(Duration::from_secs(seconds))), now, index }
+}
+
+/// The one length of leases that is proposed; it is committed, and answered.
+fn commits_leases(bench: &mut Bench, out: &[Output]) -> Agreed {
+    let (token, command) = only(out);
+    let Command::Leases { term: 1, agreed } = command else { panic!("{command:?}") };
+    bench.apply(command);
+    bench.answer(token, &Outcome::Done { number: 9, gave: Gave::Nothing });
+    agreed
+}
+
+#[test]
+fn the_leader_has_its_length_of_leases_committed_and_waits_for_longer_ones_after_a_cut() {
+    let mut bench = with_leases(Bench::new(), 60);
+    let out = bench.lead();
+    let long = Agreed { given_ms: 60_000, waited_ms: 60_000 };
+    assert_eq!(commits_leases(&mut bench, &out), long);
+    assert!(proposals(&bench.pass(100_000)).is_empty(), "it is as it should be");
+    // A leader that is configured with less.
+    let mut bench = with_leases(bench, 10);
+    let out = bench.pass(1);
+    let cut = Agreed { given_ms: 10_000, waited_ms: 60_000 };
+    assert_eq!(commits_leases(&mut bench, &out), cut);
+    assert!(proposals(&bench.pass(59_000)).is_empty(), "the longer leases may be held");
+    // Another one leads for a while, and who knows what it gave: counted anew.
+    bench.give(Input::Standing(Standing { term: 2, ..Standing::default() }));
+    bench.lead();
+    assert!(proposals(&bench.pass(59_000)).is_empty());
+    let out = bench.pass(1_000);
+    assert_eq!(commits_leases(&mut bench, &out), Agreed { given_ms: 10_000, waited_ms: 10_000 });
 }

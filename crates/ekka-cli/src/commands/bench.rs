@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ekka::admin::dto::{BenchAnswer, MemberAnswer, StatusAnswer};
+use ekka::admin::dto::{BenchAnswer, CountAnswer, MemberAnswer, StatusAnswer};
 use serde_json::json;
 
 use super::{block_on, pass_on};
@@ -34,6 +34,16 @@ pub(super) async fn run(client: &Client, target: Option<String>, each: Duration,
     show(&rows, json)
 }
 
+/// Takes numbers of the counter of the volatile group.
+pub(super) async fn count(client: &Client, n: u64, json: bool) -> Result<(), Failure> {
+    let answer = client.post("/v1/bench/count", &json!({ "n": n })).await?.success()?;
+    if json {
+        return pass_on(&answer.text());
+    }
+    let CountAnswer { generation, from, to } = answer.read()?;
+    out::print(&format!("{from} up to {to} (not included), given by generation {generation}\n"))
+}
+
 /// In three processes on loopback that are started for it.
 pub(super) fn self_contained(each: Duration, json: bool) -> Result<(), Failure> {
     let scratch = Scratch::make()?;
@@ -49,7 +59,7 @@ pub(super) fn self_contained(each: Duration, json: bool) -> Result<(), Failure> 
 }
 
 /// Three processes that have formed.
-async fn three(scratch: &Scratch) -> Result<Vec<DemoNode>, Failure> {
+pub(super) async fn three(scratch: &Scratch) -> Result<Vec<DemoNode>, Failure> {
     scratch.bake()?;
     let names = names(NODES)?;
     let seeds = names.join(",");

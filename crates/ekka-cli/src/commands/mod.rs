@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod bench;
+mod bench_commit;
 mod change;
 mod check;
 mod discover;
@@ -43,6 +44,10 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             needs_no_agent(&global, "bench rpc --self-contained")?;
             if stopped_peer { bench::stopped_peer(global.json) } else { bench::self_contained(for_, global.json) }
         }
+        Command::Bench(BenchCommand::Commit { self_contained: true, group, for_ }) => {
+            needs_no_agent(&global, "bench commit --self-contained")?;
+            bench_commit::self_contained(group, for_, global.json)
+        }
         Command::Keygen => keygen(global.json),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man => pages::man(),
@@ -65,6 +70,8 @@ async fn talk(client: &Client, command: Command, json: bool) -> Result<(), Failu
         Command::Health(args) => health::run(client, args, json).await,
         Command::Rpc(command) => rpc::run(client, command, json).await,
         Command::Bench(BenchCommand::Rpc { target, for_, .. }) => bench::run(client, target, for_, json).await,
+        Command::Bench(BenchCommand::Commit { group, for_, .. }) => bench_commit::run(client, group, for_, json).await,
+        Command::Bench(BenchCommand::Count { n }) => bench::count(client, n, json).await,
         Command::Reload => change::reload(client, json).await,
         other => change::run(client, other, json).await,
     }

@@ -1,6 +1,6 @@
 //! `status`: what the person on call reads first.
 
-use ekka::admin::dto::{DecisionAnswer, SplitAnswer, StatusAnswer};
+use ekka::admin::dto::{DecisionAnswer, SplitAnswer, StatusAnswer, VolatileAnswer};
 
 use super::pass_on;
 use crate::client::Client;
@@ -24,6 +24,7 @@ pub(super) async fn run(client: &Client, json: bool) -> Result<(), Failure> {
 fn shown(status: &StatusAnswer, latest: Option<&DecisionAnswer>) -> String {
     let mut text = head(status);
     line(&mut text, "quorum", &quorum(status));
+    line(&mut text, "volatile", &volatile(&status.volatile));
     line(&mut text, "split", &split(&status.split));
     for lost in &status.split.unreachable {
         let seen = if lost.seen_by.is_empty() {
@@ -67,6 +68,16 @@ fn head(status: &StatusAnswer) -> String {
         status.cluster_name,
         status.version,
     )
+}
+
+/// The group of locks and of quorum tables in memory.
+fn volatile(group: &VolatileAnswer) -> String {
+    if group.generation == 0 {
+        return "has not begun".into();
+    }
+    let leader = group.leader.as_deref().unwrap_or("not known here");
+    let lost = if group.lost { "; writes acknowledged before it may be missing" } else { "" };
+    format!("generation {}, {} voters, leader {leader}{lost}", group.generation, group.voters.len())
 }
 
 fn quorum(status: &StatusAnswer) -> String {

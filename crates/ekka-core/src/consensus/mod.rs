@@ -13,7 +13,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::NodeId;
+use crate::id::{ClusterId, NodeId};
 
 /// Who votes in a group: a node, and which start of what it votes with.
 ///
@@ -48,8 +48,15 @@ pub enum GroupId {
     Durable,
     /// Locks, `ram` quorum tables; a new one for each generation.
     Volatile {
+        /// Whose: a start of a node may vote in the same generation of one cluster and, later, of another.
+        cluster_id: ClusterId,
         /// The generation, as the durable group committed it.
         generation: u64,
+    },
+    /// No group: under this name nodes hand each other what replicas of volatile groups held when they were sealed.
+    HandedIn {
+        /// Of which cluster.
+        cluster_id: ClusterId,
     },
 }
 

@@ -70,6 +70,11 @@ pub enum Command {
     },
     /// Whether this node can stop without harm.
     SafeToStop,
+    /// Fencing tokens that nobody else has, committed by the group.
+    TakeTokens {
+        /// How many.
+        count: u64,
+    },
     /// Go on although the majority of the voters is lost for good.
     Recover {
         /// What only the lost ones held is given up; else nothing is changed.
@@ -109,6 +114,13 @@ pub enum Reply {
         yes: bool,
         /// Why not.
         reasons: Vec<String>,
+    },
+    /// Tokens of which whoever asked is the only owner: `from` and above, below `to`.
+    Tokens {
+        /// The first.
+        from: u64,
+        /// One more than the last.
+        to: u64,
     },
 }
 

@@ -87,6 +87,7 @@ impl Control {
                 Some(Ok(Reply::Decisions(self.decisions.iter().rev().take(last).cloned().collect())))
             }
             Command::SafeToStop => Some(Ok(self.safe_to_stop())),
+            Command::TakeTokens { count } => self.take_tokens(id, count, now, out),
             Command::Recover { accept_loss, plan } => self.recover(id, accept_loss && !plan, now, out),
         };
         if let Some(result) = answer {
@@ -241,6 +242,7 @@ impl Control {
         let what = format!("{} stops, asked by {by}", self.setup.name);
         let decision = self.decisions.record(now.wall, "stop", what, rule, Vec::new());
         emit(Some(decision), EventKind::NodeStopping { by }, out);
+        self.give_up_lease(now, out);
         self.say_goodbye(out);
         self.persist.wanted = true;
         self.persist_if_wanted(out);
@@ -313,6 +315,7 @@ impl Control {
                 quorum.needed
             ));
         }
+        reasons.extend(self.volatile_needs_me());
         let roster = self.membership.roster();
         for record in
             roster.records.values().filter(|r| roster.seats.get(&r.id.node_id).is_some_and(|s| s.removed.is_none()))
@@ -339,7 +342,7 @@ impl Control {
             return;
         }
         let words = match &reason {
-            StopReason::Asked => None,
+            StopReason::Asked | StopReason::Over => None,
             StopReason::Refused(refusal) => Some((refusal.reason.as_str().to_string(), refusal.text.clone())),
             StopReason::Restored(text) => Some((String::from("restored"), text.clone())),
         };
@@ -349,13 +352,20 @@ impl Control {
             emit(Some(id), EventKind::NodeRefused { reason, by: text }, out);
         }
         self.fail_pending(out);
-        self.standing.status = Status::Stopped;
+        if reason != StopReason::Asked {
+            // Who was told to stop hands over first. This one must not go on, and gives nothing more.
+            self.end_volatile(now, out);
+        }
+        self.standing.status = if reason == StopReason::Over { Status::Gone } else { Status::Stopped };
+        self.give_up_lease(now, out);
         self.dirty = true;
         self.publish(now, out);
         for conn in self.conns.all().chain(self.twins.conns()).collect::<Vec<_>>() {
             out.push(Output::Close { conn, cause: CloseCause::Stopping });
         }
-        emit(None, EventKind::NodeStopped {}, out);
+        if reason != StopReason::Over {
+            emit(None, EventKind::NodeStopped {}, out);
+        }
         self.stopped = true;
         out.push(Output::Stop(reason));
     }

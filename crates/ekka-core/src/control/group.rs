@@ -6,18 +6,24 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::leave::Forced;
-use super::{Control, GroupNews, GroupRequest, Message, Output, Work, emit};
+use super::{CommandError, Control, GroupNews, GroupRequest, Message, Output, RequestId, Work, emit};
 use crate::autocluster::{self, Denial};
 use crate::consensus::{GroupEvent, VoterId};
 use crate::decision::DecisionId;
 use crate::durable::absorb::MergeRecord;
 use crate::durable::{self, Admission, Change, Durable, Refusal, Wish};
 use crate::id::{ClusterId, Incarnation, NodeId, StoreId};
+use crate::lease::Terms;
 use crate::machine::Machine;
 use crate::membership::{self, Record, RemovalCause, Seat};
 use crate::time::{Instant, Now};
+use crate::volatile::Proposal;
+
+/// How long after the replica has failed it is opened anew: a disc that was full may have room again.
+const REOPEN_AFTER: Duration = Duration::from_secs(2);
 
 /// What is answered once a wish has ended.
 #[derive(Debug)]
@@ -32,6 +38,12 @@ pub(super) enum Waiting {
     Farewell { from: NodeId, cluster_id: ClusterId },
     /// This cluster goes into an older one.
     Absorb(ClusterId),
+    /// A range of tokens, for the program that embeds this node.
+    Tokens(RequestId),
+    /// The next record of the volatile group.
+    Generation,
+    /// An incarnation that is to be gone, proposed in this term.
+    Gone { id: Incarnation, term: u64 },
 }
 
 /// The room and what waits on it.
@@ -46,22 +58,40 @@ pub(super) struct Group {
     admitted: Vec<(u64, Box<Record>)>,
     /// What the group waits for, in words.
     pub(super) waits: String,
+    /// The replica has failed, and is opened anew then.
+    reopen_at: Option<Instant>,
 }
 
 impl Group {
-    pub(super) fn new(me: Incarnation) -> Self {
+    pub(super) fn new(me: Incarnation, leases: Terms) -> Self {
         Self {
-            durable: Durable::new(me, durable::Faults::default()),
+            durable: Durable::new(me, durable::Faults::default()).with_leases(leases),
             open: None,
             waiting: BTreeMap::new(),
             last_wish: 0,
             admitted: Vec::new(),
             waits: String::new(),
+            reopen_at: None,
         }
     }
 
+    /// Whether this node is in a cluster, and so has a replica.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// How many ranges of tokens are asked for.
+    pub(super) fn takers(&self) -> usize {
+        self.waiting.values().filter(|waiting| matches!(waiting, Waiting::Tokens(_))).count()
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.open.and_then(|_| self.durable.deadline())
+        [self.open.and_then(|_| self.durable.deadline()), self.reopen_at].into_iter().flatten().min()
+    }
+
+    /// The cluster whose replica the shell runs.
+    pub(super) fn cluster(&self) -> Option<ClusterId> {
+        self.open
     }
 
     fn absorbs(&self, into: ClusterId) -> bool {
@@ -91,6 +121,7 @@ impl Control {
         let me = VoterId { node_id: self.me().node_id, start: self.store().as_u128() };
         self.group.open = Some(cluster_id);
         out.push(Output::Group(GroupRequest::Open { cluster_id, me }));
+        self.open_volatile(now);
         let founders = self.autocluster.saved().first_voters.clone();
         if founders.iter().any(|founder| founder.id.node_id == me.node_id && founder.store == me.start) {
             self.durable(durable::Input::Found { cluster_id, founders }, now, out);
@@ -102,12 +133,14 @@ impl Control {
     pub(super) fn close_group(&mut self, delete: bool, out: &mut Vec<Output>) {
         if self.group.open.is_some() {
             out.push(Output::Group(GroupRequest::Close { delete }));
+            self.close_volatile(out);
         }
         let last_wish = self.group.last_wish;
         let waiting = core::mem::take(&mut self.group.waiting);
-        self.group = Group { last_wish, ..Group::new(self.me()) };
+        self.group = Group { last_wish, ..Group::new(self.me(), self.setup.leases) };
+        self.reset_leases(out);
         for waiting in waiting.into_values() {
-            self.wish_failed(waiting, "this node is not in that cluster any more", Denial::Later, out);
+            self.wish_failed(waiting, "the replica of the group has ended on this node", Denial::Later, out);
         }
         self.work.push_back(Work::Membership(membership::Input::Voters(Vec::new())));
     }
@@ -126,21 +159,32 @@ impl Control {
             }
             GroupNews::Event { event: GroupEvent::Restored { snapshot, .. }, .. } => durable::Input::Restored(snapshot),
             GroupNews::Standing(standing) => {
+                let at = || self.group.reopen_at.unwrap_or(now.mono + REOPEN_AFTER);
+                self.group.reopen_at = standing.failed.is_some().then(at);
                 self.dirty |= standing.leader != self.group.durable.standing().leader;
                 durable::Input::Standing(*standing)
             }
             GroupNews::Answered { token, result } => durable::Input::Answered { token, result },
             GroupNews::Reconfigured { token, result, latest } => durable::Input::Reconfigured { token, result, latest },
+            GroupNews::Confirmed { round, ok } => return self.lease_confirmed(round, ok, now, out),
             GroupNews::Whole(result) => return self.whole_log_read(result, now, out),
         };
-        let configured = matches!(input, durable::Input::Configured(_) | durable::Input::Restored(_));
+        let restored = matches!(input, durable::Input::Restored(_));
+        let configured = restored || matches!(input, durable::Input::Configured(_));
         self.durable(input, now, out);
+        if restored {
+            self.leases_restored(now, out);
+        }
+        self.leases_stand(now, out);
         if configured {
+            let configuration = self.group.durable.record().configuration().clone();
+            self.lease_voters(&configuration, now, out);
             let voters = self.group.durable.record().voters().into_iter().map(|voter| voter.node_id).collect();
             self.work.push_back(Work::Membership(membership::Input::Voters(voters)));
             self.dirty = true;
         }
         self.answer_admitted(now, out);
+        self.follow_generations(now, out);
         self.note_record(out);
     }
 
@@ -151,6 +195,11 @@ impl Control {
     }
 
     pub(super) fn tick_group(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.group.reopen_at.is_some_and(|at| at <= now.mono) {
+            // As at a start: what it had on disc is read again, from its beginning.
+            self.close_group(false, out);
+            self.open_group(now, out);
+        }
         if self.group.open.is_some() {
             let mut given = Vec::new();
             self.group.durable.tick(now, &mut given);
@@ -162,7 +211,10 @@ impl Control {
         for output in given {
             match output {
                 durable::Output::Ask(ask) => out.push(Output::Group(GroupRequest::Ask(ask))),
-                durable::Output::Changed(changes) => self.group_changed(&changes),
+                durable::Output::Changed(changes) => {
+                    self.group_changed(&changes);
+                    self.leases_changed(&changes, now, out);
+                }
                 durable::Output::Seats(seats) => {
                     self.work.push_back(Work::Membership(membership::Input::Seats(seats)));
                 }
@@ -181,7 +233,7 @@ impl Control {
     }
 
     fn group_changed(&mut self, changes: &[Change]) {
-        self.dirty = true;
+        self.dirty |= changes.iter().any(|change| !matches!(change, Change::Tokens { .. }));
         let mut seats = BTreeMap::new();
         let record = self.group.durable.record();
         for change in changes {
@@ -209,7 +261,7 @@ impl Control {
         self.group.durable.record().is_present(self.me())
     }
 
-    fn wish(
+    pub(super) fn wish(
         &mut self,
         (wish, waiting): (Wish, Waiting),
         decision: DecisionId,
@@ -273,6 +325,15 @@ impl Control {
         let rule = "section 8, rule 6: the younger cluster goes into the older one";
         let decision = self.decisions.record(now.wall, "merge", format!("go into cluster {into}"), rule, Vec::new());
         self.wish((Wish::Absorb { into, by_word }, Waiting::Absorb(into)), decision, Vec::new(), now, out);
+    }
+
+    /// Has the next record of the volatile group committed.
+    pub(super) fn wish_generation(&mut self, proposal: Proposal, now: Now, out: &mut Vec<Output>) {
+        let version = proposal.next.version;
+        let what = format!("propose generation {}, revision {}", version.number, version.revision);
+        let rule = "section 12: one volatile group, by compare-and-set";
+        let decision = self.decisions.record(now.wall, "command", what, rule, Vec::new());
+        self.wish((Wish::Generation(proposal), Waiting::Generation), decision, Vec::new(), now, out);
     }
 
     /// Whether this node leads the group, and who else could.
@@ -339,8 +400,12 @@ impl Control {
 
     fn wish_ended(&mut self, id: u64, reply: durable::Reply, now: Now, out: &mut Vec<Output>) {
         let Some(waiting) = self.group.waiting.remove(&id) else { return };
+        if let Waiting::Tokens(id) = waiting {
+            return Self::tokens_taken(id, &reply, out);
+        }
         self.dirty = true;
         match (reply, waiting) {
+            (reply, Waiting::Gone { id, term }) => self.gone_answered(id, term, &reply, now, out),
             (durable::Reply::Done { number, .. }, Waiting::Admission(record)) => {
                 self.group.admitted.push((number, record));
             }
@@ -351,7 +416,8 @@ impl Control {
             (durable::Reply::Done { .. }, Waiting::Farewell { from, cluster_id }) => {
                 self.confirm_farewell(from, cluster_id);
             }
-            (durable::Reply::Done { .. }, Waiting::Absorb(_)) => {}
+            (durable::Reply::Done { .. }, Waiting::Absorb(_) | Waiting::Tokens(_)) => {}
+            (durable::Reply::Done { .. }, Waiting::Generation) => self.volatile.wish_ended(),
             (durable::Reply::AskLeader { leader }, Waiting::Force(forced)) => {
                 self.ask_leader(leader, forced, now, out);
             }
@@ -379,11 +445,15 @@ impl Control {
                 self.work.push_back(Work::Autocluster(autocluster::Input::Admitted { id: record.id, result }));
             }
             Waiting::Force(forced) => self.force_failed(forced.id, words, out),
+            Waiting::Tokens(id) => {
+                out.push(Output::Reply { id, result: Err(CommandError::Failed(words.to_string())) });
+            }
             Waiting::Asked { by, nonce } => {
                 self.send(by, &Message::Removed { nonce, result: Err(words.to_string()) }, out);
             }
             // It is said again, or the clusters meet again, and it is tried anew.
-            Waiting::Farewell { .. } | Waiting::Absorb(_) => {}
+            Waiting::Farewell { .. } | Waiting::Absorb(_) | Waiting::Gone { .. } => {}
+            Waiting::Generation => self.volatile.wish_ended(),
         }
     }
 

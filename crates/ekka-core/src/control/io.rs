@@ -1,22 +1,26 @@
 //! What `Control` and its shell say to each other.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Command, CommandError, GroupNews, GroupRequest, Reply};
+use super::{Command, CommandError, GroupNews, GroupRequest, Reply, VolatileNews, VolatileRequest};
 use crate::autocluster::{self, Answer, Proposal, Registration, SourceList};
 use crate::consensus::LogPlace;
 use crate::durable::Recovery;
 use crate::event::Event;
-use crate::id::{ClusterId, Endpoint, Guid, NodeId, NodeName, StoreId};
+use crate::id::{ClusterId, Endpoint, Guid, Incarnation, NodeId, NodeName, StoreId};
 use crate::identity::Claim;
+use crate::lease;
 use crate::membership::{self, RemovalCause};
+use crate::time::Instant;
 use crate::view::{Role, View};
+use crate::volatile;
 use crate::wire::{Hello, Refusal};
 
 /// A connection, numbered by the shell; never used twice in one process.
@@ -94,6 +98,17 @@ pub enum Message {
         /// Why it would be refused.
         refused: Option<String>,
     },
+    /// Of the room of the volatile group's generations.
+    Generations {
+        /// The cluster whose group it is: a node that has left one may have the same generation in another.
+        cluster_id: ClusterId,
+        /// What.
+        message: volatile::Message,
+    },
+    /// Of the leases.
+    Lease(lease::Message),
+    /// A voter tells the leader of the durable group whom it sees down.
+    SeenDown(BTreeSet<Incarnation>),
     /// Where does your log of the cluster's group end? Asked before a cluster is recovered.
     LogEnd {
         /// Tells answers apart.
@@ -174,6 +189,10 @@ pub struct Setup {
     pub seed: u64,
     /// Planted faults, for proving the harness. All off in production.
     pub faults: Faults,
+    /// The longest time for which a session of a lock can be valid (`lock.max_ttl`); the same on every node.
+    pub session_max: Duration,
+    /// How long a node is down before it is gone (`cluster.gone_after`); the leader's holds for the cluster.
+    pub gone_after: Duration,
 }
 
 /// Faults put in on purpose in the parts that meet here.
@@ -322,6 +341,13 @@ pub enum Input {
         /// What.
         command: Command,
     },
+    /// The replica of the volatile group says something.
+    Volatile {
+        /// Of which cluster.
+        cluster_id: ClusterId,
+        /// What.
+        news: VolatileNews,
+    },
 }
 
 /// What `Control` tells the shell, to be started in this order.
@@ -381,6 +407,11 @@ pub enum Output {
     },
     /// This node ends here; nothing more is given out.
     Stop(StopReason),
+    /// Of the replica of the volatile group.
+    Volatile(VolatileRequest),
+    /// Until when this node holds its lease, by its monotonic clock; `None` while it holds none. Whoever answers for the
+    /// node compares it with the clock at that moment. Given before what it forbids is told to anybody.
+    Lease(Option<Instant>),
 }
 
 /// Why a node ends.
@@ -392,4 +423,6 @@ pub enum StopReason {
     Refused(Refusal),
     /// The directory was restored from an old copy: start again with a new node id.
     Restored(String),
+    /// This start was declared gone while it lived: start again, in the same process, under a new guid.
+    Over,
 }

@@ -14,6 +14,7 @@ mod facts;
 mod greet;
 mod group;
 pub mod io;
+mod lease;
 mod leave;
 mod persist;
 mod plans;
@@ -22,7 +23,9 @@ mod recover;
 pub mod replica;
 mod rooms;
 mod standing;
+mod tokens;
 mod twins;
+mod volatile;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
@@ -38,6 +41,7 @@ use crate::decision::{DecisionId, Decisions};
 use crate::event::{Event, EventKind};
 use crate::id::{Endpoint, Incarnation, NodeId, NodeName, StoreId};
 use crate::identity::clock::Clocks;
+use crate::lease::Terms;
 use crate::machine::Machine;
 use crate::membership::{self, Membership, Record};
 use crate::rng::Rng;
@@ -50,6 +54,7 @@ use group::Group;
 use persist::Persist;
 use standing::Standing;
 use twins::{Arrival, Twins};
+use volatile::Volatile;
 
 /// What one room wants of another, or of the shell, while one input is worked off.
 enum Work {
@@ -88,6 +93,10 @@ pub struct Control {
     stopped: bool,
     /// How often the logs of a cluster were deleted.
     store_resets: u32,
+    volatile: Volatile,
+    leases: lease::Leases,
+    /// It has said, or is about to say, goodbye.
+    stopping: bool,
     recovery: recover::Recover,
 }
 
@@ -103,6 +112,7 @@ struct Fixed {
     faults: Faults,
     /// The store of its logs, before any was deleted.
     store: StoreId,
+    leases: Terms,
     /// What was missing or damaged in it at the start.
     damage: Vec<String>,
 }
@@ -148,9 +158,11 @@ impl Control {
             started: now.wall,
             faults: setup.faults,
             store: setup.store,
+            leases: Terms::new(setup.gone_after),
             damage: setup.damage,
         };
         let view = Arc::new(publish::first_view(&fixed, id));
+        let group = Group::new(id, fixed.leases);
         Self {
             setup: fixed,
             hello,
@@ -158,7 +170,7 @@ impl Control {
             autocluster,
             clocks: Clocks::default(),
             decisions: Decisions::default(),
-            group: Group::new(id),
+            group,
             conns: Conns::default(),
             twins: Twins::default(),
             standing: Standing::new(now),
@@ -173,6 +185,9 @@ impl Control {
             settled_at: now.mono,
             stopped: false,
             store_resets: setup.saved.store_resets,
+            volatile: Volatile::new(setup.session_max),
+            leases: lease::Leases::new(id),
+            stopping: false,
             recovery: recover::Recover::new(setup.saved.recovery),
         }
     }
@@ -293,6 +308,9 @@ impl Control {
         };
         match message {
             Message::Membership(message) => {
+                if matches!(message, membership::Message::Goodbye) {
+                    self.goodbye_came(peer, now, out);
+                }
                 self.work.push_back(Work::Membership(membership::Input::Received { from: peer, message }));
             }
             Message::Autocluster(message) => {
@@ -312,6 +330,11 @@ impl Control {
             Message::Removed { nonce, result } => self.leader_removed(nonce, result, out),
             Message::MayJoin { nonce, record } => self.may_join(peer.node_id, nonce, record, now, out),
             Message::Joinable { nonce, lines, refused } => self.joinable(nonce, lines, refused, out),
+            Message::Generations { cluster_id, message } => {
+                self.generations_said(peer.node_id, cluster_id, message, now, out);
+            }
+            Message::Lease(message) => self.lease_came(peer, message, now, out),
+            Message::SeenDown(down) => self.down_reported(peer.node_id, down, now, out),
             Message::LogEnd { nonce } => self.say_log_end(peer.node_id, nonce, out),
             Message::LogEnds { nonce, cluster_id, generation, last } => {
                 self.log_ends(peer.node_id, nonce, (cluster_id, generation, last), now, out);
@@ -333,6 +356,7 @@ impl Machine for Control {
             self.refuse_while_stopped(&input, out);
             return;
         }
+        self.look_at_lease(now, out);
         self.notice_pause(now, out);
         match input {
             Input::Start => self.start(now, out),
@@ -358,6 +382,7 @@ impl Machine for Control {
                 self.work.push_back(Work::Autocluster(input));
             }
             Input::Command { id, command } => self.command(id, command, now, out),
+            Input::Volatile { cluster_id, news } => self.volatile_said(cluster_id, news, now, out),
         }
         self.settle(now, out);
         self.note_expected(now);
@@ -367,6 +392,7 @@ impl Machine for Control {
         if self.stopped {
             return;
         }
+        self.look_at_lease(now, out);
         self.notice_pause(now, out);
         let mut given = Vec::new();
         self.membership.tick(now, &mut given);
@@ -375,6 +401,8 @@ impl Machine for Control {
         self.autocluster.tick(now, &mut given);
         self.autocluster_gave(given, now, out);
         self.tick_group(now, out);
+        self.tick_volatile(now, out);
+        self.tick_leases(now, out);
         self.end_waits(now, out);
         self.expire_commands(now, out);
         self.expire_asked(now, out);
@@ -396,9 +424,11 @@ impl Machine for Control {
             self.autocluster.deadline(),
             self.twins.deadline(),
             self.group.deadline(),
+            self.group.is_open().then(|| self.leases.deadline()).flatten(),
             self.pending.deadline(),
             self.recovery.deadline(),
             self.standing.deadline(),
+            self.volatile.deadline(),
             Some(self.refresh_at),
             self.persist.wanted.then_some(self.persist.not_before),
         ]
@@ -411,7 +441,9 @@ impl Machine for Control {
         self.membership.check();
         self.autocluster.check();
         self.group.durable.check();
+        self.leases.check();
         self.conns.check();
         self.twins.check();
+        self.volatile.check();
     }
 }

@@ -12,7 +12,7 @@ use crate::durable::plan::TWO_VOTERS;
 use crate::event::EventKind;
 use crate::id::{Incarnation, NodeId, NodeName};
 use crate::time::Now;
-use crate::view::{Conflict, Member, Quorum, Reason, Split, SplitState, Status, View};
+use crate::view::{Conflict, Member, Quorum, Reason, Split, SplitState, Status, View, Volatile};
 
 /// How often ages in the view are brought up to date although nothing else changed.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -39,6 +39,7 @@ pub(super) fn first_view(fixed: &Fixed, me: Incarnation) -> View {
         leader: None,
         coordinator: None,
         quorum: Quorum::default(),
+        volatile: Volatile::default(),
         split: Split::default(),
         conflicts: Vec::new(),
         alarms: Vec::new(),
@@ -84,6 +85,7 @@ impl Control {
     fn is_urgent(&self) -> bool {
         let leads = |id: NodeId| self.membership.status(id) == Status::Up;
         self.view.status != self.standing.status
+            || self.leases.fenced && self.view.ready_quorum
             || self.view.quorum != self.standing.quorum
             || self.view.cluster_id != self.autocluster.cluster_on_disc()
             || self.view.leader.is_some_and(|id| !leads(id))
@@ -92,9 +94,15 @@ impl Control {
     fn make_view(&mut self, now: Now) -> View {
         let reasons = self.reasons(now.wall);
         let split = self.split(now);
-        let members = self.membership.members(now);
+        let mut members = self.membership.members(now);
+        self.mark_gone(&mut members);
         let status = self.standing.status;
         let usable = status == Status::Up && self.standing.clock.is_none();
+        let held = self.standing.quorum.holds() && self.leases.holds(now);
+        let ready_quorum = usable && held && self.volatile_is_ready();
+        if ready_quorum {
+            self.note_ready();
+        }
         let versions: BTreeSet<&str> = members.iter().map(|m| m.version.as_str()).collect();
         let cluster_version =
             versions.into_iter().min_by_key(|v| version_key(v)).unwrap_or(&self.setup.software).to_string();
@@ -110,12 +118,13 @@ impl Control {
             cluster_id: self.autocluster.cluster_on_disc(),
             generation: self.generation(),
             cluster_version,
-            ready_quorum: usable && self.standing.quorum.holds(),
+            ready_quorum,
             ready_available: usable,
             reasons,
             leader: self.membership.leader(),
             coordinator: self.membership.coordinator(),
             quorum: self.standing.quorum,
+            volatile: self.volatile_view(),
             split,
             conflicts,
             alarms,
@@ -125,6 +134,15 @@ impl Control {
             clock_offset_ms: self.clocks.ahead_of_median_ms(),
             peer_clock_offset_ms: self.clocks.offsets().clone(),
             started: self.setup.started,
+        }
+    }
+
+    /// Who is over by a committed entry is gone, whatever it says; who said goodbye before is known as stopped.
+    fn mark_gone(&self, members: &mut [Member]) {
+        let record = self.group.durable.record();
+        for member in members.iter_mut().filter(|member| member.status != Status::Stopped && record.is_over(member.id))
+        {
+            member.status = Status::Gone;
         }
     }
 

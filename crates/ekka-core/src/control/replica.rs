@@ -1,12 +1,14 @@
-//! What `Control` and the replica of its durable group say to each other, by way of the shell.
+//! What `Control` and the replicas of its groups say to each other, by way of the shell.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::consensus::{GroupEvent, LogPlace, Standing, VoterId};
 use crate::durable;
-use crate::id::ClusterId;
+use crate::id::{ClusterId, Incarnation};
+use crate::volatile::{LogKey, Source, Start};
 
 /// What `Control` wants of the replica of its cluster's durable group, in this order.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,9 +33,18 @@ pub enum GroupRequest {
         /// Its log goes too: this node has left the cluster for good.
         delete: bool,
     },
+    /// Have a majority of the voters say that this replica leads this term, asked from now on; answered by a
+    /// [`GroupNews::Confirmed`].
+    Confirm {
+        /// Comes back with the answer.
+        round: u64,
+        /// The term: an answer for another one is no.
+        term: u64,
+    },
 }
 
-/// What the replica tells.
+/// What the replica tells. A standing comes after the entries that led to it: where it says that this replica leads,
+/// everything that was committed before its term has been told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum GroupNews {
     /// The next of what was committed, in order and without gaps.
@@ -61,6 +72,94 @@ pub enum GroupNews {
         /// Where the latest configuration stands in this replica's log now, committed or not.
         latest: LogPlace,
     },
+    /// The answer to [`GroupRequest::Confirm`].
+    Confirmed {
+        /// Of the request.
+        round: u64,
+        /// A majority had seen no higher term after the request.
+        ok: bool,
+    },
     /// The answer to [`GroupRequest::Whole`]: a snapshot of the record, or why it cannot be read.
     Whole(Result<Vec<u8>, String>),
+}
+
+/// What `Control` wants of the replica of its cluster's volatile group, in this order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum VolatileRequest {
+    /// Have this state here, from its source or from a founder that has begun with it; answered by
+    /// [`VolatileNews::Fetched`].
+    Fetch {
+        /// Of which cluster.
+        cluster_id: ClusterId,
+        /// As whom it is asked for.
+        me: Incarnation,
+        /// The generation that begins with it.
+        generation: u64,
+        /// Which.
+        from: Source,
+        /// Who may have it too.
+        founders: BTreeSet<Incarnation>,
+    },
+    /// Run a replica of this generation.
+    Start {
+        /// Of which cluster.
+        cluster_id: ClusterId,
+        /// As whom.
+        me: Incarnation,
+        /// Which.
+        generation: u64,
+        /// How it begins.
+        start: Start,
+    },
+    /// Seal the replica: it takes, votes for and answers nothing more, and what it holds is kept. Answered by
+    /// [`VolatileNews::Stopped`] once that is certain.
+    Stop {
+        /// Of which generation.
+        generation: u64,
+    },
+    /// On the leader: make these the voters. What becomes of it shows in the standing.
+    ChangeVoters {
+        /// Of which generation.
+        generation: u64,
+        /// The voters.
+        voters: BTreeSet<Incarnation>,
+    },
+    /// On the leader: have it committed that locks may be granted.
+    Open {
+        /// In which generation.
+        generation: u64,
+    },
+    /// This node is not in that cluster any more: what there is of its volatile group here ends and is dropped.
+    Close,
+}
+
+/// What the replica of the volatile group tells.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum VolatileNews {
+    /// What it knows of its group now.
+    Standing {
+        /// Of which generation.
+        generation: u64,
+        /// What.
+        standing: Box<Standing>,
+    },
+    /// The state that was to be fetched is here, or could not be had just now.
+    Fetched {
+        /// For which generation.
+        generation: u64,
+        /// It is here.
+        ok: bool,
+    },
+    /// It is sealed.
+    Stopped {
+        /// Which generation.
+        generation: u64,
+        /// What it holds; `None` where it never got the state with which its generation began.
+        log: Option<LogKey>,
+    },
+    /// It is committed that locks may be granted.
+    Opened {
+        /// In which generation.
+        generation: u64,
+    },
 }

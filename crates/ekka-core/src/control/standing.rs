@@ -165,7 +165,7 @@ impl Control {
             Status::Leaving
         } else if !entered {
             Status::Joining
-        } else if self.standing.was_up || (present && quorum.holds() && clock_agrees) {
+        } else if self.standing.was_up || (present && quorum.holds() && clock_agrees && self.leases.was_held) {
             if self.standing.draining { Status::Draining } else { Status::Up }
         } else {
             Status::Joining
@@ -192,6 +192,9 @@ impl Control {
         if returning && self.standing.quorum.holds() && !self.is_present() {
             return self.waits_for_entry();
         }
+        if returning && self.standing.quorum.holds() && !self.leases.was_held {
+            return self.waits_for_lease();
+        }
         if !returning || self.standing.quorum.holds() {
             return self.standing.waits.clone();
         }
@@ -210,6 +213,17 @@ impl Control {
             "waits: {in_reach} of {voters} voters up; needs {}. If they are lost for good: ekka recover --plan",
             missing.join(" or ")
         )
+    }
+
+    /// It is a member, and was not told yet that it counts as one that lives.
+    fn waits_for_lease(&self) -> String {
+        match self.group_leader() {
+            Some(leader) => {
+                let name = self.membership.record(leader).map_or_else(|| leader.to_string(), |r| r.name.to_string());
+                format!("waits: {name}, which leads, has not answered for its lease yet")
+            }
+            None => String::from("waits: the voters elect who leads them"),
+        }
     }
 
     /// A majority is in reach, and has not committed yet that this start of this node is a member.
@@ -252,6 +266,9 @@ impl Control {
             Status::Draining => found.push(("draining", "told to drain: `ekka undrain` ends it".into())),
             Status::Leaving => found.push(("leaving", "leaves the cluster".into())),
             Status::Stopped => found.push(("stopping", "is stopping".into())),
+            Status::Gone => {
+                found.push(("fenced", "this start was declared gone: the node comes back under a new guid".into()));
+            }
             _ => {}
         }
         let Quorum { voters, in_reach, needed, .. } = self.standing.quorum;
@@ -261,6 +278,13 @@ impl Control {
             if let Some((refusal, _)) = &self.standing.refusal {
                 found.push(("refused", format!("refused by those that it meets: {}", refusal.text)));
             }
+        }
+        if self.standing.status.takes_part() && self.standing.quorum.holds() {
+            found.extend(self.volatile_reason().map(|text| ("syncing", text)));
+        }
+        if self.standing.was_up && self.leases.fenced && self.standing.status != Status::Gone {
+            let text = "fenced: no majority has renewed its lease, so others may be told that it is gone".to_string();
+            found.push(("fenced", text));
         }
         let codes: Vec<&str> = found.iter().map(|(code, _)| *code).collect();
         self.standing.keep_only(&codes);

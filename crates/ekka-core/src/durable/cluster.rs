@@ -3,14 +3,17 @@
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use super::absorb::{MergeRecord, leads_into};
-use super::command::{Command, Founder, Generation, Recovery, Why};
+use super::command::{Command, Founder, Recovery, Why};
 use super::outcome::{Change, Gave, Outcome, Refusal};
 use super::state::{Member, Record};
 use crate::id::{ClusterId, Incarnation, NodeId};
-use crate::limits::{MEMBERS_MAX, MERGED_MAX, RECOVER_PLACES, RECOVER_TOKENS, TOKEN_MAX};
+use crate::lease::Agreed;
+use crate::limits::{MEMBERS_MAX, MERGED_MAX, RECOVER_GENERATIONS, RECOVER_PLACES, RECOVER_TOKENS, TOKEN_MAX};
+use crate::volatile::{Generation, Proposal, Version};
 
 impl Record {
     /// Carries out one command.
@@ -30,13 +33,14 @@ impl Record {
             Command::Admit(who) => self.admit(why, who, changes),
             Command::Returned { id, name, role } => self.returned(why, *id, (name, *role), changes),
             Command::StoreChanged { node_id, from, to } => self.store_changed(*node_id, (*from, *to), changes),
-            Command::Gone { id, proof } => self.gone(*id, *proof, changes),
+            Command::Gone(entry) => self.gone(entry, changes),
             Command::Remove(out) => self.remove(out, changes),
-            Command::RaiseCeiling { to } => self.raise_ceiling(*to, changes),
+            Command::RaiseCeiling { by } => self.raise_ceiling(*by, changes),
             Command::Merging { into, by_word } => self.begin_merging(*into, *by_word, changes),
             Command::Merged { chain } => self.take_in(chain, changes),
-            Command::Generation(next) => self.next_generation(next, changes),
+            Command::Generation(proposal) => self.next_generation(proposal, changes),
             Command::QuorumRows => self.begin_quorum_rows(),
+            Command::Leases { term, agreed } => self.agree(*term, *agreed, changes),
             Command::Found { .. } | Command::Recover(_) | Command::Schema(_) | Command::DutyDone { .. } => {
                 unreachable!("answered above")
             }
@@ -69,17 +73,20 @@ impl Record {
         Outcome::done(self.number())
     }
 
-    fn raise_ceiling(&mut self, to: u64, changes: &mut Vec<Change>) -> Outcome {
+    fn raise_ceiling(&mut self, by: u64, changes: &mut Vec<Change>) -> Outcome {
         if let Some(refused) = self.over_by_merging("issues no token") {
             return refused;
         }
+        if by == 0 {
+            return Outcome::refused(Refusal::Senseless, "no token was asked for");
+        }
+        let from = self.ceiling;
+        let to = from.saturating_add(by);
         if to > TOKEN_MAX {
-            return Outcome::refused(Refusal::Full, format!("tokens stay below {TOKEN_MAX}, {to} were asked for"));
+            let words = format!("tokens stay below {TOKEN_MAX}, {by} more than {from} were asked for");
+            return Outcome::refused(Refusal::Full, words);
         }
-        if to <= self.ceiling {
-            return Outcome::already(0);
-        }
-        let from = core::mem::replace(&mut self.ceiling, to);
+        self.ceiling = to;
         changes.push(Change::Tokens { floor: self.floor, ceiling: to });
         Outcome::Done { number: self.number(), gave: Gave::Tokens { from, to } }
     }
@@ -159,27 +166,72 @@ impl Record {
         if changes.len() == before { Outcome::already(0) } else { Outcome::done(self.number()) }
     }
 
-    fn next_generation(&mut self, next: &Generation, changes: &mut Vec<Change>) -> Outcome {
+    fn next_generation(&mut self, proposal: &Proposal, changes: &mut Vec<Change>) -> Outcome {
         if let Some(refused) = self.over_by_merging("begins no volatile group") {
             return refused;
         }
-        if next.voters.is_empty() || next.number == 0 {
+        let (present, next) = (self.volatile.generation(), &proposal.next);
+        if next.number() == 0 || next.sets.is_empty() || next.sets.iter().any(BTreeSet::is_empty) {
             return Outcome::refused(
                 Refusal::Senseless,
-                "a volatile group has a number above 0 and at least one voter",
+                "a volatile group has a number above 0 and a voter in each of its sets",
             );
         }
-        if self.volatile.as_ref() == Some(next) {
+        if present == next {
             return Outcome::already(0);
         }
-        let present = self.volatile.as_ref().map_or(0, |volatile| volatile.number);
-        if present + 1 != next.number && !self.faults.generations_unchecked {
-            let words = format!("generation {present} is the present one, so {} is not the next", next.number);
-            return Outcome::refused(Refusal::Outdated, words);
+        let before = present.version;
+        if !self.volatile.apply(proposal) {
+            if !self.faults.generations_unchecked {
+                let (was, wanted) = (proposal.expected, next.version);
+                let words = format!(
+                    "generation {}.{} is the present one: {}.{} was to follow {}.{}",
+                    before.number, before.revision, wanted.number, wanted.revision, was.number, was.revision
+                );
+                return Outcome::refused(Refusal::Outdated, words);
+            }
+            self.volatile.replace(next.clone());
         }
-        self.volatile = Some(next.clone());
-        changes.push(Change::Generation(next.number));
+        changes.push(if before.number == next.number() {
+            Change::VolatileVoters(next.version)
+        } else {
+            Change::Generation(next.number())
+        });
         Outcome::done(self.number())
+    }
+
+    fn agree(&mut self, term: u64, agreed: Agreed, changes: &mut Vec<Change>) -> Outcome {
+        if let Some(void) = self.of_other_term(term) {
+            return void;
+        }
+        if agreed.given_ms == 0 || agreed.waited_ms < agreed.given_ms {
+            return Outcome::refused(Refusal::Senseless, "less is waited for than is given");
+        }
+        if self.leases.replace(agreed) == Some(agreed) {
+            return Outcome::already(0);
+        }
+        changes.push(Change::Leases(agreed));
+        Outcome::done(self.number())
+    }
+
+    /// What stands in another term than that in which it was proposed is void.
+    pub(super) fn of_other_term(&self, term: u64) -> Option<Outcome> {
+        let at = self.applied.term;
+        let words = || format!("proposed in term {term}, and it stands in term {at}: it counts in none but its own");
+        (term != at).then(|| Outcome::refused(Refusal::Outdated, words()))
+    }
+
+    /// The volatile group of a recovered cluster. Those of its voters that are given up were a majority, so nothing of it
+    /// is known to be whole; and they may have begun further ones that this log does not hold, whose numbers must not be
+    /// met again.
+    fn recover_volatile(&mut self, survivor: Incarnation, changes: &mut Vec<Change>) {
+        let before = self.volatile().number();
+        let version = Version { number: before + RECOVER_GENERATIONS, revision: 0 };
+        let founders = BTreeSet::from([survivor]);
+        let next =
+            Generation { version, founders: founders.clone(), sets: vec![founders], from: None, lost: before > 0 };
+        self.volatile.replace(next);
+        changes.push(Change::Generation(version.number));
     }
 
     fn begin_quorum_rows(&mut self) -> Outcome {
@@ -232,6 +284,7 @@ impl Record {
             // Every other store holds the log that was given up: it counts again when its node has made a new one.
             member.store = (*node_id == id.node_id).then_some(*store);
         }
+        self.recover_volatile(*id, changes);
         changes.push(Change::Tokens { floor: self.floor, ceiling: self.ceiling });
         Outcome::done(self.number())
     }

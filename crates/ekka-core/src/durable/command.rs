@@ -10,11 +10,12 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::absorb::MergeRecord;
-use crate::consensus::{LogPlace, VoterId};
 use crate::id::{ClusterId, Guid, Incarnation, NodeId, NodeName};
+use crate::lease::{Agreed, Cause, GoneEntry};
 use crate::limits::{EVIDENCE_MAX, REASON_LEN_MAX};
 use crate::membership::RemovalCause;
 use crate::view::Role;
+use crate::volatile::Proposal;
 
 /// The form of entries that this code writes. Variants of [`Command`] are appended only and need no new form.
 const FORM: u16 = 1;
@@ -69,6 +70,16 @@ impl Proof {
             Self::NewerStart => "a later start of its directory runs",
             Self::Lease => "its lease ran out",
             Self::GivenUp => "it was given up by recover",
+        }
+    }
+}
+
+impl From<&Cause> for Proof {
+    fn from(cause: &Cause) -> Self {
+        match cause {
+            Cause::Goodbye => Self::Goodbye,
+            Cause::NewerStart => Self::NewerStart,
+            Cause::Silent { .. } => Self::Lease,
         }
     }
 }
@@ -170,19 +181,6 @@ pub struct Removal {
     pub by: NodeId,
 }
 
-/// A new volatile group.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Generation {
-    /// Its number.
-    pub number: u64,
-    /// Its first voters; `start` is the guid of each.
-    pub voters: Vec<VoterId>,
-    /// The log that it begins with ends here.
-    pub from: LogPlace,
-    /// Entries that were acknowledged may be missing in it.
-    pub lost: bool,
-}
-
 /// A cluster that goes on without the majority of its voters.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Recovery {
@@ -227,20 +225,16 @@ pub enum Command {
         /// The store that it has.
         to: u128,
     },
-    /// This start of a node is over, for ever.
-    Gone {
-        /// Which.
-        id: Incarnation,
-        /// How that is known.
-        proof: Proof,
-    },
+    /// This start of a node is over, for ever. It counts in the term in which it was proposed and in no other: who leads
+    /// must know every one that its log can hold.
+    Gone(GoneEntry),
     /// A member is forgotten.
     Remove(Removal),
-    /// Fencing tokens below this may be issued. Who gets `Done` owns those between the old ceiling and this one; who
-    /// gets `Already` owns none, whoever raised it.
+    /// So many more fencing tokens may be issued. Who gets `Done` owns those between the old ceiling and the new one.
+    /// It is no repeat when it is proposed again: whose answer was lost takes others, and the first stay unused.
     RaiseCeiling {
-        /// The new ceiling.
-        to: u64,
+        /// How many.
+        by: u64,
     },
     /// This cluster goes into an older one: it admits nobody and lets nobody grant or write any more.
     Merging {
@@ -254,8 +248,8 @@ pub enum Command {
         /// The records, from that cluster up to this one.
         chain: Vec<MergeRecord>,
     },
-    /// The next volatile group, where its number is one more than that of the present one.
-    Generation(Generation),
+    /// The next volatile group, or other voters of the present one, where the record is the one that was looked at.
+    Generation(Proposal),
     /// The first entry of a cluster that was recovered.
     Recover(Recovery),
     /// Quorum tables are about to hold their first row: from then on this cluster is absorbed by an operator's word only.
@@ -266,6 +260,14 @@ pub enum Command {
     DutyDone {
         /// The token of the duty.
         token: u64,
+    },
+    /// How long leases of incarnations last from now on. It counts in the term in which it was proposed alone: that its
+    /// leader has waited for leases of an earlier length says that leader.
+    Leases {
+        /// The term in which it was proposed.
+        term: u64,
+        /// How long.
+        agreed: Agreed,
     },
 }
 
@@ -334,17 +336,21 @@ impl Command {
             Self::Admit(who) => alloc::format!("admit {} (node_id {}, guid {})", who.name, who.id.node_id, who.id.guid),
             Self::Returned { id, name, .. } => alloc::format!("{name} has started again (guid {})", id.guid),
             Self::StoreChanged { node_id, to, .. } => alloc::format!("node_id {node_id} has the new store {to:032x}"),
-            Self::Gone { id, proof } => {
-                alloc::format!("guid {} of node_id {} is over: {}", id.guid, id.node_id, proof.as_str())
+            Self::Gone(GoneEntry { id, cause, .. }) => {
+                let proof = Proof::from(cause).as_str();
+                alloc::format!("guid {} of node_id {} is over: {proof}", id.guid, id.node_id)
             }
             Self::Remove(out) => alloc::format!("take out node_id {} ({})", out.node_id, out.cause.as_str()),
-            Self::RaiseCeiling { to } => alloc::format!("tokens below {to} may be issued"),
+            Self::RaiseCeiling { by } => alloc::format!("{by} more tokens may be issued"),
             Self::Merging { into, .. } => alloc::format!("this cluster goes into {into}"),
             Self::Merged { chain } => match chain.first() {
                 Some(first) => alloc::format!("cluster {} has gone into this one", first.from),
                 None => String::from("no cluster has gone into this one"),
             },
-            Self::Generation(next) => alloc::format!("generation {} with {} voters", next.number, next.voters.len()),
+            Self::Generation(Proposal { next, .. }) => {
+                let (number, revision, voters) = (next.version.number, next.version.revision, next.voters().len());
+                alloc::format!("generation {number} of the volatile group, revision {revision}, {voters} voters")
+            }
             Self::Recover(recovery) => alloc::format!(
                 "recover as generation {} of the cluster, {} members given up",
                 recovery.generation,
@@ -353,6 +359,7 @@ impl Command {
             Self::QuorumRows => String::from("quorum tables hold rows from now on"),
             Self::Schema(_) => String::from("a schema"),
             Self::DutyDone { token } => alloc::format!("duty {token} is done"),
+            Self::Leases { agreed, .. } => alloc::format!("a node unheard for {} ms is gone", agreed.given_ms),
         }
     }
 }
@@ -368,7 +375,7 @@ mod tests {
 
     fn entry() -> Entry {
         let why = Why::new(NodeId::from_u128(1), 7, vec!["seen".into()]);
-        Entry { why, command: Command::RaiseCeiling { to: 5 } }
+        Entry { why, command: Command::RaiseCeiling { by: 5 } }
     }
 
     #[test]
@@ -395,10 +402,11 @@ mod tests {
             Entry { why: why(), command }.encode()[head]
         };
         assert_eq!(number(Command::Found { cluster_id: ClusterId::MIN, founders: Vec::new() }), 0);
-        assert_eq!(number(Command::RaiseCeiling { to: 1 }), 6);
+        assert_eq!(number(Command::RaiseCeiling { by: 1 }), 6);
         assert_eq!(number(Command::Merged { chain: Vec::new() }), 8);
         assert_eq!(number(Command::QuorumRows), 11);
         assert_eq!(number(Command::DutyDone { token: 1 }), 13);
+        assert_eq!(number(Command::Leases { term: 1, agreed: Agreed { given_ms: 1, waited_ms: 1 } }), 14);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::voters::{self, Candidate, Look, Step};
 use super::{Ask, Fact, Output};
 use crate::consensus::LogPlace;
 use crate::id::NodeId;
+use crate::lease::Agreed;
 use crate::membership::RemovalCause;
 use crate::time::Now;
 
@@ -28,12 +29,30 @@ impl Durable {
             }
             return;
         }
+        self.agree_on_leases(now, out);
         let news: Vec<(NodeId, Command)> = self.facts.iter().filter_map(|(id, fact)| self.news(*id, fact)).collect();
         for (node_id, command) in news {
             self.propose_own(Some(node_id), command, "its own record says so", out);
         }
         if self.record.merging().is_none() && self.change.is_none() {
             self.step_voters(out);
+        }
+    }
+
+    /// Has the length of leases committed that this node is configured with.
+    fn agree_on_leases(&mut self, now: Now, out: &mut Vec<Output>) {
+        let (Some(own), agreed) = (self.leases, self.record.leases()) else { return };
+        let since = match self.agreed_since {
+            Some((with, since)) if with == agreed => since,
+            _ => now.mono,
+        };
+        (self.agreed_since, self.agree_at) = (Some((agreed, since)), None);
+        match Agreed::next(agreed, own, now.mono.since(since)) {
+            Ok(agreed) => {
+                let term = self.standing.term;
+                self.propose_own(None, Command::Leases { term, agreed }, "the leader is configured so", out);
+            }
+            Err(later) => self.agree_at = later.map(|later| now.mono + later),
         }
     }
 

@@ -10,6 +10,7 @@ use super::command::{Admission, Proof, Removal, Why};
 use super::outcome::{Change, Outcome, Refusal};
 use super::state::{Forgotten, Member, Record};
 use crate::id::{Guid, Incarnation, NodeId, NodeName};
+use crate::lease::GoneEntry;
 use crate::limits::MEMBERS_MAX;
 use crate::membership::RemovalCause;
 use crate::view::Role;
@@ -155,7 +156,11 @@ impl Record {
         changes.push(Change::Ended { id, proof });
     }
 
-    pub(super) fn gone(&mut self, id: Incarnation, proof: Proof, changes: &mut Vec<Change>) -> Outcome {
+    pub(super) fn gone(&mut self, entry: &GoneEntry, changes: &mut Vec<Change>) -> Outcome {
+        let (id, proof) = (entry.id, Proof::from(&entry.cause));
+        if let Some(void) = self.of_other_term(entry.term) {
+            return void;
+        }
         if self.is_over(id) {
             return Outcome::already(0);
         }

@@ -58,7 +58,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 pub use absorb::{Chains, MergeRecord};
-pub use command::{Admission, Command, Entry, Founder, Generation, Proof, Recovery, Removal, Why};
+pub use command::{Admission, Command, Entry, Founder, Proof, Recovery, Removal, Why};
 pub use outcome::{Change, Gave, Outcome, Refusal};
 pub use room::Durable;
 pub use state::{Forgotten, Member, Record};

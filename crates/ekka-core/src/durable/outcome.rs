@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::absorb::MergeRecord;
 use super::command::Proof;
 use crate::id::{ClusterId, Incarnation, NodeId};
+use crate::lease::Agreed;
 use crate::membership::RemovalCause;
+use crate::volatile::Version;
 
 /// The answer of the state machine. Variants are appended only: proposer and leader may run different versions.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -150,6 +152,10 @@ pub enum Change {
     Merged(MergeRecord),
     /// There is a new volatile group.
     Generation(u64),
+    /// Leases of incarnations last so long from now on.
+    Leases(Agreed),
+    /// The voters of the volatile group change: this is its record now.
+    VolatileVoters(Version),
     /// The cluster goes on without the majority that it had.
     Recovered {
         /// Its generation.

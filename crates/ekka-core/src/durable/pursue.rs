@@ -57,7 +57,8 @@ impl Durable {
 
     /// Tries every wish whose time has come.
     pub(super) fn pursue(&mut self, now: Now, out: &mut Vec<Output>) {
-        let ids: Vec<u64> = self.wishes.keys().copied().collect();
+        let is_due = |p: &Pending| p.asked.is_none() || p.until.is_some_and(|until| until <= now.mono);
+        let ids: Vec<u64> = self.wishes.iter().filter(|(_, pending)| is_due(pending)).map(|(id, _)| *id).collect();
         for id in ids {
             let Some(mut pending) = self.wishes.remove(&id) else { continue };
             let reply = self.try_wish(id, &mut pending, now, out);
@@ -116,12 +117,8 @@ impl Durable {
         pending.asked = None;
         let end = match result {
             Ok(bytes) => match (Outcome::decode(&bytes), pending.command.take()) {
-                (Ok(outcome), Some(command)) => match judge(&command, outcome, &self.record) {
+                (Ok(outcome), Some(command)) => match judge(&command, outcome) {
                     Verdict::End(reply) => Some(reply),
-                    Verdict::Propose(next) => {
-                        (pending.unknown, pending.command) = (false, Some(*next));
-                        None
-                    }
                     Verdict::LookAgain => {
                         (pending.unknown, pending.again_at) = (false, now.mono + AGAIN);
                         None

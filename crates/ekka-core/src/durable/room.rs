@@ -15,6 +15,7 @@ use super::{Ask, Fact, Faults, Input, Output, recover};
 use crate::consensus::{LogPlace, Standing, StateMachine, VoterId};
 use crate::event::EventKind;
 use crate::id::{ClusterId, Incarnation, NodeId};
+use crate::lease::{Agreed, Terms};
 use crate::limits::WISHES_MAX;
 use crate::machine::Machine;
 use crate::time::{Instant, Now};
@@ -51,6 +52,11 @@ pub struct Durable {
     /// When the leader's own work is tried again after a failure.
     pub(super) again_at: Option<Instant>,
     pub(super) waits: String,
+    /// How long leases are to last where this node leads; `None` where nobody keeps leases.
+    pub(super) leases: Option<Terms>,
+    /// Since when this node leads with what is agreed on leases.
+    pub(super) agreed_since: Option<(Option<Agreed>, Instant)>,
+    pub(super) agree_at: Option<Instant>,
 }
 
 impl Durable {
@@ -72,7 +78,16 @@ impl Durable {
             due: LogPlace::default(),
             again_at: None,
             waits: String::new(),
+            leases: None,
+            agreed_since: None,
+            agree_at: None,
         }
+    }
+
+    /// The same, in a cluster that keeps leases: where this node leads it has the length of its own committed.
+    #[must_use]
+    pub fn with_leases(self, own: Terms) -> Self {
+        Self { leases: Some(own), ..self }
     }
 
     /// What is committed, as far as this node has applied it.
@@ -111,7 +126,10 @@ impl Durable {
         if changes.is_empty() {
             return;
         }
-        if let Some(Entry { why, command }) = entry.filter(|_| !replay && matches!(outcome, Outcome::Done { .. })) {
+        let explained = |entry: &Entry| !matches!(entry.command, Command::RaiseCeiling { .. });
+        let done = !replay && matches!(outcome, Outcome::Done { .. });
+        // Ranges of tokens are taken all the time: their records would push out those that people look for.
+        if let Some(Entry { why, command }) = entry.filter(|entry| done && explained(entry)) {
             let mut evidence = vec![format!("proposed by node_id {} (its d-{:06x})", why.by(), why.decision())];
             evidence.extend_from_slice(why.evidence());
             let (kind, rule) = rule(&command);
@@ -131,6 +149,7 @@ impl Durable {
                     let lost = lost.map(|out| out.name.clone()).collect();
                     out.push(Output::Event(EventKind::ClusterRecovered { generation: *generation, lost }));
                 }
+                Change::Generation(_) => out.push(Output::Event(self.generation_began())),
                 _ => {}
             }
         }
@@ -140,12 +159,24 @@ impl Durable {
         out.push(Output::Changed(changes));
     }
 
+    /// The present volatile group, for people.
+    fn generation_began(&self) -> EventKind {
+        let generation = self.record.volatile();
+        let name = |id: Incarnation| self.record.member(id.node_id).map(|member| member.name.clone());
+        let voters = generation.voters().into_iter().filter_map(name).collect();
+        EventKind::VolatileBegan { generation: generation.number(), voters, lost: generation.lost }
+    }
+
     fn stand(&mut self, standing: Standing, out: &mut Vec<Output>) {
         let led = self.leads();
+        if standing.term != self.standing.term {
+            (self.agreed_since, self.agree_at) = (None, None);
+        }
         self.standing = standing;
         if led && !self.leads() {
             // A change that this node began is the next leader's now, or nobody's, and may be cut off its log.
             (self.change, self.due) = (None, LogPlace::default());
+            self.agree_at = None;
             self.asked.retain(|_, asked| matches!(asked, Asked::Wish(_)));
             self.say(String::new(), out);
         }
@@ -196,12 +227,13 @@ fn rule(command: &Command) -> (&'static str, &'static str) {
         Command::Admit(_) => ("admit", "section 8, rule 3: admission is a committed entry"),
         Command::Returned { .. } => ("up", "section 4: a newer start of a node_id supersedes the older one"),
         Command::StoreChanged { .. } => ("up", "section 12: a voter is named by the id of its store"),
-        Command::Gone { .. } => ("down", "section 9: gone is one committed entry, and for ever"),
+        Command::Gone(_) => ("down", "section 9: gone is one committed entry, and for ever"),
         Command::Remove(_) => ("remove", "section 9: a member is forgotten by one committed entry"),
         Command::Merging { .. } | Command::Merged { .. } => {
             ("merge", "section 8, rule 6: the younger goes into the older")
         }
         Command::Recover(_) => ("command", "section 10: recover, by an operator's word"),
+        Command::Leases { .. } => ("command", "section 9: how long leases last is one value of the cluster"),
         Command::Generation(_) => ("command", "section 12: one volatile group, by compare-and-set"),
         Command::RaiseCeiling { .. } | Command::QuorumRows | Command::Schema(_) | Command::DutyDone { .. } => {
             ("command", "section 13: tokens only grow")
@@ -246,7 +278,7 @@ impl Machine for Durable {
     fn deadline(&self) -> Option<Instant> {
         let tries = self.wishes.values().filter(|p| p.asked.is_none() && !p.waits).map(|p| p.again_at);
         let ends = self.wishes.values().filter_map(|pending| pending.until);
-        tries.chain(ends).chain(self.again_at).min()
+        tries.chain(ends).chain(self.again_at).chain(self.agree_at).min()
     }
 
     fn check(&self) {

@@ -8,13 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use super::Faults;
 use super::absorb::{Chains, MergeRecord};
-use super::command::{Entry, Generation, NO_GUID};
+use super::command::{Entry, NO_GUID};
 use super::outcome::{Change, Outcome};
 use crate::consensus::{Configuration, LogPlace, StateMachine, VoterId};
 use crate::id::{ClusterId, Guid, Incarnation, NodeId, NodeName};
+use crate::lease::Agreed;
 use crate::limits::FORGOTTEN_MAX;
 use crate::membership::{RemovalCause, Seat};
 use crate::view::Role;
+use crate::volatile::{Decided, Generation};
 
 /// The form of snapshots that this code writes.
 const FORM: u16 = 1;
@@ -75,9 +77,11 @@ pub struct Record {
     pub(super) merging: Option<MergeRecord>,
     pub(super) merged: Chains,
     pub(super) quorum_rows: bool,
-    pub(super) volatile: Option<Generation>,
+    pub(super) volatile: Decided,
     pub(super) generation: u64,
     pub(super) configuration: Configuration,
+    /// How long leases last; `None` until a leader has had it committed.
+    pub(super) leases: Option<Agreed>,
     #[serde(skip)]
     pub(super) faults: Faults,
 }
@@ -170,10 +174,10 @@ impl Record {
         self.quorum_rows
     }
 
-    /// The present volatile group.
+    /// The present volatile group; before the first one its number is 0 and nobody votes in it.
     #[must_use]
-    pub fn volatile(&self) -> Option<&Generation> {
-        self.volatile.as_ref()
+    pub fn volatile(&self) -> &Generation {
+        self.volatile.generation()
     }
 
     /// The generation of the cluster: 0, and one more with each recovery.
@@ -240,6 +244,23 @@ impl Record {
     #[must_use]
     pub fn over(&self, node_id: NodeId) -> Guid {
         self.over.get(&node_id).copied().unwrap_or(NO_GUID)
+    }
+
+    /// How long leases of incarnations last, once a leader has had that committed.
+    #[must_use]
+    pub fn leases(&self) -> Option<Agreed> {
+        self.leases
+    }
+
+    /// The latest start of each node that is over; those before it are too.
+    pub fn ended(&self) -> impl Iterator<Item = Incarnation> + '_ {
+        self.over.iter().map(|(node_id, guid)| Incarnation { node_id: *node_id, guid: *guid })
+    }
+
+    /// The present start of each member, save those that are over.
+    pub fn present(&self) -> impl Iterator<Item = Incarnation> + '_ {
+        let starts = self.members.iter().map(|(node_id, member)| Incarnation { node_id: *node_id, guid: member.guid });
+        starts.filter(|id| !self.is_over(*id))
     }
 
     /// Commands that were gathered into one entry share its place in the log, and have one each in the order of the

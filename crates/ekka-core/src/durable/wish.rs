@@ -1,18 +1,18 @@
 //! What is to be committed, and what it takes: the next thing to do for a wish, as the record stands.
 
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::absorb::MergeRecord;
-use super::command::{Admission, Command, Generation, Proof, Removal};
+use super::command::{Admission, Command, Removal};
 use super::outcome::{Gave, Outcome, Refusal};
 use super::state::Record;
 use super::{Fact, Reply};
 use crate::id::{ClusterId, Incarnation, NodeId};
-use crate::limits::TOKEN_STEP;
+use crate::lease::GoneEntry;
 use crate::membership::RemovalCause;
+use crate::volatile::Proposal;
 
 /// What is to be committed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,14 +31,9 @@ pub enum Wish {
         replace_with: Option<NodeId>,
     },
     /// A start is over.
-    Gone {
-        /// Which.
-        id: Incarnation,
-        /// How that is known.
-        proof: Proof,
-    },
-    /// A range of fencing tokens that nobody else has.
-    Tokens,
+    Gone(GoneEntry),
+    /// So many fencing tokens that nobody else has.
+    Tokens(u64),
     /// This cluster goes into that one.
     Absorb {
         /// The older one.
@@ -51,8 +46,8 @@ pub enum Wish {
         /// The records.
         chain: Vec<MergeRecord>,
     },
-    /// The next volatile group.
-    Generation(Generation),
+    /// The next volatile group, or other voters of the present one.
+    Generation(Proposal),
     /// Quorum tables are about to hold their first row.
     QuorumRows,
 }
@@ -91,11 +86,11 @@ impl Wish {
                 Next::End(Reply::Refused { code: Some(Refusal::NotMember), words })
             }
             Self::Remove { node_id, cause, by, .. } => removal(record, &fact, (*node_id, *cause, *by), leads),
-            Self::Gone { id, proof } => Next::Propose(Command::Gone { id: *id, proof: *proof }),
-            Self::Tokens => Next::Propose(Command::RaiseCeiling { to: record.token_ceiling() + TOKEN_STEP }),
+            Self::Gone(entry) => Next::Propose(Command::Gone(entry.clone())),
+            Self::Tokens(count) => Next::Propose(Command::RaiseCeiling { by: *count }),
             Self::Absorb { into, by_word } => Next::Propose(Command::Merging { into: *into, by_word: *by_word }),
             Self::TakeIn { chain } => Next::Propose(Command::Merged { chain: chain.clone() }),
-            Self::Generation(next) => Next::Propose(Command::Generation(next.clone())),
+            Self::Generation(proposal) => Next::Propose(Command::Generation(proposal.clone())),
             Self::QuorumRows => Next::Propose(Command::QuorumRows),
         }
     }
@@ -105,20 +100,13 @@ impl Wish {
 pub(super) enum Verdict {
     /// Its end.
     End(Reply),
-    /// This is to be proposed instead.
-    Propose(Box<Command>),
     /// What is to be proposed is found anew, a little later.
     LookAgain,
 }
 
 /// Judges the outcome of a command.
-pub(super) fn judge(proposed: &Command, outcome: Outcome, record: &Record) -> Verdict {
+pub(super) fn judge(proposed: &Command, outcome: Outcome) -> Verdict {
     match (outcome, proposed) {
-        // Somebody else has raised it so far: the next range.
-        (Outcome::Already { .. }, Command::RaiseCeiling { to }) => {
-            let to = record.token_ceiling().max(*to) + TOKEN_STEP;
-            Verdict::Propose(Box::new(Command::RaiseCeiling { to }))
-        }
         (Outcome::Done { number, gave } | Outcome::Already { number, gave }, _) => {
             Verdict::End(Reply::Done { number, gave })
         }

@@ -21,6 +21,8 @@ pub enum HolderInput {
     Message(Message),
     /// The committed state of the durable group, as this node has it, says that this incarnation is over.
     Gone,
+    /// The leader can answer now, or so it is thought: ask at once, unless there is a lease.
+    Ask,
     /// The process ends: it is fenced from now on, and renews no more. Given before the goodbye is sent.
     Goodbye,
 }
@@ -66,10 +68,11 @@ enum Phase {
 #[derive(Clone, Debug)]
 pub struct Holder {
     id: Incarnation,
-    terms: Terms,
     phase: Phase,
-    /// When the question was sent that reaches furthest of those answered.
+    /// When the question was sent that was answered with the lease that reaches furthest.
     from: Option<Instant>,
+    /// How far that lease reaches.
+    until: Instant,
     leader: Option<NodeId>,
     voters: BTreeSet<NodeId>,
     /// Questions without an answer, the oldest first.
@@ -84,12 +87,12 @@ pub struct Holder {
 impl Holder {
     /// A holder that has no lease yet.
     #[must_use]
-    pub fn new(id: Incarnation, terms: Terms, faults: Faults) -> Self {
+    pub fn new(id: Incarnation, faults: Faults) -> Self {
         Self {
             id,
-            terms,
             phase: Phase::New,
             from: None,
+            until: Instant::ZERO,
             leader: None,
             voters: BTreeSet::new(),
             asks: VecDeque::new(),
@@ -111,7 +114,7 @@ impl Holder {
     #[must_use]
     pub fn until(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Held => self.from.map(|from| from + self.terms.fence_after()),
+            Phase::Held => Some(self.until),
             Phase::New | Phase::Fenced { .. } | Phase::Ended | Phase::Over => None,
         }
     }
@@ -159,13 +162,16 @@ impl Holder {
         out.extend(to.into_iter().map(|to| HolderOutput::Send { to, message: message.clone() }));
     }
 
-    fn renewed(&mut self, ask: u64, now: Instant, out: &mut Vec<HolderOutput>) {
+    fn renewed(&mut self, ask: u64, terms: Terms, now: Instant, out: &mut Vec<HolderOutput>) {
         let Some((_, sent)) = self.asks.iter().find(|(number, _)| *number == ask).copied() else { return };
         self.asks.retain(|(number, _)| *number > ask);
         self.answered |= ask == self.last_ask;
         let sent = if self.faults.from_answer { now } else { sent };
-        self.from = self.from.max(Some(sent));
-        if !self.faults.pause_unseen && (sent + self.terms.fence_after()).since(now).is_zero() {
+        let until = sent + terms.fence_after();
+        if self.from.is_none() || until > self.until {
+            (self.from, self.until) = (Some(sent), until);
+        }
+        if !self.faults.pause_unseen && until.since(now).is_zero() {
             return;
         }
         match self.phase {
@@ -190,7 +196,9 @@ impl Holder {
 
     fn message(&mut self, message: &Message, now: Instant, out: &mut Vec<HolderOutput>) {
         match *message {
-            Message::Renewed { id, ask } if id == self.id => self.renewed(ask, now, out),
+            Message::Renewed { id, ask, gone_after_ms } if id == self.id => {
+                self.renewed(ask, Terms::from_ms(gone_after_ms), now, out);
+            }
             Message::Gone { id } if id == self.id => self.over(now, out),
             Message::NotLeading { leader: Some(leader) } if self.voters.contains(&leader) => self.leader = Some(leader),
             // Of an earlier incarnation, no help, or not for a holder.
@@ -211,6 +219,8 @@ impl Machine for Holder {
             HolderInput::Leader(leader) => self.leader = leader,
             HolderInput::Voters(voters) => self.voters = voters,
             HolderInput::Message(message) => self.message(&message, now.mono, out),
+            HolderInput::Ask if self.phase != Phase::Held => self.ask_at = now.mono,
+            HolderInput::Ask => {}
             HolderInput::Gone => self.over(now.mono, out),
             HolderInput::Goodbye => {
                 if self.phase == Phase::Held {
@@ -261,7 +271,7 @@ mod tests {
 
     fn holder() -> Holder {
         let id = Incarnation { node_id: NodeId::from_u128(1), guid: Guid::from_u128(1) };
-        let mut holder = Holder::new(id, Terms::new(Duration::from_secs(15)), Faults::default());
+        let mut holder = Holder::new(id, Faults::default());
         holder.handle(HolderInput::Voters([VOTER, NodeId::from_u128(8)].into()), at(0), &mut Vec::new());
         holder
     }
@@ -282,7 +292,7 @@ mod tests {
 
     fn answer(holder: &mut Holder, ask: u64, ms: u64) -> Vec<HolderOutput> {
         let mut out = Vec::new();
-        let message = Message::Renewed { id: holder.id(), ask };
+        let message = Message::Renewed { id: holder.id(), ask, gone_after_ms: 15_000 };
         holder.handle(HolderInput::Message(message), at(ms), &mut out);
         holder.check();
         out

@@ -37,6 +37,13 @@ pub enum KeeperInput {
         /// handed in before.
         ready: bool,
     },
+    /// How long leases last from now on, and how long an incarnation must be unheard before it may be gone.
+    Terms {
+        /// Of leases that are given.
+        given: Terms,
+        /// Not less than that.
+        waited: Duration,
+    },
     /// Who votes in the durable group: one set, or two while a joint change is under way.
     Voters(Vec<BTreeSet<NodeId>>),
     /// The present incarnations of all members, as committed.
@@ -125,7 +132,8 @@ struct Proposal {
 #[derive(Clone, Debug)]
 pub struct Keeper {
     me: NodeId,
-    terms: Terms,
+    given: Terms,
+    waited: Duration,
     term: u64,
     leader: Option<NodeId>,
     ready: bool,
@@ -151,12 +159,13 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// A keeper of a node that does not lead yet, with what its replica holds for gone.
+    /// A keeper of a node that does not lead yet, with how long leases last and what its replica holds for gone.
     #[must_use]
     pub fn new(me: NodeId, terms: Terms, gone: GoneTable, faults: Faults) -> Self {
         Self {
             me,
-            terms,
+            given: terms,
+            waited: terms.gone_after(),
             term: 0,
             leader: None,
             ready: false,
@@ -275,7 +284,7 @@ impl Keeper {
             return;
         }
         self.renewed.insert(id, now);
-        let message = Message::Renewed { id, ask: waiting.ask };
+        let message = Message::Renewed { id, ask: waiting.ask, gone_after_ms: self.given.gone_after_ms() };
         out.push(KeeperOutput::Send { to: waiting.from, message });
     }
 
@@ -295,7 +304,7 @@ impl Keeper {
             return Some(cause.clone());
         }
         let unheard = now.since(self.renewed_at(id));
-        if unheard < self.terms.gone_after() {
+        if unheard < self.waited {
             return None;
         }
         let seen_down_by = self.seen_down(id, now)?;
@@ -368,6 +377,7 @@ impl Machine for Keeper {
                 self.standing(term, leader, ready, now);
                 self.confirm(now, out);
             }
+            KeeperInput::Terms { given, waited } => (self.given, self.waited) = (given, waited.max(given.gone_after())),
             KeeperInput::Voters(voters) => self.voters = voters,
             KeeperInput::Present(present) => self.present(present, now),
             KeeperInput::Gone(id) => self.gone(id),

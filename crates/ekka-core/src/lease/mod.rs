@@ -22,12 +22,19 @@
 //! `gone` that its log can hold: those of earlier terms are applied once an entry of its own is, and those of its own
 //! term are its own.
 //!
+//! **Whose lease length.** Nodes may be configured with different lengths, for a while or by mistake. A keeper that waits
+//! less than its predecessor gave would say `gone` of who still holds; so how long leases last is committed ([`Agreed`]):
+//! the leader has its own length committed before it answers anybody, the answer tells the holder how long its lease is,
+//! and after the length was cut the old one is waited for once more, counted by a leader from when it applied the cut.
+//!
 //! **Sources**: Gray and Cheriton, *Leases* (1989); section 9 of the design; schedules M7, M8, S1-6, S1-7, S2-4, S2-9.
 
+mod agreed;
 mod gone;
 mod holder;
 mod keeper;
 
+pub use agreed::Agreed;
 pub use gone::{Cause, GoneEntry, GoneTable};
 pub use holder::{Holder, HolderInput, HolderOutput};
 pub use keeper::{Keeper, KeeperInput, KeeperOutput, Outcome};
@@ -39,7 +46,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Incarnation, NodeId};
 use crate::limits::GONE_AFTER_MIN;
 
-/// How long leases last; the same on every node of a cluster.
+/// How long leases last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Terms {
     gone_after: Duration,
@@ -52,10 +59,22 @@ impl Terms {
         Self { gone_after: gone_after.max(GONE_AFTER_MIN) }
     }
 
+    /// The same in milliseconds, as messages and entries have it.
+    #[must_use]
+    pub fn from_ms(gone_after_ms: u64) -> Self {
+        Self::new(Duration::from_millis(gone_after_ms))
+    }
+
     /// How long an incarnation must be unheard before it may be gone, on the keeper's clock.
     #[must_use]
     pub fn gone_after(self) -> Duration {
         self.gone_after
+    }
+
+    /// The same in milliseconds.
+    #[must_use]
+    pub fn gone_after_ms(self) -> u64 {
+        u64::try_from(self.gone_after.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// How long a lease lasts on the holder's clock, counted from before the renewal was sent.
@@ -81,6 +100,8 @@ pub enum Message {
         id: Incarnation,
         /// The question.
         ask: u64,
+        /// How long an incarnation must be unheard before it may be gone, by which the holder knows when to stop.
+        gone_after_ms: u64,
     },
     /// By a committed entry this incarnation is over.
     Gone {

@@ -31,6 +31,7 @@ mod changes;
 mod record;
 mod room;
 mod sessions;
+pub mod state;
 
 pub use account::{Accounts, Blocked, account};
 pub use record::{Decided, Generation, LogKey, Proposal, Source, Version};
@@ -42,8 +43,20 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::consensus::LogPlace;
+use crate::consensus::{LogPlace, VoterId};
 use crate::id::{Guid, Incarnation, NodeId};
+
+/// As whom a start of a node votes in the volatile group.
+#[must_use]
+pub fn voter(id: Incarnation) -> VoterId {
+    VoterId { node_id: id.node_id, start: id.guid.as_u128() }
+}
+
+/// The start that votes so.
+#[must_use]
+pub fn incarnation(voter: VoterId) -> Incarnation {
+    Incarnation { node_id: voter.node_id, guid: Guid::from_u128(voter.start) }
+}
 
 /// How generations come and go; the same on every node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -93,12 +93,19 @@ impl Generations {
         self.sessions.missing()
     }
 
+    /// Whether nothing runs here, and nothing is on its way to an end.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        matches!(self.serving, Serving::Nothing)
+    }
+
     pub(super) fn number(&self) -> u64 {
         self.facts.generation.number()
     }
 
     fn facts(&mut self, facts: Facts, now: Instant, out: &mut Vec<Output>) {
         let before = self.facts.generation.version;
+        let first_wanted = self.facts.wanted.is_empty() && !facts.wanted.is_empty();
         self.facts = facts;
         let after = self.facts.generation.version;
         if before.number != after.number {
@@ -113,8 +120,11 @@ impl Generations {
         } else if before != after {
             let voters = self.facts.generation.voters();
             self.handed_in.retain(|id, _| voters.contains(id));
+        } else if after.number == 0 && first_wanted {
+            self.unled_since = now;
         }
         self.follow(now, out);
+        self.lead(out);
     }
 
     /// Serves what the record says, and nothing else.
@@ -266,8 +276,8 @@ impl Generations {
     /// rarely meet; that they may is settled by the durable group.
     fn patience(&self) -> core::time::Duration {
         let rank = self.facts.wanted.iter().position(|node_id| *node_id == self.me.node_id).unwrap_or_default();
-        // At most as many as vote, so it fits.
-        UNLED_MAX * (1 + u32::try_from(rank).unwrap_or(u32::MAX / 4))
+        // At most as many as vote, so it fits. Before the first generation there is nobody to wait for.
+        UNLED_MAX * (u32::from(self.number() > 0) + u32::try_from(rank).unwrap_or(u32::MAX / 4))
     }
 
     fn works_on_the_next(&self, now: Instant) -> bool {
@@ -375,7 +385,9 @@ impl Machine for Generations {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        (!self.over).then_some(self.retry_at)
+        // Whoever does not vote has nothing to do but to say which sessions it keeps.
+        let part = self.votes() || self.facts.wanted.contains(&self.me.node_id) || self.sessions.are_to_be_told();
+        (!self.over && part).then_some(self.retry_at)
     }
 
     fn check(&self) {

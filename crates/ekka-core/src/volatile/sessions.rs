@@ -83,9 +83,17 @@ impl Sessions {
         }
     }
 
+    /// Whether what this process keeps is still said.
+    pub(super) fn are_to_be_told(&self) -> bool {
+        self.own.is_some()
+    }
+
     /// What is said to the voters, as long as it can help.
-    pub(super) fn message(&self, now: Instant) -> Option<Message> {
-        let sessions = self.own.clone().filter(|_| now < self.expired_at)?;
+    pub(super) fn message(&mut self, now: Instant) -> Option<Message> {
+        if now >= self.expired_at {
+            self.own = None;
+        }
+        let sessions = self.own.clone()?;
         // Counted to the moment at which the generation was learned of: what was kept then is what counts.
         let learned = self.expired_at - self.settings.session_max;
         let whole = learned.since(self.began) >= self.settings.session_max;

@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 use ekka_core::consensus::{Configuration, LogPlace, StateMachine, VoterId};
 use ekka_core::durable::absorb::MergeRecord;
 use ekka_core::durable::{
-    Admission, Change, Command, Entry, Faults, Founder, Gave, Outcome, Proof, Record, Refusal, Removal, Why,
+    Admission, Change, Command, Entry, Faults, Founder, Gave, Outcome, Record, Refusal, Removal, Why,
 };
 use ekka_core::id::{ClusterId, Guid, Incarnation, NodeId, NodeName};
+use ekka_core::lease::{Cause, GoneEntry};
 use ekka_core::membership::RemovalCause;
 use ekka_core::view::Role;
 
@@ -62,6 +63,16 @@ pub(crate) fn returned(n: u128, guid: u128) -> Command {
 
 pub(crate) fn entry(command: Command) -> Entry {
     Entry { why: Why::new(node(1), 1, vec!["a test says so".into()]), command }
+}
+
+/// This start is over, proposed in the term in which the logs here stand.
+pub(crate) fn gone(id: Incarnation, cause: Cause) -> Command {
+    Command::Gone(GoneEntry { id, term: 1, cause })
+}
+
+/// Nobody heard of it.
+pub(crate) fn silent() -> Cause {
+    Cause::Silent { unheard_ms: 15_000, seen_down_by: Vec::new() }
 }
 
 /// One cluster with its log.
@@ -134,15 +145,14 @@ impl Log {
         Command::Remove(Removal { node_id: node(n), seniority, cause, by: node(1) })
     }
 
-    pub(crate) fn gone(&self, n: u128, proof: Proof) -> Command {
+    pub(crate) fn gone(&self, n: u128, cause: Cause) -> Command {
         let guid = self.record.member(node(n)).map_or(Guid::MIN, |member| member.guid);
-        Command::Gone { id: Incarnation { node_id: node(n), guid }, proof }
+        gone(Incarnation { node_id: node(n), guid }, cause)
     }
 
     /// A fresh range of tokens.
     pub(crate) fn tokens(&mut self, count: u64) -> (u64, u64) {
-        let to = self.record.token_ceiling() + count;
-        match self.commit(Command::RaiseCeiling { to }).0 {
+        match self.commit(Command::RaiseCeiling { by: count }).0 {
             Outcome::Done { gave: Gave::Tokens { from, to }, .. } => (from, to),
             outcome => panic!("{outcome:?}"),
         }

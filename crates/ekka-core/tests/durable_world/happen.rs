@@ -1,11 +1,15 @@
 //! What happens: by chance, and at the end in peace.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ekka_core::consensus::LogPlace;
-use ekka_core::durable::{Generation, Input, Proof, Wish, voters};
+use ekka_core::durable::{Input, Wish, voters};
+use ekka_core::id::{Guid, Incarnation};
+use ekka_core::lease::{Cause, GoneEntry};
+use ekka_core::limits::TOKEN_STEP;
 use ekka_core::membership::RemovalCause;
 use ekka_core::view::Role;
+use ekka_core::volatile::{Generation, Proposal, Version};
 
 use super::World;
 
@@ -21,7 +25,7 @@ impl World {
             4..=6 => self.want_in(n),
             7..=9 => self.remove(n),
             10..=11 => self.end(n),
-            12 => self.want(n, Wish::Tokens),
+            12 => self.want(n, Wish::Tokens(TOKEN_STEP)),
             13 => self.next_generation(n),
             14 => {
                 let some = 1 + self.rng.index(4);
@@ -64,7 +68,7 @@ impl World {
         }
         if goodbye {
             let other = self.rng.index(self.nodes.len());
-            self.want(other, Wish::Gone { id, proof: Proof::Goodbye });
+            self.want(other, Wish::Gone(self.ended(id, Cause::Goodbye)));
         }
     }
 
@@ -116,17 +120,26 @@ impl World {
         self.want(by, Wish::Remove { node_id, cause, by: asked_by, replace_with });
     }
 
+    fn ended(&self, id: Incarnation, cause: Cause) -> GoneEntry {
+        GoneEntry { id, term: self.place().term, cause }
+    }
+
     fn end(&mut self, n: usize) {
         if !self.nodes[n].up {
             let (by, id) = (self.rng.index(self.nodes.len()), self.nodes[n].id);
-            self.want(by, Wish::Gone { id, proof: Proof::Lease });
+            self.want(by, Wish::Gone(self.ended(id, Cause::Silent { unheard_ms: 15_000, seen_down_by: Vec::new() })));
         }
     }
 
     fn next_generation(&mut self, n: usize) {
-        let number = self.nodes[n].room.record().volatile().map_or(0, |volatile| volatile.number) + 1;
-        let voters = self.truth.voters().into_iter().collect();
-        self.want(n, Wish::Generation(Generation { number, voters, from: LogPlace::default(), lost: false }));
+        let expected = self.nodes[n].room.record().volatile().version;
+        let version = Version { number: expected.number + 1, revision: 0 };
+        let voters = self.truth.voters().into_iter();
+        let founders: BTreeSet<Incarnation> =
+            voters.map(|voter| Incarnation { node_id: voter.node_id, guid: Guid::from_u128(voter.start) }).collect();
+        let sets = vec![founders.clone()];
+        let next = Generation { version, founders, sets, from: None, lost: false };
+        self.want(n, Wish::Generation(Proposal { expected, next }));
     }
 
     /// Everything comes back and nothing goes wrong: all must come to rest as it should be.
@@ -160,7 +173,7 @@ impl World {
             }
             if round == 60 {
                 let door = self.leader.expect("a majority is up");
-                self.want(door, Wish::Tokens);
+                self.want(door, Wish::Tokens(TOKEN_STEP));
             }
         }
     }

@@ -173,7 +173,7 @@ impl World {
         wished.reply = Some(reply.clone());
         let Reply::Done { gave, .. } = reply else { return };
         match (&wished.wish, gave) {
-            (Wish::Tokens, ekka_core::durable::Gave::Tokens { from, to }) => {
+            (Wish::Tokens(_), ekka_core::durable::Gave::Tokens { from, to }) => {
                 let before = self.ranges.range(..to).next_back();
                 assert!(
                     before.is_none_or(|(_, end)| *end <= from),
@@ -182,11 +182,11 @@ impl World {
                 );
                 self.ranges.insert(from, to);
             }
-            (Wish::Tokens, other) => panic!("tokens were asked for: {other:?}"),
+            (Wish::Tokens(_), other) => panic!("tokens were asked for: {other:?}"),
             (Wish::Remove { node_id, .. }, _) => {
                 assert!(self.removed.contains_key(node_id), "a removal that was done is in the log");
             }
-            (Wish::Gone { id, .. }, _) => assert!(self.truth.is_over(*id), "{id:?} is over"),
+            (Wish::Gone(entry), _) => assert!(self.truth.is_over(entry.id), "{:?} is over", entry.id),
             _ => {}
         }
     }

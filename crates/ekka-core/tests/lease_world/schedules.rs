@@ -278,15 +278,15 @@ fn s2_4_each_incarnation_is_gone_once_and_a_node_as_often_as_it_starts() {
 #[test]
 fn s2_9_a_stopped_process_is_fenced_by_its_clock_whatever_it_hears_first() {
     let me = id(2, 9);
-    let mut holder = Holder::new(me, Terms::new(GONE_AFTER), Faults::default());
+    let mut holder = Holder::new(me, Faults::default());
     let mut out = Vec::new();
     holder.handle(HolderInput::Voters([NodeId::from_u128(1)].into()), at(0), &mut out);
     holder.tick(at(0), &mut out);
-    holder.handle(HolderInput::Message(Message::Renewed { id: me, ask: 1 }), at(50), &mut out);
+    holder.handle(HolderInput::Message(Message::Renewed { id: me, ask: 1, gone_after_ms: 15_000 }), at(50), &mut out);
     assert!(holder.holds(at(9_999).mono));
     for first in [
         HolderInput::Leader(None),
-        HolderInput::Message(Message::Renewed { id: me, ask: 1 }),
+        HolderInput::Message(Message::Renewed { id: me, ask: 1, gone_after_ms: 15_000 }),
         HolderInput::Message(Message::Gone { id: me }),
         HolderInput::Goodbye,
     ] {

@@ -140,7 +140,7 @@ impl World {
                     fast: rng.below(100_001),
                     alive: true,
                     paused: false,
-                    holder: Holder::new(id, terms, plan.faults),
+                    holder: Holder::new(id, plan.faults),
                     keeper,
                     fenced: 0,
                     held: false,
@@ -277,7 +277,7 @@ impl World {
         let id = Incarnation { node_id: node_id(i), guid: Guid::from_u128(self.starts) };
         let node = &mut self.nodes[i];
         (node.id, node.held) = (id, false);
-        node.holder = Holder::new(id, Terms::new(self.plan.gone_after), self.plan.faults);
+        node.holder = Holder::new(id, self.plan.faults);
         self.boot(i);
     }
 

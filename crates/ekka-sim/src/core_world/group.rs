@@ -45,6 +45,8 @@ struct Replica {
 #[derive(Clone, Debug)]
 enum Wanted {
     Propose(Vec<u8>),
+    /// That it leads this term.
+    Confirm(u64),
     Voters(BTreeSet<VoterId>),
     Learners(BTreeSet<VoterId>),
 }
@@ -161,6 +163,7 @@ impl World {
                 return;
             }
             GroupRequest::Ask(Ask::Propose { token, command }) => (token, Wanted::Propose(command)),
+            GroupRequest::Confirm { round, term } => (round, Wanted::Confirm(term)),
             GroupRequest::Ask(Ask::ChangeVoters { token, voters }) => (token, Wanted::Voters(voters)),
             GroupRequest::Ask(Ask::SetLearners { token, learners }) => (token, Wanted::Learners(learners)),
             GroupRequest::Open { .. } => return,
@@ -235,6 +238,7 @@ impl World {
         self.answer_asked(cluster_id, &mut group);
         self.replicate(cluster_id, &mut group);
         self.groups.insert(cluster_id, group);
+        self.step_volatile(cluster_id);
         if again {
             self.at(self.now + STEP, Happening::Group { cluster_id, again });
         }
@@ -287,6 +291,8 @@ impl World {
             let leads = group.leader.is_some_and(|(leader, _)| leader == asked.by);
             let result = match asked.wanted.clone() {
                 Wanted::Propose(command) => Ok(group.append(Entry::Command(command))),
+                Wanted::Confirm(term) if leads && term == group.term => Ok(Vec::new()),
+                Wanted::Confirm(_) => Err(Failure::Refused("it does not lead that term".into())),
                 _ if !leads => Err(Failure::Refused("another replica leads".into())),
                 Wanted::Learners(learners) => Ok(group.let_learn(learners)),
                 Wanted::Voters(voters) => {
@@ -316,6 +322,7 @@ impl World {
     fn answer(&mut self, cluster_id: ClusterId, group: &mut Group, asked: &Asked, result: Result<Vec<u8>, Failure>) {
         let token = asked.token;
         let news = match asked.wanted {
+            Wanted::Confirm(_) => GroupNews::Confirmed { round: token, ok: result.is_ok() },
             Wanted::Propose(_) => GroupNews::Answered { token, result },
             Wanted::Voters(_) | Wanted::Learners(_) => {
                 let latest = group.configuration.at;

@@ -19,6 +19,7 @@ mod operator;
 mod plan;
 mod steps;
 mod swarm;
+mod volatile;
 mod words;
 mod world;
 

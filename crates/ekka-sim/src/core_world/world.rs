@@ -20,6 +20,7 @@ use super::happening::Happening;
 use super::net::{Delivery, Net};
 use super::node::{Disc, Machine, NodeSpec};
 use super::operator::Asked;
+use super::volatile::Volatile;
 use crate::failure::Failure;
 use crate::invariant::Watch;
 use crate::trace::Trace;
@@ -63,6 +64,8 @@ pub struct World {
     pub backend: Option<Backend>,
     /// The durable group of each cluster.
     pub(super) groups: BTreeMap<ClusterId, Group>,
+    /// The volatile groups.
+    pub(super) volatile: Volatile,
     /// Whether whoever says that it is outside may be in nobody's list.
     pub half_joins_count: bool,
     /// Commands of operators that wait for their answers, by number.
@@ -108,6 +111,7 @@ impl World {
             lies: Lies::default(),
             backend: None,
             groups: BTreeMap::new(),
+            volatile: Volatile::default(),
             half_joins_count: true,
             asked: BTreeMap::new(),
             checked: true,
@@ -422,6 +426,9 @@ impl World {
             self.machines[machine].forget_identity();
             self.start(machine);
         }
+        if *reason == StopReason::Over {
+            self.start(machine);
+        }
     }
 
     fn output(&mut self, machine: usize, output: Output) {
@@ -445,6 +452,7 @@ impl World {
             }
             Output::Dial { endpoint } => self.dial(machine, endpoint),
             Output::Group(request) => self.group_request(machine, request),
+            Output::Volatile(request) => self.volatile_request(machine, request),
             Output::Claim(offer) => self.offer_to_backend(machine, offer),
             Output::Register(registration) => self.register_at_backend(machine, registration),
             Output::Discover if self.backend.is_some() => self.ask_backend(machine),
@@ -475,6 +483,11 @@ impl World {
                 self.events[machine].push(event);
             }
             Output::Reply { id, result } => self.replied(machine, id.0, result),
+            Output::Lease(until) => {
+                if let Some(process) = &mut self.machines[machine].process {
+                    process.lease = until;
+                }
+            }
             Output::Stop(reason) => {
                 if let Some(process) = &mut self.machines[machine].process {
                     process.stopped = Some(reason);

@@ -91,6 +91,12 @@ impl Watch {
         seat.cluster = None;
     }
 
+    /// This machine's directory is empty: whoever starts there is another node.
+    pub fn another_node(&mut self, machine: usize) {
+        let seat = self.seats.entry(machine).or_default();
+        *seat = Seat { seeds: seat.seeds, may_leave: seat.may_leave, clock: seat.clock, ..Seat::default() };
+    }
+
     /// A process starts on this machine, whose clock is off by so many milliseconds.
     pub fn started(&mut self, machine: usize, clock_offset_ms: i64) {
         let seat = self.seats.entry(machine).or_default();

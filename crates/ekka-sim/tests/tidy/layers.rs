@@ -29,10 +29,11 @@ const LAYERS: [&[&str]; 5] = [
 const OPEN_LAYERS: [usize; 2] = [0, 1];
 
 /// What one room may take from another: plain records, never state.
-const SHARED: [(&str, &str, &[&str]); 3] = [
+const SHARED: [(&str, &str, &[&str]); 4] = [
     ("autocluster", "durable", &["Chains", "Faults", "Founder", "MergeRecord"]),
     ("autocluster", "membership", &["Record", "Roster", "Seat"]),
     ("durable", "membership", &["RemovalCause", "Seat"]),
+    ("durable", "volatile", &["Decided", "Generation", "Proposal", "Version"]),
 ];
 
 /// Complaints about imports that point upwards or sideways.

@@ -1,6 +1,7 @@
 //! What the admin interface needs of a node: the part of [`Node`] that it calls.
 
 use std::future::IntoFuture;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,9 @@ use ekka_core::view::View;
 use serde_json::Value;
 use tokio::sync::broadcast;
 
+use crate::consensus::GroupError;
 use crate::env::BoxFuture;
-use crate::node::{Counters, Node, Signer, StampedEvent};
+use crate::node::{CommitFigures, CommitPlan, Counted, Counters, Node, Signer, StampedEvent};
 use crate::rpc::{BenchFigures, BenchPlan, CallError, PING};
 
 /// A node, as the admin interface sees it. Every [`Node`] is one; a test gives views of its own.
@@ -49,6 +51,24 @@ pub trait NodeApi: Send + Sync + 'static {
 
     /// Measures calls to a node.
     fn bench(&self, plan: BenchPlan) -> BoxFuture<'_, Result<BenchFigures, CallError>>;
+
+    /// Measures commits of a group.
+    fn bench_commits(&self, plan: CommitPlan) -> BoxFuture<'_, Result<CommitFigures, CommandError>>;
+
+    /// Takes fencing tokens.
+    fn take_tokens(&self, count: u64) -> BoxFuture<'_, Result<Range<u64>, CommandError>>;
+
+    /// The token ceiling, linearizable.
+    fn token_ceiling(&self) -> BoxFuture<'_, Result<u64, CommandError>>;
+
+    /// The token ceiling as far as this node has followed the group.
+    ///
+    /// # Errors
+    /// This node has no replica of it.
+    fn applied_token_ceiling(&self) -> Result<u64, CommandError>;
+
+    /// Takes numbers of the counter of the volatile group.
+    fn count(&self, n: u64) -> BoxFuture<'_, Result<Counted, GroupError>>;
 
     /// A call of a method that is known by its name only.
     fn call_json(
@@ -103,6 +123,26 @@ impl NodeApi for Node {
 
     fn bench(&self, plan: BenchPlan) -> BoxFuture<'_, Result<BenchFigures, CallError>> {
         Box::pin(crate::rpc::bench(self, plan))
+    }
+
+    fn bench_commits(&self, plan: CommitPlan) -> BoxFuture<'_, Result<CommitFigures, CommandError>> {
+        Box::pin(Node::bench_commits(self, plan))
+    }
+
+    fn take_tokens(&self, count: u64) -> BoxFuture<'_, Result<Range<u64>, CommandError>> {
+        Box::pin(Node::take_tokens(self, count))
+    }
+
+    fn token_ceiling(&self) -> BoxFuture<'_, Result<u64, CommandError>> {
+        Box::pin(Node::token_ceiling(self))
+    }
+
+    fn applied_token_ceiling(&self) -> Result<u64, CommandError> {
+        Node::applied_token_ceiling(self)
+    }
+
+    fn count(&self, n: u64) -> BoxFuture<'_, Result<Counted, GroupError>> {
+        Box::pin(Node::count(self, n))
     }
 
     fn call_json(

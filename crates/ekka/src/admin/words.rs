@@ -21,6 +21,12 @@ fn node_text(kind: &EventKind) -> Option<String> {
         EventKind::NodeStopping { by } => format!("stopping, asked by {by}"),
         EventKind::NodeStopped {} => "stopped".into(),
         EventKind::NodePaused { for_ms } => format!("this process did not run for {}", seconds(*for_ms)),
+        EventKind::NodeFenced { lease_age_ms } => {
+            format!("fenced: no majority has renewed its lease for {}", seconds(*lease_age_ms))
+        }
+        EventKind::NodeOver { incarnation } => {
+            format!("this start (guid {incarnation}) was declared gone: the node comes back under a new guid")
+        }
         EventKind::NodeRenamed { from, to } => format!("this node was {from} and is {to} now"),
         EventKind::NodeRefused { reason, by } => format!("this node must not go on, says {by}: {reason}"),
         EventKind::StorageDamaged { what } => {
@@ -35,6 +41,15 @@ fn node_text(kind: &EventKind) -> Option<String> {
         EventKind::HandshakeRefused { addr, reason, count } => format!("refused {addr} {count} times: {reason}"),
         EventKind::DiscoveryFailing { strategy, error } => format!("discovery by {strategy} fails: {error}"),
         EventKind::DiscoveryOk { strategy } => format!("discovery by {strategy} works"),
+        EventKind::VolatileBegan { generation, voters, lost } => {
+            let voters = voters.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let lost = if *lost {
+                "; writes to ram quorum tables that were acknowledged before may be missing"
+            } else {
+                "; nothing that was acknowledged is missing"
+            };
+            format!("the volatile group begins generation {generation} with {voters}{lost}")
+        }
         EventKind::ConfigReloaded { changed, needs_restart } => {
             let mut text = match changed.as_slice() {
                 [] => "configuration read again, nothing changed".to_owned(),
@@ -59,7 +74,7 @@ fn member_text(kind: &EventKind) -> Option<String> {
         EventKind::MemberLeft { name, .. } => format!("{name} has left for good"),
         EventKind::MemberRemoved { name, cause, .. } => format!("{name} was removed: {cause}"),
         EventKind::MemberGone { name, incarnation, evidence, .. } => {
-            format!("the start {incarnation} of {name} is over, for ever: {evidence}")
+            format!("{name} (guid {incarnation}) is gone: {evidence}")
         }
         EventKind::MemberConflict { name, a, b } => format!("two nodes are named {name}: {a} and {b}"),
         _ => return None,

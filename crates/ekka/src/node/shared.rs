@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use ekka_core::autocluster::{Candidate, SourceList};
 use ekka_core::event::{Event, EventKind};
@@ -15,8 +15,11 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::StampedEvent;
+use super::reading::Reader;
+use super::volatile::VolatileGroup;
 use crate::discovery::Found;
 use crate::env::Clock;
+use crate::storage::Storage;
 
 /// The part of a node that its handles read.
 pub(super) struct Shared {
@@ -29,6 +32,10 @@ pub(super) struct Shared {
     last_event: AtomicU64,
     last_step: AtomicU64,
     figures: Mutex<Figures>,
+    reader: Mutex<Option<Reader>>,
+    storage: OnceLock<Weak<dyn Storage>>,
+    volatile: Mutex<Option<VolatileGroup>>,
+    lease: watch::Sender<Option<Instant>>,
 }
 
 /// What is counted here (the transport counts the rest).
@@ -42,6 +49,7 @@ pub(super) struct Figures {
     pub(super) ignored: BTreeMap<(String, &'static str), u64>,
     pub(super) removed: BTreeMap<&'static str, u64>,
     pub(super) leader_changes: u64,
+    pub(super) incarnations_gone: u64,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -61,6 +69,10 @@ impl Shared {
             history: Mutex::default(),
             last_event: AtomicU64::new(0),
             figures: Mutex::default(),
+            reader: Mutex::default(),
+            storage: OnceLock::new(),
+            volatile: Mutex::default(),
+            lease: watch::Sender::new(None),
         }
     }
 
@@ -108,6 +120,7 @@ impl Shared {
                 *locked(&self.figures).removed.entry(cause).or_default() += 1;
             }
             EventKind::MemberLeft { .. } => *locked(&self.figures).removed.entry("leave").or_default() += 1,
+            EventKind::MemberGone { .. } => locked(&self.figures).incarnations_gone += 1,
             EventKind::LeaderChanged { .. } => locked(&self.figures).leader_changes += 1,
             _ => {}
         }
@@ -148,8 +161,46 @@ impl Shared {
         }
     }
 
+    /// This replica of the volatile group serves from now on, or none.
+    pub(super) fn serves_volatile(&self, group: Option<VolatileGroup>) {
+        *locked(&self.volatile) = group;
+    }
+
+    pub(super) fn volatile(&self) -> Option<VolatileGroup> {
+        locked(&self.volatile).clone()
+    }
+
     pub(super) fn figures(&self) -> Figures {
         locked(&self.figures).clone()
+    }
+
+    /// Replicas of groups keep their logs there.
+    pub(super) fn stores_in(&self, storage: &Arc<dyn Storage>) {
+        // A node opens one store.
+        let _ = self.storage.set(Arc::downgrade(storage));
+    }
+
+    /// Syncs of the store since it was opened.
+    pub(super) fn syncs(&self) -> u64 {
+        self.storage.get().and_then(Weak::upgrade).map_or(0, |storage| storage.syncs())
+    }
+
+    /// The replica of the durable group that runs from now on.
+    pub(super) fn reads_from(&self, reader: Option<Reader>) {
+        *locked(&self.reader) = reader;
+    }
+
+    pub(super) fn reader(&self) -> Option<Reader> {
+        locked(&self.reader).clone()
+    }
+
+    /// Until when this node holds its lease.
+    pub(super) fn lease(&self) -> watch::Receiver<Option<Instant>> {
+        self.lease.subscribe()
+    }
+
+    pub(super) fn set_lease(&self, until: Option<Instant>) {
+        self.lease.send_replace(until);
     }
 
     pub(super) fn stepped(&self, at: Instant) {

@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::client::Unanswered;
 use super::connection::Connection;
+use super::vigil::Vigil;
 use crate::env::BoxStream;
 use crate::transport::CallsConnection;
 
@@ -33,6 +34,8 @@ pub(super) struct Driver {
     written: usize,
     unflushed: bool,
     alarm: Pin<Box<Sleep>>,
+    /// Told of each message, where the thread is one for calls alone.
+    vigil: Option<Arc<Vigil>>,
     /// Why it ended, once it has.
     end: String,
 }
@@ -47,7 +50,7 @@ impl Drop for Driver {
 }
 
 impl Driver {
-    pub(super) fn new(connection: Arc<Connection>, stream: BoxStream) -> Self {
+    pub(super) fn new(connection: Arc<Connection>, stream: BoxStream, vigil: Option<Arc<Vigil>>) -> Self {
         Self {
             connection,
             stream,
@@ -57,6 +60,7 @@ impl Driver {
             written: 0,
             unflushed: false,
             alarm: Box::pin(sleep_until(Instant::now())),
+            vigil,
             end: "this node has stopped".to_owned(),
         }
     }
@@ -130,6 +134,9 @@ impl Driver {
         if let Some(port) = port {
             port.read(buffer.filled().len());
         }
+        if let Some(vigil) = &self.vigil {
+            vigil.stir();
+        }
         self.decoder.push(buffer.filled());
         // Handlers that begin here find the application's runtime around them.
         let app = self.connection.service.app.clone();
@@ -170,7 +177,12 @@ impl Driver {
                 self.batch = Vec::new();
             }
             let open = match self.connection.queue.poll_take(&mut self.batch, cx) {
-                Poll::Ready(true) => continue,
+                Poll::Ready(true) => {
+                    if let Some(vigil) = &self.vigil {
+                        vigil.stir();
+                    }
+                    continue;
+                }
                 Poll::Ready(false) => false,
                 Poll::Pending => true,
             };

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use ekka_core::control::DialError;
-use ekka_core::id::{Endpoint, Incarnation, NodeId};
+use ekka_core::id::{Endpoint, NodeId};
 use ekka_core::limits::DIAL_TIMEOUT;
 use ekka_core::view::{Status, View};
 use ekka_core::wire::RefusalReason;
@@ -18,6 +18,7 @@ use super::connection::{Connection, Service};
 use super::driver::Driver;
 use super::figures::{MethodCounts, MethodFigures};
 use super::handlers::Peer;
+use super::vigil::Vigil;
 use crate::env::BoxStream;
 use crate::transport::{CallsConnection, CallsHost, Transport};
 
@@ -28,12 +29,11 @@ const SELF_BYTES: usize = 256 * 1024;
 
 /// All connections for calls of one node.
 pub(crate) struct Hub {
-    pub(super) me: Arc<Peer>,
     pub(super) service: Arc<Service>,
     /// The runtime that carries the connections.
     home: Handle,
-    /// Whether sockets are to be moved to it.
-    moves: bool,
+    /// Where sockets are to be moved to it: what keeps its thread awake.
+    vigil: Option<Arc<Vigil>>,
     views: watch::Receiver<Arc<View>>,
     state: Mutex<State>,
     stop: CancellationToken,
@@ -71,24 +71,13 @@ pub(super) enum NotOpened {
 impl Hub {
     /// A hub whose connections are carried by `home`; sockets are moved there where it is a thread of its own.
     pub(super) fn new(
-        me: Incarnation,
         service: Arc<Service>,
         views: watch::Receiver<Arc<View>>,
         home: Handle,
-        moves: bool,
+        vigil: Option<Arc<Vigil>>,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        let name = views.borrow().name.clone();
-        Arc::new_cyclic(|this| Self {
-            me: Arc::new(Peer { incarnation: me, name }),
-            service,
-            home,
-            moves,
-            views,
-            state: Mutex::default(),
-            stop,
-            this: this.clone(),
-        })
+        Arc::new_cyclic(|this| Self { service, home, vigil, views, state: Mutex::default(), stop, this: this.clone() })
     }
 
     /// Gives it the transport, once there is one.
@@ -143,10 +132,10 @@ impl Hub {
 
     /// Where a node is, as far as this one knows: no member, or one that is down, is not dialled for a call.
     fn endpoint(&self, node: NodeId) -> Result<Option<Endpoint>, NotOpened> {
-        if node == self.me.incarnation.node_id {
+        let view = self.views.borrow();
+        if node == view.me.node_id {
             return Ok(None);
         }
-        let view = self.views.borrow();
         let Some(member) = view.member(node) else {
             return Err(NotOpened::Unreachable(format!("no member has the node_id {node}")));
         };
@@ -187,40 +176,26 @@ impl Hub {
             return Err(NotOpened::Unreachable("this node is starting, or has stopped".to_owned()));
         };
         let sender = Arc::new(sender);
-        (slot.opening, slot.opener) = (Some(receiver.clone()), Some(sender.clone()));
+        (slot.opening, slot.opener) = (Some(receiver), Some(sender.clone()));
         self.home.spawn(async move {
-            let opened = hub.open(&transport, node, &endpoint, asks, receiver).await;
+            let opened = hub.open(&transport, node, &endpoint, asks).await;
             let mut state = hub.locked();
-            if let Some(slot) = state.peers.get_mut(&node) {
+            if let Some(slot) = state.peers.get_mut(&node)
+                && slot.opener.as_ref().is_some_and(|opener| Arc::ptr_eq(opener, &sender))
+            {
                 (slot.opening, slot.opener) = (None, None);
             }
             drop(state);
-            sender.send_if_modified(|present| {
-                let first = present.is_none();
-                if first {
-                    *present = Some(opened);
-                }
-                first
-            });
+            tell_first(&sender, opened);
         });
         Ok(opening)
     }
 
     /// Dials, and asks the peer to dial where that takes long or fails: it may be that only one side can.
-    async fn open(
-        self: &Arc<Self>,
-        transport: &Transport,
-        node: NodeId,
-        endpoint: &Endpoint,
-        asks: bool,
-        mut opened: watch::Receiver<Option<Opened>>,
-    ) -> Opened {
-        let accepted = async {
-            match opened.wait_for(Option::is_some).await {
-                Ok(opened) => opened.clone().unwrap_or(Err(NotOpened::Late)),
-                Err(_) => Err(NotOpened::Late),
-            }
-        };
+    ///
+    /// It goes on where a connection of the peer is accepted meanwhile: the peer may have accepted this one already, and
+    /// uses it. Were each side to drop what it dialled, both would be left with what the other one dropped.
+    async fn open(self: &Arc<Self>, transport: &Transport, node: NodeId, endpoint: &Endpoint, asks: bool) -> Opened {
         let ask = || asks && transport.ask_for_calls(node);
         let helped_dial = async {
             let mut dial = std::pin::pin!(transport.open_calls(endpoint, node));
@@ -243,7 +218,6 @@ impl Hub {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(NotOpened::Unreachable("this node is stopping".to_owned())),
-            opened = accepted => opened,
             dialed = helped_dial => dialed.map_err(|error| not_opened(endpoint, &error)),
         }
     }
@@ -251,12 +225,14 @@ impl Hub {
     /// Both ends of a connection of this node with itself. No socket, but the same rules: a handler cannot tell.
     fn open_self(&self) -> Arc<Connection> {
         let (near, far) = tokio::io::duplex(SELF_BYTES);
-        let near_end = Connection::new(self.me.clone(), self.service.clone(), Arc::default());
-        let far_end = Connection::new(self.me.clone(), self.service.clone(), Arc::default());
+        let view = self.views.borrow().clone();
+        let me = Arc::new(Peer { incarnation: view.me, name: view.name.clone() });
+        let near_end = Connection::new(me.clone(), self.service.clone(), Arc::default());
+        let far_end = Connection::new(me, self.service.clone(), Arc::default());
         for (connection, stream) in [(near_end.clone(), near), (far_end, far)] {
             let stop = self.stop.clone();
             self.home.spawn(async move {
-                Driver::new(connection, Box::new(stream)).run(None, stop.cancelled_owned()).await;
+                Driver::new(connection, Box::new(stream), None).run(None, stop.cancelled_owned()).await;
             });
         }
         near_end
@@ -273,19 +249,15 @@ impl Hub {
             let slot = state.peers.entry(node).or_default();
             slot.open.retain(|open| !open.is_over());
             slot.open.push(connection.clone());
-            if let Some(opener) = &slot.opener {
-                opener.send_if_modified(|present| {
-                    let first = present.is_none();
-                    if first {
-                        *present = Some(Ok(connection.clone()));
-                    }
-                    first
-                });
+            slot.opening = None;
+            if let Some(opener) = slot.opener.take() {
+                tell_first(&opener, Ok(connection.clone()));
             }
         }
         let (hub, carried) = (self.clone(), connection.clone());
         self.home.spawn(async move {
-            Driver::new(carried.clone(), stream).run(Some(port), hub.stop.clone().cancelled_owned()).await;
+            let vigil = hub.vigil.clone();
+            Driver::new(carried.clone(), stream, vigil).run(Some(port), hub.stop.clone().cancelled_owned()).await;
             let mut state = hub.locked();
             if let Some(slot) = state.peers.get_mut(&node) {
                 slot.open.retain(|open| !Arc::ptr_eq(open, &carried));
@@ -314,7 +286,7 @@ impl CallsHost for Hub {
     fn accepted(&self, port: CallsConnection, mut stream: BoxStream) {
         let Some(hub) = self.this.upgrade() else { return };
         self.home.spawn(async move {
-            if hub.moves
+            if hub.vigil.is_some()
                 && let Err(error) = CallsConnection::rehome(&mut stream)
             {
                 tracing::warn!(err = %error, "a connection for calls could not be moved to its thread");
@@ -335,6 +307,17 @@ impl CallsHost for Hub {
             tracing::trace!(peer = %by, begun = begun.is_ok(), "asked to open a connection for calls");
         }
     }
+}
+
+/// Tells whoever waits how an opening ended; later ends of the same are no news.
+fn tell_first(opener: &watch::Sender<Option<Opened>>, opened: Opened) {
+    opener.send_if_modified(|present| {
+        let first = present.is_none();
+        if first {
+            *present = Some(opened);
+        }
+        first
+    });
 }
 
 /// Whether a dial failed for a reason that the other direction would not mend.

@@ -34,6 +34,7 @@ mod server;
 mod stream;
 #[cfg(feature = "admin")]
 mod untyped;
+mod vigil;
 
 #[cfg(feature = "admin")]
 pub use bench::{BenchFigures, BenchPlan, bench};
@@ -53,7 +54,6 @@ pub(crate) use untyped::call_json;
 
 use std::sync::Arc;
 
-use ekka_core::id::Incarnation;
 use ekka_core::view::View;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -61,18 +61,19 @@ use tokio_util::sync::CancellationToken;
 
 use connection::Service;
 use figures::Figures;
+use vigil::Vigil;
 
 /// Where the calls of a node are carried.
 pub(crate) struct Home {
     handle: Handle,
-    /// It is a thread of its own, and sockets are moved to it.
-    own: bool,
+    /// Where it is a thread of its own, to which sockets are moved: what keeps it awake.
+    own: Option<Arc<Vigil>>,
 }
 
 impl Home {
     /// The present runtime (simulation).
     pub(crate) fn here() -> Self {
-        Self { handle: Handle::current(), own: false }
+        Self { handle: Handle::current(), own: None }
     }
 
     /// A thread of its own, until `stop`.
@@ -80,8 +81,10 @@ impl Home {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let thread = std::thread::Builder::new().name("ekka-calls".into());
-        thread.spawn(move || runtime.block_on(stop.cancelled_owned()))?;
-        Ok(Self { handle, own: true })
+        let vigil = Arc::new(Vigil::new());
+        let kept = vigil.clone();
+        thread.spawn(move || runtime.block_on(stop.run_until_cancelled_owned(async move { kept.keep().await })))?;
+        Ok(Self { handle, own: Some(vigil) })
     }
 }
 
@@ -91,7 +94,6 @@ impl Home {
 /// A handler cannot be served; the words say which and why.
 pub(crate) fn prepare(
     handlers: Handlers,
-    me: Incarnation,
     views: watch::Receiver<Arc<View>>,
     home: &Home,
     stop: CancellationToken,
@@ -99,12 +101,17 @@ pub(crate) fn prepare(
     if let Some(problem) = handlers.problem() {
         return Err(problem);
     }
-    let handlers = builtin::add(handlers, me, views.borrow().name.to_string());
+    let seen = views.clone();
+    let who = move || {
+        let view = seen.borrow();
+        (view.me, view.name.to_string())
+    };
+    let handlers = builtin::add(handlers, who);
     let service = Arc::new(Service {
         figures: Figures::new(handlers.methods.keys().map(String::as_str)),
         handlers,
         app: Handle::current(),
         epoch: tokio::time::Instant::now(),
     });
-    Ok(Hub::new(me, service, views, home.handle.clone(), home.own, stop))
+    Ok(Hub::new(service, views, home.handle.clone(), home.own.clone(), stop))
 }

@@ -257,6 +257,10 @@ async fn the_document_lists_every_route_that_answers() {
         "/v1/rpc/ping",
         "/v1/rpc/call",
         "/v1/bench/rpc",
+        "/v1/bench/commit",
+        "/v1/bench/tokens",
+        "/v1/bench/ceiling",
+        "/v1/bench/count",
     ];
     for path in expected {
         assert!(paths.contains_key(path), "{path} is not in the document");
@@ -314,4 +318,23 @@ async fn a_measurement_is_bounded_and_gives_a_rate() {
         let answer = ask(json!({"node": "ekka@10.0.0.2", "bytes": bytes, "callers": callers, "for_ms": for_ms})).await;
         assert_eq!(answer.status, 400);
     }
+}
+
+#[tokio::test]
+async fn commits_are_measured_and_tokens_taken_and_read() {
+    let server = Server::of(GivenNode::new(view())).await;
+    let ask = async |body: Value| server.post("/v1/bench/commit", &body.to_string()).await;
+    let expected = json!({
+        "group": "durable", "proposers": 64, "commits": 200, "unknown": 1, "commits_per_s": 400.0, "p50_us": 900,
+        "p99_us": 2500, "fsyncs_per_commit": 0.25, "first": 7, "last": 206, "leads": true,
+    });
+    assert_eq!(ask(json!({"proposers": 64, "for_ms": 500})).await.json(), expected);
+    assert_eq!(ask(json!({"group": "volatile", "proposers": 1, "for_ms": 500})).await.status, 409);
+    for (proposers, for_ms) in [(0, 1), (2_000, 1), (1, 600_000)] {
+        assert_eq!(ask(json!({"proposers": proposers, "for_ms": for_ms})).await.status, 400);
+    }
+    let taken = server.post("/v1/bench/tokens", r#"{"count": 3}"#).await.json();
+    assert_eq!(taken, json!({"from": 207, "to": 210}));
+    assert_eq!(server.get("/v1/bench/ceiling").await.json(), json!({"ceiling": 207}));
+    assert_eq!(server.get("/v1/bench/ceiling?applied=true").await.json(), json!({"ceiling": 200}));
 }

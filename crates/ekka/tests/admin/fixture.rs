@@ -1,18 +1,22 @@
 //! A node whose view is given: three members, one of them silent.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ekka::admin::NodeApi;
+use ekka::consensus::GroupError;
 use ekka::core::control::{Command, CommandError, Reply};
 use ekka::core::decision::{Decision, DecisionId};
 use ekka::core::event::{Event, EventKind};
 use ekka::core::id::{ClusterId, Guid, Incarnation, NodeId, NodeName};
 use ekka::core::time::{Instant, Now, Wall};
-use ekka::core::view::{Link, LinkState, Member, Quorum, Reason, Role, Split, SplitState, Status, Unreachable, View};
+use ekka::core::view::{
+    Link, LinkState, Member, Quorum, Reason, Role, Split, SplitState, Status, Unreachable, View, Volatile,
+};
 use ekka::env::BoxFuture;
-use ekka::node::{Counters, Signer, StampedEvent};
+use ekka::node::{BenchGroup, CommitFigures, CommitPlan, Counted, Counters, Signer, StampedEvent};
 use ekka::rpc::{BenchFigures, BenchPlan, CallError, MethodCounts};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
@@ -73,6 +77,13 @@ pub(crate) fn view() -> View {
         leader: Some(who(1).node_id),
         coordinator: Some(who(1).node_id),
         quorum: Quorum::new(3, 2),
+        volatile: Volatile {
+            generation: 2,
+            voters: vec![who(1).node_id, who(2).node_id],
+            leader: Some(who(2).node_id),
+            votes: true,
+            lost: true,
+        },
         split: Split {
             state: SplitState::Suspected,
             since: Some(THEN),
@@ -247,6 +258,35 @@ impl NodeApi for GivenNode {
     fn bench(&self, plan: BenchPlan) -> BoxFuture<'_, Result<BenchFigures, CallError>> {
         let (p50, p99) = (Duration::from_micros(50), Duration::from_micros(90));
         Box::pin(async move { Ok(BenchFigures { calls: 100, time: plan.time, p50, p99 }) })
+    }
+
+    fn bench_commits(&self, plan: CommitPlan) -> BoxFuture<'_, Result<CommitFigures, CommandError>> {
+        Box::pin(async move {
+            if plan.group == BenchGroup::Volatile {
+                return Err(CommandError::Refused("no volatile group runs on this node".into()));
+            }
+            let (p50, p99) = (Duration::from_micros(900), Duration::from_micros(2_500));
+            let span = Some((7, 206));
+            let time = plan.time;
+            Ok(CommitFigures { commits: 200, unknown: 1, time, p50, p99, syncs: 50, span, leads: true })
+        })
+    }
+
+    fn take_tokens(&self, count: u64) -> BoxFuture<'_, Result<Range<u64>, CommandError>> {
+        Box::pin(async move { Ok(207..207 + count) })
+    }
+
+    fn token_ceiling(&self) -> BoxFuture<'_, Result<u64, CommandError>> {
+        Box::pin(async move { Ok(207) })
+    }
+
+    fn applied_token_ceiling(&self) -> Result<u64, CommandError> {
+        Ok(200)
+    }
+
+    fn count(&self, n: u64) -> BoxFuture<'_, Result<Counted, GroupError>> {
+        let refused = || Err(GroupError::NoQuorum("no leader is known".into()));
+        Box::pin(async move { if n > 100 { refused() } else { Ok(Counted { generation: 2, numbers: 5..5 + n }) } })
     }
 
     fn call_json(

@@ -43,6 +43,10 @@ impl CalmGroup {
                 self.log.push(GroupEvent::Applied { at, command });
                 told.push((which, GroupNews::Answered { token, result: Ok(answer) }));
             }
+            GroupRequest::Confirm { round, .. } => {
+                let ok = self.open.first().is_some_and(|(node, ..)| *node == which);
+                told.push((which, GroupNews::Confirmed { round, ok }));
+            }
             GroupRequest::Ask(Ask::ChangeVoters { token, voters }) => {
                 self.configure(vec![voters.into_iter().collect()], self.configuration.learners.clone());
                 told.push((which, self.reconfigured(token)));

@@ -15,7 +15,7 @@ pub struct ErrorAnswer {
 pub struct ErrorBody {
     /// For programs: `refused`, `not_found`, `ambiguous`, `failed`, `stopping`, `bad_request`, `unauthorized`,
     /// `too_many`, `method_not_allowed`, `too_large`; of calls `unreachable`, `timed_out`, `no_such_method`,
-    /// `handler_failed`, `version_mismatch`, `cancelled`, `busy`.
+    /// `handler_failed`, `version_mismatch`, `cancelled`, `busy`; of groups `no_quorum`.
     pub code: String,
     /// For people.
     pub message: String,

@@ -3,6 +3,7 @@
 //! Servers make these from a view, clients in Rust read them back.
 
 mod command;
+mod commit;
 mod error;
 mod event;
 mod health;
@@ -15,16 +16,19 @@ pub use command::{
     CommandAnswer, DecisionAnswer, ForceLeaveRequest, JoinRequest, PlanRequest, RecoverRequest, ReloadAnswer,
     StopRequest,
 };
+pub use commit::{
+    CeilingAnswer, CommitBenchAnswer, CommitBenchRequest, GroupWord, TakeTokensAnswer, TakeTokensRequest,
+};
 pub use error::{ErrorAnswer, ErrorBody};
 pub use event::{event_id, event_line, lagged_line, parse_event_id};
 pub use health::{LiveAnswer, ReadyAnswer, ReasonAnswer, SafeAnswer};
 pub use link::LinkAnswer;
 pub(super) use member::role_word;
 pub use member::{MemberAnswer, SyncAnswer};
-pub use rpc::{BenchAnswer, BenchRequest, CallAnswer, CallRequest, PingAnswer, PingRequest};
+pub use rpc::{BenchAnswer, BenchRequest, CallAnswer, CallRequest, CountAnswer, CountRequest, PingAnswer, PingRequest};
 pub use status::{
     AlarmAnswer, ConflictAnswer, CookieAnswer, QuorumAnswer, ReadyForAnswer, SignerAnswer, SplitAnswer, StatusAnswer,
-    UnreachableAnswer, VersionAnswer,
+    UnreachableAnswer, VersionAnswer, VolatileAnswer,
 };
 
 use ekka_core::id::NodeId;

@@ -90,6 +90,25 @@ pub struct BenchAnswer {
     pub p99_us: u64,
 }
 
+/// The body of `bench/count`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CountRequest {
+    /// How many numbers.
+    pub n: u64,
+}
+
+/// Numbers of the counter of the volatile group.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CountAnswer {
+    /// The generation that gave them: no other caller got them there.
+    pub generation: u64,
+    /// The first of them.
+    pub from: u64,
+    /// One more than the last.
+    pub to: u64,
+}
+
 fn deadline_ms() -> u64 {
     u64::try_from(ekka_core::limits::CALL_DEADLINE.as_millis()).unwrap_or(u64::MAX)
 }

@@ -46,6 +46,9 @@ pub struct StatusAnswer {
     pub coordinator: Option<String>,
     /// The voters in reach.
     pub quorum: QuorumAnswer,
+    /// The volatile group: locks, and quorum tables in memory.
+    #[serde(default)]
+    pub volatile: VolatileAnswer,
     /// The split, if there is one.
     pub split: SplitAnswer,
     /// Other formed clusters of this name that were met.
@@ -80,6 +83,21 @@ pub struct QuorumAnswer {
     pub needed: u32,
     /// How many of those in reach may fail.
     pub can_lose: u32,
+}
+
+/// The volatile group, as a node knows it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct VolatileAnswer {
+    /// The present generation; 0 before the first.
+    pub generation: u64,
+    /// Names of those who vote in it.
+    pub voters: Vec<String>,
+    /// Who leads it; null where this node does not follow it, or knows of none.
+    pub leader: Option<String>,
+    /// This node counts as one of the voters.
+    pub votes: bool,
+    /// Writes that were acknowledged before this generation may be missing in it.
+    pub lost: bool,
 }
 
 /// What a node knows of a split.
@@ -216,12 +234,26 @@ impl StatusAnswer {
             leader: view.leader.map(|id| name_of(view, id)),
             coordinator: view.coordinator.map(|id| name_of(view, id)),
             quorum: view.quorum.into(),
+            volatile: VolatileAnswer::of(view),
             split: SplitAnswer::of(view, &view.split),
             conflicts: view.conflicts.iter().map(ConflictAnswer::from).collect(),
             clock_offset_ms: view.clock_offset_ms,
             alarms: view.alarms.iter().map(AlarmAnswer::from).collect(),
             advice: view.advice.clone(),
             started: rfc3339(view.started),
+        }
+    }
+}
+
+impl VolatileAnswer {
+    fn of(view: &View) -> Self {
+        let volatile = &view.volatile;
+        Self {
+            generation: volatile.generation,
+            voters: volatile.voters.iter().map(|id| name_of(view, *id)).collect(),
+            leader: volatile.leader.map(|id| name_of(view, id)),
+            votes: volatile.votes,
+            lost: volatile.lost,
         }
     }
 }

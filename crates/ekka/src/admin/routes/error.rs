@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use ekka_core::control::CommandError;
 
 use crate::admin::dto::{ErrorAnswer, ErrorBody};
+use crate::consensus::GroupError;
 use crate::rpc::CallError;
 
 /// An answer that is no success.
@@ -59,6 +60,21 @@ impl From<CallError> for ApiError {
         let more = if unknown { "; whether it was carried out is not known" } else { "" };
         let mut answer = Self::new(status, error.code(), format!("{error}{more}"));
         answer.body.outcome_unknown = Some(unknown);
+        answer
+    }
+}
+
+impl From<GroupError> for ApiError {
+    fn from(error: GroupError) -> Self {
+        let (status, code) = match &error {
+            GroupError::NoQuorum(_) => (StatusCode::SERVICE_UNAVAILABLE, "no_quorum"),
+            GroupError::Ended(_) => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            GroupError::Unknown(_) => (StatusCode::BAD_GATEWAY, "timed_out"),
+            GroupError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            GroupError::Refused(_) => (StatusCode::CONFLICT, "refused"),
+        };
+        let mut answer = Self::new(status, code, error.to_string());
+        answer.body.outcome_unknown = Some(error.outcome_unknown());
         answer
     }
 }

@@ -3,6 +3,7 @@
 #![allow(unused_qualifications, reason = "the macros of utoipa write whole paths")]
 
 mod change;
+mod commit;
 mod error;
 mod events;
 mod health;
@@ -88,6 +89,10 @@ fn listed() -> OpenApiRouter<AdminState> {
         .routes(routes!(rpc::ping))
         .routes(routes!(rpc::call))
         .routes(routes!(rpc::bench))
+        .routes(routes!(commit::bench))
+        .routes(routes!(commit::tokens))
+        .routes(routes!(commit::ceiling))
+        .routes(routes!(rpc::count))
 }
 
 fn guarded(routes: Router<AdminState>) -> Router<AdminState> {

@@ -13,7 +13,10 @@ use tokio::time::Instant;
 use super::error::ApiError;
 use super::input::Body;
 use crate::admin::AdminState;
-use crate::admin::dto::{BenchAnswer, BenchRequest, CallAnswer, CallRequest, ErrorAnswer, PingAnswer, PingRequest};
+use crate::admin::dto::{
+    BenchAnswer, BenchRequest, CallAnswer, CallRequest, CountAnswer, CountRequest, ErrorAnswer, PingAnswer, PingRequest,
+};
+use crate::node::Counted;
 use crate::rpc::BenchPlan;
 
 /// The way to a node and back.
@@ -92,6 +95,22 @@ pub(super) async fn bench(
         p50_us: in_micros(figures.p50),
         p99_us: in_micros(figures.p99),
     }))
+}
+
+/// Take the next numbers of the counter of the volatile group: one committed command.
+#[utoipa::path(
+    post, path = "/v1/bench/count", request_body = CountRequest,
+    responses(
+        (status = OK, body = CountAnswer), (status = BAD_GATEWAY, body = ErrorAnswer),
+        (status = SERVICE_UNAVAILABLE, body = ErrorAnswer)
+    )
+)]
+pub(super) async fn count(
+    State(state): State<AdminState>,
+    Body(body): Body<CountRequest>,
+) -> Result<Json<CountAnswer>, ApiError> {
+    let Counted { generation, numbers } = state.node.count(body.n).await?;
+    Ok(Json(CountAnswer { generation, from: numbers.start, to: numbers.end }))
 }
 
 /// Bounds of one measurement, so that none keeps a node busy for ever.

@@ -2,6 +2,7 @@
 
 use ekka_core::consensus::campaign::{Answer, Question};
 use ekka_core::consensus::{GroupId, LogPlace, VoterId};
+use ekka_core::volatile::Source;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,8 @@ pub(super) enum Request {
         transfer: u64,
         length: u64,
     },
+    /// What a sealed replica held, for one that begins with it.
+    HandOut(Source),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,6 +62,11 @@ pub(super) enum Reply {
     Installed(Vote),
     /// It could not be done, in words.
     Failed(String),
+    /// It comes by this transfer.
+    HandingOut {
+        transfer: u64,
+        length: u64,
+    },
 }
 
 /// What became of forwarded commands.

@@ -10,11 +10,13 @@
 //! | `campaign` | carries the machine that decides when to campaign; signs of life |
 //! | `proposer`, `reads` | gather what waits: commands into entries, readers into rounds |
 //! | `voters`, `hand_over` | changes on purpose |
+//! | `sealed`, `handed_in` | how replicas of a volatile group end, and others begin with what they held |
 //! | `whole` | what a log adds up to, for a group that goes on without its majority |
 
 mod cache;
 mod campaign;
 mod hand_over;
+mod handed_in;
 mod log;
 mod message;
 mod network;
@@ -22,6 +24,7 @@ mod over_transport;
 mod proposer;
 mod reads;
 mod router;
+mod sealed;
 mod serve;
 mod shared;
 mod snapshots;
@@ -43,14 +46,16 @@ use ekka_core::id::NodeId;
 use ekka_core::limits::{GROUP_COMMAND_MAX, GROUP_LOG_ENTRIES, GROUP_LOG_KEPT, GROUP_REQUESTS_MAX, GROUP_VOTE_LEASE};
 use openraft::error::{InitializeError, RaftError};
 use openraft::{Config, SnapshotPolicy};
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+pub use self::handed_in::HandedIn;
 pub use self::message::{BulkUse, bulk_use};
 pub use self::over_transport::{Endpoints, TransportLanes};
 pub use self::router::{BulkLane, Lanes, Router};
+pub use self::sealed::{Sealed, seal, seed};
 use self::serve::Server;
 use self::shared::{Shared, lock};
 use self::types::{Blob, Raft};
@@ -151,7 +156,7 @@ impl RaftGroup {
     pub(crate) async fn open_with(setup: Setup, faults: Faults) -> Result<Self, GroupError> {
         let ended = |error: &dyn std::fmt::Display| GroupError::Ended(error.to_string());
         let (group, me) = (setup.group, setup.me);
-        let log = log::LogStore::open(setup.storage.clone(), setup.log.clone(), faults.forgotten_vote);
+        let log = log::LogStore::open(setup.storage.clone(), setup.log.clone(), me, faults.forgotten_vote);
         let log = log.map_err(|error| ended(&error))?;
         let (applied_sender, applied) = watch::channel(LogPlace::default());
         let mut applier = state::Applier {
@@ -167,6 +172,7 @@ impl RaftGroup {
         let (events, inputs) = mpsc::channel(EVENTS_MAX);
         let stop = CancellationToken::new();
         let standing = Standing { me, ..Standing::default() };
+        let transfers = transfer::Transfers::new(setup.router.clone(), group, me);
         let shared = Arc::new(Shared {
             group,
             me,
@@ -183,9 +189,7 @@ impl RaftGroup {
             changing: tokio::sync::Mutex::default(),
             majority_at: Mutex::default(),
             campaign: Mutex::new(Campaign::new(me, setup.seed)),
-            incoming: Mutex::default(),
-            pieces: Notify::new(),
-            outgoing: Mutex::default(),
+            transfers,
             stop: stop.clone(),
             tasks: TaskTracker::new(),
         });
@@ -222,7 +226,7 @@ impl RaftGroup {
 
     /// Begins to end without a word to anybody, as a killed process does; `close` then waits for the end.
     #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         self.shared.router.detach(self.shared.group, self.shared.me);
         self.shared.stop.cancel();
     }

@@ -31,7 +31,7 @@ impl Replica for Server {
     fn request(&self, from: VoterId, number: u64, request: Request) {
         let room = match request {
             Request::Append { .. } | Request::Vote(_) | Request::Install { .. } => &self.appends,
-            Request::Propose { .. } | Request::ReadIndex { .. } => &self.room,
+            Request::Propose { .. } | Request::ReadIndex { .. } | Request::HandOut(_) => &self.room,
         };
         // A request that finds no room is lost; its sender asks again.
         let Ok(permit) = room.clone().try_acquire_owned() else { return };
@@ -55,14 +55,14 @@ impl Replica for Server {
 
     fn notice(&self, from: VoterId, notice: Notice) {
         if let Notice::Credit { transfer, taken } = notice {
-            transfer::credit(&self.shared, transfer, taken);
+            self.shared.transfers.credit(transfer, taken);
         } else {
             let _ = self.shared.events.try_send(Event::Notice(from, notice));
         }
     }
 
     fn piece(&self, piece: Piece) {
-        transfer::take(&self.shared, &piece);
+        self.shared.transfers.take(&piece);
     }
 }
 
@@ -110,5 +110,6 @@ async fn answer(
                 Err(why) => Reply::Failed(why),
             }
         }
+        Request::HandOut(_) => Reply::Failed("a replica that serves hands nothing out".into()),
     }
 }

@@ -1,13 +1,13 @@
 //! What the tasks of one replica share.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ekka_core::consensus::campaign::Campaign;
 use ekka_core::consensus::{GroupId, LogPlace, Standing, VoterId};
 use ekka_core::id::NodeId;
 use ekka_core::limits::GROUP_MAJORITY_SILENCE;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::Faults;
 use super::campaign::Event;
 use super::router::Router;
-use super::transfer::Incoming;
+use super::transfer::Transfers;
 use super::types::Raft;
 use crate::env::Clock;
 
@@ -41,10 +41,7 @@ pub(super) struct Shared {
     /// When a majority answered this leader last.
     pub(super) majority_at: Mutex<Option<Instant>>,
     pub(super) campaign: Mutex<Campaign>,
-    pub(super) incoming: Mutex<BTreeMap<u64, Incoming>>,
-    /// A piece of a snapshot has come.
-    pub(super) pieces: Notify,
-    pub(super) outgoing: Mutex<BTreeMap<u64, watch::Sender<u32>>>,
+    pub(super) transfers: Transfers,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
 }

@@ -1,16 +1,18 @@
 //! Snapshots from one replica to another: in pieces over the bulk lane, so many ahead as the receiver has taken; then
 //! the request to install what was sent. Signs of life go on beside it on the control lane.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ekka_core::consensus::VoterId;
+use ekka_core::consensus::{GroupId, VoterId};
 use ekka_core::limits::{GROUP_CHUNK_BYTES, GROUP_CHUNKS_AHEAD, GROUP_SNAPSHOT_MAX};
 use openraft::Snapshot;
-use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::message::{Body, BulkUse, Notice, Piece, Reply, Request};
+use super::router::{BulkLane, Router};
 use super::shared::{Shared, lock};
 use super::types::{Blob, Meta, Types, Vote};
 
@@ -23,22 +25,145 @@ const INSTALL_RATE: u64 = 8 * 1024 * 1024;
 /// Transfers that come in at once.
 const INCOMING_MAX: usize = 2;
 
-/// A snapshot that is coming in.
-pub(super) struct Incoming {
+/// What is coming in.
+struct Incoming {
     from: VoterId,
     next: u32,
     bytes: Vec<u8>,
 }
 
-/// Forgets a transfer that has ended, however it did.
-struct Outgoing<'a> {
-    shared: &'a Shared,
-    transfer: u64,
+/// Both ends of the transfers of one replica.
+pub(super) struct Transfers {
+    router: Router,
+    group: GroupId,
+    me: VoterId,
+    incoming: Mutex<BTreeMap<u64, Incoming>>,
+    /// A piece has come.
+    pieces: Notify,
+    outgoing: Mutex<BTreeMap<u64, watch::Sender<u32>>>,
+}
+
+/// A transfer that goes out; forgotten when it has ended, however it did.
+pub(super) struct Outgoing<'a> {
+    transfers: &'a Transfers,
+    number: u64,
+    to: VoterId,
+    credit: watch::Receiver<u32>,
 }
 
 impl Drop for Outgoing<'_> {
     fn drop(&mut self) {
-        lock(&self.shared.outgoing).remove(&self.transfer);
+        lock(&self.transfers.outgoing).remove(&self.number);
+    }
+}
+
+impl Outgoing<'_> {
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Sends all of it; the lane, which is to stay open until the receiver has taken it.
+    pub(super) async fn push(&mut self, bytes: &[u8]) -> Result<Box<dyn BulkLane>, String> {
+        let Transfers { router, group, me, .. } = self.transfers;
+        let lane = router.lanes().open_bulk(self.to.node_id).await?;
+        for (number, bytes) in (0u32..).zip(bytes.chunks(GROUP_CHUNK_BYTES)) {
+            let ahead = u32::try_from(GROUP_CHUNKS_AHEAD).unwrap_or(u32::MAX);
+            self.taken(number.saturating_sub(ahead - 1)).await?;
+            let (what, bytes) = (BulkUse::GroupSnapshot, Blob(bytes.into()));
+            let piece = Piece { what, group: *group, from: *me, to: self.to, transfer: self.number, number, bytes };
+            lane.send(&postcard::to_allocvec(&piece).expect("a piece has nothing that cannot be written")).await?;
+        }
+        Ok(lane)
+    }
+
+    /// Waits until the receiver has taken so many pieces in all.
+    pub(super) async fn taken(&mut self, pieces: u32) -> Result<(), String> {
+        match timeout(STALLED, self.credit.wait_for(|taken| *taken >= pieces)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err("the receiver takes no more pieces".into()),
+        }
+    }
+}
+
+impl Transfers {
+    pub(super) fn new(router: Router, group: GroupId, me: VoterId) -> Self {
+        let (incoming, outgoing) = (Mutex::default(), Mutex::default());
+        Self { router, group, me, incoming, pieces: Notify::new(), outgoing }
+    }
+
+    pub(super) fn begin(&self, to: VoterId) -> Outgoing<'_> {
+        let number = self.router.next_number();
+        let (taken, credit) = watch::channel(0);
+        lock(&self.outgoing).insert(number, taken);
+        Outgoing { transfers: self, number, to, credit }
+    }
+
+    /// Notes how much the receiver has taken.
+    pub(super) fn credit(&self, transfer: u64, taken: u32) {
+        if let Some(credit) = lock(&self.outgoing).get(&transfer) {
+            credit.send_if_modified(|now| std::mem::replace(now, taken.max(*now)) < taken);
+        }
+    }
+
+    /// Takes a piece that has come, and says so. One out of order ends the transfer.
+    pub(super) fn take(&self, piece: &Piece) {
+        let taken = {
+            let mut incoming = lock(&self.incoming);
+            if piece.number == 0 {
+                // A sender has one transfer at a time; the oldest of too many is given up.
+                incoming.retain(|_, known| known.from != piece.from);
+                while incoming.len() >= INCOMING_MAX {
+                    incoming.pop_first();
+                }
+                incoming.insert(piece.transfer, Incoming { from: piece.from, next: 0, bytes: Vec::new() });
+            }
+            let Some(known) = incoming.get_mut(&piece.transfer).filter(|known| known.from == piece.from) else {
+                return;
+            };
+            if piece.number != known.next || known.bytes.len() + piece.bytes.0.len() > GROUP_SNAPSHOT_MAX {
+                incoming.remove(&piece.transfer);
+                return;
+            }
+            known.bytes.extend_from_slice(&piece.bytes.0);
+            known.next += 1;
+            known.next
+        };
+        self.pieces.notify_waiters();
+        let notice = Notice::Credit { transfer: piece.transfer, taken };
+        // Lost, it is made good by the next.
+        let _ = self.router.send(self.group, self.me, piece.from, Body::Notice(notice));
+    }
+
+    /// How much of a transfer is here.
+    fn here(&self, from: VoterId, transfer: u64) -> u64 {
+        let incoming = lock(&self.incoming);
+        incoming.get(&transfer).filter(|known| known.from == from).map_or(0, |known| known.bytes.len() as u64)
+    }
+
+    /// Waits until all pieces have come, and takes them; `None` where for so long none has come.
+    pub(super) async fn complete(
+        &self,
+        from: VoterId,
+        (transfer, length): (u64, u64),
+        stalled: Duration,
+    ) -> Option<Vec<u8>> {
+        let mut before = 0;
+        let mut until = Instant::now() + stalled;
+        loop {
+            let news = self.pieces.notified();
+            let here = self.here(from, transfer);
+            if here == length {
+                return Some(lock(&self.incoming).remove(&transfer).map_or_else(Vec::new, |known| known.bytes));
+            }
+            if here > before {
+                before = here;
+                until = Instant::now() + stalled;
+            }
+            if timeout_at(until, news).await.is_err() {
+                lock(&self.incoming).remove(&transfer);
+                return None;
+            }
+        }
     }
 }
 
@@ -49,84 +174,17 @@ pub(super) async fn send(
     vote: Vote,
     snapshot: Snapshot<Types>,
 ) -> Result<Vote, String> {
-    let transfer = shared.router.next_number();
-    let (taken, mut credit) = watch::channel(0);
-    lock(&shared.outgoing).insert(transfer, taken);
-    let _forget = Outgoing { shared, transfer };
-    let lane = shared.router.lanes().open_bulk(to.node_id).await?;
-    for (number, bytes) in (0u32..).zip(snapshot.snapshot.chunks(GROUP_CHUNK_BYTES)) {
-        let ahead = u32::try_from(GROUP_CHUNKS_AHEAD).unwrap_or(u32::MAX);
-        wait_for(&mut credit, number.saturating_sub(ahead - 1)).await?;
-        let bytes = Blob(bytes.into());
-        let what = BulkUse::GroupSnapshot;
-        let piece = Piece { what, group: shared.group, from: shared.me, to, transfer, number, bytes };
-        lane.send(&postcard::to_allocvec(&piece).expect("a piece has nothing that cannot be written")).await?;
-    }
+    let mut transfer = shared.transfers.begin(to);
+    let _lane = transfer.push(&snapshot.snapshot).await?;
     // The last pieces may still be under way: the receiver waits for them.
     let length = snapshot.snapshot.len() as u64;
-    let request = Request::Install { vote, meta: snapshot.meta, transfer, length };
+    let request = Request::Install { vote, meta: snapshot.meta, transfer: transfer.number(), length };
     let limit = INSTALL + Duration::from_secs(length / INSTALL_RATE);
     match shared.router.ask((shared.group, shared.me, to), request, limit).await {
         Ok(Reply::Installed(vote)) => Ok(vote),
         Ok(Reply::Failed(why)) => Err(why),
         Ok(_) => Err(format!("{to} gave a reply to something else")),
         Err(_) => Err(format!("no answer from {to}")),
-    }
-}
-
-async fn wait_for(credit: &mut watch::Receiver<u32>, pieces: u32) -> Result<(), String> {
-    match timeout(STALLED, credit.wait_for(|taken| *taken >= pieces)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err("the receiver takes no more pieces".into()),
-    }
-}
-
-/// Notes how much the receiver has taken.
-pub(super) fn credit(shared: &Shared, transfer: u64, taken: u32) {
-    if let Some(credit) = lock(&shared.outgoing).get(&transfer) {
-        credit.send_if_modified(|now| std::mem::replace(now, taken.max(*now)) < taken);
-    }
-}
-
-/// Takes a piece that has come, and says so. One out of order ends the transfer.
-pub(super) fn take(shared: &Shared, piece: &Piece) {
-    let taken = {
-        let mut incoming = lock(&shared.incoming);
-        if piece.number == 0 {
-            // A sender has one transfer at a time; the oldest of too many is given up.
-            incoming.retain(|_, known| known.from != piece.from);
-            while incoming.len() >= INCOMING_MAX {
-                incoming.pop_first();
-            }
-            incoming.insert(piece.transfer, Incoming { from: piece.from, next: 0, bytes: Vec::new() });
-        }
-        let Some(known) = incoming.get_mut(&piece.transfer).filter(|known| known.from == piece.from) else { return };
-        if piece.number != known.next || known.bytes.len() + piece.bytes.0.len() > GROUP_SNAPSHOT_MAX {
-            incoming.remove(&piece.transfer);
-            return;
-        }
-        known.bytes.extend_from_slice(&piece.bytes.0);
-        known.next += 1;
-        known.next
-    };
-    shared.pieces.notify_waiters();
-    let notice = Notice::Credit { transfer: piece.transfer, taken };
-    // Lost, it is made good by the next.
-    let _ = shared.router.send(shared.group, shared.me, piece.from, Body::Notice(notice));
-}
-
-/// Waits until all pieces have come, and takes them.
-async fn complete(shared: &Shared, from: VoterId, transfer: u64, length: u64) -> Vec<u8> {
-    loop {
-        let news = shared.pieces.notified();
-        {
-            let mut incoming = lock(&shared.incoming);
-            let here = incoming.get(&transfer).filter(|known| known.from == from).map_or(0, |known| known.bytes.len());
-            if here as u64 == length {
-                return incoming.remove(&transfer).map_or_else(Vec::new, |known| known.bytes);
-            }
-        }
-        news.await;
     }
 }
 
@@ -138,9 +196,7 @@ pub(super) async fn install(
     meta: Meta,
     (transfer, length): (u64, u64),
 ) -> Result<Vote, String> {
-    let all = complete(shared, from, transfer, length);
-    let Ok(bytes) = timeout(INSTALL, all).await else {
-        lock(&shared.incoming).remove(&transfer);
+    let Some(bytes) = shared.transfers.complete(from, (transfer, length), INSTALL).await else {
         return Err(format!("not all of the {length} bytes of the snapshot have come"));
     };
     let Some(raft) = shared.raft() else { return Err("the replica is starting".into()) };

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ekka_core::consensus::{Configuration, VoterId};
+use ekka_core::consensus::{Configuration, GroupId, VoterId};
+use ekka_core::id::NodeId;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{ChangeMembers, EmptyNode};
 use tokio::time::timeout;
@@ -15,6 +16,10 @@ use crate::consensus::GroupError;
 
 /// Time for new voters to get the log, or a snapshot and the rest of it.
 const CATCH_UP: Duration = Duration::from_secs(60);
+/// The same in a volatile group where a later start of a node takes the place of an earlier one. That one is over, so
+/// nothing is lost by counting the later one before it has the log; and were it waited for, one that ends while it
+/// learns would keep the next out.
+const CATCH_UP_AGAIN: Duration = Duration::from_secs(3);
 /// Time for one committed entry of a change.
 const STEP: Duration = Duration::from_secs(10);
 /// A new voter counts as caught up when it lacks at most so many entries.
@@ -37,8 +42,25 @@ fn leading(shared: &Shared) -> Result<&Raft, GroupError> {
     }
 }
 
-/// Commits one change.
-async fn commit(raft: &Raft, change: Change, retain: bool) -> Result<(), GroupError> {
+/// Refuses where this leader has taken itself out of the group.
+///
+/// Such a leader stays one until the engine's next tick, and the engine takes a change from it: an assertion of its
+/// debug builds says that it must not. In a build without assertions the change is legal, for an entry of a leader's own
+/// term is the leader's to write; but its successor is due to decide. The question is asked in the engine's own task,
+/// where every change that was given to it before has been taken; whoever asks holds `changing`, so none comes between
+/// the answer and the change that follows.
+async fn ensure_member(shared: &Shared, raft: &Raft) -> Result<(), GroupError> {
+    let me = shared.me;
+    match raft.with_raft_state(move |state| state.membership_state.effective().get_node(&me).is_some()).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(refused("this leader is no member of the group any more, and about to step down")),
+        Err(error) => Err(GroupError::Ended(error.to_string())),
+    }
+}
+
+/// Commits one change. The caller holds `changing`.
+async fn commit(shared: &Shared, raft: &Raft, change: Change, retain: bool) -> Result<(), GroupError> {
+    ensure_member(shared, raft).await?;
     let unknown = |why: String| GroupError::Unknown(why);
     match timeout(STEP, raft.change_membership(change, retain)).await {
         Ok(Ok(_)) => Ok(()),
@@ -58,7 +80,12 @@ pub(super) fn nodes(voters: impl IntoIterator<Item = VoterId>) -> BTreeMap<Voter
 }
 
 /// Waits until these have all but the newest of the log.
-async fn caught_up(shared: &Shared, raft: &Raft, voters: &BTreeSet<VoterId>) -> Result<(), GroupError> {
+async fn caught_up(
+    shared: &Shared,
+    raft: &Raft,
+    voters: &BTreeSet<VoterId>,
+    limit: Duration,
+) -> Result<(), GroupError> {
     let mut metrics = raft.metrics();
     let behind = |metrics: &super::types::Metrics| {
         let last = metrics.last_log_index.unwrap_or(0);
@@ -81,11 +108,17 @@ async fn caught_up(shared: &Shared, raft: &Raft, voters: &BTreeSet<VoterId>) -> 
             }
         }
     };
-    if let Ok(ready) = timeout(CATCH_UP, ready).await {
+    if let Ok(ready) = timeout(limit, ready).await {
         return ready;
     }
     let who = behind(&raft.metrics().borrow()).map_or_else(String::new, |voter| voter.to_string());
     Err(GroupError::NoQuorum(format!("the new voter {who} does not catch up")))
+}
+
+/// Whether the same nodes vote as before, some of them by a later start, in a group in which that is all there can be.
+fn starts_again(group: GroupId, old: &BTreeSet<VoterId>, new: &BTreeSet<VoterId>) -> bool {
+    let nodes = |voters: &BTreeSet<VoterId>| voters.iter().map(|voter| voter.node_id).collect::<BTreeSet<NodeId>>();
+    matches!(group, GroupId::Volatile { .. }) && nodes(old) == nodes(new)
 }
 
 /// Makes these the voters.
@@ -103,15 +136,20 @@ pub(super) async fn change(shared: &Arc<Shared>, voters: BTreeSet<VoterId>) -> R
     let known = |voter: &&VoterId| !old.contains(voter) && !now.learners.contains(voter);
     let new: BTreeSet<VoterId> = voters.iter().filter(known).copied().collect();
     if !new.is_empty() {
-        commit(raft, Change::AddNodes(nodes(new.iter().copied())), true).await?;
+        commit(shared, raft, Change::AddNodes(nodes(new.iter().copied())), true).await?;
     }
-    let learned = match caught_up(shared, raft, &voters.difference(&old).copied().collect()).await {
-        Ok(()) => commit(raft, Change::ReplaceAllVoters(voters.clone()), false).await,
+    let again = starts_again(shared.group, &old, &voters);
+    let limit = if again { CATCH_UP_AGAIN } else { CATCH_UP };
+    let learned = match caught_up(shared, raft, &voters.difference(&old).copied().collect(), limit).await {
+        Err(GroupError::NoQuorum(_)) if again => {
+            commit(shared, raft, Change::ReplaceAllVoters(voters.clone()), false).await
+        }
+        Ok(()) => commit(shared, raft, Change::ReplaceAllVoters(voters.clone()), false).await,
         Err(error) => Err(error),
     };
     if matches!(learned, Err(GroupError::NoQuorum(_) | GroupError::Refused(_))) && !new.is_empty() {
         // As it was before: who was added for this change learns no more.
-        commit(raft, Change::RemoveNodes(new), false).await?;
+        commit(shared, raft, Change::RemoveNodes(new), false).await?;
     }
     learned
 }
@@ -128,10 +166,10 @@ pub(super) async fn learners(shared: &Arc<Shared>, learners: BTreeSet<VoterId>) 
     }
     let new: BTreeSet<VoterId> = learners.difference(&old).copied().collect();
     if !new.is_empty() {
-        commit(raft, Change::AddNodes(nodes(new)), true).await?;
+        commit(shared, raft, Change::AddNodes(nodes(new)), true).await?;
     }
     let gone: BTreeSet<VoterId> = old.difference(&learners).copied().collect();
-    if gone.is_empty() { Ok(()) } else { commit(raft, Change::RemoveNodes(gone), false).await }
+    if gone.is_empty() { Ok(()) } else { commit(shared, raft, Change::RemoveNodes(gone), false).await }
 }
 
 /// Ends a joint change that an earlier leader has left, unless one is under way.
@@ -149,7 +187,7 @@ pub(super) fn finish(shared: &Arc<Shared>, configuration: &Configuration) {
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
-            done = commit(raft, Change::ReplaceAllVoters(voters), false) => if let Err(error) = done {
+            done = commit(&task, raft, Change::ReplaceAllVoters(voters), false) => if let Err(error) = done {
                 tracing::debug!(group = ?task.group, err = %error, "the change of voters is not ended yet");
             }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use ekka_core::consensus::{LogPlace, StateMachine};
+use ekka_core::consensus::{LogPlace, StateMachine, VoterId};
 use openraft::RaftLogReader;
 use openraft::storage::RaftStateMachine;
 use tokio::sync::watch;
@@ -35,7 +35,7 @@ pub async fn whole(
         membership: types::Membership::default(),
     };
     applier.recover().await.map_err(|error| ended(&error))?;
-    let mut entries = LogStore::open(storage, log, false).map_err(|error| ended(&error))?;
+    let mut entries = LogStore::open(storage, log, VoterId::default(), false).map_err(|error| ended(&error))?;
     let next = applier.last.map_or(0, |id| id.index + 1);
     let entries = entries.try_get_log_entries(next..).await.map_err(|error| ended(&error))?;
     if let Some(first) = entries.first().filter(|first| first.log_id.index != next) {

@@ -67,6 +67,7 @@ fn shared(folder: &std::path::Path) -> Arc<Shared> {
         .unwrap_or_else(|errors| panic!("{errors}"));
     let env = Env::real(folder).expect("the world");
     let setup = Setup {
+        session_max: Duration::from_secs(60),
         identity: Identity {
             node_id: NodeId::from_u128(1),
             guid: Guid::from_u128(2),
@@ -86,6 +87,7 @@ fn shared(folder: &std::path::Path) -> Arc<Shared> {
         saved: Saved::default(),
         seed: 1,
         faults: Faults::default(),
+        gone_after: Duration::from_secs(15),
     };
     let control = Control::new(setup, env.clock.now());
     Arc::new(Shared::new(config.node.name, env.clock, control.view()))

@@ -125,6 +125,36 @@ pub async fn an_interrupted_change_is_ended_by_the_next_leader(world: Arc<dyn Wo
     Ok(())
 }
 
+/// A leader that has taken itself out of the group changes it no more, in the time until it steps down; its successor
+/// does.
+///
+/// # Errors
+/// What was found instead.
+pub async fn a_removed_leader_changes_nothing_more(world: Arc<dyn World>) -> Verdict {
+    let at = founded(&*world, 3).await?;
+    for number in 3..6 {
+        world.start(number).await;
+    }
+    let stay: Vec<usize> = (0..4).filter(|number| *number != at).collect();
+    let group = world.group(at);
+    let removed = group.change_voters(set(&*world, stay.clone())).await;
+    removed.map_err(|error| format!("the leader cannot be taken out: {error}"))?;
+    // Itself above all: as a learner it would lead on, for as long as nobody takes that from it.
+    for learners in [vec![at], vec![4]] {
+        let learns = group.set_learners(set(&*world, learners)).await;
+        ensure!(matches!(learns, Err(GroupError::Refused(_))), "a removed leader took a learner: {learns:?}");
+    }
+    let voters = group.change_voters(set(&*world, [at, 5])).await;
+    ensure!(matches!(voters, Err(GroupError::Refused(_))), "a removed leader changed the voters: {voters:?}");
+    let next = leader(&*world, stay.clone()).await?;
+    let learners = world.group(next).set_learners(set(&*world, [4])).await;
+    learners.map_err(|error| format!("the next leader takes no learner: {error}"))?;
+    propose(&*world, next, "after").await?;
+    agree(&*world, stay).await?;
+    ensure!(standing(&*world, at).failed.is_none(), "the replica of the leader that was taken out has ended");
+    Ok(())
+}
+
 /// A learner gets the log, can be read behind a barrier, and counts for no majority.
 ///
 /// # Errors

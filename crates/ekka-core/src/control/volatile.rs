@@ -1,0 +1,389 @@
+//! The volatile group of this node's cluster: its room, the replica that the shell runs for it, and what people see.
+//!
+//! The room hears of the record of the durable group only where something changed that it looks at: the generation, the
+//! voters, the starts of the nodes that vote. Sessions of clients are empty until there are locks.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::{Control, Message, Output, VolatileNews, VolatileRequest, emit};
+use crate::consensus::{self, LogPlace};
+use crate::durable::Record;
+use crate::event::EventKind;
+use crate::id::{ClusterId, Guid, Incarnation, NodeId};
+use crate::machine::Machine;
+use crate::time::{Instant, Now};
+use crate::view;
+use crate::volatile::{self, Facts, Faults, Generations, Input, Proposal, Settings, incarnation, voter};
+
+/// The room and what waits on it.
+#[derive(Debug)]
+pub(super) struct Volatile {
+    session_max: Duration,
+    /// While the replica of the durable group is open.
+    room: Option<Generations>,
+    /// What the room was told last, and the configuration and the nodes that it was made of.
+    facts: Facts,
+    configured: LogPlace,
+    looks_at: BTreeSet<NodeId>,
+    /// What the replica of this generation said last.
+    standing: (u64, consensus::Standing),
+    /// What is to be proposed, once the durable group can be asked.
+    proposal: Option<Proposal>,
+    /// A proposal is under way.
+    wished: bool,
+    /// Whom the next generation waits for.
+    waits: Vec<Incarnation>,
+    /// The latest generation in which this start was seen to count as a voter.
+    counted: u64,
+    /// It was ready before it was to vote at all.
+    ready_before: bool,
+}
+
+impl Volatile {
+    pub(super) fn new(session_max: Duration) -> Self {
+        Self {
+            session_max,
+            room: None,
+            facts: Facts::default(),
+            configured: LogPlace::default(),
+            looks_at: BTreeSet::new(),
+            standing: <(u64, consensus::Standing)>::default(),
+            proposal: None,
+            wished: false,
+            waits: Vec::new(),
+            counted: 0,
+            ready_before: false,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.room.as_ref().and_then(Machine::deadline)
+    }
+
+    pub(super) fn check(&self) {
+        if let Some(room) = &self.room {
+            room.check();
+        }
+    }
+
+    /// Whatever came of it shows in the record; the room proposes again where it has to.
+    pub(super) fn wish_ended(&mut self) {
+        self.wished = false;
+    }
+
+    /// Whether the record says nothing that the room was not told.
+    fn knows(&self, record: &Record) -> bool {
+        let known = |node_id: &NodeId| {
+            self.facts.present.get(node_id).copied() == present(record, *node_id)
+                && self.facts.gone.get(node_id).copied() == gone(record, *node_id)
+        };
+        self.facts.generation.version == record.volatile().version
+            && self.configured == record.configuration().at
+            && self.looks_at.iter().all(known)
+    }
+
+    /// Takes what the record says.
+    fn read(&mut self, record: &Record) -> Facts {
+        let generation = record.volatile().clone();
+        let latest = record.configuration().voters.last();
+        let wanted: BTreeSet<NodeId> = latest.into_iter().flatten().map(|voter| voter.node_id).collect();
+        let voters = generation.voters().into_iter().chain(generation.founders.iter().copied());
+        self.looks_at = voters.map(|id| id.node_id).chain(wanted.iter().copied()).collect();
+        let each = |of: fn(&Record, NodeId) -> Option<Guid>| {
+            self.looks_at.iter().filter_map(|id| of(record, *id).map(|guid| (*id, guid))).collect()
+        };
+        // Members count when a generation begins only: there may be thousands.
+        let members = if generation.number() == self.facts.generation.number() {
+            core::mem::take(&mut self.facts.members)
+        } else {
+            record.members().keys().copied().collect()
+        };
+        self.configured = record.configuration().at;
+        self.facts = Facts { generation, present: each(present), gone: each(gone), wanted, members };
+        self.facts.clone()
+    }
+
+    /// Whether this start counts as a voter of the present generation, and a leader was seen in it.
+    fn counts(&self, me: Incarnation) -> bool {
+        let (record, (generation, standing)) = (&self.facts.generation, &self.standing);
+        let serves = self.room.as_ref().and_then(Generations::serves) == Some(record.number());
+        serves
+            && *generation == record.number()
+            && (self.counted == *generation || standing.leader.is_some())
+            && record.sets.last().is_some_and(|set| set.contains(&me))
+            && standing.configuration.committed
+            && standing.configuration.has_voter(voter(me))
+    }
+}
+
+fn present(record: &Record, node_id: NodeId) -> Option<Guid> {
+    record.member(node_id).map(|member| member.guid)
+}
+
+/// The latest start of a node that is gone by an entry: its lease ran out, it said goodbye, or the node was taken out.
+/// It may live behind a cut, and the starts before a present one are over without this.
+fn gone(record: &Record, node_id: NodeId) -> Option<Guid> {
+    let over = Some(record.over(node_id)).filter(|guid| *guid > Guid::MIN);
+    over.max(record.forgotten().get(&node_id).map(|out| out.guid))
+}
+
+/// What the room wants to know of a replica.
+fn standing_for_room(generation: u64, standing: &consensus::Standing) -> volatile::Standing {
+    let configuration = &standing.configuration;
+    let sets = || configuration.voters.iter().map(|set| set.iter().copied().map(incarnation).collect()).collect();
+    volatile::Standing {
+        generation,
+        led: standing.leader.is_some() && standing.failed.is_none(),
+        leads: standing.leads,
+        last: standing.last,
+        voters: configuration.committed.then(sets),
+    }
+}
+
+impl Control {
+    /// The group of a cluster that this node is in from now on, under its present guid.
+    pub(super) fn open_volatile(&mut self, now: Now) {
+        let settings = Settings { session_max: self.volatile.session_max, faults: Faults::default() };
+        let room = Some(Generations::new(self.me(), settings, now.mono));
+        self.volatile = Volatile { room, ..Volatile::new(self.volatile.session_max) };
+    }
+
+    pub(super) fn close_volatile(&mut self, out: &mut Vec<Output>) {
+        if self.volatile.room.is_some() {
+            out.push(Output::Volatile(VolatileRequest::Close));
+        }
+        self.volatile = Volatile::new(self.volatile.session_max);
+    }
+
+    /// This incarnation is over: it serves no generation any more. Before the node takes a new guid it waits until
+    /// [`serves_volatile`](Self::serves_volatile) is false, and then opens the group anew.
+    pub(super) fn end_volatile(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.volatile(Input::Over, now, out);
+    }
+
+    /// Whether a replica of this incarnation may still serve.
+    #[must_use]
+    pub fn serves_volatile(&self) -> bool {
+        self.volatile.room.as_ref().is_some_and(|room| !room.is_idle())
+    }
+
+    fn volatile(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let mut given = Vec::new();
+            let Some(room) = &mut self.volatile.room else { return };
+            room.handle(input, now, &mut given);
+            self.generations_gave(given, &mut inputs, out);
+        }
+        self.propose_generation(now, out);
+    }
+
+    pub(super) fn tick_volatile(&mut self, now: Now, out: &mut Vec<Output>) {
+        let Some(room) = &mut self.volatile.room else { return };
+        let (mut given, mut inputs) = (Vec::new(), VecDeque::new());
+        room.tick(now, &mut given);
+        self.generations_gave(given, &mut inputs, out);
+        for input in inputs {
+            self.volatile(input, now, out);
+        }
+        self.propose_generation(now, out);
+    }
+
+    fn generations_gave(&mut self, given: Vec<volatile::Output>, inputs: &mut VecDeque<Input>, out: &mut Vec<Output>) {
+        let Some(cluster_id) = self.group.cluster() else { return };
+        let me = self.me();
+        for output in given {
+            let request = match output {
+                volatile::Output::Send { to, message } if to == me.node_id => {
+                    inputs.push_back(Input::Message { from: to, message });
+                    continue;
+                }
+                volatile::Output::Send { to, message } => {
+                    self.send(to, &Message::Generations { cluster_id, message }, out);
+                    continue;
+                }
+                volatile::Output::Propose(proposal) => {
+                    self.volatile.proposal = Some(proposal);
+                    continue;
+                }
+                volatile::Output::AskSessions { generation } => {
+                    inputs.push_back(Input::Sessions { generation, sessions: Vec::new() });
+                    continue;
+                }
+                // There is no lock yet that could be held.
+                volatile::Output::Sessions { .. } => continue,
+                volatile::Output::Waiting(who) => {
+                    self.generation_waits(who, out);
+                    continue;
+                }
+                volatile::Output::Fetch { generation, from, founders } => {
+                    VolatileRequest::Fetch { cluster_id, me, generation, from, founders }
+                }
+                volatile::Output::Start { generation, start } => {
+                    VolatileRequest::Start { cluster_id, me, generation, start }
+                }
+                volatile::Output::Stop { generation } => VolatileRequest::Stop { generation },
+                volatile::Output::ChangeVoters { generation, voters } => {
+                    VolatileRequest::ChangeVoters { generation, voters }
+                }
+                volatile::Output::Open { generation } => VolatileRequest::Open { generation },
+            };
+            out.push(Output::Volatile(request));
+        }
+    }
+
+    fn generation_waits(&mut self, who: Vec<Incarnation>, out: &mut Vec<Output>) {
+        self.volatile.waits = who;
+        self.dirty = true;
+        if let Some(waits) = self.volatile_waits() {
+            emit(None, EventKind::ClusterWaiting { waits }, out);
+        }
+    }
+
+    /// Gives the room what the record says now, where that is news.
+    pub(super) fn follow_generations(&mut self, now: Now, out: &mut Vec<Output>) {
+        let record = self.group.durable.record();
+        if self.volatile.room.is_none() || self.volatile.knows(record) {
+            return self.propose_generation(now, out);
+        }
+        if self.volatile.facts.generation.version != record.volatile().version {
+            self.volatile.waits.clear();
+        }
+        let facts = self.volatile.read(record);
+        self.dirty = true;
+        self.volatile(Input::Facts(facts), now, out);
+    }
+
+    /// Has the latest proposal committed, as soon as there is somebody to ask and the record here is not an old one.
+    fn propose_generation(&mut self, now: Now, out: &mut Vec<Output>) {
+        let (record, standing) = (self.group.durable.record(), self.group.durable.standing());
+        let behind = record.applied().index < standing.applied.index;
+        if self.volatile.wished || behind || standing.leader.is_none() {
+            return;
+        }
+        let Some(proposal) = self.volatile.proposal.take() else { return };
+        if proposal.expected == record.volatile().version {
+            self.volatile.wished = true;
+            self.wish_generation(proposal, now, out);
+        }
+    }
+
+    /// Another node of the cluster says something about its generations.
+    pub(super) fn generations_said(
+        &mut self,
+        from: NodeId,
+        cluster_id: ClusterId,
+        message: volatile::Message,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        if self.group.cluster() == Some(cluster_id) {
+            self.volatile(Input::Message { from, message }, now, out);
+        }
+    }
+
+    /// What the replica of this cluster says. What is still under way from an earlier one is dropped.
+    pub(super) fn volatile_said(&mut self, cluster_id: ClusterId, news: VolatileNews, now: Now, out: &mut Vec<Output>) {
+        if self.group.cluster() != Some(cluster_id) {
+            return;
+        }
+        let input = match news {
+            VolatileNews::Standing { generation, standing } => {
+                Input::Standing(self.stand_volatile(generation, standing))
+            }
+            VolatileNews::Fetched { generation, ok } => Input::Fetched { generation, ok },
+            VolatileNews::Stopped { generation, log } => Input::Stopped { generation, log },
+            VolatileNews::Opened { generation } => Input::Opened { generation },
+        };
+        self.volatile(input, now, out);
+        let me = self.me();
+        if self.volatile.counts(me) {
+            self.volatile.counted = self.volatile.standing.0;
+        }
+    }
+
+    fn stand_volatile(&mut self, generation: u64, standing: Box<consensus::Standing>) -> volatile::Standing {
+        let told = standing_for_room(generation, &standing);
+        let (_, before) = &self.volatile.standing;
+        self.dirty |= before.leader != standing.leader || before.configuration != standing.configuration;
+        self.volatile.standing = (generation, *standing);
+        told
+    }
+
+    /// Whether this node's part in the volatile group lets it be ready for work that needs a majority: a start that is to
+    /// vote counts as a voter. One that was ready before it was to vote stays so while it becomes one.
+    pub(super) fn volatile_is_ready(&self) -> bool {
+        let volatile = &self.volatile;
+        let was_ready = volatile.counted == 0 && volatile.ready_before;
+        !volatile.facts.wanted.contains(&self.me().node_id) || was_ready || volatile.counts(self.me())
+    }
+
+    /// This node is ready.
+    pub(super) fn note_ready(&mut self) {
+        self.volatile.ready_before = true;
+    }
+
+    /// What the volatile group waits for, in words.
+    fn volatile_waits(&self) -> Option<String> {
+        let name = |id: &Incarnation| {
+            self.membership.record(id.node_id).map_or_else(|| id.node_id.to_string(), |record| record.name.to_string())
+        };
+        let names: Vec<String> = self.volatile.waits.iter().map(name).collect();
+        let number = self.volatile.facts.generation.number();
+        (!names.is_empty()).then(|| {
+            format!(
+                "generation {} of the volatile group waits for {}, of the one before: it is neither back, nor sealed, nor gone",
+                number + 1,
+                names.join(" and ")
+            )
+        })
+    }
+
+    /// Why this node is not ready for the volatile group's sake, in words.
+    pub(super) fn volatile_reason(&self) -> Option<String> {
+        if self.volatile_is_ready() {
+            return None;
+        }
+        let number = self.volatile.facts.generation.number();
+        Some(self.volatile_waits().unwrap_or_else(|| match number {
+            0 => String::from("the volatile group (locks, ram quorum tables) has not begun yet"),
+            _ => format!(
+                "this start does not count as a voter of the volatile group (locks, ram quorum tables) yet, generation {number}"
+            ),
+        }))
+    }
+
+    /// Why the volatile group would lose its majority with this node, in words.
+    pub(super) fn volatile_needs_me(&self) -> Option<String> {
+        let me = self.me();
+        let generation = &self.volatile.facts.generation;
+        let counts = |id: &&Incarnation| {
+            let runs = self.membership.record(id.node_id).is_some_and(|record| record.id == **id);
+            **id != me && runs && self.membership.is_running(id.node_id)
+        };
+        generation.sets.iter().filter(|set| set.contains(&me)).find_map(|set| {
+            let left = set.iter().filter(counts).count();
+            (left * 2 <= set.len())
+                .then(|| format!("without this node {left} of {} voters of the volatile group are in reach", set.len()))
+        })
+    }
+
+    /// For the view.
+    pub(super) fn volatile_view(&self) -> view::Volatile {
+        let generation = &self.volatile.facts.generation;
+        let (of, standing) = &self.volatile.standing;
+        let here = *of == generation.number();
+        view::Volatile {
+            generation: generation.number(),
+            voters: generation.sets.last().into_iter().flatten().map(|id| id.node_id).collect(),
+            leader: standing.leader.filter(|_| here).map(|leader| leader.node_id),
+            votes: self.volatile.counts(self.me()),
+            lost: generation.lost,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! How a replica of a volatile group ends for good, and how one of the next generation begins with what it held.
+//!
+//! What is handed on is the state with everything that the log holds, also what this replica does not know to be
+//! committed: others may have acknowledged it. The next generation counts its log from the start, so a replica begins
+//! as if it had read one entry, the configuration of the founders, and had cut its log behind it: whoever learns later
+//! gets the state as a snapshot.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ekka_core::consensus::{LogPlace, StateMachine, VoterId};
+use openraft::{CommittedLeaderId, EntryPayload, LogId, RaftLogReader};
+
+use super::log::{self, LogStore};
+use super::snapshots::Snapshots;
+use super::types::{Membership, Meta, place, place_or_start};
+use super::{RaftGroup, voters};
+use crate::consensus::{Group, GroupError};
+use crate::storage::{LogName, Storage};
+
+/// What a sealed replica held.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sealed {
+    /// The last entry of its log; index 0 where it has none.
+    pub last: LogPlace,
+    /// The state after that entry.
+    pub state: Vec<u8>,
+}
+
+fn ended(error: impl std::fmt::Display) -> GroupError {
+    GroupError::Ended(error.to_string())
+}
+
+/// Ends a replica: it takes, votes for and answers nothing more, and its store takes no change. `machine` is an empty
+/// state of its kind.
+///
+/// # Errors
+/// `Ended`: what it held cannot be read. It has ended all the same.
+pub async fn seal(
+    group: &RaftGroup,
+    storage: &Arc<dyn Storage>,
+    log: &LogName,
+    mut machine: Box<dyn StateMachine>,
+) -> Result<Sealed, GroupError> {
+    group.close().await;
+    // Whatever task of the engine is left writes nothing from here on.
+    storage.close().await;
+    let mut last = LogPlace::default();
+    if let Some((meta, bytes)) = Snapshots::new(storage.clone(), log.clone()).read().await.map_err(ended)? {
+        machine.restore(&bytes).map_err(ended)?;
+        last = place_or_start(meta.last_log_id.as_ref());
+    }
+    let mut entries = LogStore::open(storage.clone(), log.clone(), VoterId::default(), false).map_err(ended)?;
+    for entry in entries.try_get_log_entries(last.index..).await.map_err(ended)? {
+        last = place(&entry.log_id);
+        if let EntryPayload::Normal(batch) = &entry.payload {
+            for command in &batch.commands {
+                machine.apply(last, &command.0);
+            }
+        }
+    }
+    Ok(Sealed { last, state: machine.snapshot() })
+}
+
+/// Writes into an empty store what a founder begins with: the state, and who votes.
+///
+/// # Errors
+/// `Ended`: the store does not take it.
+pub async fn seed(
+    storage: &Arc<dyn Storage>,
+    log: &LogName,
+    founders: BTreeSet<VoterId>,
+    state: &[u8],
+) -> Result<(), GroupError> {
+    // The place that the first entry of a group has: that of its first configuration.
+    let first = LogId::new(CommittedLeaderId::new(0, VoterId::default()), 0);
+    let membership = openraft::Membership::new(vec![founders.clone()], voters::nodes(founders));
+    let meta = Meta {
+        last_log_id: Some(first),
+        last_membership: Membership::new(Some(first), membership),
+        snapshot_id: "founded".into(),
+    };
+    Snapshots::new(storage.clone(), log.clone()).write(&meta, state).await.map_err(ended)?;
+    log::begin_after(storage.as_ref(), log, first).map_err(ended)
+}
