@@ -115,7 +115,7 @@ fn who_is_waited_for_is_named_and_can_be_taken_out() {
     wait(&mut world, "it names the third", 30, names);
     let node = String::from("ekka3@10.0.0.3");
     let node = view(&world, 0).members.iter().map(|m| m.name.to_string()).find(|n| n.contains('3')).unwrap_or(node);
-    world.command(0, Command::ForceLeave { node, alive: false, plan: false });
+    world.command(0, Command::ForceLeave { node, alive: false, replace_with: None, plan: false });
     wait(&mut world, "the next generation", 30, |world| all_in(world, 2));
     assert_eq!(lost(&world, 0, 2), Some(true), "two of three handed nothing in");
 }
