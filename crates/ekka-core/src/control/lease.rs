@@ -65,6 +65,11 @@ impl Leases {
         self.holder.holds(now.mono)
     }
 
+    /// Whether it has no lease: fenced, or not asked yet.
+    pub(super) fn lacks(&self) -> bool {
+        self.until.is_none()
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         [self.holder.deadline(), self.keeper.deadline(), Some(self.say_at)].into_iter().flatten().min()
     }
@@ -178,8 +183,9 @@ impl Control {
 
     /// Begins anew, in another cluster or in none.
     pub(super) fn reset_leases(&mut self, out: &mut Vec<Output>) {
-        let until = self.leases.until;
-        self.leases = Leases { until, ..Leases::new(self.me()) };
+        let before = &self.leases;
+        let (until, holder, keeper) = (before.until, before.holder.anew(), before.keeper.anew());
+        self.leases = Leases { until, holder, keeper, ..Leases::new(self.me()) };
         self.tell_lease(out);
     }
 

@@ -124,19 +124,7 @@ impl Control {
         let mut rng = Rng::new(setup.seed);
         let hello = greet::template(&setup);
         let id = Incarnation { node_id: setup.identity.node_id, guid: setup.identity.guid };
-        let record = Record {
-            id,
-            version: 1,
-            name: setup.name.clone(),
-            endpoint: setup.endpoint.clone(),
-            role: setup.role,
-            status: Status::Joining,
-            software: setup.software.clone(),
-            start_counter: setup.identity.start_counter,
-            started: now.wall,
-            tags: setup.tags,
-            store: setup.store.after(setup.saved.store_resets),
-        };
+        let record = own_record(&setup, id, now);
         let options =
             membership::Options { no_recontact: setup.faults.no_recontact, stale_wins: setup.faults.stale_wins };
         let base_port = setup.formation.base_port;
@@ -326,6 +314,23 @@ impl Control {
                 self.log_ends(peer.node_id, nonce, (cluster_id, generation, last), now, out);
             }
         }
+    }
+}
+
+/// What this start says of itself first.
+fn own_record(setup: &Setup, id: Incarnation, now: Now) -> Record {
+    Record {
+        id,
+        version: 1,
+        name: setup.name.clone(),
+        endpoint: setup.endpoint.clone(),
+        role: setup.role,
+        status: Status::Joining,
+        software: setup.software.clone(),
+        start_counter: setup.identity.start_counter,
+        started: now.wall,
+        tags: setup.tags.clone(),
+        store: setup.store.after(setup.saved.store_resets),
     }
 }
 

@@ -121,8 +121,8 @@ impl Control {
             ready_quorum,
             ready_available: usable,
             reasons,
-            leader: self.membership.leader(),
-            coordinator: self.membership.coordinator(),
+            leader: self.membership.leader(|id| self.is_over(id)),
+            coordinator: self.membership.coordinator(|id| self.is_over(id)),
             quorum: self.standing.quorum,
             volatile: self.volatile_view(),
             split,
@@ -139,12 +139,14 @@ impl Control {
 
     /// Who is over by a committed entry is gone, whatever it says; who said goodbye before is known as stopped.
     fn mark_gone(&self, members: &mut [Member]) {
-        let (me, record) = (self.me(), self.group.durable.record());
-        for member in members.iter_mut().filter(|member| member.id != me && record.is_over(member.id)) {
-            if member.status != Status::Stopped {
-                member.status = Status::Gone;
-            }
+        for member in members.iter_mut().filter(|member| member.status != Status::Stopped && self.is_over(member.id)) {
+            member.status = Status::Gone;
         }
+    }
+
+    /// Whether another start than this one is over by a committed entry; this one finds that out by its lease.
+    fn is_over(&self, id: Incarnation) -> bool {
+        id != self.me() && self.group.durable.record().is_over(id)
     }
 
     fn alarms(&self, reasons: &[Reason], conflicts: &[Conflict], now: Now) -> Vec<Reason> {

@@ -231,7 +231,7 @@ impl Control {
             }
             Err(why) => {
                 // As it was before.
-                self.group.open = None;
+                self.close_group(false, out);
                 self.open_group(now, out);
                 let why = format!("nothing was changed: {why}");
                 out.push(Output::Reply { id: recovering.id, result: Err(CommandError::Failed(why)) });

@@ -282,7 +282,10 @@ impl Control {
         if self.standing.status.takes_part() && self.standing.quorum.holds() {
             found.extend(self.volatile_reason().map(|text| ("syncing", text)));
         }
-        if self.standing.was_up && self.leases.fenced && self.standing.status != Status::Gone {
+        if self.standing.was_up
+            && self.leases.lacks()
+            && !matches!(self.standing.status, Status::Stopped | Status::Gone)
+        {
             let text = "fenced: no majority has renewed its lease, so others may be told that it is gone".to_string();
             found.push(("fenced", text));
         }

@@ -69,6 +69,8 @@ pub(super) struct Group {
     elect_at: Option<Instant>,
     configuration: Configuration,
     replicas: BTreeMap<VoterId, Replica>,
+    /// Of a directory that runs twice: the replica whose messages nobody takes, because its links are refused.
+    doubles: BTreeMap<VoterId, Replica>,
     /// How much of the log each voter had before its present life: that is replayed.
     seen: BTreeMap<VoterId, usize>,
     asked: Vec<Asked>,
@@ -200,12 +202,24 @@ impl World {
     fn open_replica(&mut self, cluster_id: ClusterId, me: VoterId, machine: usize, life: u64) {
         let first = !self.groups.contains_key(&cluster_id);
         let now = self.now;
-        let group = self.groups.entry(cluster_id).or_default();
+        let mut group = self.groups.remove(&cluster_id).unwrap_or_default();
         let replica = Replica { machine, life, not_before: now, given: 0, told: None };
-        if let Some(before) = group.replicas.insert(me, replica) {
-            let seen = group.seen.entry(me).or_default();
-            *seen = (*seen).max(before.given);
+        match group.replicas.get(&me).cloned() {
+            Some(holder) if holder.machine != machine && self.runs(&holder) && self.reaches_majority(&group, me) => {
+                group.doubles.insert(me, replica);
+            }
+            before => {
+                group.replicas.insert(me, replica);
+                if let Some(before) = before {
+                    let seen = group.seen.entry(me).or_default();
+                    *seen = (*seen).max(before.given);
+                    if before.machine != machine && self.runs(&before) {
+                        group.doubles.insert(me, before);
+                    }
+                }
+            }
         }
+        self.groups.insert(cluster_id, group);
         if first {
             self.at(now + STEP, Happening::Group { cluster_id, again: true });
         } else {
@@ -240,9 +254,22 @@ impl World {
         group.configuration.is_majority(heard)
     }
 
+    /// Of a directory that ran twice one goes on alone.
+    fn settle_doubles(&self, group: &mut Group) {
+        for (id, double) in std::mem::take(&mut group.doubles) {
+            let held = group.replicas.get(&id).is_some_and(|holder| self.runs(holder));
+            if held && self.runs(&double) {
+                group.doubles.insert(id, double);
+            } else if self.runs(&double) {
+                group.replicas.insert(id, double);
+            }
+        }
+    }
+
     /// Brings a group on by one step.
     pub(super) fn step_group(&mut self, cluster_id: ClusterId, again: bool) {
         let Some(mut group) = self.groups.remove(&cluster_id) else { return };
+        self.settle_doubles(&mut group);
         self.elect(&mut group);
         self.answer_asked(cluster_id, &mut group);
         self.look_who_is_gone(cluster_id, &mut group);

@@ -61,6 +61,9 @@ impl LinearPlan {
     pub fn run(&self) -> Result<LinearReport, Failure> {
         let run = || {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
+            // The engine lets chance decide what of several that is ready comes first. Only so is that chance the seed's.
+            #[cfg(tokio_unstable)]
+            runtime.rng_seed(tokio::runtime::RngSeed::from_bytes(&self.seed.to_be_bytes()));
             let runtime = runtime.enable_time().start_paused(true).build();
             runtime.expect("a runtime without sockets needs nothing").block_on(self.go())
         };

@@ -142,7 +142,8 @@ async fn host(
     };
     window.lock().expect(ONE_THREAD).views = Some(node.view_changes());
     let caller = tokio::spawn(calls::call_others(node.clone(), calls));
-    let taker = tokio::spawn(take_tokens(node.clone(), groups));
+    groups.lock().expect(ONE_THREAD).runs(i, node.clone());
+    let taker = tokio::spawn(take_tokens(node.clone(), groups.clone()));
     let reason = loop {
         tokio::select! {
             biased;
@@ -152,6 +153,7 @@ async fn host(
     };
     caller.abort();
     taker.abort();
+    groups.lock().expect(ONE_THREAD).ended(i);
     drop(node);
     window.lock().expect(ONE_THREAD).over = Some(Ok(reason));
     std::future::pending().await

@@ -1,6 +1,7 @@
 //! What the replicas of all hosts say of their groups, held against each other: one log, one leader a term, and nothing
 //! acknowledged is lost. It outlives all processes.
 
+mod gone;
 mod leader;
 mod log;
 mod tokens;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ekka::node::Node;
 use ekka_core::consensus::{Configuration, GroupEvent, Standing, VoterId};
 use ekka_core::control::GroupNews;
 use ekka_core::id::ClusterId;
@@ -27,7 +29,7 @@ struct Seat {
 }
 
 /// Everything that was said.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Groups {
     /// Virtual time, as the world tells it.
     pub(super) now: Duration,
@@ -40,6 +42,8 @@ pub(super) struct Groups {
     hosts: BTreeMap<VoterId, usize>,
     tokens: BTreeMap<ClusterId, Tokens>,
     watched: BTreeMap<ClusterId, leader::Watched>,
+    /// The nodes that run, for what they know of their leases.
+    nodes: BTreeMap<usize, Node>,
     wrong: Option<String>,
 }
 
@@ -73,6 +77,9 @@ impl Groups {
         let log = self.logs.entry(cluster_id).or_default();
         let reader = self.readers.entry((host, cluster_id)).or_default();
         log.read(reader, event)?;
+        if let GroupEvent::Applied { at, command } = event {
+            self.check_gone(*at, command)?;
+        }
         if let GroupEvent::Reconfigured(_) = event {
             let now = self.now;
             self.watched.entry(cluster_id).or_insert_with(|| leader::Watched::new(now)).reconfigured(now);
@@ -95,6 +102,7 @@ impl Groups {
     /// The process of a host has ended.
     pub(super) fn ended(&mut self, host: usize) {
         self.seats.remove(&host);
+        self.nodes.remove(&host);
         self.readers.retain(|(other, _), _| *other != host);
     }
 
