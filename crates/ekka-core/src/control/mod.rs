@@ -150,15 +150,14 @@ impl Control {
             damage: setup.damage,
         };
         let view = Arc::new(publish::first_view(&fixed, id));
-        let group = Group::new(id, fixed.leases);
         Self {
+            group: Group::new(id, fixed.leases),
             setup: fixed,
             hello,
             membership,
             autocluster,
             clocks: Clocks::default(),
             decisions: Decisions::default(),
-            group,
             conns: Conns::default(),
             twins: Twins::default(),
             standing: Standing::new(now),

@@ -232,7 +232,9 @@ impl Control {
     }
 
     fn generation_waits(&mut self, who: Vec<Incarnation>, out: &mut Vec<Output>) {
-        self.volatile.waits = who;
+        // This one seals as soon as nobody else is missing.
+        let me = self.me();
+        self.volatile.waits = who.into_iter().filter(|id| *id != me).collect();
         self.dirty = true;
         if let Some(waits) = self.volatile_waits() {
             emit(None, EventKind::ClusterWaiting { waits }, out);

@@ -41,7 +41,9 @@ pub struct Generations {
     handed_in: BTreeMap<Incarnation, Option<LogKey>>,
     /// Since when no leader of the present generation is known here.
     unled_since: Instant,
-    told_waiting: Option<Version>,
+    /// Whom the next generation waited for at the last look, and whom people were told of.
+    blocked: (Version, BTreeSet<Incarnation>),
+    told_waiting: (Version, BTreeSet<Incarnation>),
     /// Since when this process is a voter of the present generation and has sealed it.
     barred_since: Option<Instant>,
     pub(super) sessions: Sessions,
@@ -64,7 +66,8 @@ impl Generations {
             askers: BTreeSet::new(),
             handed_in: BTreeMap::new(),
             unled_since: now,
-            told_waiting: None,
+            blocked: <(Version, BTreeSet<Incarnation>)>::default(),
+            told_waiting: <(Version, BTreeSet<Incarnation>)>::default(),
             barred_since: None,
             sessions: Sessions::new(settings, now),
             retry_at: now,
@@ -116,6 +119,10 @@ impl Generations {
             self.handed_in.retain(|id, _| voters.contains(id));
         } else if after.number == 0 && first_wanted {
             self.unled_since = now;
+        }
+        if !self.led() {
+            // What was missing may be there now.
+            self.retry_at = now;
         }
         self.follow(now, out);
         self.lead(out);
@@ -312,11 +319,13 @@ impl Generations {
         match account(&self.facts, &self.handed_in, self.settings.faults.lowest_log) {
             Ok((proposal, _)) => out.push(Output::Propose(proposal)),
             Err(Blocked::Missing(who) | Blocked::TooManyGone(who)) => {
-                let version = self.facts.generation.version;
-                if self.told_waiting != Some(version) {
-                    self.told_waiting = Some(version);
-                    out.push(Output::Waiting(who.into_iter().collect()));
+                // Whoever was asked a moment ago may be about to answer.
+                let now = (self.facts.generation.version, who);
+                if self.blocked == now && self.told_waiting != now {
+                    self.told_waiting.clone_from(&now);
+                    out.push(Output::Waiting(now.1.iter().copied().collect()));
                 }
+                self.blocked = now;
             }
             Err(Blocked::Nobody) => {}
         }

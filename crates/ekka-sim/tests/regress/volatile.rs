@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ekka_core::control::Command;
 use ekka_core::event::EventKind;
-use ekka_sim::core_world::World;
+use ekka_sim::core_world::{World, name};
 
 use crate::support::{SECOND, cut, run, together, view, wait};
 
@@ -37,8 +37,8 @@ fn a_start_that_does_not_count_yet_is_not_ready_and_says_why() {
     run(&mut world, SECOND);
     world.start(2);
     let mut said = false;
-    for _ in 0..200 {
-        run(&mut world, Duration::from_millis(25));
+    for _ in 0..8_000 {
+        run(&mut world, Duration::from_millis(1));
         let view = view(&world, 2);
         assert!(view.volatile.votes || !view.ready_quorum, "ready, and does not count");
         said |= view.reasons.iter().any(|reason| reason.code == "syncing" && reason.text.contains("volatile group"));
@@ -111,11 +111,12 @@ fn who_is_waited_for_is_named_and_can_be_taken_out() {
     // The second starts again at once: the first alone of the old ones is left, and the third is missing.
     world.kill(1);
     world.start(1);
-    let names = |world: &World| view(world, 0).reasons.iter().any(|reason| reason.text.contains("waits for ekka3"));
-    wait(&mut world, "it names the third", 30, names);
-    let node = String::from("ekka3@10.0.0.3");
-    let node = view(&world, 0).members.iter().map(|m| m.name.to_string()).find(|n| n.contains('3')).unwrap_or(node);
-    world.command(0, Command::ForceLeave { node, alive: false, replace_with: None, plan: false });
-    wait(&mut world, "the next generation", 30, |world| all_in(world, 2));
+    let third = name(2).to_string();
+    let says = format!("waits for {third}");
+    let named = |world: &World| view(world, 0).reasons.iter().any(|reason| reason.text.contains(&says));
+    wait(&mut world, "it names the third", 9, named);
+    // Long before its lease has run out.
+    world.command(0, Command::ForceLeave { node: third, alive: false, plan: false, replace_with: None });
+    wait(&mut world, "the next generation", 6, |world| all_in(world, 2));
     assert_eq!(lost(&world, 0, 2), Some(true), "two of three handed nothing in");
 }

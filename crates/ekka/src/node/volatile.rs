@@ -16,7 +16,7 @@ use ekka_core::volatile::state::{Answer, Command, State};
 use ekka_core::volatile::{LogKey, Source, Start, voter};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, error};
 
 use super::Node;
@@ -29,6 +29,8 @@ use crate::storage::{LogName, MemoryStorage, Storage};
 
 /// Events of the replica that may wait.
 const EVENTS_MAX: usize = 256;
+/// The first founder asks for votes once, and the others have to be there by then.
+const FOUNDING: Duration = Duration::from_millis(30);
 /// How long giving up leadership may take when the node stops.
 const HAND_OVER: Duration = Duration::from_secs(2);
 /// How long the replica may take to end when the node stops.
@@ -212,6 +214,7 @@ impl Replicas {
                 if let Start::Found { from: None, founders } = start {
                     let founding = group.clone();
                     self.shared.tasks.spawn(async move {
+                        sleep(FOUNDING).await;
                         if let Err(err) = founding.found(founders.into_iter().map(voter).collect()).await {
                             error!(%err, generation, "the volatile group could not be founded");
                         }
