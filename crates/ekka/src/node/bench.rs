@@ -8,7 +8,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::Node;
-use crate::consensus::Group;
 
 /// Before a proposer goes on whose last proposal came to nothing.
 const PAUSE: Duration = Duration::from_millis(10);
