@@ -5,7 +5,6 @@ mod support;
 
 use std::fs;
 use std::path::PathBuf;
-use std::thread;
 use std::time::Duration;
 
 use support::history::{Heard, check, longest_gap};
@@ -92,6 +91,15 @@ impl Gated {
         self.cluster.agents.iter().position(|agent| status["leader"] == *agent.name).unwrap_or(any)
     }
 
+    /// For as long as a fault is there: the processes of the others live.
+    fn others_live(&self, at: usize, time: Duration) {
+        self.cluster.throughout("the other processes live", time, |cluster| {
+            let mut others = cluster.agents.iter().enumerate().filter(|(index, _)| *index != at);
+            let dead = others.find(|(_, agent)| !std::path::Path::new(&format!("/proc/{}", agent.pid())).exists());
+            dead.map_or(Ok(()), |(_, agent)| Err(format!("{} has ended", agent.name)))
+        });
+    }
+
     /// One fault at one node, and its end. A majority of the voters is up and connected all the time.
     fn harm(&mut self, chance: &mut Chance) {
         let at =
@@ -100,17 +108,17 @@ impl Gated {
         match chance.below(3) {
             0 => {
                 self.cluster.agents[at].kill();
-                thread::sleep(held);
+                self.others_live(at, held);
                 self.start(at);
             }
             1 => {
                 self.cluster.agents[at].freeze();
-                thread::sleep(held);
+                self.others_live(at, held);
                 self.cluster.agents[at].thaw();
             }
             _ => {
                 self.cut(at);
-                thread::sleep(held);
+                self.others_live(at, held);
                 self.open(at);
             }
         }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::history::{Heard, Op};
+use super::poll;
 
 /// A node answers a proposal within ten seconds, whatever became of it.
 const ANSWER: Duration = Duration::from_secs(15);
@@ -112,15 +113,15 @@ impl Client {
         while !stop.load(Ordering::Relaxed) {
             let Some(open) = stream.take().or_else(|| connect(&self.socket).ok()) else {
                 // The process does not run.
-                thread::sleep(PAUSE);
+                poll::pace(PAUSE);
                 continue;
             };
             let op = self.ask(open, &mut stream);
             if matches!(op.heard, Heard::Unknown | Heard::Refused) {
-                thread::sleep(PAUSE);
+                poll::pace(PAUSE);
             }
             ops.push(op);
-            thread::sleep(pause);
+            poll::pace(pause);
         }
         ops
     }

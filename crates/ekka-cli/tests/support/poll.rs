@@ -37,3 +37,8 @@ pub(crate) fn throughout(time: Duration, mut rule: impl FnMut() -> Result<(), St
     }
     Ok(())
 }
+
+/// Leaves the machine to others between two steps of a load. It is no way to wait for something.
+pub(crate) fn pace(time: Duration) {
+    thread::sleep(time);
+}
