@@ -7,7 +7,7 @@ use ekka_core::autocluster::{Faults as FormationFaults, Merge, Settings};
 use ekka_core::consensus::{Configuration, GroupEvent, LogPlace, Standing, StateMachine, VoterId};
 use ekka_core::control::{
     Command, CommandError, ConnId, Control, Faults, GroupNews, GroupRequest, Identity, Input, Output, Reply, RequestId,
-    Saved, Setup,
+    Saved, Setup, VolatileRequest,
 };
 use ekka_core::durable::{Ask, Command as Entry, Entry as Written, Founder, Record, Why};
 use ekka_core::id::{ClusterId, Guid, Incarnation, NodeId, NodeName, StoreId};
@@ -16,6 +16,7 @@ use ekka_core::machine::Machine as _;
 use ekka_core::membership::{Record as MemberRecord, Roster, Seat};
 use ekka_core::time::{Instant, Now, Wall};
 use ekka_core::view::{Role, Status};
+use ekka_core::volatile::{Generation, Proposal, Version};
 use ekka_core::wire::{Hello, Lane, Purpose, VersionRange};
 
 fn name(n: u128) -> NodeName {
@@ -340,4 +341,31 @@ fn a_node_that_hears_of_a_later_generation_stops_in_that_very_step_and_stays_out
     let again = Node::start(kept, 2);
     assert_eq!(again.opened(), None, "after a restart it is still no voter of anything");
     assert!(again.control.saved().formation.outranked.is_some());
+}
+
+/// A replica that began again under the same guid would have forgotten its vote (found by the simulation of whole nodes,
+/// seed 1: the leader saw a follower's log go back).
+#[test]
+fn the_volatile_replica_goes_on_while_that_of_the_durable_group_is_opened_anew() {
+    let (mut log, _) = before();
+    let founders: BTreeSet<Incarnation> = (1..=3).map(start).collect();
+    let version = Version { number: 1, revision: 0 };
+    let next = Generation { version, founders: founders.clone(), sets: vec![founders], from: None, lost: false };
+    let command = Entry::Generation(Proposal { expected: Version::default(), next });
+    let command = Written { why: Why::new(NodeId::from_u128(1), 0, Vec::new()), command }.encode();
+    log.push(GroupEvent::Applied { at: LogPlace { term: 1, index: 3 }, command });
+    let mut node = Node::start(saved(), 0);
+    node.replay(&log);
+    let asked = |node: &Node| -> Vec<VolatileRequest> {
+        let of = |output: &Output| if let Output::Volatile(request) = output { Some(request.clone()) } else { None };
+        node.out.iter().filter_map(of).collect()
+    };
+    assert!(matches!(asked(&node)[..], [VolatileRequest::Start { generation: 1, .. }]), "{:?}", asked(&node));
+    let failed = Standing { failed: Some("the disc is full".into()), ..Standing::default() };
+    node.news(GroupNews::Standing(Box::new(failed)));
+    node.tick(3_000);
+    let opened = node.requests().iter().filter(|request| matches!(request, GroupRequest::Open { .. })).count();
+    assert_eq!(opened, 2);
+    node.replay(&log);
+    assert_eq!(asked(&node).len(), 1, "{:?}", asked(&node));
 }

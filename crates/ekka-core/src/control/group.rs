@@ -197,8 +197,7 @@ impl Control {
     pub(super) fn tick_group(&mut self, now: Now, out: &mut Vec<Output>) {
         if self.group.reopen_at.is_some_and(|at| at <= now.mono) {
             // As at a start: what it had on disc is read again, from its beginning.
-            self.close_group(false, out);
-            self.open_group(now, out);
+            self.reopen_group(now, out);
         }
         if self.group.open.is_some() {
             let mut given = Vec::new();

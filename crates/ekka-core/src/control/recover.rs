@@ -231,8 +231,7 @@ impl Control {
             }
             Err(why) => {
                 // As it was before.
-                self.close_group(false, out);
-                self.open_group(now, out);
+                self.reopen_group(now, out);
                 let why = format!("nothing was changed: {why}");
                 out.push(Output::Reply { id: recovering.id, result: Err(CommandError::Failed(why)) });
             }

@@ -74,6 +74,22 @@ impl Generations {
         }
     }
 
+    /// The same, where this process has been a voter of the group before: through that generation it serves nothing any
+    /// more, or it would have forgotten its vote.
+    #[must_use]
+    pub fn sealed_through(self, sealed: u64) -> Self {
+        Self { sealed, ..self }
+    }
+
+    /// The latest generation that this process served, or has sealed.
+    #[must_use]
+    pub fn served_through(&self) -> u64 {
+        match self.serving {
+            Serving::Runs(number) | Serving::Stopping(number) => self.sealed.max(number),
+            Serving::Nothing | Serving::Fetching(_) => self.sealed,
+        }
+    }
+
     /// The generation that this process serves.
     #[must_use]
     pub fn serves(&self) -> Option<u64> {
