@@ -10,7 +10,7 @@ use std::time::Duration;
 use support::Cluster;
 use support::cluster::STOP_LIMIT;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// All files below a folder, the largest first.
 fn files(folder: &Path) -> Vec<(u64, PathBuf)> {

@@ -1,4 +1,5 @@
 //! A cluster goes on without its majority: the survivor over a crash at each write, and a node that was left behind.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

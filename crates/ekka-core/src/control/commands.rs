@@ -7,7 +7,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::leave::{AskedLeader, Leaving};
+use super::leave::{AskedLeader, Forced, Leaving};
 use super::plans::PlannedJoin;
 use super::{CloseCause, Command, CommandError, Control, Message, Output, Reply, RequestId, StopReason, Work, emit};
 use crate::autocluster;
@@ -31,6 +31,8 @@ pub(super) struct Pending {
     pub(super) last_nonce: u64,
     /// `force-leave` of members that this node's own room takes out, until when each.
     pub(super) forcing: BTreeMap<RequestId, Instant>,
+    /// Those for which no leader was known, and when it is looked for again.
+    pub(super) leaderless: Vec<(Instant, Forced)>,
     /// Plans of `join` that a member of the other cluster was asked for.
     pub(super) planned: BTreeMap<u64, PlannedJoin>,
     /// Members that left, to be told once this node's disc has it.
@@ -55,7 +57,11 @@ impl Pending {
         let leaving = self.leaving.as_ref().map(Leaving::deadline);
         let asked = self.asked.values().map(|asked| asked.until).min();
         let planned = self.planned.values().map(|planned| planned.until).min();
-        [entering, leaving, asked, planned, self.forcing.values().min().copied()].into_iter().flatten().min()
+        let leaderless = self.leaderless.iter().map(|(at, _)| *at).min();
+        [entering, leaving, asked, planned, leaderless, self.forcing.values().min().copied()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 

@@ -133,11 +133,14 @@ impl Control {
             lines.push(format!("{name} is not linked here, so what it would say to that is not known"));
             return Some(plan(lines, None));
         };
+        let own = self.membership.record(self.me().node_id).cloned();
+        let Some(record) = own else {
+            return Some(plan(lines, None));
+        };
         self.pending.last_nonce += 1;
         let nonce = self.pending.last_nonce;
         let planned = PlannedJoin { id, lines, with: name.to_string(), until: now.mono + PLAN_TIMEOUT };
         self.pending.planned.insert(nonce, planned);
-        let Some(record) = self.membership.record(self.me().node_id).cloned() else { return None };
         self.send(to, &Message::MayJoin { nonce, record }, out);
         None
     }
