@@ -114,15 +114,15 @@ impl Volatile {
         self.facts.clone()
     }
 
-    /// Whether this start counts as a voter of the present generation, and a leader was seen in it.
+    /// Whether this start counts as a voter of the present generation: first once that is committed and a leader is there.
+    /// From then on a change of other voters, whose entry is not committed for a moment, takes nothing from it.
     fn counts(&self, me: Incarnation) -> bool {
         let (record, (generation, standing)) = (&self.facts.generation, &self.standing);
         let serves = self.room.as_ref().and_then(Generations::serves) == Some(record.number());
         serves
             && *generation == record.number()
-            && (self.counted == *generation || standing.leader.is_some())
+            && (self.counted == *generation || standing.leader.is_some() && standing.configuration.committed)
             && record.sets.last().is_some_and(|set| set.contains(&me))
-            && standing.configuration.committed
             && standing.configuration.has_voter(voter(me))
     }
 }
