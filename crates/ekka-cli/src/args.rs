@@ -142,6 +142,9 @@ pub(crate) enum Command {
     Join {
         /// A node of the cluster
         node: String,
+        /// The whole cluster of this node goes into that one, although its quorum tables have held rows
+        #[arg(long)]
+        absorb: bool,
         #[command(flatten)]
         plan: PlanArgs,
         #[command(flatten)]
@@ -180,6 +183,21 @@ pub(crate) enum Command {
         /// Do it although the member is up
         #[arg(long)]
         alive: bool,
+        #[command(flatten)]
+        plan: PlanArgs,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Go on although a majority of the voters is lost for good
+    #[command(
+        after_help = "Say first what would be given up, on each node that is left: the newest log of them is to go on.\n\
+                      Example: ekka recover --plan\n\
+                      Example: ekka recover --accept-loss"
+    )]
+    Recover {
+        /// Give up what only the lost voters held
+        #[arg(long, required_unless_present = "plan")]
+        accept_loss: bool,
         #[command(flatten)]
         plan: PlanArgs,
         #[command(flatten)]
@@ -342,9 +360,8 @@ pub(crate) enum ReadyFor {
 }
 
 /// Commands of the design that are not there yet: they are known, so that the answer is an honest one.
-const LATER: [(&str, &str); 9] = [
+const LATER: [(&str, &str); 8] = [
     ("heal", "Bring the cluster back together now"),
-    ("recover", "Go on although a majority of voters is lost for good"),
     ("table", "Replicated tables"),
     ("losses", "The journal of overridden writes"),
     ("backup", "Write a backup of all tables"),
@@ -444,6 +461,9 @@ mod tests {
             "undrain",
             "force-leave ekka@10.0.0.3 --alive --plan",
             "force-leave ekka@10.0.0.3 --replace-with ekka@10.0.0.4 --timeout 5m",
+            "join ekka@10.0.0.2 --absorb --plan",
+            "recover --plan",
+            "recover --accept-loss --timeout 2m",
             "reload",
             "health live",
             "health ready --for available --wait 1m",
@@ -469,9 +489,14 @@ mod tests {
     fn wrong_words_are_usage_errors_and_name_the_nearest() {
         let error = parse(["ekka", "membrs"]).expect_err("there is no such command");
         assert!(error.to_string().contains("'members'"), "{error}");
-        for line in
-            ["ekka", "ekka join", "ekka health", "ekka drain --timeout soon", "ekka drain --no-wait --timeout 1s"]
-        {
+        for line in [
+            "ekka",
+            "ekka join",
+            "ekka health",
+            "ekka drain --timeout soon",
+            "ekka drain --no-wait --timeout 1s",
+            "ekka recover",
+        ] {
             assert!(parse(line.split(' ')).is_err(), "{line}");
         }
     }

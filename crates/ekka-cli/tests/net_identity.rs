@@ -3,29 +3,14 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 use support::cluster::STOP_LIMIT;
+use support::folder::copy;
 use support::{Agent, Cluster};
 
 const LIMIT: Duration = Duration::from_secs(20);
-
-/// Copies a data folder as an operator would: files and folders, not sockets.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("the target can be made");
-    for entry in fs::read_dir(from).expect("the source is there") {
-        let entry = entry.expect("an entry of an open folder");
-        let target = to.join(entry.file_name());
-        let kind = entry.file_type().expect("its kind is known");
-        if kind.is_dir() {
-            copy(&entry.path(), &target);
-        } else if kind.is_file() {
-            fs::copy(entry.path(), target).expect("a file can be copied");
-        }
-    }
-}
 
 fn row(cluster: &Cluster, index: usize) -> Value {
     cluster.agents[1].row(&cluster.agents[index].name).unwrap_or_else(|error| panic!("{error}"))

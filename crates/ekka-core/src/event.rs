@@ -51,6 +51,8 @@ pub enum EventKind {
     NodeRenamed { from: NodeName, to: NodeName },
     /// `node.refused`: this node must not go on (duplicate identity, name conflict, removed, too old)
     NodeRefused { reason: String, by: String },
+    /// `storage.damaged`: what was missing or damaged at the start; the node votes with a new store
+    StorageDamaged { what: String },
     /// `member.joining`
     MemberJoining { name: NodeName, node_id: NodeId },
     /// `member.up`
@@ -110,6 +112,10 @@ pub enum EventKind {
     VolatileBegan { generation: u64, voters: Vec<NodeName>, lost: bool },
     /// `config.reloaded`
     ConfigReloaded { changed: Vec<String>, needs_restart: Vec<String> },
+    /// `node.fenced`: its lease has run out, and others may be told that it is gone
+    NodeFenced { lease_age_ms: u64 },
+    /// `node.over`: this start was declared gone; the node goes on under a new guid
+    NodeOver { incarnation: Guid },
 }
 
 impl EventKind {
@@ -125,6 +131,7 @@ impl EventKind {
             Self::NodePaused { .. } => "node.paused",
             Self::NodeRenamed { .. } => "node.renamed",
             Self::NodeRefused { .. } => "node.refused",
+            Self::StorageDamaged { .. } => "storage.damaged",
             Self::MemberJoining { .. } => "member.joining",
             Self::MemberUp { .. } => "member.up",
             Self::MemberDown { .. } => "member.down",
@@ -154,6 +161,8 @@ impl EventKind {
             Self::DiscoveryOk { .. } => "discovery.ok",
             Self::VolatileBegan { .. } => "volatile.began",
             Self::ConfigReloaded { .. } => "config.reloaded",
+            Self::NodeFenced { .. } => "node.fenced",
+            Self::NodeOver { .. } => "node.over",
         }
     }
 
@@ -161,9 +170,10 @@ impl EventKind {
     #[must_use]
     pub fn severity(&self) -> Severity {
         match self {
-            Self::ClusterConflict { .. } | Self::ClusterRecovered { .. } | Self::NodeRefused { .. } => {
-                Severity::Critical
-            }
+            Self::ClusterConflict { .. }
+            | Self::ClusterRecovered { .. }
+            | Self::NodeRefused { .. }
+            | Self::NodeFenced { .. } => Severity::Critical,
             Self::MemberDown { .. }
             | Self::MemberConflict { .. }
             | Self::PartitionSuspected { .. }
@@ -171,7 +181,9 @@ impl EventKind {
             | Self::PartitionPartial { .. }
             | Self::PartitionEnded { .. }
             | Self::NodePaused { .. }
+            | Self::NodeOver { .. }
             | Self::NodeNotReady { .. }
+            | Self::StorageDamaged { .. }
             | Self::ClockOffset { .. }
             | Self::CredentialsFailing { .. }
             | Self::HandshakeRefused { .. }

@@ -162,6 +162,9 @@ pub const TOKEN_STEP: u64 = 1_000_000;
 pub const RECOVER_TOKENS: u64 = 1 << 40;
 /// So many generations of the volatile group a recovered cluster leaves out: the lost majority may have begun some.
 pub const RECOVER_GENERATIONS: u64 = 1_000;
+/// So far above the last known place a recovered cluster goes on: the lost majority may have committed further, and a
+/// seat of theirs that comes back in gossip must lose.
+pub const RECOVER_PLACES: u64 = 1 << 32;
 /// Wishes of the durable group that one node has under way.
 pub const WISHES_MAX: usize = 512;
 /// Of these, ranges of tokens: room stays for members that come and go.

@@ -295,6 +295,8 @@ pub struct View {
     pub cluster_name: String,
     /// The id, once formed or joined.
     pub cluster_id: Option<ClusterId>,
+    /// The generation of the cluster: one more with each recovery.
+    pub generation: u64,
     /// The smallest software version among all members, down ones included.
     pub cluster_version: String,
     /// Ready for work that needs a majority.

@@ -66,6 +66,7 @@ fn node() -> Control {
         role: Role::Core,
         tags: BTreeMap::new(),
         store: ekka_core::id::StoreId::from_u128(1),
+        damage: Vec::new(),
         cluster_name: "ekka".into(),
         software: "0.1.0".into(),
         formation: Settings {
@@ -83,6 +84,7 @@ fn node() -> Control {
         saved,
         seed: 1,
         faults: Faults::default(),
+        gone_after: Duration::from_secs(15),
     };
     let mut control = Control::new(setup, at(0));
     let mut out = Vec::new();
@@ -108,6 +110,7 @@ fn hello(guid: u128, counter: u64) -> Box<Hello> {
         status: Status::Joining,
         listen_port: 4370,
         holds: false,
+        generation: 0,
     })
 }
 

@@ -213,6 +213,32 @@ fn the_plan_of_force_leave_is_refused_without_a_majority() {
 }
 
 #[test]
+fn only_a_core_that_is_up_and_has_no_vote_yet_takes_the_place_of_a_voter() {
+    let mut log = before();
+    for (n, role) in [(5, Role::Replicant), (6, Role::Witness)] {
+        log.done(Command::Admit(Admission { role, ..admission(n, 1, log.record.number()) }));
+    }
+    let here = nodes([1, 3, 4, 5, 6]);
+    let refused = |old: u128, new: u128, in_reach: &_| {
+        let look = look(&log, &[1, 2, 3]);
+        plan::force_leave(&log.record, look, node(old), Some(node(new)), in_reach).refused.unwrap_or_default()
+    };
+    assert_eq!(refused(2, 4, &here), "");
+    for (new, word) in [
+        (2, "is the one that is to go"),
+        (3, "votes already"),
+        (5, "a replicant, which never votes"),
+        (6, "is a witness"),
+        (9, "is no member"),
+    ] {
+        let why = refused(2, new, &here);
+        assert!(why.contains(word) && why.contains("takes a core member that is up"), "{why}");
+    }
+    assert!(refused(2, 4, &nodes([1, 3])).contains("n4@h4 is down"));
+    assert!(refused(4, 5, &here).contains("no vote that could move"));
+}
+
+#[test]
 fn the_plan_of_an_admission_says_what_it_raises_and_why_it_is_refused() {
     let log = before();
     let chain = vec![MergeRecord { from: cluster(9), into: cluster(5), ceiling: 123 }];

@@ -10,7 +10,7 @@ use durable_common::{
 };
 use ekka_core::consensus::{Configuration, LogPlace, Standing};
 use ekka_core::durable::{
-    Ask, Command, Durable, Entry, Fact, Failure, Faults, Gave, Input, Outcome, Output, Refusal, Reply, Wish,
+    Admission, Ask, Command, Durable, Entry, Fact, Failure, Faults, Gave, Input, Outcome, Output, Refusal, Reply, Wish,
 };
 use ekka_core::event::EventKind;
 use ekka_core::lease::{Agreed, Cause, GoneEntry, Terms};
@@ -293,6 +293,26 @@ fn cleaning_ends_where_the_member_is_back_and_waits_until_it_is_gone() {
     assert!(proposals(&bench.pass(1_000)).is_empty(), "not gone yet");
     let out = bench.apply(gone(start(3, 1), silent()));
     assert!(matches!(only(&out).1, Command::Remove(_)));
+}
+
+/// The answer to a removal was lost, and the node was admitted anew before it is proposed again.
+#[test]
+fn who_has_left_and_was_admitted_anew_is_not_taken_out_a_second_time() {
+    let mut bench = Bench::new();
+    bench.lead();
+    bench.configure(&[1, 2]);
+    let (token, Command::Remove(out)) = only(&bench.wish(1, removal(3, RemovalCause::Leave))) else { panic!() };
+    bench.fail(token, Failure::Unknown("lost".into()));
+    bench.apply(Command::Remove(out));
+    bench.apply(Command::Admit(Admission { asked: true, ..admission(3, 1, bench.room.record().number()) }));
+    assert!(bench.room.record().member(node(3)).is_some());
+    let (token, again) = only(&bench.pass(300));
+    assert_eq!(again, Command::Remove(out), "the very same");
+    let words = String::from("it has moved on");
+    bench.answer(token, &Outcome::Refused { code: Refusal::Outdated, words });
+    let out = bench.pass(300);
+    assert!(proposals(&out).is_empty(), "{out:?}");
+    assert!(matches!(reply(&out), Some(Reply::Done { .. })), "{out:?}");
 }
 
 #[test]

@@ -166,13 +166,13 @@ fn s1_13_two_nodes_and_a_witness_vote_and_witnesses_are_never_more_than_half() {
 }
 
 #[test]
-fn replicants_and_nodes_without_a_store_never_vote_and_do_not_learn() {
+fn replicants_follow_the_log_and_never_vote_and_nodes_without_a_store_do_neither() {
     let mut look = look(4, 1);
     look.members.get_mut(&id(2)).unwrap().role = Role::Replicant;
     look.members.get_mut(&id(3)).unwrap().store = None;
     settle(&mut look);
     assert_eq!(look.configuration.voters[0], [voter(1), voter(4)]);
-    assert!(look.configuration.learners.is_empty());
+    assert_eq!(look.configuration.learners, [voter(2)]);
 }
 
 #[test]

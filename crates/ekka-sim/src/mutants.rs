@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use ekka::testing::PlantedFault;
 use ekka_core::autocluster::Faults as FormationFaults;
 use ekka_core::control::Faults;
 
-use crate::core_world::{BackendPlan, Plan, Report, Source};
+use crate::core_world::{BackendPlan, Plan, Source};
 use crate::failure::Failure;
+use crate::linear::LinearPlan;
 
 /// One planted fault. (That frame lengths are not checked is planted and caught in the tests of the transport.)
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,20 +25,25 @@ pub enum Mutant {
     LostClaimWins,
     /// The number of replicas is not cared for.
     IgnoreReplicas,
+    /// A fault of a replica of a consensus group.
+    Replica(PlantedFault),
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::FormAlone,
         Self::PromiseUnsaved,
         Self::NoRecontact,
         Self::StaleWins,
         Self::LostClaimWins,
         Self::IgnoreReplicas,
+        Self::Replica(PlantedFault::StaleRead),
+        Self::Replica(PlantedFault::ForgottenVote),
+        Self::Replica(PlantedFault::DoubleApply),
     ];
 
-    /// The switches that plant it.
+    /// The switches that plant it in a node.
     #[must_use]
     pub fn faults(self) -> (Faults, FormationFaults) {
         let (mut faults, mut formation) = (Faults::default(), FormationFaults::default());
@@ -47,6 +54,7 @@ impl Mutant {
             Self::StaleWins => faults.stale_wins = true,
             Self::LostClaimWins => formation.lost_claim_wins = true,
             Self::IgnoreReplicas => formation.ignore_replicas = true,
+            Self::Replica(_) => {}
         }
         (faults, formation)
     }
@@ -55,15 +63,18 @@ impl Mutant {
     ///
     /// # Errors
     /// The fault was caught.
-    pub fn run(self, seed: u64) -> Result<Report, Failure> {
+    pub fn run(self, seed: u64) -> Result<(), Failure> {
         let (faults, formation) = self.faults();
         match self {
-            Self::PromiseUnsaved => Plan::crashes_in_the_vote(seed).with_faults(faults, formation).run(),
+            Self::PromiseUnsaved => Plan::crashes_in_the_vote(seed).with_faults(faults, formation).run().map(drop),
             Self::FormAlone | Self::NoRecontact | Self::StaleWins => {
-                Plan::from_seed(seed).with_faults(faults, formation).run()
+                Plan::from_seed(seed).with_faults(faults, formation).run().map(drop)
             }
-            Self::LostClaimWins => BackendPlan::from_seed(Source::Etcd, seed).with_faults(formation).run(),
-            Self::IgnoreReplicas => BackendPlan::from_seed(Source::K8s, seed).with_faults(formation).run(),
+            Self::LostClaimWins => BackendPlan::from_seed(Source::Etcd, seed).with_faults(formation).run().map(drop),
+            Self::IgnoreReplicas => BackendPlan::from_seed(Source::K8s, seed).with_faults(formation).run().map(drop),
+            Self::Replica(planted) => {
+                LinearPlan { planted: Some(planted), ..LinearPlan::from_seed(seed) }.run().map(drop)
+            }
         }
     }
 
@@ -83,6 +94,9 @@ impl fmt::Display for Mutant {
             Self::StaleWins => "a stale incarnation wins",
             Self::LostClaimWins => "an offer whose answer is lost counts as won",
             Self::IgnoreReplicas => "the number of replicas is not cared for",
+            Self::Replica(PlantedFault::StaleRead) => "a read waits for nothing",
+            Self::Replica(PlantedFault::ForgottenVote) => "a voter forgets its vote when it restarts",
+            Self::Replica(PlantedFault::DoubleApply) => "a command is applied twice",
         })
     }
 }

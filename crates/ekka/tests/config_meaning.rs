@@ -66,7 +66,7 @@ fn nothing_written_gives_the_documented_defaults() {
         assert_eq!(source(&loaded, key), &Place::Default, "{key}");
     }
     assert!(loaded.notices.is_empty() && loaded.config.written.is_empty());
-    assert!(loaded.config.unsupported().is_empty() && loaded.config.not_yet_in_effect().is_empty());
+    assert!(loaded.config.not_yet_in_effect().is_empty());
 }
 
 #[test]
@@ -92,7 +92,6 @@ fn defaults_of_the_strategies_are_those_of_the_documentation() {
     ] {
         assert_eq!(shown(&loaded, key).as_deref(), Some(value), "{key}");
     }
-    assert!(loaded.config.unsupported().is_empty());
 }
 
 #[test]
@@ -408,7 +407,7 @@ fn check_ends_with_ports_peers_and_when_it_forms() {
     let waiting = explain(&conf("cluster.expect = 3"), None).join("\n");
     assert!(waiting.contains("waits for an operator"), "{waiting}");
     let role = explain(&conf("node.role = witness"), None).join("\n");
-    assert!(role.contains("node.role = witness is not in this version yet"), "{role}");
+    assert!(role.contains(", witness") && !role.contains("warning"), "{role}");
 }
 
 #[test]

@@ -166,6 +166,7 @@ fn setup(which: usize) -> Setup {
         .set("cluster.static.seeds", "ekka1@127.0.0.1,ekka2@127.0.0.1");
     let config = config.build().unwrap_or_else(|errors| panic!("{errors}"));
     Setup {
+        damage: Vec::new(),
         session_max: config.lock_max_ttl,
         identity: Identity {
             node_id: NodeId::from_random(number),
@@ -185,6 +186,7 @@ fn setup(which: usize) -> Setup {
         saved: Saved::default(),
         seed: u64::try_from(number).expect("small"),
         faults: Faults::default(),
+        gone_after: config.cluster.gone_after,
     }
 }
 

@@ -93,6 +93,10 @@ async fn life(
     match reason? {
         StopReason::Asked => Ok(End::Asked),
         StopReason::Restored(text) => Ok(End::Restored(text)),
+        StopReason::Over => {
+            let text = "this start was declared gone, and the node could not take a new guid: start it again";
+            Err(Failure::new(Code::Failed, "over", text))
+        }
         StopReason::Refused(refusal) => Err(Failure::new(Code::Failed, refusal.reason.as_str(), refusal.text)),
     }
 }

@@ -1,4 +1,5 @@
-//! Commands that change something: `form`, `join`, `leave`, `stop`, `drain`, `undrain`, `force-leave`, `reload`.
+//! Commands that change something: `form`, `join`, `leave`, `stop`, `drain`, `undrain`, `force-leave`,
+//! `recover`, `reload`.
 
 use std::time::Duration;
 
@@ -25,9 +26,9 @@ pub(super) async fn run(client: &Client, command: Command, json: bool) -> Result
             fields.push(("by", json!("command")));
             ("stop", fields, WaitArgs::default())
         }
-        Command::Join { node, plan, wait } => {
+        Command::Join { node, absorb, plan, wait } => {
             let mut fields = asked(plan);
-            fields.push(("node", json!(node)));
+            fields.extend([("node", json!(node)), ("absorb", json!(absorb))]);
             ("join", fields, wait)
         }
         Command::ForceLeave { node, replace_with, alive, plan, wait } => {
@@ -35,6 +36,11 @@ pub(super) async fn run(client: &Client, command: Command, json: bool) -> Result
             fields.extend([("node", json!(node)), ("alive", json!(alive))]);
             fields.extend(replace_with.map(|new| ("replace_with", json!(new))));
             ("force-leave", fields, wait)
+        }
+        Command::Recover { accept_loss, plan, wait } => {
+            let mut fields = asked(plan);
+            fields.push(("accept_loss", json!(accept_loss)));
+            ("recover", fields, wait)
         }
         _ => return Err(Failure::usage("this is no command for an agent")),
     };

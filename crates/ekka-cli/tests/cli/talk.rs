@@ -167,12 +167,16 @@ async fn commands_print_the_id_that_why_takes() {
     assert_eq!(ran.out, "done\nwhy: ekka why d-000020\n", "{ran:?}");
     let ran = run(runtime.path(), "-n a force-leave ekka@10.0.0.3 --json").await;
     assert_eq!(ran.out, "{\"text\":\"done\",\"decision\":\"d-000020\",\"cluster_id\":null}\n");
+    run(runtime.path(), "-n a recover --accept-loss").await;
+    run(runtime.path(), "-n a recover --plan").await;
     let given = node.commands.lock().expect("no panic elsewhere").clone();
     assert_eq!(
         given,
         [
             Command::Stop { by: "command".into(), plan: false },
             Command::ForceLeave { node: "ekka@10.0.0.3".into(), replace_with: None, alive: false, plan: false },
+            Command::Recover { accept_loss: true, plan: false },
+            Command::Recover { accept_loss: false, plan: true },
         ]
     );
 }

@@ -39,11 +39,13 @@ pub(super) struct OperatorJoin {
     until: Instant,
     next_dial: Instant,
     refused: Option<String>,
+    /// This node's whole cluster goes there.
+    absorb: bool,
 }
 
 impl OperatorJoin {
-    pub(super) fn new(name: NodeName, endpoint: Endpoint, now: Instant) -> Self {
-        Self { name, endpoint, until: now + OPERATOR_TIMEOUT, next_dial: now, refused: None }
+    pub(super) fn new(name: NodeName, endpoint: Endpoint, absorb: bool, now: Instant) -> Self {
+        Self { name, endpoint, until: now + OPERATOR_TIMEOUT, next_dial: now, refused: None, absorb }
     }
 
     fn is(&self, known: &Known) -> bool {
@@ -61,10 +63,13 @@ impl Autocluster {
             return;
         }
         self.joining = None;
+        // What this node holds is of that cluster: it goes into no other by itself.
+        let wanted = self.saved.outranked.as_ref().map(|outranked| self.end_of_chain(outranked.cluster_id));
         let best = self
             .peers
             .values()
             .filter_map(|known| known.said.as_ref().and_then(|said| said.cluster_id.filter(|_| said.quorum)))
+            .filter(|id| wanted.is_none_or(|wanted| *id == wanted))
             .min();
         if let Some(cluster_id) = best {
             self.ask_to_join(cluster_id, None, now, out);
@@ -150,7 +155,11 @@ impl Autocluster {
         out: &mut Vec<Output>,
     ) {
         let message = match result {
-            Ok(roster) => Message::Joined { roster, first_voters: self.saved.first_voters.clone() },
+            Ok(roster) => Message::Joined {
+                roster,
+                first_voters: self.saved.first_voters.clone(),
+                generation: self.saved.generation,
+            },
             Err((why, denial)) => Message::NotJoined { why, denial },
         };
         out.push(Output::Send { to: id.node_id, message });
@@ -161,7 +170,7 @@ impl Autocluster {
         &mut self,
         from: NodeId,
         roster: Roster,
-        first_voters: Vec<Founder>,
+        (first_voters, generation): (Vec<Founder>, u64),
         out: &mut Vec<Output>,
     ) {
         let Some(joining) = self.joining.take_if(|joining| joining.to == Some(from)) else { return };
@@ -174,6 +183,8 @@ impl Autocluster {
         self.saved.merged.forget(joining.cluster_id);
         self.saved.cluster_id = Some(joining.cluster_id);
         self.saved.first_voters = first_voters;
+        self.saved.generation = generation;
+        self.saved.outranked = None;
         self.saved.left = false;
         self.met.clear();
         self.entering = true;
@@ -241,8 +252,18 @@ impl Autocluster {
                 self.operator = None;
                 out.push(Output::JoinDone(Ok(cluster)));
             }
+            (Some(_), Some(cluster)) if operator.absorb && self.saved.cluster_id.is_some_and(|mine| mine < cluster) => {
+                let why = format!(
+                    "cluster {cluster} of {} is the younger one, and only the younger goes into the older: \
+                     `ekka join {} --absorb` there",
+                    operator.name, self.own.name
+                );
+                self.operator = None;
+                out.push(Output::JoinDone(Err(why)));
+            }
             (Some(to), Some(cluster)) => {
-                let from = self.saved.cluster_id.filter(|_| self.alone);
+                let whole = self.alone || operator.absorb;
+                let from = self.saved.cluster_id.filter(|_| whole);
                 match from.filter(|from| cluster < *from && self.chain(*from, cluster).is_empty()) {
                     // Nobody else is in it, and it ends by a record of its own.
                     Some(_) => {

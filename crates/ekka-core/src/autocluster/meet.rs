@@ -1,15 +1,15 @@
 //! Two formed clusters of one name meet: the younger goes into the older one, or nothing moves and it is said.
 
 use alloc::collections::BTreeMap;
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::room::Autocluster;
 use super::{Merge, Output};
+use crate::durable::absorb::{self, Meeting, Side};
 use crate::durable::{Faults, MergeRecord};
-use crate::id::{ClusterId, NodeName};
+use crate::id::ClusterId;
 use crate::time::{Instant, Now};
 
 /// How long a cluster may be without a majority before that counts as a conflict: one that starts has none either.
@@ -20,13 +20,6 @@ const CONFLICT_AFTER: Duration = Duration::from_secs(10);
 pub(super) struct Met {
     since: Instant,
     raised: Option<String>,
-}
-
-/// What a member of the other cluster shows.
-struct Other {
-    name: NodeName,
-    quorum: bool,
-    merge: Merge,
 }
 
 impl Autocluster {
@@ -59,20 +52,23 @@ impl Autocluster {
     pub fn merges_with(&self, cluster_id: ClusterId) -> bool {
         let Some(mine) = self.saved.cluster_id else { return false };
         // As long as nobody of it has said otherwise.
-        let commits = |id: ClusterId| self.others(mine).get(&id).is_none_or(|other| other.quorum);
+        let commits = |id: ClusterId| self.others(mine).get(&id).is_none_or(|other| other.can_commit);
         self.end_of_chain(cluster_id) == mine
-            || cluster_id < mine && self.settings.merge == Merge::Empty && commits(cluster_id)
+            || cluster_id < mine && self.settings.merge == Merge::Empty && !self.quorum_rows && commits(cluster_id)
     }
 
-    /// The other clusters in sight, each with the member that shows most.
-    fn others(&self, mine: ClusterId) -> BTreeMap<ClusterId, Other> {
-        let mut others: BTreeMap<ClusterId, Other> = BTreeMap::new();
+    /// The other clusters in sight, each with what its members say together.
+    fn others(&self, mine: ClusterId) -> BTreeMap<ClusterId, Side> {
+        let mut others: BTreeMap<ClusterId, Side> = BTreeMap::new();
         for known in self.peers.values() {
             let Some(said) = &known.said else { continue };
-            let Some(id) = said.cluster_id.filter(|id| *id != mine) else { continue };
-            let other =
-                others.entry(id).or_insert(Other { name: known.peer.name.clone(), quorum: false, merge: said.merge });
-            other.quorum |= said.quorum;
+            let Some(cluster_id) = said.cluster_id.filter(|id| *id != mine) else { continue };
+            let member = known.peer.name.clone();
+            let none = Side { cluster_id, member, can_commit: false, quorum_rows: false, merging: None, never: false };
+            let other = others.entry(cluster_id).or_insert(none);
+            other.can_commit |= said.quorum;
+            other.quorum_rows |= said.quorum_rows;
+            other.never |= said.merge == Merge::Never;
         }
         others
     }
@@ -93,57 +89,57 @@ impl Autocluster {
         self.joining = None;
         let target = self.end_of_chain(mine);
         if target != mine {
-            if others.get(&target).is_some_and(|other| other.quorum) {
+            if others.get(&target).is_some_and(|other| other.can_commit) {
                 self.ask_to_join(target, Some(mine), now, out);
             }
             return;
         }
+        let own = Side {
+            cluster_id: mine,
+            member: self.own.name.clone(),
+            can_commit: self.quorum,
+            quorum_rows: self.quorum_rows,
+            merging: None,
+            never: self.settings.merge == Merge::Never,
+        };
         for (id, other) in others {
             if self.end_of_chain(id) == mine {
                 // It follows the records into this cluster.
                 continue;
             }
-            let never = self.settings.merge == Merge::Never || other.merge == Merge::Never;
-            if !never && id < mine && self.quorum && other.quorum {
+            let other = Side { merging: self.saved.merged.get(id).map(|record| record.into), ..other };
+            match absorb::meet(&own, &other) {
                 // What it becomes is told by its record, once that is committed.
-                out.push(Output::Absorb { into: id, by_word: false });
-                return;
+                Meeting::GoInto(into) => {
+                    out.push(Output::Absorb { into, by_word: false });
+                    return;
+                }
+                Meeting::Expect(_) | Meeting::Follow(_) => self.no_conflict(id, now, out),
+                Meeting::Conflict(why) => {
+                    // Whether a majority is in reach may be another thing in a moment, all else is not.
+                    let lasts = own.never || other.never || own.can_commit && other.can_commit;
+                    self.raise_conflict(&other, why, lasts, now, out);
+                }
             }
-            self.judge_conflict(mine, id, &other, never, now, out);
         }
     }
 
-    fn judge_conflict(
-        &mut self,
-        mine: ClusterId,
-        id: ClusterId,
-        other: &Other,
-        never: bool,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) {
-        let quorum = self.quorum;
+    /// The younger one is on its way, or both go elsewhere.
+    fn no_conflict(&mut self, id: ClusterId, now: Now, out: &mut Vec<Output>) {
         let met = self.met.entry(id).or_insert(Met { since: now.mono, raised: None });
-        let why = if never {
-            String::from("cluster.merge = never")
-        } else if !quorum && !other.quorum {
-            String::from("neither side has a majority of its voters in reach")
-        } else if !quorum {
-            format!("this cluster {mine} has no majority of its voters in reach")
-        } else if !other.quorum {
-            format!("cluster {id} has no majority of its voters in reach")
-        } else {
-            // The younger one is on its way.
-            if met.raised.take().is_some() {
-                out.push(Output::Conflict { other: id, met: None });
-            }
-            met.since = now.mono;
-            return;
-        };
-        let due = never || now.mono.since(met.since) >= CONFLICT_AFTER;
+        met.since = now.mono;
+        if met.raised.take().is_some() {
+            out.push(Output::Conflict { other: id, met: None });
+        }
+    }
+
+    fn raise_conflict(&mut self, other: &Side, why: String, lasts: bool, now: Now, out: &mut Vec<Output>) {
+        let id = other.cluster_id;
+        let met = self.met.entry(id).or_insert(Met { since: now.mono, raised: None });
+        let due = lasts || now.mono.since(met.since) >= CONFLICT_AFTER;
         if due && met.raised.as_ref() != Some(&why) {
             met.raised = Some(why.clone());
-            out.push(Output::Conflict { other: id, met: Some((other.name.clone(), why)) });
+            out.push(Output::Conflict { other: id, met: Some((other.member.clone(), why)) });
         }
     }
 }

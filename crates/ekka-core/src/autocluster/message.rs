@@ -34,6 +34,10 @@ pub enum Message {
         merge: Merge,
         /// The store that it votes with.
         store: StoreId,
+        /// The generation of its cluster.
+        generation: u64,
+        /// Quorum tables of its cluster hold, or ever held, a row.
+        quorum_rows: bool,
     },
     /// Paxos 1a.
     Prepare {
@@ -96,6 +100,8 @@ pub enum Message {
         roster: Roster,
         /// First voters of the cluster.
         first_voters: Vec<Founder>,
+        /// The generation of the cluster.
+        generation: u64,
     },
     /// You are not, and why.
     NotJoined {

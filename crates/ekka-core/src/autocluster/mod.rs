@@ -22,6 +22,7 @@ mod decided;
 mod join;
 mod meet;
 mod message;
+mod outranked;
 mod proposer;
 mod registration;
 mod room;
@@ -197,6 +198,21 @@ pub struct Saved {
     /// Clusters that this node was in and is not now, the latest last.
     #[serde(default)]
     pub was_in: Vec<ClusterId>,
+    /// The generation of the cluster that this node is in, as far as it knows.
+    #[serde(default)]
+    pub generation: u64,
+    /// The cluster that was recovered without this node, until it is in one again: it votes for none and joins only that.
+    #[serde(default)]
+    pub outranked: Option<Outranked>,
+}
+
+/// A cluster that was recovered without this node.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Outranked {
+    /// Which.
+    pub cluster_id: ClusterId,
+    /// Who said so, in words.
+    pub words: String,
 }
 
 /// What this room knows of a peer from its Hello. It goes with the vote, since whoever finishes a vote may never have
@@ -297,11 +313,22 @@ pub enum Input {
         name: NodeName,
         /// Where.
         endpoint: Endpoint,
+        /// This node's whole cluster goes there, whatever it holds.
+        absorb: bool,
     },
     /// The store that this node votes with is another from now on.
     Store(StoreId),
     /// A cluster has committed where it goes.
     Merging(MergeRecord),
+    /// The generation that the record of this node's cluster has.
+    Generation(u64),
+    /// Quorum tables of this node's cluster hold, or ever held, a row.
+    QuorumRows(bool),
+    /// This node's cluster was recovered without it.
+    Outranked {
+        /// Who said so, in words.
+        words: String,
+    },
     /// This node left its cluster, or was removed from it.
     Left {
         /// Whether it is to stay outside until an operator says otherwise.
@@ -356,6 +383,13 @@ pub enum Output {
         lines: Vec<String>,
         /// An operator's word brought it here; whoever it leaves behind is told.
         asked: bool,
+    },
+    /// A peer of this node's cluster says which generation of it it is in.
+    Heard {
+        /// Who.
+        by: NodeName,
+        /// The generation.
+        generation: u64,
     },
     /// A newcomer asks to be admitted: check it, admit it, and answer with [`Input::Admitted`].
     Admit {

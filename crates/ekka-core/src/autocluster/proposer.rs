@@ -400,6 +400,7 @@ impl Autocluster {
         let proposal = Proposal { cluster_id, founders };
         let roster = self.first_roster(&proposal);
         self.saved.left = false;
+        self.saved.outranked = None;
         self.saved.by_word = true;
         self.proposer.abandon();
         self.enter_chosen(&proposal, roster, vec![String::from("formed alone")], out);

@@ -38,6 +38,7 @@ pub(super) struct Said {
     pub(super) decider: Option<String>,
     pub(super) idle: bool,
     pub(super) merge: Merge,
+    pub(super) quorum_rows: bool,
 }
 
 /// A connected peer.
@@ -72,6 +73,7 @@ pub struct Autocluster {
     pub(super) status: Status,
     pub(super) clock_refused: bool,
     pub(super) alone: bool,
+    pub(super) quorum_rows: bool,
     pub(super) entering: bool,
     pub(super) started: Option<Instant>,
     pub(super) decided: Decided,
@@ -112,6 +114,7 @@ impl Autocluster {
             status: Status::Joining,
             clock_refused: false,
             alone: true,
+            quorum_rows: false,
             entering: false,
             started: None,
             decided: Decided::default(),
@@ -189,7 +192,7 @@ impl Autocluster {
 
     /// Takes no part in votes: it left, or its role has no vote.
     pub(super) fn is_idle(&self) -> bool {
-        self.saved.left || !self.settings.may_vote
+        self.saved.left || self.saved.outranked.is_some() || !self.settings.may_vote
     }
 
     /// Keeps what changed on disc, and does `then` once it is there.
@@ -235,6 +238,8 @@ impl Autocluster {
             idle: self.is_idle(),
             merge: self.settings.merge,
             store: self.own.store,
+            generation: self.saved.generation,
+            quorum_rows: self.quorum_rows,
         }
     }
 
@@ -304,10 +309,26 @@ impl Autocluster {
             return;
         }
         match message {
-            Message::State { cluster_id, status, quorum, electorate, decider, merged, idle, merge, store } => {
+            Message::State {
+                cluster_id,
+                status,
+                quorum,
+                electorate,
+                decider,
+                merged,
+                idle,
+                merge,
+                store,
+                generation,
+                quorum_rows,
+            } => {
                 known.peer.store = store;
-                known.said = Some(Said { cluster_id, status, quorum, electorate, decider, idle, merge });
+                let by = known.peer.name.clone();
+                known.said = Some(Said { cluster_id, status, quorum, electorate, decider, idle, merge, quorum_rows });
                 self.learn_merged(merged, out);
+                if cluster_id.is_some() && cluster_id == self.cluster_on_disc() && generation > self.saved.generation {
+                    out.push(Output::Heard { by, generation });
+                }
             }
             Message::Prepare { ballot, electorate } => self.on_prepare(from.node_id, ballot, electorate.as_ref(), out),
             Message::Accept { ballot, proposal, electorate } => {
@@ -320,7 +341,9 @@ impl Autocluster {
             Message::Join { record, cluster_id, from, chain, asked } => {
                 self.on_join(record, cluster_id, (from, chain), asked, out);
             }
-            Message::Joined { roster, first_voters } => self.on_joined(from.node_id, roster, first_voters, out),
+            Message::Joined { roster, first_voters, generation } => {
+                self.on_joined(from.node_id, roster, (first_voters, generation), out);
+            }
             Message::NotJoined { why, denial } => self.on_not_joined(from.node_id, why, denial, now, out),
         }
     }
@@ -404,18 +427,18 @@ impl Machine for Autocluster {
             }
             Input::Admitted { id, result } => self.on_admitted(id, result, out),
             Input::Form => self.form(now, out),
-            Input::Join { name, endpoint } => self.operator = Some(OperatorJoin::new(name, endpoint, now.mono)),
+            Input::Join { name, endpoint, absorb } => {
+                self.operator = Some(OperatorJoin::new(name, endpoint, absorb, now.mono));
+            }
             Input::Merging(record) => self.learn_merged(vec![record], out),
             Input::Store(store) => self.own.store = store,
+            Input::Generation(generation) => self.raise_generation(generation, out),
+            Input::QuorumRows(held) => self.quorum_rows = held,
+            Input::Outranked { words } => self.outranked(words, out),
             Input::Left { stay_out } => {
-                self.remember_cluster();
-                self.saved.cluster_id = None;
-                self.saved.first_voters.clear();
-                // Promise and acceptance stay: the old decree is decided, and a second answer to it would be another
-                // one. Who left is idle and takes no part in votes, so the old value cannot be chosen again through it.
+                self.forget_cluster();
+                // Who left is idle and takes no part in votes, so the old value cannot be chosen again through it.
                 self.saved.left = stay_out;
-                self.joining = None;
-                self.met.clear();
                 self.persist_then(Vec::new(), out);
             }
             Input::Reconfigure { list, settings } => self.reconfigure(list, settings, now, out),

@@ -43,6 +43,9 @@ impl Autocluster {
         if let Some(known) = self.peers.values().find(|k| k.said.as_ref().is_some_and(|s| s.cluster_id.is_some())) {
             return words_for_formed(known);
         }
+        if let Some(outranked) = &self.saved.outranked {
+            return format!("waits: a member of cluster {} that has a majority in reach", outranked.cluster_id);
+        }
         if !self.settings.may_vote {
             return String::from("waits: a node that does not vote joins a cluster, it forms none; none is in sight");
         }

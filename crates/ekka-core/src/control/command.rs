@@ -20,6 +20,8 @@ pub enum Command {
     Join {
         /// Its name.
         name: NodeName,
+        /// This node's whole cluster goes into that one, although its quorum tables have held rows.
+        absorb: bool,
         /// Only say what would happen.
         plan: bool,
     },
@@ -72,6 +74,13 @@ pub enum Command {
     TakeTokens {
         /// How many.
         count: u64,
+    },
+    /// Go on although the majority of the voters is lost for good.
+    Recover {
+        /// What only the lost ones held is given up; else nothing is changed.
+        accept_loss: bool,
+        /// Only say what would happen.
+        plan: bool,
     },
 }
 

@@ -7,7 +7,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::leave::{AskedLeader, Leaving};
+use super::leave::{AskedLeader, Forced, Leaving};
 use super::plans::PlannedJoin;
 use super::{CloseCause, Command, CommandError, Control, Message, Output, Reply, RequestId, StopReason, Work, emit};
 use crate::autocluster;
@@ -31,6 +31,8 @@ pub(super) struct Pending {
     pub(super) last_nonce: u64,
     /// `force-leave` of members that this node's own room takes out, until when each.
     pub(super) forcing: BTreeMap<RequestId, Instant>,
+    /// Those for which no leader was known, and when it is looked for again.
+    pub(super) leaderless: Vec<(Instant, Forced)>,
     /// Plans of `join` that a member of the other cluster was asked for.
     pub(super) planned: BTreeMap<u64, PlannedJoin>,
     /// Members that left, to be told once this node's disc has it.
@@ -55,7 +57,11 @@ impl Pending {
         let leaving = self.leaving.as_ref().map(Leaving::deadline);
         let asked = self.asked.values().map(|asked| asked.until).min();
         let planned = self.planned.values().map(|planned| planned.until).min();
-        [entering, leaving, asked, planned, self.forcing.values().min().copied()].into_iter().flatten().min()
+        let leaderless = self.leaderless.iter().map(|(at, _)| *at).min();
+        [entering, leaving, asked, planned, leaderless, self.forcing.values().min().copied()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
@@ -70,7 +76,7 @@ impl Control {
     pub(super) fn command(&mut self, id: RequestId, command: Command, now: Now, out: &mut Vec<Output>) {
         let answer = match command {
             Command::Form { plan } => self.form(id, plan, now),
-            Command::Join { name, plan } => self.join(id, name, plan, now, out),
+            Command::Join { name, absorb, plan } => self.join(id, name, (absorb, plan), now, out),
             Command::Leave { plan } => self.leave(id, plan, now, out),
             Command::Stop { by, plan } => self.stop(id, by, plan, now, out),
             Command::Drain { plan } => Some(self.drain(true, plan, now)),
@@ -88,6 +94,7 @@ impl Control {
             }
             Command::SafeToStop => Some(Ok(self.safe_to_stop())),
             Command::TakeTokens { count } => self.take_tokens(id, count, now, out),
+            Command::Recover { accept_loss, plan } => self.recover(id, accept_loss && !plan, now, out),
         };
         if let Some(result) = answer {
             out.push(Output::Reply { id, result });
@@ -141,7 +148,7 @@ impl Control {
         &mut self,
         id: RequestId,
         name: NodeName,
-        only_plan: bool,
+        (absorb, only_plan): (bool, bool),
         now: Now,
         out: &mut Vec<Output>,
     ) -> Option<Answer> {
@@ -157,12 +164,15 @@ impl Control {
             return refused(format!("{name} is this node itself"));
         }
         if only_plan {
-            return self.plan_join(id, &name, &endpoint, now, out);
+            return self.plan_join(id, (&name, &endpoint), absorb, now, out);
         }
-        self.record_command(now, &format!("join {name}"));
-        let what = format!("join {name}");
+        if absorb && !self.standing.quorum.holds() {
+            return refused(self.no_majority("take this cluster into another one"));
+        }
+        let what = if absorb { format!("join {name} --absorb") } else { format!("join {name}") };
+        self.record_command(now, &what);
         self.pending.entering = Some(Entering { id, what, until: now.mono + ENTER_TIMEOUT });
-        self.work.push_back(Work::Autocluster(autocluster::Input::Join { name, endpoint }));
+        self.work.push_back(Work::Autocluster(autocluster::Input::Join { name, endpoint, absorb }));
         None
     }
 
@@ -238,6 +248,7 @@ impl Control {
         let what = format!("{} stops, asked by {by}", self.setup.name);
         let decision = self.decisions.record(now.wall, "stop", what, rule, Vec::new());
         emit(Some(decision), EventKind::NodeStopping { by }, out);
+        self.give_up_lease(now, out);
         self.say_goodbye(out);
         self.persist.wanted = true;
         self.persist_if_wanted(out);
@@ -337,7 +348,7 @@ impl Control {
             return;
         }
         let words = match &reason {
-            StopReason::Asked => None,
+            StopReason::Asked | StopReason::Over => None,
             StopReason::Refused(refusal) => Some((refusal.reason.as_str().to_string(), refusal.text.clone())),
             StopReason::Restored(text) => Some((String::from("restored"), text.clone())),
         };
@@ -351,13 +362,16 @@ impl Control {
             // Who was told to stop hands over first. This one must not go on, and gives nothing more.
             self.end_volatile(now, out);
         }
-        self.standing.status = Status::Stopped;
+        self.standing.status = if reason == StopReason::Over { Status::Gone } else { Status::Stopped };
+        self.give_up_lease(now, out);
         self.dirty = true;
         self.publish(now, out);
         for conn in self.conns.all().chain(self.twins.conns()).collect::<Vec<_>>() {
             out.push(Output::Close { conn, cause: CloseCause::Stopping });
         }
-        emit(None, EventKind::NodeStopped {}, out);
+        if reason != StopReason::Over {
+            emit(None, EventKind::NodeStopped {}, out);
+        }
         self.stopped = true;
         out.push(Output::Stop(reason));
     }

@@ -8,7 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{CloseCause, ConnId, Control, DialError, Input, Output, Work};
+use super::{CloseCause, ConnId, Control, DialError, Input, Message, Output, Work};
 use crate::autocluster;
 use crate::id::{Endpoint, Incarnation, NodeId, NodeName};
 use crate::limits::{CANDIDATES_MAX, LINK_SILENCE};
@@ -165,6 +165,19 @@ impl Conns {
 }
 
 impl Control {
+    pub(super) fn send(&mut self, to: NodeId, message: &Message, out: &mut Vec<Output>) {
+        if let Some(conn) = self.conns.best(to) {
+            Self::send_on(conn, message, out);
+        }
+    }
+
+    pub(super) fn send_on(conn: ConnId, message: &Message, out: &mut Vec<Output>) {
+        // Serialising to memory fails only for types that postcard cannot hold; the envelope has none.
+        if let Ok(bytes) = postcard::to_allocvec(message) {
+            out.push(Output::Send { conn, bytes });
+        }
+    }
+
     /// Closes this node's own dialled twin of a connection that has just proved to carry, where the peer has the
     /// smaller node id. Only the dialling side closes, so both sides never close different twins.
     pub(super) fn close_redundant(&mut self, conn: ConnId, out: &mut Vec<Output>) {

@@ -6,6 +6,7 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::leave::Forced;
 use super::{CommandError, Control, GroupNews, GroupRequest, Message, Output, RequestId, Work, emit};
@@ -15,10 +16,14 @@ use crate::decision::DecisionId;
 use crate::durable::absorb::MergeRecord;
 use crate::durable::{self, Admission, Change, Durable, Refusal, Wish};
 use crate::id::{ClusterId, Incarnation, NodeId, StoreId};
+use crate::lease::Terms;
 use crate::machine::Machine;
 use crate::membership::{self, Record, RemovalCause, Seat};
 use crate::time::{Instant, Now};
 use crate::volatile::Proposal;
+
+/// How long after the replica has failed it is opened anew: a disc that was full may have room again.
+const REOPEN_AFTER: Duration = Duration::from_secs(2);
 
 /// What is answered once a wish has ended.
 #[derive(Debug)]
@@ -37,6 +42,8 @@ pub(super) enum Waiting {
     Tokens(RequestId),
     /// The next record of the volatile group.
     Generation,
+    /// An incarnation that is to be gone, proposed in this term.
+    Gone { id: Incarnation, term: u64 },
 }
 
 /// The room and what waits on it.
@@ -51,17 +58,20 @@ pub(super) struct Group {
     admitted: Vec<(u64, Box<Record>)>,
     /// What the group waits for, in words.
     pub(super) waits: String,
+    /// The replica has failed, and is opened anew then.
+    reopen_at: Option<Instant>,
 }
 
 impl Group {
-    pub(super) fn new(me: Incarnation) -> Self {
+    pub(super) fn new(me: Incarnation, leases: Terms) -> Self {
         Self {
-            durable: Durable::new(me, durable::Faults::default()),
+            durable: Durable::new(me, durable::Faults::default()).with_leases(leases),
             open: None,
             waiting: BTreeMap::new(),
             last_wish: 0,
             admitted: Vec::new(),
             waits: String::new(),
+            reopen_at: None,
         }
     }
 
@@ -76,7 +86,7 @@ impl Group {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.open.and_then(|_| self.durable.deadline())
+        [self.open.and_then(|_| self.durable.deadline()), self.reopen_at].into_iter().flatten().min()
     }
 
     /// The cluster whose replica the shell runs.
@@ -116,6 +126,7 @@ impl Control {
         if founders.iter().any(|founder| founder.id.node_id == me.node_id && founder.store == me.start) {
             self.durable(durable::Input::Found { cluster_id, founders }, now, out);
         }
+        self.go_on_recovering(me, now, out);
     }
 
     /// Ends the replica; with `delete` its log goes too.
@@ -126,9 +137,10 @@ impl Control {
         }
         let last_wish = self.group.last_wish;
         let waiting = core::mem::take(&mut self.group.waiting);
-        self.group = Group { last_wish, ..Group::new(self.me()) };
+        self.group = Group { last_wish, ..Group::new(self.me(), self.setup.leases) };
+        self.reset_leases(out);
         for waiting in waiting.into_values() {
-            self.wish_failed(waiting, "this node is not in that cluster any more", Denial::Later, out);
+            self.wish_failed(waiting, "the replica of the group has ended on this node", Denial::Later, out);
         }
         self.work.push_back(Work::Membership(membership::Input::Voters(Vec::new())));
     }
@@ -147,21 +159,33 @@ impl Control {
             }
             GroupNews::Event { event: GroupEvent::Restored { snapshot, .. }, .. } => durable::Input::Restored(snapshot),
             GroupNews::Standing(standing) => {
+                let at = || self.group.reopen_at.unwrap_or(now.mono + REOPEN_AFTER);
+                self.group.reopen_at = standing.failed.is_some().then(at);
                 self.dirty |= standing.leader != self.group.durable.standing().leader;
                 durable::Input::Standing(*standing)
             }
             GroupNews::Answered { token, result } => durable::Input::Answered { token, result },
             GroupNews::Reconfigured { token, result, latest } => durable::Input::Reconfigured { token, result, latest },
+            GroupNews::Confirmed { round, ok } => return self.lease_confirmed(round, ok, now, out),
+            GroupNews::Whole(result) => return self.whole_log_read(result, now, out),
         };
-        let configured = matches!(input, durable::Input::Configured(_) | durable::Input::Restored(_));
+        let restored = matches!(input, durable::Input::Restored(_));
+        let configured = restored || matches!(input, durable::Input::Configured(_));
         self.durable(input, now, out);
+        if restored {
+            self.leases_restored(now, out);
+        }
+        self.leases_stand(now, out);
         if configured {
+            let configuration = self.group.durable.record().configuration().clone();
+            self.lease_voters(&configuration, now, out);
             let voters = self.group.durable.record().voters().into_iter().map(|voter| voter.node_id).collect();
             self.work.push_back(Work::Membership(membership::Input::Voters(voters)));
             self.dirty = true;
         }
         self.answer_admitted(now, out);
         self.follow_generations(now, out);
+        self.note_record(out);
     }
 
     pub(super) fn durable(&mut self, input: durable::Input, now: Now, out: &mut Vec<Output>) {
@@ -171,6 +195,10 @@ impl Control {
     }
 
     pub(super) fn tick_group(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.group.reopen_at.is_some_and(|at| at <= now.mono) {
+            // As at a start: what it had on disc is read again, from its beginning.
+            self.reopen_group(now, out);
+        }
         if self.group.open.is_some() {
             let mut given = Vec::new();
             self.group.durable.tick(now, &mut given);
@@ -182,7 +210,10 @@ impl Control {
         for output in given {
             match output {
                 durable::Output::Ask(ask) => out.push(Output::Group(GroupRequest::Ask(ask))),
-                durable::Output::Changed(changes) => self.group_changed(&changes),
+                durable::Output::Changed(changes) => {
+                    self.group_changed(&changes);
+                    self.leases_changed(&changes, now, out);
+                }
                 durable::Output::Seats(seats) => {
                     self.work.push_back(Work::Membership(membership::Input::Seats(seats)));
                 }
@@ -195,10 +226,7 @@ impl Control {
                     self.group.waits = text;
                     self.dirty = true;
                 }
-                durable::Output::Outranked { words } => {
-                    self.group.waits = words;
-                    self.dirty = true;
-                }
+                durable::Output::Outranked { words } => self.outranked(words, now, out),
             }
         }
     }
@@ -376,6 +404,7 @@ impl Control {
         }
         self.dirty = true;
         match (reply, waiting) {
+            (reply, Waiting::Gone { id, term }) => self.gone_answered(id, term, &reply, now, out),
             (durable::Reply::Done { number, .. }, Waiting::Admission(record)) => {
                 self.group.admitted.push((number, record));
             }
@@ -422,7 +451,7 @@ impl Control {
                 self.send(by, &Message::Removed { nonce, result: Err(words.to_string()) }, out);
             }
             // It is said again, or the clusters meet again, and it is tried anew.
-            Waiting::Farewell { .. } | Waiting::Absorb(_) => {}
+            Waiting::Farewell { .. } | Waiting::Absorb(_) | Waiting::Gone { .. } => {}
             Waiting::Generation => self.volatile.wish_ended(),
         }
     }

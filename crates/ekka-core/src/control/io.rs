@@ -1,7 +1,7 @@
 //! What `Control` and its shell say to each other.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -11,10 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{Command, CommandError, GroupNews, GroupRequest, Reply, VolatileNews, VolatileRequest};
 use crate::autocluster::{self, Answer, Proposal, Registration, SourceList};
+use crate::consensus::LogPlace;
+use crate::durable::Recovery;
 use crate::event::Event;
-use crate::id::{ClusterId, Endpoint, Guid, NodeId, NodeName, StoreId};
+use crate::id::{ClusterId, Endpoint, Guid, Incarnation, NodeId, NodeName, StoreId};
 use crate::identity::Claim;
+use crate::lease;
 use crate::membership::{self, RemovalCause};
+use crate::time::Instant;
 use crate::view::{Role, View};
 use crate::volatile;
 use crate::wire::{Hello, Refusal};
@@ -101,6 +105,26 @@ pub enum Message {
         /// What.
         message: volatile::Message,
     },
+    /// Of the leases.
+    Lease(lease::Message),
+    /// A voter tells the leader of the durable group whom it sees down.
+    SeenDown(BTreeSet<Incarnation>),
+    /// Where does your log of the cluster's group end? Asked before a cluster is recovered.
+    LogEnd {
+        /// Tells answers apart.
+        nonce: u64,
+    },
+    /// The answer to [`Message::LogEnd`].
+    LogEnds {
+        /// The nonce that is answered.
+        nonce: u64,
+        /// Its cluster.
+        cluster_id: Option<ClusterId>,
+        /// The generation of it.
+        generation: u64,
+        /// The last entry; `None` where it keeps no log that can be read.
+        last: Option<LogPlace>,
+    },
 }
 
 /// What a node keeps on disc beside its identity (file `cluster.json`).
@@ -116,6 +140,9 @@ pub struct Saved {
     /// How often the logs of a cluster were deleted, since it was left.
     #[serde(default)]
     pub store_resets: u32,
+    /// What a new log begins with that goes on with an older one, until it is committed there.
+    #[serde(default)]
+    pub recovery: Option<Recovery>,
 }
 
 /// Who this node is, as read and raised under the lock of its data directory (file `node.json`).
@@ -154,6 +181,8 @@ pub struct Setup {
     pub formation: autocluster::Settings,
     /// The store of its logs.
     pub store: StoreId,
+    /// What was missing or damaged in the store before, in words: then this one is a new one.
+    pub damage: Vec<String>,
     /// What was on disc.
     pub saved: Saved,
     /// Seed of its randomness.
@@ -162,6 +191,8 @@ pub struct Setup {
     pub faults: Faults,
     /// The longest time for which a session of a lock can be valid (`lock.max_ttl`); the same on every node.
     pub session_max: Duration,
+    /// How long a node is down before it is gone (`cluster.gone_after`); the leader's holds for the cluster.
+    pub gone_after: Duration,
 }
 
 /// Faults put in on purpose in the parts that meet here.
@@ -378,6 +409,9 @@ pub enum Output {
     Stop(StopReason),
     /// Of the replica of the volatile group.
     Volatile(VolatileRequest),
+    /// Until when this node holds its lease, by its monotonic clock; `None` while it holds none. Whoever answers for the
+    /// node compares it with the clock at that moment. Given before what it forbids is told to anybody.
+    Lease(Option<Instant>),
 }
 
 /// Why a node ends.
@@ -389,4 +423,6 @@ pub enum StopReason {
     Refused(Refusal),
     /// The directory was restored from an old copy: start again with a new node id.
     Restored(String),
+    /// This start was declared gone while it lived: start again, in the same process, under a new guid.
+    Over,
 }

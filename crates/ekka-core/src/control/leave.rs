@@ -214,11 +214,23 @@ impl Control {
                 self.force_failed(forced.id, &words, out);
             }
         }
+        let (due, later): (Vec<_>, Vec<_>) =
+            core::mem::take(&mut self.pending.leaderless).into_iter().partition(|(at, _)| *at <= now.mono);
+        self.pending.leaderless = later;
+        let awaited = |forced: &Forced| self.pending.forcing.contains_key(&forced.id);
+        let due: Vec<Forced> = due.into_iter().map(|(_, forced)| forced).filter(awaited).collect();
+        for forced in due {
+            self.wish_force(forced, now, out);
+        }
         let due = self.pending.forcing.iter().filter(|(_, until)| **until <= now.mono).map(|(id, _)| *id);
         for id in due.collect::<Vec<_>>() {
             let waits = self.group.waits.clone();
             let waits = if waits.is_empty() { String::new() } else { format!(" ({waits})") };
-            let words = format!("not committed in time{waits}; it goes on");
+            let words = if self.group_leader().is_none() {
+                String::from("no leader of the group was found in time: try again")
+            } else {
+                format!("not committed in time{waits}; it goes on")
+            };
             self.force_failed(id, &words, out);
         }
     }
@@ -227,7 +239,8 @@ impl Control {
     pub(super) fn ask_leader(&mut self, leader: Option<VoterId>, forced: Forced, now: Now, out: &mut Vec<Output>) {
         let me = self.me().node_id;
         let Some(leader) = leader.filter(|leader| leader.node_id != me && self.conns.is_linked(leader.node_id)) else {
-            return self.force_failed(forced.id, "no leader of the group is in reach just now: try again", out);
+            // The voters elect one, perhaps because it is the leader that died.
+            return self.pending.leaderless.push((now.mono + ASK_AGAIN, forced));
         };
         self.ask(leader.node_id, AskedFor::Force(forced), (forced.node_id, RemovalCause::Force), now, out);
     }

@@ -14,17 +14,19 @@ mod facts;
 mod greet;
 mod group;
 pub mod io;
+mod lease;
 mod leave;
 mod persist;
 mod plans;
 mod publish;
+mod recover;
 pub mod replica;
+mod rooms;
 mod standing;
 mod tokens;
 mod twins;
 mod volatile;
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -39,6 +41,7 @@ use crate::decision::{DecisionId, Decisions};
 use crate::event::{Event, EventKind};
 use crate::id::{Endpoint, Incarnation, NodeId, NodeName, StoreId};
 use crate::identity::clock::Clocks;
+use crate::lease::Terms;
 use crate::machine::Machine;
 use crate::membership::{self, Membership, Record};
 use crate::rng::Rng;
@@ -49,7 +52,7 @@ use crate::wire::{Hello, HelloTemplate, Moment, Purpose};
 use conns::Conns;
 use group::Group;
 use persist::Persist;
-use standing::{Entry, Standing};
+use standing::Standing;
 use twins::{Arrival, Twins};
 use volatile::Volatile;
 
@@ -91,6 +94,10 @@ pub struct Control {
     /// How often the logs of a cluster were deleted.
     store_resets: u32,
     volatile: Volatile,
+    leases: lease::Leases,
+    /// It has said, or is about to say, goodbye.
+    stopping: bool,
+    recovery: recover::Recover,
 }
 
 /// What never changes in one start.
@@ -105,6 +112,9 @@ struct Fixed {
     faults: Faults,
     /// The store of its logs, before any was deleted.
     store: StoreId,
+    leases: Terms,
+    /// What was missing or damaged in it at the start.
+    damage: Vec<String>,
 }
 
 impl Control {
@@ -114,19 +124,7 @@ impl Control {
         let mut rng = Rng::new(setup.seed);
         let hello = greet::template(&setup);
         let id = Incarnation { node_id: setup.identity.node_id, guid: setup.identity.guid };
-        let record = Record {
-            id,
-            version: 1,
-            name: setup.name.clone(),
-            endpoint: setup.endpoint.clone(),
-            role: setup.role,
-            status: Status::Joining,
-            software: setup.software.clone(),
-            start_counter: setup.identity.start_counter,
-            started: now.wall,
-            tags: setup.tags,
-            store: setup.store.after(setup.saved.store_resets),
-        };
+        let record = own_record(&setup, id, now);
         let options =
             membership::Options { no_recontact: setup.faults.no_recontact, stale_wins: setup.faults.stale_wins };
         let base_port = setup.formation.base_port;
@@ -148,16 +146,18 @@ impl Control {
             started: now.wall,
             faults: setup.faults,
             store: setup.store,
+            leases: Terms::new(setup.gone_after),
+            damage: setup.damage,
         };
         let view = Arc::new(publish::first_view(&fixed, id));
         Self {
+            group: Group::new(id, fixed.leases),
             setup: fixed,
             hello,
             membership,
             autocluster,
             clocks: Clocks::default(),
             decisions: Decisions::default(),
-            group: Group::new(id),
             conns: Conns::default(),
             twins: Twins::default(),
             standing: Standing::new(now),
@@ -173,6 +173,9 @@ impl Control {
             stopped: false,
             store_resets: setup.saved.store_resets,
             volatile: Volatile::new(setup.session_max),
+            leases: lease::Leases::new(id),
+            stopping: false,
+            recovery: recover::Recover::new(setup.saved.recovery),
         }
     }
 
@@ -196,7 +199,8 @@ impl Control {
     #[must_use]
     pub fn hello(&self, purpose: Purpose, wall: Wall) -> Hello {
         let (status, holds) = (self.standing.status, self.standing.holds());
-        self.hello.hello(purpose, Moment { cluster_id: self.autocluster.cluster_on_disc(), status, holds, wall })
+        let (cluster_id, generation) = (self.autocluster.cluster_on_disc(), self.generation());
+        self.hello.hello(purpose, Moment { cluster_id, status, holds, wall, generation })
     }
 
     /// What this node's Hellos have in common, for a shell that gives them from the latest view.
@@ -210,6 +214,9 @@ impl Control {
         if let Some(from) = self.setup.identity.renamed_from.clone() {
             let renamed = EventKind::NodeRenamed { from, to: self.setup.name.clone() };
             out.push(Output::Event(renamed.into()));
+        }
+        for what in self.setup.damage.clone() {
+            out.push(Output::Event(EventKind::StorageDamaged { what }.into()));
         }
         self.open_group(now, out);
         self.work.push_back(Work::Autocluster(autocluster::Input::Start));
@@ -261,114 +268,6 @@ impl Control {
         }
     }
 
-    fn membership_gave(&mut self, given: Vec<membership::Output>, now: Now, out: &mut Vec<Output>) {
-        for output in given {
-            match output {
-                membership::Output::Send { to, message } => self.send(to, &Message::Membership(message), out),
-                membership::Output::Dial { node_id, endpoint } => {
-                    if !self.conns.is_linked(node_id) && !self.stopped {
-                        out.push(Output::Dial { endpoint });
-                    }
-                }
-                membership::Output::Redial { endpoint, .. } => {
-                    if !self.stopped {
-                        out.push(Output::Dial { endpoint });
-                    }
-                }
-                membership::Output::Drop { node_id } => self.drop_links(node_id, &CloseCause::Silent, out),
-                membership::Output::Persist => self.persist.wanted = true,
-                membership::Output::Changed => self.dirty = true,
-                membership::Output::Liveness { id, up, evidence, lines } => {
-                    self.liveness_changed(id, up, &evidence, lines, now);
-                }
-                membership::Output::Seated { node_id, removed } => {
-                    self.dirty = true;
-                    self.persist.wanted = true;
-                    if let Some(cause) = removed {
-                        self.member_removed(node_id, cause, now, out);
-                    }
-                }
-                membership::Output::SelfRemoved { cause, by } => self.self_removed(cause, by, now, out),
-                membership::Output::FarewellCame { from, cluster_id, member } => {
-                    self.farewell_came(from, cluster_id, member, now, out);
-                }
-                membership::Output::FarewellHeard { by } => self.farewell_heard(by, now),
-                membership::Output::CountedIn(roster) => {
-                    let other = roster.cluster_id.filter(|id| !self.autocluster.merges_with(*id));
-                    let elsewhere = other.is_some() && self.autocluster.cluster_on_disc().is_some();
-                    if (elsewhere || self.autocluster.saved().left) && !self.autocluster.is_joining() {
-                        self.work.push_back(Work::Membership(membership::Input::Part(roster)));
-                    }
-                }
-                membership::Output::RoundTrip { node_id, rtt_us, peer_wall } => {
-                    let was = (self.clocks.warns(), self.clock_refused().is_some());
-                    self.clocks.observe(node_id, peer_wall, now.wall, rtt_us);
-                    self.clock_observed(was, node_id, out);
-                }
-            }
-        }
-    }
-
-    fn autocluster_gave(&mut self, given: Vec<autocluster::Output>, now: Now, out: &mut Vec<Output>) {
-        for output in given {
-            match output {
-                autocluster::Output::Discover => out.push(Output::Discover),
-                autocluster::Output::Claim(proposal) => out.push(Output::Claim(Box::new(proposal))),
-                autocluster::Output::Register(registration) => out.push(Output::Register(registration)),
-                autocluster::Output::Dial { endpoint, anew } => {
-                    let never = self.setup.faults.no_recontact && self.standing.was_up;
-                    let own = endpoint == self.setup.endpoint || never;
-                    if !own && (anew || !self.conns.is_linked_at(&endpoint, now.mono)) && !self.stopped {
-                        out.push(Output::Dial { endpoint });
-                    }
-                }
-                autocluster::Output::Send { to, message } => self.send(to, &Message::Autocluster(message), out),
-                autocluster::Output::Persist { token } => {
-                    self.persist.wanted = true;
-                    self.persist.covers = Some(token);
-                }
-                autocluster::Output::Entered { cluster_id, roster, how, lines, asked } => {
-                    self.entered(Entry { cluster_id, roster, how, asked }, lines, now, out);
-                }
-                autocluster::Output::Admit { record, asked, chain } => {
-                    self.admit(record, (asked, chain), now, out);
-                }
-                autocluster::Output::Absorb { into, by_word } => self.wish_absorb(into, by_word, now, out),
-                autocluster::Output::TakenOut(why) => self.taken_out(why, now, out),
-                autocluster::Output::Waits(text) => {
-                    if self.standing.waits != text {
-                        self.standing.waits.clone_from(&text);
-                        self.dirty = true;
-                        if !text.is_empty() {
-                            out.push(Output::Event(EventKind::ClusterWaiting { waits: text }.into()));
-                        }
-                    }
-                }
-                autocluster::Output::Conflict { other, met } => self.conflict(other, met, now, out),
-                autocluster::Output::JoinDone(result) => self.join_done(result, now, out),
-                autocluster::Output::DiscoveryState { strategy, error } => {
-                    out.push(Output::Event(match error {
-                        Some(error) => EventKind::DiscoveryFailing { strategy, error }.into(),
-                        None => EventKind::DiscoveryOk { strategy }.into(),
-                    }));
-                }
-            }
-        }
-    }
-
-    fn send(&mut self, to: NodeId, message: &Message, out: &mut Vec<Output>) {
-        if let Some(conn) = self.conns.best(to) {
-            Self::send_on(conn, message, out);
-        }
-    }
-
-    fn send_on(conn: ConnId, message: &Message, out: &mut Vec<Output>) {
-        // Serialising to memory fails only for types that postcard cannot hold; the envelope has none.
-        if let Ok(bytes) = postcard::to_allocvec(message) {
-            out.push(Output::Send { conn, bytes });
-        }
-    }
-
     fn frame(&mut self, conn: ConnId, bytes: &[u8], now: Now, out: &mut Vec<Output>) {
         self.confirm(conn, now, out);
         let Some(peer) = self.conns.heard(conn, now.mono) else { return };
@@ -383,6 +282,9 @@ impl Control {
         };
         match message {
             Message::Membership(message) => {
+                if matches!(message, membership::Message::Goodbye) {
+                    self.goodbye_came(peer, now, out);
+                }
                 self.work.push_back(Work::Membership(membership::Input::Received { from: peer, message }));
             }
             Message::Autocluster(message) => {
@@ -405,7 +307,30 @@ impl Control {
             Message::Generations { cluster_id, message } => {
                 self.generations_said(peer.node_id, cluster_id, message, now, out);
             }
+            Message::Lease(message) => self.lease_came(peer, message, now, out),
+            Message::SeenDown(down) => self.down_reported(peer.node_id, down, now, out),
+            Message::LogEnd { nonce } => self.say_log_end(peer.node_id, nonce, out),
+            Message::LogEnds { nonce, cluster_id, generation, last } => {
+                self.log_ends(peer.node_id, nonce, (cluster_id, generation, last), now, out);
+            }
         }
+    }
+}
+
+/// What this start says of itself first.
+fn own_record(setup: &Setup, id: Incarnation, now: Now) -> Record {
+    Record {
+        id,
+        version: 1,
+        name: setup.name.clone(),
+        endpoint: setup.endpoint.clone(),
+        role: setup.role,
+        status: Status::Joining,
+        software: setup.software.clone(),
+        start_counter: setup.identity.start_counter,
+        started: now.wall,
+        tags: setup.tags.clone(),
+        store: setup.store.after(setup.saved.store_resets),
     }
 }
 
@@ -422,10 +347,12 @@ impl Machine for Control {
             self.refuse_while_stopped(&input, out);
             return;
         }
+        self.look_at_lease(now, out);
         self.notice_pause(now, out);
         match input {
             Input::Start => self.start(now, out),
             Input::Hello { conn, hello, addr, dialed } => {
+                self.hello_generation(&hello, now, out);
                 self.greet(Arrival { conn, hello: *hello, addr, dialed, at: now }, None, now, out);
             }
             Input::Frame { conn, bytes } => self.frame(conn, &bytes, now, out),
@@ -438,7 +365,7 @@ impl Machine for Control {
                 let result = result.map(|proposal| *proposal);
                 self.work.push_back(Work::Autocluster(autocluster::Input::Claimed { list, result }));
             }
-            Input::Persisted { token } => self.persisted(token, out),
+            Input::Persisted { token } => self.persisted(token, now, out),
             Input::Group { cluster_id, news } => self.group_said(cluster_id, news, now, out),
             Input::Reconfigure { tags, list, formation } => {
                 self.work.push_back(Work::Membership(membership::Input::SetTags(tags)));
@@ -456,6 +383,7 @@ impl Machine for Control {
         if self.stopped {
             return;
         }
+        self.look_at_lease(now, out);
         self.notice_pause(now, out);
         let mut given = Vec::new();
         self.membership.tick(now, &mut given);
@@ -465,10 +393,12 @@ impl Machine for Control {
         self.autocluster_gave(given, now, out);
         self.tick_group(now, out);
         self.tick_volatile(now, out);
+        self.tick_leases(now, out);
         self.end_waits(now, out);
         self.expire_commands(now, out);
         self.expire_asked(now, out);
         self.expire_plans(now, out);
+        self.tick_recovery(now, out);
         if now.mono >= self.refresh_at {
             self.dirty = true;
         }
@@ -485,7 +415,9 @@ impl Machine for Control {
             self.autocluster.deadline(),
             self.twins.deadline(),
             self.group.deadline(),
+            self.group.is_open().then(|| self.leases.deadline()).flatten(),
             self.pending.deadline(),
+            self.recovery.deadline(),
             self.standing.deadline(),
             self.volatile.deadline(),
             Some(self.refresh_at),
@@ -500,6 +432,7 @@ impl Machine for Control {
         self.membership.check();
         self.autocluster.check();
         self.group.durable.check();
+        self.leases.check();
         self.conns.check();
         self.twins.check();
         self.volatile.check();

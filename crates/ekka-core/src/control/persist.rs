@@ -44,7 +44,8 @@ impl Control {
         }
         farewells.retain(|farewell| Some(farewell.cluster_id) != roster.cluster_id);
         let formation = self.autocluster.saved().clone();
-        Saved { formation, roster: roster.clone(), farewells, store_resets: self.store_resets }
+        let recovery = self.recovery.saved().cloned();
+        Saved { formation, roster: roster.clone(), farewells, store_resets: self.store_resets, recovery }
     }
 
     pub(super) fn persist_if_wanted(&mut self, out: &mut Vec<Output>) {
@@ -58,13 +59,14 @@ impl Control {
         out.push(Output::Persist { token: self.persist.last, saved: Box::new(self.saved()) });
     }
 
-    pub(super) fn persisted(&mut self, token: u64, out: &mut Vec<Output>) {
+    pub(super) fn persisted(&mut self, token: u64, now: Now, out: &mut Vec<Output>) {
         let later = self.persist.waiting.split_off(&(token + 1));
         let done = core::mem::replace(&mut self.persist.waiting, later);
         if let Some(covers) = done.into_values().next_back() {
             self.work.push_back(Work::Autocluster(autocluster::Input::Persisted { token: covers }));
         }
         self.commands_persisted(token, out);
+        self.recovery_persisted(token, now, out);
     }
 
     /// Whether what is to be kept can wait: a roster that others told of, while a large cluster forms. Each write holds

@@ -105,13 +105,22 @@ impl Control {
     pub(super) fn plan_join(
         &mut self,
         id: RequestId,
-        name: &NodeName,
-        endpoint: &Endpoint,
+        (name, endpoint): (&NodeName, &Endpoint),
+        absorb: bool,
         now: Now,
         out: &mut Vec<Output>,
     ) -> Option<Answer> {
         let mut lines = vec![format!("{} goes into the cluster of {name} ({endpoint})", self.setup.name)];
-        if let Some(cluster) = self.autocluster.cluster_id() {
+        if let Some(cluster) = self.autocluster.cluster_id().filter(|_| absorb) {
+            let members = self.membership.size();
+            lines = vec![
+                format!("this whole cluster {cluster}, {members} members, goes into that of {name} ({endpoint})"),
+                format!("its quorum tables {}", held(self.group.durable.record().quorum_rows())),
+                String::from(
+                    "from then on it grants no lock and takes no quorum write, and its members follow one by one",
+                ),
+            ];
+        } else if let Some(cluster) = self.autocluster.cluster_id() {
             let me = self.me().node_id;
             let (record, look) = self.look(now, out);
             let members = self.membership.size().saturating_sub(1);
@@ -124,11 +133,14 @@ impl Control {
             lines.push(format!("{name} is not linked here, so what it would say to that is not known"));
             return Some(plan(lines, None));
         };
+        let own = self.membership.record(self.me().node_id).cloned();
+        let Some(record) = own else {
+            return Some(plan(lines, None));
+        };
         self.pending.last_nonce += 1;
         let nonce = self.pending.last_nonce;
         let planned = PlannedJoin { id, lines, with: name.to_string(), until: now.mono + PLAN_TIMEOUT };
         self.pending.planned.insert(nonce, planned);
-        let Some(record) = self.membership.record(self.me().node_id).cloned() else { return None };
         self.send(to, &Message::MayJoin { nonce, record }, out);
         None
     }
@@ -142,7 +154,7 @@ impl Control {
         now: Now,
         out: &mut Vec<Output>,
     ) {
-        let Plan { lines, refused } = match self.autocluster.cluster_id() {
+        let Plan { mut lines, refused } = match self.autocluster.cluster_id() {
             None => {
                 let refused = Some(format!("{} is in no cluster itself", self.setup.name));
                 Plan { lines: Vec::new(), refused }
@@ -158,6 +170,9 @@ impl Control {
                 durable_plan::admit_and_vote(&own, look, &who)
             }
         };
+        if let Some(cluster) = self.autocluster.cluster_id() {
+            lines.push(format!("quorum tables of {cluster} {}", held(self.group.durable.record().quorum_rows())));
+        }
         self.send(from, &Message::Joinable { nonce, lines, refused }, out);
     }
 
@@ -178,4 +193,9 @@ impl Control {
             self.joinable(nonce, Vec::new(), refused, out);
         }
     }
+}
+
+/// What is known of the rows of a cluster's quorum tables.
+fn held(rows: bool) -> &'static str {
+    if rows { "hold, or have held, rows" } else { "have never held a row" }
 }

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{Control, Fixed, Output, emit};
+use crate::durable::plan::TWO_VOTERS;
 use crate::event::EventKind;
 use crate::id::{Incarnation, NodeId, NodeName};
 use crate::time::Now;
@@ -30,6 +31,7 @@ pub(super) fn first_view(fixed: &Fixed, me: Incarnation) -> View {
         status: Status::Joining,
         cluster_name: fixed.cluster_name.clone(),
         cluster_id: None,
+        generation: 0,
         cluster_version: fixed.software.clone(),
         ready_quorum: false,
         ready_available: false,
@@ -83,6 +85,7 @@ impl Control {
     fn is_urgent(&self) -> bool {
         let leads = |id: NodeId| self.membership.status(id) == Status::Up;
         self.view.status != self.standing.status
+            || self.leases.fenced && self.view.ready_quorum
             || self.view.quorum != self.standing.quorum
             || self.view.cluster_id != self.autocluster.cluster_on_disc()
             || self.view.leader.is_some_and(|id| !leads(id))
@@ -91,10 +94,12 @@ impl Control {
     fn make_view(&mut self, now: Now) -> View {
         let reasons = self.reasons(now.wall);
         let split = self.split(now);
-        let members = self.membership.members(now);
+        let mut members = self.membership.members(now);
+        self.mark_gone(&mut members);
         let status = self.standing.status;
         let usable = status == Status::Up && self.standing.clock.is_none();
-        let ready_quorum = usable && self.standing.quorum.holds() && self.volatile_is_ready();
+        let held = self.standing.quorum.holds() && self.leases.holds(now);
+        let ready_quorum = usable && held && self.volatile_is_ready();
         if ready_quorum {
             self.note_ready();
         }
@@ -111,12 +116,13 @@ impl Control {
             status,
             cluster_name: self.setup.cluster_name.clone(),
             cluster_id: self.autocluster.cluster_on_disc(),
+            generation: self.generation(),
             cluster_version,
             ready_quorum,
             ready_available: usable,
             reasons,
-            leader: self.membership.leader(),
-            coordinator: self.membership.coordinator(),
+            leader: self.membership.leader(|id| self.is_over(id)),
+            coordinator: self.membership.coordinator(|id| self.is_over(id)),
             quorum: self.standing.quorum,
             volatile: self.volatile_view(),
             split,
@@ -131,6 +137,18 @@ impl Control {
         }
     }
 
+    /// Who is over by a committed entry is gone, whatever it says; who said goodbye before is known as stopped.
+    fn mark_gone(&self, members: &mut [Member]) {
+        for member in members.iter_mut().filter(|member| member.status != Status::Stopped && self.is_over(member.id)) {
+            member.status = Status::Gone;
+        }
+    }
+
+    /// Whether another start than this one is over by a committed entry; this one finds that out by its lease.
+    fn is_over(&self, id: Incarnation) -> bool {
+        id != self.me() && self.group.durable.record().is_over(id)
+    }
+
     fn alarms(&self, reasons: &[Reason], conflicts: &[Conflict], now: Now) -> Vec<Reason> {
         let mut alarms: Vec<Reason> = reasons.iter().filter(|r| r.code == "clock").cloned().collect();
         if alarms.is_empty() && self.clocks.warns() {
@@ -142,6 +160,11 @@ impl Control {
             let text = format!("a peer refuses this node: {}", refusal.text);
             alarms.push(Reason { code: "refused".into(), text, since: now.wall });
         }
+        alarms.extend(self.setup.damage.iter().map(|what| Reason {
+            code: "storage_damaged".into(),
+            text: format!("{what}: this node votes as a new voter and is filled from its peers"),
+            since: self.setup.started,
+        }));
         alarms.extend(conflicts.iter().map(|conflict| Reason {
             code: "conflict".into(),
             text: format!("another cluster {} of this name: met {}; {}", conflict.other, conflict.met, conflict.why),
@@ -175,7 +198,7 @@ impl Control {
         }
         let voters = self.standing.quorum.voters;
         if voters == 2 {
-            advice.push("two voters: none can be lost. Add a third node or a witness".into());
+            advice.push(TWO_VOTERS.into());
         }
         advice
     }

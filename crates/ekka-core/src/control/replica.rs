@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::consensus::{GroupEvent, LogPlace, Standing, VoterId};
@@ -24,14 +25,26 @@ pub enum GroupRequest {
     Ask(durable::Ask),
     /// Where it leads: let another voter lead.
     HandOver,
+    /// End the replica, and give the state that its whole log adds up to, committed or not: nobody is left who could
+    /// say which of its last entries were committed.
+    Whole,
     /// End the replica.
     Close {
         /// Its log goes too: this node has left the cluster for good.
         delete: bool,
     },
+    /// Have a majority of the voters say that this replica leads this term, asked from now on; answered by a
+    /// [`GroupNews::Confirmed`].
+    Confirm {
+        /// Comes back with the answer.
+        round: u64,
+        /// The term: an answer for another one is no.
+        term: u64,
+    },
 }
 
-/// What the replica tells.
+/// What the replica tells. A standing comes after the entries that led to it: where it says that this replica leads,
+/// everything that was committed before its term has been told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum GroupNews {
     /// The next of what was committed, in order and without gaps.
@@ -59,6 +72,15 @@ pub enum GroupNews {
         /// Where the latest configuration stands in this replica's log now, committed or not.
         latest: LogPlace,
     },
+    /// The answer to [`GroupRequest::Confirm`].
+    Confirmed {
+        /// Of the request.
+        round: u64,
+        /// A majority had seen no higher term after the request.
+        ok: bool,
+    },
+    /// The answer to [`GroupRequest::Whole`]: a snapshot of the record, or why it cannot be read.
+    Whole(Result<Vec<u8>, String>),
 }
 
 /// What `Control` wants of the replica of its cluster's volatile group, in this order.

@@ -6,7 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Control, Output, Work, emit};
+use super::{Control, Output, Work, emit, recover};
 use crate::autocluster;
 use crate::decision::DecisionId;
 use crate::event::EventKind;
@@ -165,7 +165,7 @@ impl Control {
             Status::Leaving
         } else if !entered {
             Status::Joining
-        } else if self.standing.was_up || (present && quorum.holds() && clock_agrees) {
+        } else if self.standing.was_up || (present && quorum.holds() && clock_agrees && self.leases.was_held) {
             if self.standing.draining { Status::Draining } else { Status::Up }
         } else {
             Status::Joining
@@ -192,6 +192,9 @@ impl Control {
         if returning && self.standing.quorum.holds() && !self.is_present() {
             return self.waits_for_entry();
         }
+        if returning && self.standing.quorum.holds() && !self.leases.was_held {
+            return self.waits_for_lease();
+        }
         if !returning || self.standing.quorum.holds() {
             return self.standing.waits.clone();
         }
@@ -212,6 +215,17 @@ impl Control {
         )
     }
 
+    /// It is a member, and was not told yet that it counts as one that lives.
+    fn waits_for_lease(&self) -> String {
+        match self.group_leader() {
+            Some(leader) => {
+                let name = self.membership.record(leader).map_or_else(|| leader.to_string(), |r| r.name.to_string());
+                format!("waits: {name}, which leads, has not answered for its lease yet")
+            }
+            None => String::from("waits: the voters elect who leads them"),
+        }
+    }
+
     /// A majority is in reach, and has not committed yet that this start of this node is a member.
     fn waits_for_entry(&self) -> String {
         let durable = &self.group.durable;
@@ -229,6 +243,9 @@ impl Control {
         let mut found: Vec<(&'static str, String)> = Vec::new();
         if let Some(text) = self.standing.clock.clone() {
             found.push(("clock", text));
+        }
+        if let Some(outranked) = &self.autocluster.saved().outranked {
+            found.push(("outranked", recover::outranked_words(outranked, self.autocluster.saved().left)));
         }
         match self.standing.status {
             Status::Joining if self.autocluster.saved().left => {
@@ -249,6 +266,9 @@ impl Control {
             Status::Draining => found.push(("draining", "told to drain: `ekka undrain` ends it".into())),
             Status::Leaving => found.push(("leaving", "leaves the cluster".into())),
             Status::Stopped => found.push(("stopping", "is stopping".into())),
+            Status::Gone => {
+                found.push(("fenced", "this start was declared gone: the node comes back under a new guid".into()));
+            }
             _ => {}
         }
         let Quorum { voters, in_reach, needed, .. } = self.standing.quorum;
@@ -261,6 +281,13 @@ impl Control {
         }
         if self.standing.status.takes_part() && self.standing.quorum.holds() {
             found.extend(self.volatile_reason().map(|text| ("syncing", text)));
+        }
+        if self.standing.was_up
+            && self.leases.lacks()
+            && !matches!(self.standing.status, Status::Stopped | Status::Gone)
+        {
+            let text = "fenced: no majority has renewed its lease, so others may be told that it is gone".to_string();
+            found.push(("fenced", text));
         }
         let codes: Vec<&str> = found.iter().map(|(code, _)| *code).collect();
         self.standing.keep_only(&codes);
@@ -444,6 +471,11 @@ impl Control {
         self.work.push_back(Work::Membership(membership::Input::Reset { farewell }));
         self.work.push_back(Work::DropGroup);
         // What it voted in that cluster is deleted with its log: should it vote there again, it is another voter.
+        self.take_new_store();
+    }
+
+    /// From now on this node votes as another voter.
+    pub(super) fn take_new_store(&mut self) {
         self.store_resets += 1;
         let store = self.setup.store.after(self.store_resets);
         self.work.push_back(Work::Autocluster(autocluster::Input::Store(store)));

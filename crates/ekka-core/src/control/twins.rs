@@ -142,8 +142,9 @@ impl Control {
     fn ask_around(&mut self, claimed: Incarnation, nonce: u64, out: &mut Vec<Output>) -> BTreeSet<NodeId> {
         let node_id = claimed.node_id;
         let before = self.latest_start(node_id).filter(|(_, guid)| *guid < claimed.guid);
-        // A goodbye proves that the start before is over.
-        let over = before.is_some_and(|(_, guid)| self.membership.said_goodbye(Incarnation { node_id, guid }));
+        // A goodbye proves that the start before is over; so does the entry by which it is gone.
+        let is_over = |id| self.membership.said_goodbye(id) || self.group.durable.record().is_over(id);
+        let over = before.is_some_and(|(_, guid)| is_over(Incarnation { node_id, guid }));
         let mut waiting = BTreeSet::new();
         if over && !self.conns.is_linked(node_id) {
             return waiting;

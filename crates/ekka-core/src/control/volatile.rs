@@ -4,7 +4,7 @@
 //! voters, the starts of the nodes that vote. Sessions of clients are empty until there are locks.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -42,6 +42,10 @@ pub(super) struct Volatile {
     counted: u64,
     /// It was ready before it was to vote at all.
     ready_before: bool,
+    /// How far the record was when the room was told of it last.
+    told: u64,
+    /// Through which generation this start has served groups that it is out of.
+    served: BTreeMap<ClusterId, u64>,
 }
 
 impl Volatile {
@@ -58,6 +62,8 @@ impl Volatile {
             waits: Vec::new(),
             counted: 0,
             ready_before: false,
+            told: 0,
+            served: BTreeMap::new(),
         }
     }
 
@@ -103,7 +109,7 @@ impl Volatile {
         } else {
             record.members().keys().copied().collect()
         };
-        self.configured = record.configuration().at;
+        (self.configured, self.told) = (record.configuration().at, record.number());
         self.facts = Facts { generation, present: each(present), gone: each(gone), wanted, members };
         self.facts.clone()
     }
@@ -149,27 +155,38 @@ impl Control {
     /// The group of a cluster that this node is in from now on, under its present guid.
     pub(super) fn open_volatile(&mut self, now: Now) {
         let settings = Settings { session_max: self.volatile.session_max, faults: Faults::default() };
-        let room = Some(Generations::new(self.me(), settings, now.mono));
-        self.volatile = Volatile { room, ..Volatile::new(self.volatile.session_max) };
+        let served = core::mem::take(&mut self.volatile.served);
+        let sealed = self.group.cluster().and_then(|id| served.get(&id)).copied().unwrap_or(0);
+        let room = Some(Generations::new(self.me(), settings, now.mono).sealed_through(sealed));
+        self.volatile = Volatile { room, served, ..Volatile::new(self.volatile.session_max) };
     }
 
+    /// What there is of it here ends. Should this start come back into the cluster, it serves no generation again.
     pub(super) fn close_volatile(&mut self, out: &mut Vec<Output>) {
-        if self.volatile.room.is_some() {
+        let mut served = core::mem::take(&mut self.volatile.served);
+        if let Some(room) = &self.volatile.room {
             out.push(Output::Volatile(VolatileRequest::Close));
+            if let Some(cluster_id) = self.group.cluster() {
+                served.insert(cluster_id, room.served_through());
+            }
         }
-        self.volatile = Volatile::new(self.volatile.session_max);
+        self.volatile = Volatile { served, ..Volatile::new(self.volatile.session_max) };
     }
 
-    /// This incarnation is over: it serves no generation any more. Before the node takes a new guid it waits until
-    /// [`serves_volatile`](Self::serves_volatile) is false, and then opens the group anew.
+    /// Opens the replica of the durable group anew, whose store has failed or was read by somebody else. That of the
+    /// volatile group goes on: it has not failed, and one that begins again would have forgotten its vote.
+    pub(super) fn reopen_group(&mut self, now: Now, out: &mut Vec<Output>) {
+        let empty = Volatile::new(self.volatile.session_max);
+        let volatile = core::mem::replace(&mut self.volatile, empty);
+        self.close_group(false, out);
+        self.open_group(now, out);
+        self.volatile = Volatile { wished: false, ..volatile };
+    }
+
+    /// This incarnation is over: it serves no generation any more. What it serves is sealed before the node, in the same
+    /// process, begins anew under another guid.
     pub(super) fn end_volatile(&mut self, now: Now, out: &mut Vec<Output>) {
         self.volatile(Input::Over, now, out);
-    }
-
-    /// Whether a replica of this incarnation may still serve.
-    #[must_use]
-    pub fn serves_volatile(&self) -> bool {
-        self.volatile.room.as_ref().is_some_and(|room| !room.is_idle())
     }
 
     fn volatile(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
@@ -238,7 +255,9 @@ impl Control {
     }
 
     fn generation_waits(&mut self, who: Vec<Incarnation>, out: &mut Vec<Output>) {
-        self.volatile.waits = who;
+        // This one seals as soon as nobody else is missing.
+        let me = self.me();
+        self.volatile.waits = who.into_iter().filter(|id| *id != me).collect();
         self.dirty = true;
         if let Some(waits) = self.volatile_waits() {
             emit(None, EventKind::ClusterWaiting { waits }, out);
@@ -248,6 +267,10 @@ impl Control {
     /// Gives the room what the record says now, where that is news.
     pub(super) fn follow_generations(&mut self, now: Now, out: &mut Vec<Output>) {
         let record = self.group.durable.record();
+        // One that is read from its beginning again is not news before it is where it was.
+        if record.number() < self.volatile.told {
+            return;
+        }
         if self.volatile.room.is_none() || self.volatile.knows(record) {
             return self.propose_generation(now, out);
         }

@@ -12,7 +12,7 @@ use super::outcome::{Change, Gave, Outcome, Refusal};
 use super::state::{Member, Record};
 use crate::id::{ClusterId, Incarnation, NodeId};
 use crate::lease::Agreed;
-use crate::limits::{MEMBERS_MAX, MERGED_MAX, RECOVER_GENERATIONS, RECOVER_TOKENS, TOKEN_MAX};
+use crate::limits::{MEMBERS_MAX, MERGED_MAX, RECOVER_GENERATIONS, RECOVER_PLACES, RECOVER_TOKENS, TOKEN_MAX};
 use crate::volatile::{Generation, Proposal, Version};
 
 impl Record {
@@ -267,7 +267,7 @@ impl Record {
             return refuse(Refusal::NotMember, format!("{name} is no member that can go on"));
         }
         let (applied, configuration, faults) = (self.applied, self.configuration.clone(), self.faults);
-        let base = before.number();
+        let base = before.number().saturating_add(RECOVER_PLACES);
         *self = Self { applied, base, configuration, faults, generation: recovery.generation, ..before };
         // An absorption that was under way was one of the majority that is lost: this cluster serves again.
         self.merging = None;

@@ -113,6 +113,40 @@ mod as_uuid {
     }
 }
 
+/// Bytes for people as one line of hex digits, for the log as they are.
+mod as_hex {
+    use alloc::string::String;
+    use alloc::vec::Vec;
+    use core::fmt::Write as _;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        if !to.is_human_readable() {
+            return bytes.serialize(to);
+        }
+        let mut text = String::with_capacity(bytes.len() * 2);
+        for byte in bytes {
+            // Writing to memory does not fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        to.serialize_str(&text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        if !from.is_human_readable() {
+            return Vec::deserialize(from);
+        }
+        let text = String::deserialize(from)?;
+        let pair = |pair: &[u8]| {
+            let text = core::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2);
+            text.and_then(|pair| u8::from_str_radix(pair, 16).ok()).ok_or_else(|| D::Error::custom("no hex digits"))
+        };
+        text.as_bytes().chunks(2).map(pair).collect()
+    }
+}
+
 /// A node that wants to become a member.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Admission {
@@ -153,6 +187,7 @@ pub struct Recovery {
     /// The generation of the cluster from now on.
     pub generation: u64,
     /// The roster with which it goes on, as a snapshot of the newest log in reach.
+    #[serde(with = "as_hex")]
     pub snapshot: Vec<u8>,
     /// Members that are given up.
     pub given_up: Vec<NodeId>,

@@ -22,7 +22,9 @@ impl Durable {
             return;
         }
         if self.record.cluster().is_none() {
-            if let Some((cluster_id, founders)) = self.founding.clone() {
+            if let Some(recovery) = self.recovering.clone() {
+                self.propose_own(None, Command::Recover(recovery), "an operator's word: recover --accept-loss", out);
+            } else if let Some((cluster_id, founders)) = self.founding.clone() {
                 self.propose_own(None, Command::Found { cluster_id, founders }, "the vote has chosen it", out);
             }
             return;

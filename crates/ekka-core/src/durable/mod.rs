@@ -214,6 +214,9 @@ pub enum Input {
         /// The generation.
         generation: u64,
     },
+    /// This node goes on without the majority, by an operator's word: what was the newest log is the first entry of a
+    /// new one. Said again at each start until the record holds it.
+    Recover(Recovery),
 }
 
 /// What the room, and `Control` for it, wants of the group.

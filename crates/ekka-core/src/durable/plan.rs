@@ -101,7 +101,7 @@ pub fn admit_and_vote(record: &Record, mut look: Look, who: &Admission) -> Plan 
             lost: false,
         };
         look.members.insert(who.id.node_id, candidate);
-        votes(look, None, &mut lines);
+        votes(&look, None, &mut lines);
     }
     Plan { lines, refused }
 }
@@ -124,7 +124,7 @@ pub fn leave(record: &Record, mut look: Look, node_id: NodeId) -> Plan {
         format!("{} leaves for good; {stay} members stay", member.name),
         String::from("no strategy brings it back until `ekka join` or `ekka form`"),
     ];
-    with_votes(look, node_id, lines, None)
+    with_votes(&look, node_id, lines, None)
 }
 
 /// `force-leave NODE [--replace-with NEW]`; `in_reach` are the nodes that this one hears, itself included.
@@ -152,7 +152,7 @@ pub fn force_leave(
     }
     lines.push(format!("{} is taken out for good: its vote and its row in `members`", member.name));
     lines.push(String::from("should it come back, it is told so and stays outside until `ekka join`"));
-    with_votes(look, node_id, lines, refused)
+    with_votes(&look, node_id, lines, refused)
 }
 
 fn no_majority(record: &Record, in_reach: &BTreeSet<NodeId>) -> Option<String> {
@@ -201,13 +201,13 @@ fn is_witness(record: &Record, node_id: NodeId) -> bool {
 }
 
 /// Adds what becomes of the votes.
-fn with_votes(look: Look, node_id: NodeId, mut lines: Vec<String>, refused: Option<String>) -> Plan {
+fn with_votes(look: &Look, node_id: NodeId, mut lines: Vec<String>, refused: Option<String>) -> Plan {
     votes(look, Some(node_id), &mut lines);
     Plan { lines, refused }
 }
 
 /// Who votes before and after, by which steps, whether a majority is up then, and what can be lost.
-fn votes(look: Look, goes: Option<NodeId>, lines: &mut Vec<String>) {
+fn votes(look: &Look, goes: Option<NodeId>, lines: &mut Vec<String>) {
     let before: BTreeSet<VoterId> = look.configuration.voters.iter().flatten().copied().collect();
     let names = |voters: &BTreeSet<VoterId>| {
         let name = |voter: &VoterId| {

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::command::{Command, Entry, Why};
-use super::outcome::Outcome;
+use super::outcome::{Gave, Outcome};
 use super::room::{AGAIN, Asked, Durable};
 use super::wish::{Next, Verdict, Wish, judge};
 use super::{Ask, Failure, Output, Reply};
@@ -21,6 +21,9 @@ const WISH_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Pending {
     pub(super) wish: Wish,
     pub(super) why: Why,
+    /// Of a removal: the place that made the node a member when it was wished. Who has been taken out since, and admitted
+    /// anew, is not taken out for it again.
+    pub(super) of: Option<u64>,
     /// Fixed at the first try, so that every later one means the same.
     pub(super) command: Option<Command>,
     pub(super) asked: Option<u64>,
@@ -41,9 +44,11 @@ impl Durable {
             return;
         }
         let until = (!wish.is_patient()).then(|| now.mono + WISH_TIMEOUT);
+        let of = wish.removes().and_then(|(node_id, ..)| self.record.member(node_id)).map(|member| member.since);
         let pending = Pending {
             wish,
             why,
+            of,
             command: None,
             asked: None,
             again_at: now.mono,
@@ -84,6 +89,9 @@ impl Durable {
         if pending.asked.is_some() || now.mono < pending.again_at {
             return None;
         }
+        if let Some(reply) = self.has_been_taken_out(pending) {
+            return Some(reply);
+        }
         if pending.command.is_none() {
             let facts = &self.facts;
             match pending.wish.next(&self.record, |node_id| facts.get(&node_id).cloned(), self.leads()) {
@@ -103,6 +111,13 @@ impl Durable {
         let entry = Entry { why: pending.why.clone(), command };
         out.push(Output::Ask(Ask::Propose { token, command: entry.encode() }));
         None
+    }
+
+    /// A removal is done where its node is a member by a later admission.
+    fn has_been_taken_out(&self, pending: &Pending) -> Option<Reply> {
+        let (node_id, ..) = pending.wish.removes().filter(|_| pending.command.is_none())?;
+        let again = self.record.member(node_id).filter(|member| pending.of.is_some_and(|of| of != member.since))?;
+        Some(Reply::Done { number: again.since, gave: Gave::Nothing })
     }
 
     pub(super) fn answered(&mut self, token: u64, result: Result<Vec<u8>, Failure>, now: Now, out: &mut Vec<Output>) {

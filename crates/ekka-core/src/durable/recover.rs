@@ -16,6 +16,10 @@ use crate::consensus::LogPlace;
 use crate::id::{NodeId, NodeName};
 use crate::limits::{RECOVER_TOKENS, TOKEN_MAX};
 
+/// Why nothing is given up where it need not be.
+pub const MAJORITY_IN_REACH: &str = "a majority of the voters is in reach: nothing needs to be given up, and \
+                                     `ekka force-leave` takes out whom it is not";
+
 /// A log that can be read: this node's own, or that of a member that answers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogInReach {
@@ -88,9 +92,7 @@ fn refusal(record: &Record, me: NodeId, logs: &[LogInReach], in_reach: &[NodeId]
         return Some(String::from("this node has no record of a cluster: there is nothing to recover here"));
     }
     if record.is_majority(&in_reach.iter().copied().collect()) {
-        let text = "a majority of the voters is in reach: nothing needs to be given up, and `ekka force-leave` takes \
-                    out whom it is not";
-        return Some(String::from(text));
+        return Some(String::from(MAJORITY_IN_REACH));
     }
     if !logs.iter().any(|log| log.node_id == me) {
         return Some(String::from("this node keeps no log of the group: run it on a voter"));

@@ -1,13 +1,13 @@
 //! The room: what comes in, and what follows from what is committed.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::command::{Command, Entry, Founder, Why};
+use super::command::{Command, Entry, Founder, Recovery, Why};
 use super::outcome::{Change, Outcome};
 use super::pursue::Pending;
 use super::state::Record;
@@ -40,6 +40,8 @@ pub struct Durable {
     pub(super) standing: Standing,
     pub(super) facts: BTreeMap<NodeId, Fact>,
     pub(super) founding: Option<(ClusterId, Vec<Founder>)>,
+    /// With what a new log begins that goes on with an older one.
+    pub(super) recovering: Option<Recovery>,
     pub(super) wishes: BTreeMap<u64, Pending>,
     pub(super) asked: BTreeMap<u64, Asked>,
     pub(super) last_token: u64,
@@ -68,6 +70,7 @@ impl Durable {
             standing: Standing::default(),
             facts: BTreeMap::new(),
             founding: None,
+            recovering: None,
             wishes: BTreeMap::new(),
             asked: BTreeMap::new(),
             last_token: 0,
@@ -185,6 +188,13 @@ impl Durable {
         self.founding = Some((cluster_id, founders));
     }
 
+    fn begin_again(&mut self, recovery: Recovery, out: &mut Vec<Output>) {
+        let Founder { id, store, .. } = &recovery.survivor;
+        let voter = VoterId { node_id: id.node_id, start: *store };
+        out.push(Output::Ask(Ask::Found { voters: BTreeSet::from([voter]) }));
+        self.recovering = Some(recovery);
+    }
+
     fn restored(&mut self, snapshot: &[u8], out: &mut Vec<Output>) {
         // The engine took the very same bytes, so they can be read; were they not, the record stays as it was.
         if self.record.restore(snapshot).is_ok() {
@@ -256,6 +266,7 @@ impl Machine for Durable {
                     out.push(Output::Outranked { words });
                 }
             }
+            Input::Recover(recovery) => self.begin_again(recovery, out),
         }
         self.work(now, out);
     }

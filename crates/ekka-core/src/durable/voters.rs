@@ -122,9 +122,14 @@ impl Look {
 
     /// The voter that this member would be, where it may be one.
     fn voter(&self, node_id: NodeId, member: &Candidate) -> Option<VoterId> {
+        self.follower(node_id, member).filter(|_| member.role != Role::Replicant)
+    }
+
+    /// The learner that it would be: whoever stays follows the log.
+    fn follower(&self, node_id: NodeId, member: &Candidate) -> Option<VoterId> {
         let forced = self.replace.is_some_and(|(old, _)| old == node_id);
-        let may = member.role != Role::Replicant && !member.leaving && !member.lost && !forced;
-        member.store.filter(|_| may).map(|start| VoterId { node_id, start })
+        let stays = !member.leaving && !member.lost && !forced;
+        member.store.filter(|_| stays).map(|start| VoterId { node_id, start })
     }
 
     fn is_ready(&self, voter: VoterId) -> bool {
@@ -202,10 +207,9 @@ fn shrink(look: &Look, target: &mut BTreeSet<VoterId>, size: usize) {
     }
 }
 
-/// Cores and witnesses that do not vote follow the log all the same; replicants have their tables from others.
+/// Members that do not vote follow the log all the same, replicants too: they learn from it who is a member.
 fn learners(look: &Look, present: &BTreeSet<VoterId>, target: &BTreeSet<VoterId>) -> BTreeSet<VoterId> {
-    let cores = look.members.iter().filter(|(_, member)| member.role == Role::Core);
-    let follow = cores.filter_map(|(id, member)| look.voter(*id, member));
+    let follow = look.members.iter().filter_map(|(id, member)| look.follower(*id, member));
     follow.chain(target.iter().copied()).filter(|voter| !present.contains(voter)).collect()
 }
 

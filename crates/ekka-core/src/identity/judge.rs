@@ -208,6 +208,7 @@ mod tests {
             status: Status::Joining,
             listen_port: 4370,
             holds: false,
+            generation: 0,
         }
     }
 

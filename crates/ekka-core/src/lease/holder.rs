@@ -103,6 +103,13 @@ impl Holder {
         }
     }
 
+    /// The same incarnation without a lease, in another cluster or over another replica. Its questions go on being counted,
+    /// so that a late answer to an old one is none to a new one.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        Self { last_ask: self.last_ask, ..Self::new(self.id, self.faults) }
+    }
+
     /// Whose lease this is.
     #[must_use]
     pub fn id(&self) -> Incarnation {

@@ -186,6 +186,13 @@ impl Keeper {
         }
     }
 
+    /// The same node, over another replica. Its rounds go on being counted, so that a late answer to an old one is none to a
+    /// new one.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        Self { last_round: self.last_round, ..Self::new(self.me, self.given, GoneTable::default(), self.faults) }
+    }
+
     /// Whether this node leads, as far as it knows.
     #[must_use]
     pub fn leads(&self) -> bool {

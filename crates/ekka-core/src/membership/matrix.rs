@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::evidence::Cell;
 use super::room::Membership;
-use crate::id::NodeId;
+use crate::id::{Incarnation, NodeId};
 use crate::limits::{DETECTION_TIME, LINK_SILENCE};
 use crate::time::{Instant, Now, Wall};
 use crate::view::{Link, LinkState, Member, Role, Status, Unreachable};
@@ -39,6 +39,12 @@ impl Membership {
         ids.into_iter().filter_map(|id| self.member(id, voters, now)).collect()
     }
 
+    /// When this node heard that one last.
+    #[must_use]
+    pub fn last_heard(&self, node_id: NodeId) -> Option<Instant> {
+        self.contacts.get(&node_id).and_then(|contact| contact.heard)
+    }
+
     fn member(&self, node_id: NodeId, voters: &[NodeId], now: Now) -> Option<Member> {
         let own = node_id == self.own.id.node_id;
         let record = if own { &self.own } else { self.record(node_id)? };
@@ -66,15 +72,20 @@ impl Membership {
 
     /// The oldest member that is up.
     #[must_use]
-    pub fn leader(&self) -> Option<NodeId> {
-        self.by_seniority.iter().copied().find(|id| self.status(*id) == Status::Up)
+    pub fn leader(&self, over: impl Fn(Incarnation) -> bool) -> Option<NodeId> {
+        self.by_seniority.iter().copied().find(|id| self.can_lead(*id, &over))
+    }
+
+    /// Up, and not over by a committed entry: of such a start the last word may not have come.
+    fn can_lead(&self, id: NodeId, over: impl Fn(Incarnation) -> bool) -> bool {
+        self.status(id) == Status::Up && self.record(id).is_some_and(|record| !over(record.id))
     }
 
     /// The oldest core that is up.
     #[must_use]
-    pub fn coordinator(&self) -> Option<NodeId> {
+    pub fn coordinator(&self, over: impl Fn(Incarnation) -> bool) -> Option<NodeId> {
         let core = |id: &NodeId| self.record(*id).is_some_and(|record| record.role == Role::Core);
-        self.by_seniority.iter().copied().find(|id| core(id) && self.status(*id) == Status::Up)
+        self.by_seniority.iter().copied().find(|id| core(id) && self.can_lead(*id, &over))
     }
 
     /// Whether this node has had the time to meet that one: just after its own start it has heard nobody.

@@ -32,6 +32,7 @@ mod record;
 mod room;
 mod sessions;
 pub mod state;
+pub mod tokens;
 
 pub use account::{Accounts, Blocked, account};
 pub use record::{Decided, Generation, LogKey, Proposal, Source, Version};

@@ -41,7 +41,9 @@ pub struct Generations {
     handed_in: BTreeMap<Incarnation, Option<LogKey>>,
     /// Since when no leader of the present generation is known here.
     unled_since: Instant,
-    told_waiting: Option<Version>,
+    /// Whom the next generation waited for at the last look, and whom people were told of.
+    blocked: (Version, BTreeSet<Incarnation>),
+    told_waiting: (Version, BTreeSet<Incarnation>),
     /// Since when this process is a voter of the present generation and has sealed it.
     barred_since: Option<Instant>,
     pub(super) sessions: Sessions,
@@ -64,10 +66,27 @@ impl Generations {
             askers: BTreeSet::new(),
             handed_in: BTreeMap::new(),
             unled_since: now,
-            told_waiting: None,
+            blocked: <(Version, BTreeSet<Incarnation>)>::default(),
+            told_waiting: <(Version, BTreeSet<Incarnation>)>::default(),
             barred_since: None,
             sessions: Sessions::new(settings, now),
             retry_at: now,
+        }
+    }
+
+    /// The same, where this process has been a voter of the group before: through that generation it serves nothing any
+    /// more, or it would have forgotten its vote.
+    #[must_use]
+    pub fn sealed_through(self, sealed: u64) -> Self {
+        Self { sealed, ..self }
+    }
+
+    /// The latest generation that this process served, or has sealed.
+    #[must_use]
+    pub fn served_through(&self) -> u64 {
+        match self.serving {
+            Serving::Runs(number) | Serving::Stopping(number) => self.sealed.max(number),
+            Serving::Nothing | Serving::Fetching(_) => self.sealed,
         }
     }
 
@@ -93,12 +112,6 @@ impl Generations {
         self.sessions.missing()
     }
 
-    /// Whether nothing runs here, and nothing is on its way to an end.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        matches!(self.serving, Serving::Nothing)
-    }
-
     pub(super) fn number(&self) -> u64 {
         self.facts.generation.number()
     }
@@ -122,6 +135,10 @@ impl Generations {
             self.handed_in.retain(|id, _| voters.contains(id));
         } else if after.number == 0 && first_wanted {
             self.unled_since = now;
+        }
+        if !self.led() {
+            // What was missing may be there now.
+            self.retry_at = now;
         }
         self.follow(now, out);
         self.lead(out);
@@ -293,26 +310,38 @@ impl Generations {
         self.barred_since.is_some_and(|since| now.since(since) >= BARRED_MAX)
     }
 
-    /// Asks every voter that is not accounted for to seal, and proposes where nobody is missing.
+    /// Asks every voter that is not accounted for to seal, and proposes where nobody is missing. This process seals last,
+    /// once that is all that is missing: the others may go on behind a cut, and one that sealed for nothing would be barred
+    /// when it is back.
     fn work(&mut self, insists: bool, out: &mut Vec<Output>) {
         let generation = self.number();
         for voter in self.facts.generation.voters() {
-            if !self.facts.is_over(voter) && !self.handed_in.contains_key(&voter) {
+            let asks = voter != self.me || self.is_last_to_seal();
+            if asks && !self.facts.is_over(voter) && !self.handed_in.contains_key(&voter) {
                 out.push(Output::Send { to: voter.node_id, message: Message::Seal { generation, insists } });
             }
         }
         self.propose(out);
     }
 
+    /// Whether the next generation could be proposed with this process's own log, or that is sealed already.
+    fn is_last_to_seal(&self) -> bool {
+        let mut handed_in = self.handed_in.clone();
+        handed_in.insert(self.me, self.log);
+        self.sealed >= self.number() || account(&self.facts, &handed_in, self.settings.faults.lowest_log).is_ok()
+    }
+
     fn propose(&mut self, out: &mut Vec<Output>) {
         match account(&self.facts, &self.handed_in, self.settings.faults.lowest_log) {
             Ok((proposal, _)) => out.push(Output::Propose(proposal)),
             Err(Blocked::Missing(who) | Blocked::TooManyGone(who)) => {
-                let version = self.facts.generation.version;
-                if self.told_waiting != Some(version) {
-                    self.told_waiting = Some(version);
-                    out.push(Output::Waiting(who.into_iter().collect()));
+                // Whoever was asked a moment ago may be about to answer.
+                let now = (self.facts.generation.version, who);
+                if self.blocked == now && self.told_waiting != now {
+                    self.told_waiting.clone_from(&now);
+                    out.push(Output::Waiting(now.1.iter().copied().collect()));
                 }
+                self.blocked = now;
             }
             Err(Blocked::Nobody) => {}
         }

@@ -91,6 +91,8 @@ pub struct Hello {
     pub listen_port: u16,
     /// It is up, and reaches a majority of its cluster's voters.
     pub holds: bool,
+    /// The generation of its cluster: one more with each recovery.
+    pub generation: u64,
 }
 
 /// Why bytes are no Hello. The peer's fault.
@@ -129,6 +131,7 @@ mod tag {
     pub(super) const REASON: u16 = 16;
     pub(super) const TEXT: u16 = 17;
     pub(super) const HOLDS: u16 = 18;
+    pub(super) const GENERATION: u16 = 19;
 }
 
 type Fields = Vec<(u16, Vec<u8>)>;
@@ -183,6 +186,7 @@ impl Hello {
         put(&mut fields, tag::STATUS, &self.status);
         put(&mut fields, tag::LISTEN_PORT, &self.listen_port);
         put(&mut fields, tag::HOLDS, &self.holds);
+        put(&mut fields, tag::GENERATION, &self.generation);
         fields
     }
 
@@ -204,6 +208,7 @@ impl Hello {
             status: take(fields, tag::STATUS)?,
             listen_port: take(fields, tag::LISTEN_PORT)?,
             holds: take(fields, tag::HOLDS)?,
+            generation: take(fields, tag::GENERATION)?,
         })
     }
 
@@ -406,6 +411,7 @@ mod tests {
             status: Status::Joining,
             listen_port: 4371,
             holds: false,
+            generation: 2,
         }
     }
 

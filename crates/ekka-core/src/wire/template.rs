@@ -41,13 +41,15 @@ pub struct Moment {
     pub holds: bool,
     /// Its wall clock.
     pub wall: Wall,
+    /// The generation of its cluster.
+    pub generation: u64,
 }
 
 impl HelloTemplate {
     /// The Hello of this moment.
     #[must_use]
     pub fn hello(&self, purpose: Purpose, moment: Moment) -> Hello {
-        let Moment { cluster_id, status, holds, wall } = moment;
+        let Moment { cluster_id, status, holds, wall, generation } = moment;
         Hello {
             versions: VersionRange::OURS,
             features: 0,
@@ -65,6 +67,7 @@ impl HelloTemplate {
             status,
             listen_port: self.listen_port,
             holds,
+            generation,
         }
     }
 }

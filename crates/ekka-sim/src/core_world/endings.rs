@@ -94,7 +94,7 @@ pub(super) fn take_back(world: &mut World, alive: bool, rng: &mut Rng) -> Result
         let Some(to) = views.get(rng.index(views.len())) else {
             continue;
         };
-        let join = Command::Join { name: to.name.clone(), plan: false };
+        let join = Command::Join { name: to.name.clone(), absorb: false, plan: false };
         done(world, i, join)?;
         world.run_to("all are together after the join", CONVERGE, together)?;
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use ekka_core::consensus::{Configuration, GroupEvent, LogPlace, Standing, StateMachine as _, VoterId};
 use ekka_core::control::{GroupNews, GroupRequest, Input};
-use ekka_core::durable::{Ask, Failure, Record};
-use ekka_core::id::ClusterId;
+use ekka_core::durable::{Ask, Change, Command, Entry as Committed, Failure, Proof, Record, Why};
+use ekka_core::id::{ClusterId, Incarnation};
 use ekka_core::time::Instant;
 
 use super::happening::Happening;
@@ -45,6 +45,8 @@ struct Replica {
 #[derive(Clone, Debug)]
 enum Wanted {
     Propose(Vec<u8>),
+    /// That it leads this term.
+    Confirm(u64),
     Voters(BTreeSet<VoterId>),
     Learners(BTreeSet<VoterId>),
 }
@@ -67,10 +69,14 @@ pub(super) struct Group {
     elect_at: Option<Instant>,
     configuration: Configuration,
     replicas: BTreeMap<VoterId, Replica>,
+    /// Of a directory that runs twice: the replica whose messages nobody takes, because its links are refused.
+    doubles: BTreeMap<VoterId, Replica>,
     /// How much of the log each voter had before its present life: that is replayed.
     seen: BTreeMap<VoterId, usize>,
     asked: Vec<Asked>,
     state: Record,
+    /// Starts that the latest entries ended.
+    ended: Vec<(Incarnation, Proof)>,
 }
 
 impl Group {
@@ -86,7 +92,14 @@ impl Group {
             command @ Entry::Command(_) => command,
         };
         let answer = match &entry {
-            Entry::Command(command) => self.state.apply(at, command),
+            Entry::Command(command) => {
+                let (outcome, changes, _) = self.state.commit_bytes(at, command);
+                self.ended.extend(changes.into_iter().filter_map(|change| match change {
+                    Change::Ended { id, proof } => Some((id, proof)),
+                    _ => None,
+                }));
+                outcome.encode()
+            }
             Entry::Configuration(_) => Vec::new(),
         };
         self.log.push((self.term, entry));
@@ -153,7 +166,15 @@ impl World {
                 self.hand_over(cluster_id, me);
                 return;
             }
+            GroupRequest::Whole => {
+                if let Some(mut replica) = group.replicas.remove(&me) {
+                    let news = GroupNews::Whole(Err("a log of this world is no file that can be read".into()));
+                    self.tell_replica(cluster_id, &mut replica, news);
+                }
+                return;
+            }
             GroupRequest::Ask(Ask::Propose { token, command }) => (token, Wanted::Propose(command)),
+            GroupRequest::Confirm { round, term } => (round, Wanted::Confirm(term)),
             GroupRequest::Ask(Ask::ChangeVoters { token, voters }) => (token, Wanted::Voters(voters)),
             GroupRequest::Ask(Ask::SetLearners { token, learners }) => (token, Wanted::Learners(learners)),
             GroupRequest::Open { .. } => return,
@@ -181,16 +202,39 @@ impl World {
     fn open_replica(&mut self, cluster_id: ClusterId, me: VoterId, machine: usize, life: u64) {
         let first = !self.groups.contains_key(&cluster_id);
         let now = self.now;
-        let group = self.groups.entry(cluster_id).or_default();
+        let mut group = self.groups.remove(&cluster_id).unwrap_or_default();
         let replica = Replica { machine, life, not_before: now, given: 0, told: None };
-        if let Some(before) = group.replicas.insert(me, replica) {
-            let seen = group.seen.entry(me).or_default();
-            *seen = (*seen).max(before.given);
+        match group.replicas.get(&me).cloned() {
+            Some(holder) if holder.machine != machine && self.runs(&holder) && self.reaches_majority(&group, me) => {
+                group.doubles.insert(me, replica);
+            }
+            before => {
+                group.replicas.insert(me, replica);
+                if let Some(before) = before {
+                    let seen = group.seen.entry(me).or_default();
+                    *seen = (*seen).max(before.given);
+                    if before.machine != machine && self.runs(&before) {
+                        group.doubles.insert(me, before);
+                    }
+                }
+            }
         }
+        self.groups.insert(cluster_id, group);
         if first {
             self.at(now + STEP, Happening::Group { cluster_id, again: true });
         } else {
             self.at(now, Happening::Group { cluster_id, again: false });
+        }
+    }
+
+    /// Has a command committed in the group of that machine's cluster, as a table of it would.
+    pub fn commit(&mut self, machine: usize, command: Command) {
+        let view = self.machines[machine].process.as_ref().map(|process| process.control.view());
+        let Some((view, cluster_id)) = view.and_then(|view| Some((view.clone(), view.cluster_id?))) else { return };
+        if let Some(group) = self.groups.get_mut(&cluster_id) {
+            let why = Why::new(view.me.node_id, 0, Vec::new());
+            group.append(Entry::Command(Committed { why, command }.encode()));
+            self.at(self.now, Happening::Group { cluster_id, again: false });
         }
     }
 
@@ -210,17 +254,52 @@ impl World {
         group.configuration.is_majority(heard)
     }
 
+    /// Of a directory that ran twice one goes on alone.
+    fn settle_doubles(&self, group: &mut Group) {
+        for (id, double) in std::mem::take(&mut group.doubles) {
+            let held = group.replicas.get(&id).is_some_and(|holder| self.runs(holder));
+            if held && self.runs(&double) {
+                group.doubles.insert(id, double);
+            } else if self.runs(&double) {
+                group.replicas.insert(id, double);
+            }
+        }
+    }
+
     /// Brings a group on by one step.
     pub(super) fn step_group(&mut self, cluster_id: ClusterId, again: bool) {
         let Some(mut group) = self.groups.remove(&cluster_id) else { return };
+        self.settle_doubles(&mut group);
         self.elect(&mut group);
         self.answer_asked(cluster_id, &mut group);
+        self.look_who_is_gone(cluster_id, &mut group);
         self.replicate(cluster_id, &mut group);
         self.groups.insert(cluster_id, group);
         self.step_volatile(cluster_id);
         if again {
             self.at(self.now + STEP, Happening::Group { cluster_id, again });
         }
+    }
+
+    fn look_who_is_gone(&mut self, cluster_id: ClusterId, group: &mut Group) {
+        for (id, proof) in std::mem::take(&mut group.ended) {
+            let holds = self.machines.iter().filter(|machine| !machine.copy).any(|machine| {
+                machine.process.as_ref().is_some_and(|process| {
+                    process.control.view().me == id && process.lease.is_some_and(|until| until > self.now)
+                })
+            });
+            let seen = self.watch.gone(cluster_id, id, proof, holds);
+            self.broken(seen);
+        }
+    }
+
+    /// The machine that leads the only group.
+    #[must_use]
+    pub fn leads(&self) -> Option<usize> {
+        let group = self.groups.values().next().filter(|_| self.groups.len() == 1)?;
+        let (leader, life) = group.leader?;
+        let replica = group.replicas.get(&leader).filter(|replica| replica.life == life)?;
+        Some(replica.machine)
     }
 
     /// A leader that reaches no majority is none; another is found after a while.
@@ -270,6 +349,8 @@ impl World {
             let leads = group.leader.is_some_and(|(leader, _)| leader == asked.by);
             let result = match asked.wanted.clone() {
                 Wanted::Propose(command) => Ok(group.append(Entry::Command(command))),
+                Wanted::Confirm(term) if leads && term == group.term => Ok(Vec::new()),
+                Wanted::Confirm(_) => Err(Failure::Refused("it does not lead that term".into())),
                 _ if !leads => Err(Failure::Refused("another replica leads".into())),
                 Wanted::Learners(learners) => Ok(group.let_learn(learners)),
                 Wanted::Voters(voters) => {
@@ -299,6 +380,7 @@ impl World {
     fn answer(&mut self, cluster_id: ClusterId, group: &mut Group, asked: &Asked, result: Result<Vec<u8>, Failure>) {
         let token = asked.token;
         let news = match asked.wanted {
+            Wanted::Confirm(_) => GroupNews::Confirmed { round: token, ok: result.is_ok() },
             Wanted::Propose(_) => GroupNews::Answered { token, result },
             Wanted::Voters(_) | Wanted::Learners(_) => {
                 let latest = group.configuration.at;

@@ -26,6 +26,8 @@ pub struct NodeSpec {
     pub clock_offset_ms: i64,
     /// What happens when two formed clusters meet.
     pub merge: Merge,
+    /// How long a node is down before it is gone.
+    pub gone_after: Duration,
     /// Planted faults.
     pub faults: Faults,
     /// Planted faults of formation.
@@ -42,6 +44,7 @@ impl NodeSpec {
             source: None,
             clock_offset_ms: 0,
             merge: Merge::Empty,
+            gone_after: Duration::from_secs(15),
             faults: Faults::default(),
             formation_faults: FormationFaults::default(),
         }
@@ -112,6 +115,8 @@ pub struct Process {
     /// When the heap has its next wake.
     pub(super) waking: Option<Instant>,
     pub(super) stopped: Option<StopReason>,
+    /// Until when it holds its lease.
+    pub(super) lease: Option<Instant>,
     pub(super) paused: bool,
     pub(super) inbox: Vec<super::net::Delivery>,
 }
@@ -202,9 +207,11 @@ impl Machine {
             software: "0.1.0".into(),
             formation: self.spec.settings(),
             store,
+            damage: Vec::new(),
             saved: self.disc.saved.clone(),
             seed: self.rng.next_u64(),
             faults: self.spec.faults,
+            gone_after: self.spec.gone_after,
         };
         self.process = Some(Process {
             control: Control::new(setup, now),
@@ -212,6 +219,7 @@ impl Machine {
             wake: None,
             waking: None,
             stopped: None,
+            lease: None,
             paused: false,
             inbox: Vec::new(),
         });

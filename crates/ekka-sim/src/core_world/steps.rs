@@ -176,7 +176,7 @@ fn say(world: &mut World, step: &Step) {
         Step::Leave(i) => (i, Command::Leave { plan: false }),
         Step::Join(i, _) if view(world, i).is_none_or(|view| view.cluster_id.is_some()) => return,
         Step::Join(i, to) | Step::JoinAnyway(i, to) => {
-            (i, Command::Join { name: world.machines[to].spec.name.clone(), plan: false })
+            (i, Command::Join { name: world.machines[to].spec.name.clone(), absorb: false, plan: false })
         }
         Step::ForceLeave(_, who) if world.machines[who].disc.saved.formation.cluster_id.is_none() => return,
         Step::ForceLeave(by, who) | Step::ForceLeaveNew(by, who) => {

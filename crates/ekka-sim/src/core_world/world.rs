@@ -413,6 +413,13 @@ impl World {
         }
     }
 
+    /// Something that must hold, as it was looked at.
+    pub(super) fn broken(&mut self, seen: Result<(), String>) {
+        if let Err(what) = seen {
+            self.failure.get_or_insert(what);
+        }
+    }
+
     /// A process that ended by its own decision; a restored one starts again as a new node.
     fn stopped(&mut self, machine: usize, reason: &StopReason) {
         self.note(&format!("stopped {machine}: {reason:?}"));
@@ -424,6 +431,9 @@ impl World {
         }
         if matches!(reason, StopReason::Restored(_)) && !self.machines[machine].copy {
             self.machines[machine].forget_identity();
+            self.start(machine);
+        }
+        if *reason == StopReason::Over {
             self.start(machine);
         }
     }
@@ -480,6 +490,11 @@ impl World {
                 self.events[machine].push(event);
             }
             Output::Reply { id, result } => self.replied(machine, id.0, result),
+            Output::Lease(until) => {
+                if let Some(process) = &mut self.machines[machine].process {
+                    process.lease = until;
+                }
+            }
             Output::Stop(reason) => {
                 if let Some(process) = &mut self.machines[machine].process {
                     process.stopped = Some(reason);

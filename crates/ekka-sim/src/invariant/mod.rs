@@ -6,6 +6,7 @@ mod agreement;
 mod alone;
 mod clock;
 mod counters;
+mod fenced;
 mod hints;
 mod id_kept;
 mod left;
@@ -20,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ekka_core::control::StopReason;
+use ekka_core::durable::Proof;
 use ekka_core::id::{ClusterId, Endpoint, Incarnation, NodeId};
 use ekka_core::membership::Roster;
 use ekka_core::view::View;
@@ -41,6 +43,7 @@ pub struct Watch {
     may_go: BTreeSet<NodeId>,
     left: BTreeSet<NodeId>,
     seats: BTreeMap<usize, Seat>,
+    gone: BTreeSet<(ClusterId, Incarnation)>,
 }
 
 /// What is remembered of one machine.
@@ -91,6 +94,12 @@ impl Watch {
         seat.cluster = None;
     }
 
+    /// This machine's directory is empty: whoever starts there is another node.
+    pub fn another_node(&mut self, machine: usize) {
+        let seat = self.seats.entry(machine).or_default();
+        *seat = Seat { seeds: seat.seeds, may_leave: seat.may_leave, clock: seat.clock, ..Seat::default() };
+    }
+
     /// A process starts on this machine, whose clock is off by so many milliseconds.
     pub fn started(&mut self, machine: usize, clock_offset_ms: i64) {
         let seat = self.seats.entry(machine).or_default();
@@ -123,6 +132,14 @@ impl Watch {
     /// An operator lets this node in again.
     pub fn returns(&mut self, node_id: NodeId) {
         self.left.remove(&node_id);
+    }
+
+    /// Looks at the entry by which a start is over; `holds` says whether it holds its lease at this moment.
+    ///
+    /// # Errors
+    /// The words for what is broken.
+    pub fn gone(&mut self, cluster_id: ClusterId, id: Incarnation, proof: Proof, holds: bool) -> Result<(), String> {
+        fenced::check(&mut self.gone, cluster_id, (id, proof), holds)
     }
 
     /// Looks at the end of a process by its own decision.

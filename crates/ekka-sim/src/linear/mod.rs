@@ -16,6 +16,8 @@ mod client;
 mod history;
 mod machine;
 mod model;
+mod plan;
+mod replicas;
 mod report;
 mod workload;
 
@@ -23,6 +25,7 @@ pub use check::{Limits, Verdict, check};
 pub use client::{GroupClient, RegisterClient};
 pub use history::{Call, Entry, History, Recorder};
 pub use machine::{RegisterMachine, RegisterReader, decode_answer, encode_command};
+pub use plan::{LinearPlan, LinearReport};
 pub use workload::{Workload, drive};
 
 use serde::{Deserialize, Serialize};

@@ -56,6 +56,12 @@ impl SimDisk {
         copy
     }
 
+    /// Another disc in its place, empty.
+    pub fn wipe(&self) {
+        self.inner.files.lock().expect(ONE_THREAD).clear();
+        self.inner.store.wipe();
+    }
+
     /// Makes every write fail from now on, or lets them pass again. To its store, the disc is full.
     pub fn set_failing(&self, failing: bool) {
         self.inner.store.set_faults(|faults| faults.full = failing);

@@ -4,10 +4,16 @@
 //! its disc had synced stays. The invariants read the same views that a program embedding the node would read.
 
 mod calls;
+mod discs;
 mod disk;
 mod env;
+mod group;
+mod growth;
+mod links;
+mod members;
 mod net;
 mod operator;
+mod phases;
 mod plan;
 mod storage;
 mod world;
@@ -15,7 +21,9 @@ mod world;
 pub use calls::CallCounts;
 pub use disk::SimDisk;
 pub use env::{SimClock, SimEntropy};
+pub use group::GroupCounts;
+pub use growth::Growth;
 pub use net::SimNet;
-pub use plan::{Plan, Step};
+pub use plan::{DiscFault, Plan, Step};
 pub use storage::{SimStorage, StoreDisc, StoreFaults};
-pub use world::{Report, World};
+pub use world::{Found, Report, World};

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use ekka_core::autocluster::Faults as FormationFaults;
-use ekka_core::control::{Command, Faults, Reply};
+use ekka_core::control::{Command, Faults};
 use ekka_core::rng::Rng;
 
+use super::phases;
 use super::world::{Report, World};
 use crate::failure::{Failure, words_of};
 
@@ -38,10 +39,21 @@ pub enum Step {
     StartOnFullDisk(usize),
     /// `ekka stop`.
     Stop(usize),
+    /// The power of these hosts goes: a bit for each.
+    PowerLoss(u32),
     /// `ekka leave`.
     Leave(usize),
     /// `ekka join` into the cluster of the second.
     Join(usize, usize),
+}
+
+/// What befalls one host's disc for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiscFault {
+    /// Bytes of its store go bad while it is off.
+    Spoil(usize),
+    /// It has another disc, empty.
+    Wipe(usize),
 }
 
 /// What a seed means.
@@ -55,12 +67,15 @@ pub struct Plan {
     pub latency: Duration,
     /// What happens, and how long after the step before it.
     pub schedule: Vec<(Duration, Step)>,
+    /// What befalls a disc once all is repaired.
+    pub disc: Option<DiscFault>,
+    /// What happens after that.
+    pub after: Vec<(Duration, Step)>,
+    /// How far apart each host takes tokens.
+    pub pace: Option<Duration>,
     /// Planted faults.
     pub faults: (Faults, FormationFaults),
 }
-
-/// How long everything may take to come together once all is repaired.
-const CONVERGE: Duration = Duration::from_secs(60);
 
 impl Plan {
     /// Draws everything from the seed.
@@ -77,15 +92,15 @@ impl Plan {
         for i in 0..hosts {
             schedule.push((rng.up_to(apart), Step::Start(i)));
         }
-        let pace = Duration::from_millis(100 + rng.below(2_000));
-        if !kinds.is_empty() {
-            for _ in 0..rng.below(16) {
-                let kind = kinds[rng.index(kinds.len())];
-                let wait = rng.up_to(pace);
-                schedule.extend(steps(kind, hosts, wait, &mut rng));
-            }
-        }
-        Self { seed, hosts, latency, schedule, faults: Default::default() }
+        schedule.extend(draw(&kinds, hosts, 16, &mut rng));
+        let disc = match rng.below(4) {
+            0 => Some(DiscFault::Spoil(rng.index(hosts))),
+            1 => Some(DiscFault::Wipe(rng.index(hosts))),
+            _ => None,
+        };
+        let after = if rng.below(2) == 0 { draw(&kinds, hosts, 10, &mut rng) } else { Vec::new() };
+        let pace = (rng.below(4) > 0).then(|| Duration::from_millis(50 + rng.below(500)));
+        Self { seed, hosts, latency, schedule, disc, after, pace, faults: Default::default() }
     }
 
     /// Runs the plan.
@@ -95,49 +110,30 @@ impl Plan {
     pub fn run(&self) -> Result<Report, Failure> {
         let mut world = World::new(self.hosts, self.seed, self.latency, self.faults);
         // A broken invariant of a machine is a panic; its trace is wanted too.
-        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.go(&mut world)));
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| phases::go(self, &mut world)));
         match ended.unwrap_or_else(|panic| Err(words_of(panic.as_ref()))) {
             Ok(()) => Ok(world.report()),
             Err(what) => Err(Failure { what, trace: world.trace() }),
         }
     }
-
-    fn go(&self, world: &mut World) -> Result<(), String> {
-        for (wait, step) in &self.schedule {
-            world.run_for(*wait)?;
-            apply(world, step);
-        }
-        world.run_for(Duration::from_secs(2))?;
-        repair(world);
-        world.run_to("all in one cluster after the repair", CONVERGE, World::together)?;
-        // What has come together stays together.
-        world.run_for(Duration::from_secs(5))?;
-        if !world.together() {
-            return Err(format!("fell apart without a fault: {}", world.words()));
-        }
-        take_back(world)
-    }
-}
-
-/// Takes back whoever is outside, in a new process.
-fn take_back(world: &mut World) -> Result<(), String> {
-    for i in world.outsiders() {
-        world.crash(i);
-        world.start(i);
-        world.run_for(Duration::from_secs(1))?;
-        let Some(to) = (0..world.hosts()).find(|to| !world.outsiders().contains(to)) else { continue };
-        world.operate(i, Command::Join { name: world.name(to), plan: false });
-        match world.until_answered(i)? {
-            Some(Ok(Reply::Done { .. })) => {}
-            other => return Err(format!("host {i} answered its join with {other:?}")),
-        }
-        world.run_to("all together after the join", CONVERGE, World::together)?;
-    }
-    if world.converged() { Ok(()) } else { Err(format!("not all together: {}", world.words())) }
 }
 
 /// How many kinds of faults there are.
-const KINDS: u64 = 12;
+const KINDS: u64 = 14;
+
+/// Some steps of these kinds.
+fn draw(kinds: &[u64], hosts: usize, most: u64, rng: &mut Rng) -> Vec<(Duration, Step)> {
+    let pace = Duration::from_millis(100 + rng.below(2_000));
+    let mut schedule = Vec::new();
+    if !kinds.is_empty() {
+        for _ in 0..rng.below(most) {
+            let kind = kinds[rng.index(kinds.len())];
+            let wait = rng.up_to(pace);
+            schedule.extend(steps(kind, hosts, wait, rng));
+        }
+    }
+    schedule
+}
 
 /// A few steps of one kind. Whoever leaves is one of a minority.
 fn steps(kind: u64, hosts: usize, wait: Duration, rng: &mut Rng) -> Vec<(Duration, Step)> {
@@ -151,6 +147,15 @@ fn steps(kind: u64, hosts: usize, wait: Duration, rng: &mut Rng) -> Vec<(Duratio
         9 if to.is_multiple_of(2) => vec![(wait, Step::Stop(to))],
         9 => vec![(wait, Step::Start(to))],
         10 => vec![(wait, Step::HoldAll(to))],
+        // Some at once, or all of them; they are back after a while, one by one.
+        12 | 13 => {
+            let all = (1u32 << hosts) - 1;
+            let some = u32::try_from(rng.below(u64::from(all))).unwrap_or(0) + 1;
+            let which = if rng.below(2) == 0 { all } else { some };
+            let starts = (0..hosts).filter(|i| which >> i & 1 == 1).map(Step::Start);
+            let back: Vec<_> = starts.map(|start| (rng.up_to(s(1)), start)).collect();
+            [vec![(wait, Step::PowerLoss(which))], back].concat()
+        }
         11 => vec![(wait, Step::StartOnFullDisk(to)), (rng.up_to(s(3)), Step::WorkDisk(to)), (s(0), Step::Start(to))],
         _ => vec![(wait, step(kind, hosts, rng))],
     }
@@ -175,7 +180,7 @@ fn step(kind: u64, hosts: usize, rng: &mut Rng) -> Step {
     }
 }
 
-fn apply(world: &mut World, step: &Step) {
+pub(super) fn apply(world: &mut World, step: &Step) {
     match *step {
         Step::Start(i) => world.start(i),
         Step::Crash(i) => world.crash(i),
@@ -185,12 +190,8 @@ fn apply(world: &mut World, step: &Step) {
         }
         Step::CutOneWay(a, b) => world.cut(a, b),
         Step::Hold(a, b) => world.hold(a, b),
-        Step::Isolate(i) => {
-            for other in (0..world.hosts()).filter(|other| *other != i) {
-                world.cut(i, other);
-                world.cut(other, i);
-            }
-        }
+        Step::Isolate(i) => world.isolate(i),
+        Step::PowerLoss(which) => world.lose_power((0..world.hosts()).filter(|i| which >> i & 1 == 1)),
         Step::MendAll => world.mend_all(),
         Step::FailDisk(i) => world.fail_disk(i, true),
         Step::WorkDisk(i) => world.fail_disk(i, false),
@@ -205,21 +206,6 @@ fn apply(world: &mut World, step: &Step) {
         Step::Leave(i) => world.operate(i, Command::Leave { plan: false }),
         // On a member it would be another matter: a move into another cluster.
         Step::Join(i, _) if world.view(i).is_none_or(|view| view.cluster_id.is_some()) => {}
-        Step::Join(i, to) => world.operate(i, Command::Join { name: world.name(to), plan: false }),
-    }
-}
-
-/// Ends every fault: all run, everybody reaches everybody, discs write, clocks are right.
-///
-/// A host whose start failed on a full disc, or that was told to stop, is started again, as its supervisor would do.
-fn repair(world: &mut World) {
-    world.mend_all();
-    for i in 0..world.hosts() {
-        world.fail_disk(i, false);
-        world.set_clock(i, 0);
-        if world.is_ending(i) {
-            world.crash(i);
-        }
-        world.start(i);
+        Step::Join(i, to) => world.operate(i, Command::Join { name: world.name(to), absorb: false, plan: false }),
     }
 }

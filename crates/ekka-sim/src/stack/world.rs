@@ -1,7 +1,7 @@
 //! One simulation of whole nodes: hosts, their discs, what their views show, and the hash of it all.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use ekka::config::{Config, ConfigBuilder, CookieSource, Secret};
@@ -15,8 +15,10 @@ use ekka_core::view::{Status, View};
 use tokio::sync::watch;
 
 use super::calls::{self, CallCounts, SharedLedger};
+use super::group::{Fitness, Groups, SharedGroups, take_tokens};
+use super::links::Links;
 use super::operator::{Words, listen};
-use super::{SimClock, SimDisk, SimEntropy, SimNet};
+use super::{GroupCounts, SimClock, SimDisk, SimEntropy, SimNet};
 use crate::invariant::Watch;
 use crate::trace::Trace;
 
@@ -38,10 +40,13 @@ pub(super) struct Window {
 }
 
 /// One host.
-struct Seat {
+pub(super) struct Seat {
     addr: IpAddr,
     window: Arc<Mutex<Window>>,
-    disk: SimDisk,
+    pub(super) disk: SimDisk,
+    pub(super) failing: bool,
+    /// When something of its own befell it last.
+    touched: Duration,
     clock: Arc<SimClock>,
     shown: Option<Arc<View>>,
     runs: bool,
@@ -49,16 +54,29 @@ struct Seat {
 
 /// Hosts that run whole nodes.
 pub struct World {
-    sim: turmoil::Sim<'static>,
-    seats: Vec<Seat>,
+    pub(super) sim: turmoil::Sim<'static>,
+    pub(super) seats: Vec<Seat>,
     pub(super) watch: Watch,
+    pub(super) links: Links,
     trace: Trace,
-    elapsed: Duration,
+    pub(super) elapsed: Duration,
     calls: SharedLedger,
+    groups: SharedGroups,
+}
+
+/// How the nodes of a world find each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// All are seeds of each other: they form by themselves.
+    Seeds,
+    /// By an operator's word only.
+    ByWord,
 }
 
 /// A cookie of simulations; it protects nothing.
 const COOKIE: &str = "a-cookie-that-only-simulated-nodes-know";
+/// How often what the groups say is looked at, in milliseconds.
+const GROUPS_LOOKED_AT: u128 = 50;
 /// One step of `turmoil`.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -81,25 +99,30 @@ pub(super) fn name(i: usize) -> NodeName {
     format!("ekka@{}", addr(i)).parse().expect("a name")
 }
 
-fn config(i: usize, n: usize) -> Config {
-    let seeds = (0..n).map(|i| name(i).to_string());
-    ConfigBuilder::new()
-        .name(name(i).to_string())
-        .cookie(COOKIE)
-        .data_dir("/nonexistent/simulated")
-        .discovery("static")
-        .seeds(seeds)
-        .build()
-        .expect("the simulation's own configuration is valid")
+fn config(i: usize, n: usize, found: Found) -> Config {
+    let builder = ConfigBuilder::new().name(name(i).to_string()).cookie(COOKIE).data_dir("/nonexistent/simulated");
+    let builder = match found {
+        Found::Seeds => builder.discovery("static").seeds((0..n).map(|i| name(i).to_string())),
+        Found::ByWord => builder.discovery("manual"),
+    };
+    builder.build().expect("the simulation's own configuration is valid")
+}
+
+/// What all processes of a run share.
+#[derive(Clone)]
+struct Common {
+    faults: (Faults, FormationFaults),
+    calls: SharedLedger,
+    groups: SharedGroups,
 }
 
 async fn host(
-    config: Config,
+    (i, config): (usize, Config),
     env: Env,
-    faults: (Faults, FormationFaults),
     window: Arc<Mutex<Window>>,
-    calls: SharedLedger,
+    Common { faults, calls, groups }: Common,
 ) -> turmoil::Result {
+    let heard = groups.clone();
     let options = StartOptions {
         inline: true,
         credentials: Some(credentials()),
@@ -107,6 +130,7 @@ async fn host(
         faults: faults.0,
         formation_faults: faults.1,
         handlers: calls::handlers(&calls),
+        group_tap: Some(Arc::new(move |cluster, news| heard.lock().expect(ONE_THREAD).hear(i, cluster, news))),
         ..StartOptions::default()
     };
     let node: Node = match ekka::node::start(config, env, options).await {
@@ -118,6 +142,8 @@ async fn host(
     };
     window.lock().expect(ONE_THREAD).views = Some(node.view_changes());
     let caller = tokio::spawn(calls::call_others(node.clone(), calls));
+    groups.lock().expect(ONE_THREAD).runs(i, node.clone());
+    let taker = tokio::spawn(take_tokens(node.clone(), groups.clone()));
     let reason = loop {
         tokio::select! {
             biased;
@@ -126,6 +152,8 @@ async fn host(
         }
     };
     caller.abort();
+    taker.abort();
+    groups.lock().expect(ONE_THREAD).ended(i);
     drop(node);
     window.lock().expect(ONE_THREAD).over = Some(Ok(reason));
     std::future::pending().await
@@ -137,6 +165,12 @@ impl World {
     /// `n` hosts with `static` seeds of all; nothing runs until [`World::start`].
     #[must_use]
     pub fn new(n: usize, seed: u64, latency: Duration, faults: (Faults, FormationFaults)) -> Self {
+        Self::found(n, Found::Seeds, seed, latency, faults)
+    }
+
+    /// The same, with nodes that find each other in this way.
+    #[must_use]
+    pub fn found(n: usize, found: Found, seed: u64, latency: Duration, faults: (Faults, FormationFaults)) -> Self {
         let mut sim = turmoil::Builder::new()
             .rng_seed(seed)
             .enable_random_order()
@@ -147,14 +181,16 @@ impl World {
             .tcp_capacity(4096)
             .build();
         let mut watch = Watch::new();
-        let calls = SharedLedger::default();
+        let common = Common { faults, calls: SharedLedger::default(), groups: SharedGroups::default() };
         let seats: Vec<Seat> = (0..n)
             .map(|i| {
-                watch.seeds(i, n);
-                Self::seat(&mut sim, (i, n), seed, (faults, calls.clone()))
+                watch.seeds(i, if found == Found::Seeds { n } else { 1 });
+                Self::seat(&mut sim, (i, config(i, n, found)), seed, common.clone())
             })
             .collect();
-        let mut world = Self { sim, seats, watch, trace: Trace::new(), elapsed: Duration::ZERO, calls };
+        let Common { calls, groups, .. } = common;
+        let (links, trace) = (Links::default(), Trace::new());
+        let mut world = Self { sim, seats, watch, links, trace, elapsed: Duration::ZERO, calls, groups };
         // `turmoil` starts a host as it is made; the schedule says when each process really starts.
         for i in 0..n {
             world.sim.crash(addr(i));
@@ -162,12 +198,7 @@ impl World {
         world
     }
 
-    fn seat(
-        sim: &mut turmoil::Sim<'static>,
-        (i, n): (usize, usize),
-        seed: u64,
-        (faults, calls): ((Faults, FormationFaults), SharedLedger),
-    ) -> Seat {
+    fn seat(sim: &mut turmoil::Sim<'static>, (i, config): (usize, Config), seed: u64, common: Common) -> Seat {
         let window: Arc<Mutex<Window>> = Arc::default();
         let disk = SimDisk::new(seed.rotate_left(17) ^ i as u64);
         let clock = Arc::new(SimClock::default());
@@ -178,10 +209,10 @@ impl World {
             disk: Arc::new(disk.clone()),
             threads: false,
         };
-        let config = config(i, n);
         let seen = window.clone();
-        sim.host(addr(i), move || host(config.clone(), env.clone(), faults, seen.clone(), calls.clone()));
-        Seat { addr: addr(i), window, disk, clock, shown: None, runs: false }
+        sim.host(addr(i), move || host((i, config.clone()), env.clone(), seen.clone(), common.clone()));
+        let touched = Duration::ZERO;
+        Seat { addr: addr(i), window, disk, failing: false, touched, clock, shown: None, runs: false }
     }
 
     /// Lets all hosts that start from now on call each other all the time.
@@ -197,6 +228,31 @@ impl World {
         self.calls.lock().expect(ONE_THREAD).verdict()
     }
 
+    /// Lets all hosts that start from now on take tokens all the time, this far apart.
+    pub fn let_them_write(&mut self, pace: Duration) {
+        self.lock_groups().pace = Some(pace);
+    }
+
+    /// What the groups committed so far, and whether all that was acknowledged is in it.
+    ///
+    /// # Errors
+    /// Something acknowledged is lost, or what only grows went back.
+    pub fn groups(&self) -> Result<GroupCounts, String> {
+        self.lock_groups().verdict()
+    }
+
+    pub(super) fn lock_groups(&self) -> MutexGuard<'_, Groups> {
+        self.groups.lock().expect(ONE_THREAD)
+    }
+
+    pub(super) fn touch(&mut self, i: usize) {
+        self.seats[i].touched = self.elapsed;
+    }
+
+    pub(super) fn addr(&self, i: usize) -> IpAddr {
+        self.seats[i].addr
+    }
+
     /// How many hosts there are.
     #[must_use]
     pub fn hosts(&self) -> usize {
@@ -210,19 +266,31 @@ impl World {
         }
         if !std::mem::replace(&mut self.seats[i].runs, true) {
             self.note(&format!("start {i}"));
+            self.touch(i);
             *self.seats[i].window.lock().expect(ONE_THREAD) = Window::default();
             self.sim.bounce(self.seats[i].addr);
         }
     }
 
-    /// Ends the process of a host at once.
+    /// Ends the process of a host at once. Its disc keeps what was written, synced or not.
     pub fn crash(&mut self, i: usize) {
-        if std::mem::take(&mut self.seats[i].runs) {
+        if self.end_process(i) {
             self.note(&format!("crash {i}"));
+            self.seats[i].disk.store().process_ended();
+        }
+    }
+
+    /// Ends the process of a host, if one runs.
+    pub(super) fn end_process(&mut self, i: usize) -> bool {
+        let ran = std::mem::take(&mut self.seats[i].runs);
+        if ran {
             self.sim.crash(self.seats[i].addr);
             self.seats[i].shown = None;
             *self.seats[i].window.lock().expect(ONE_THREAD) = Window::default();
+            self.lock_groups().ended(i);
+            self.touch(i);
         }
+        ran
     }
 
     /// Whether the process of a host ended by itself, or could not start.
@@ -240,38 +308,10 @@ impl World {
         &self.seats[i].window
     }
 
-    /// Drops everything from one host to another from now on.
-    pub fn cut(&mut self, from: usize, to: usize) {
-        self.note(&format!("cut {from}->{to}"));
-        self.sim.partition_oneway(self.seats[from].addr, self.seats[to].addr);
-    }
-
-    /// Lets everything pass again.
-    pub fn mend_all(&mut self) {
-        self.note("mend all");
-        for a in 0..self.seats.len() {
-            for b in 0..a {
-                self.sim.release(self.seats[a].addr, self.seats[b].addr);
-                self.sim.repair(self.seats[a].addr, self.seats[b].addr);
-            }
-        }
-    }
-
-    /// Keeps everything between two hosts back until [`World::mend_all`]: a stall, not a loss.
-    pub fn hold(&mut self, a: usize, b: usize) {
-        self.note(&format!("hold {a}-{b}"));
-        self.sim.hold(self.seats[a].addr, self.seats[b].addr);
-    }
-
-    /// Makes the disc of a host refuse to write, or take writes again.
-    pub fn fail_disk(&mut self, i: usize, failing: bool) {
-        self.note(&format!("disc {i} {}", if failing { "fails" } else { "works" }));
-        self.seats[i].disk.set_failing(failing);
-    }
-
     /// Sets the wall clock of a host off by so many milliseconds.
     pub fn set_clock(&mut self, i: usize, offset_ms: i64) {
         self.note(&format!("clock {i} {offset_ms}"));
+        self.touch(i);
         self.seats[i].clock.set_offset_ms(offset_ms);
     }
 
@@ -284,7 +324,11 @@ impl World {
         while self.elapsed < until {
             self.sim.step().map_err(|error| format!("a host failed: {error}"))?;
             self.elapsed += TICK;
+            self.lock_groups().now = self.elapsed;
             self.look()?;
+            if self.elapsed.as_millis().is_multiple_of(GROUPS_LOOKED_AT) {
+                self.look_at_groups()?;
+            }
         }
         Ok(())
     }
@@ -348,6 +392,18 @@ impl World {
 
     pub(super) fn note(&mut self, text: &str) {
         self.trace.note(self.elapsed, text);
+    }
+
+    /// Looks at what the groups say, beside what hosts and network let them do.
+    fn look_at_groups(&mut self) -> Result<(), String> {
+        let mut fitness = Fitness { pairs: self.links.pairs(), ..Fitness::default() };
+        for (i, seat) in self.seats.iter().enumerate() {
+            if seat.runs && !seat.failing && !self.is_ending(i) {
+                let cluster_id = seat.shown.as_ref().and_then(|view| view.cluster_id);
+                fitness.hosts.insert(i, (seat.touched, cluster_id));
+            }
+        }
+        self.lock_groups().check(&fitness)
     }
 
     /// Takes in what changed in this step.

@@ -19,7 +19,12 @@ fn s1_2_a_twin_of_the_name_is_refused_and_the_holder_goes_on() {
     world.start(twin);
     run(&mut world, SECOND * 8);
     assert!((0..3).all(|i| view(&world, i).status == Status::Up));
-    assert_eq!((0..3).map(|i| view(&world, i).guid()).collect::<Vec<_>>(), before);
+    assert_eq!(
+        (0..3).map(|i| view(&world, i).guid()).collect::<Vec<_>>(),
+        before,
+        "{}",
+        world.failed("").trace.join("\n")
+    );
     assert_eq!(view(&world, 1).members.len(), 3);
     if world.machines[twin].process.is_some() {
         assert_ne!(view(&world, twin).status, Status::Up);
@@ -65,7 +70,12 @@ fn s1_2_a_copied_directory_stops_and_the_original_goes_on() {
     wait(&mut world, "the copy stops", 10, |w| w.machines[copy].process.is_none());
     run(&mut world, SECOND * 5);
     assert!(converged(&world));
-    assert_eq!((0..3).map(|i| view(&world, i).guid()).collect::<Vec<_>>(), before);
+    assert_eq!(
+        (0..3).map(|i| view(&world, i).guid()).collect::<Vec<_>>(),
+        before,
+        "{}",
+        world.failed("").trace.join("\n")
+    );
     let told = |e: &ekka_core::event::Event| matches!(&e.kind, EventKind::NodeRefused { reason, .. } if reason == "duplicate_identity");
     assert!(world.events[copy].iter().any(told), "{:?}", world.events[copy]);
 }

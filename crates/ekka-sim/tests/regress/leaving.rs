@@ -45,7 +45,7 @@ fn s1_12_who_left_stays_outside_until_join() {
     run(&mut world, SECOND * 40);
     assert!((0..2).all(|i| view(&world, i).members.len() == 2), "it came back uncalled");
     assert_ne!(view(&world, 2).cluster_id, view(&world, 0).cluster_id);
-    let id = world.command(2, Command::Join { name: name(0), plan: false });
+    let id = world.command(2, Command::Join { name: name(0), absorb: false, plan: false });
     wait(&mut world, "join is answered", 60, |w| w.replies.contains_key(&(2, id)));
     wait(&mut world, "all together again", 10, converged);
 }
@@ -93,7 +93,7 @@ fn leave_and_join_without_a_restart_in_between() {
         world.watch.may_leave(2);
         let id = world.command(2, Command::Leave { plan: false });
         wait(&mut world, "leave is answered", 5, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
-        let id = world.command(2, Command::Join { name: name(0), plan: false });
+        let id = world.command(2, Command::Join { name: name(0), absorb: false, plan: false });
         wait(&mut world, "join is answered", 10, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
         wait(&mut world, "all together again", 5, converged);
     }
@@ -116,7 +116,7 @@ fn a_join_out_of_a_cluster_with_others_is_told_to_them() {
     });
     world.watch.may_leave(2);
     world.watch.may_go(view(&world, 2).me.node_id);
-    let id = world.command(2, Command::Join { name: names[3].clone(), plan: false });
+    let id = world.command(2, Command::Join { name: names[3].clone(), absorb: false, plan: false });
     wait(&mut world, "join is answered", 20, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
     wait(&mut world, "the old cluster has two members", 10, |w| (0..2).all(|i| view(w, i).members.len() == 2));
     assert!((2..5).all(|i| view(&world, i).members.len() == 3));
@@ -140,7 +140,7 @@ fn who_was_forced_out_does_not_come_back_by_itself_even_without_its_note() {
     assert!((0..2).all(|i| view(&world, i).members.len() == 2), "it came back uncalled");
     let words: Vec<String> = view(&world, 2).reasons.iter().map(|r| r.text.clone()).collect();
     assert!(words.iter().any(|text| text.contains("ekka join")), "{words:?}");
-    let id = world.command(2, Command::Join { name: name(0), plan: false });
+    let id = world.command(2, Command::Join { name: name(0), absorb: false, plan: false });
     wait(&mut world, "join is answered", 20, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
     wait(&mut world, "all together again", 10, converged);
 }
@@ -262,7 +262,7 @@ fn a_join_out_of_a_cluster_is_told_although_the_node_is_killed() {
         }
         run(&mut world, SECOND * 6);
         world.disc_delay = Duration::from_millis(600);
-        let id = world.command(2, Command::Join { name: names[3].clone(), plan: false });
+        let id = world.command(2, Command::Join { name: names[3].clone(), absorb: false, plan: false });
         until(&mut world, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
         world.kill(2);
         world.mend_all();

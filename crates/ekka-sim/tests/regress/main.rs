@@ -3,8 +3,10 @@
 mod copies;
 mod formation;
 mod identity;
+mod leases;
 mod leaving;
 mod meeting;
 mod membership;
 mod sources;
 mod support;
+mod volatile;

@@ -1,6 +1,8 @@
 //! Clusters that meet: section 8, rule 6.
 
 use ekka_core::autocluster::Merge;
+use ekka_core::control::Command as Operator;
+use ekka_core::durable::Command;
 use ekka_core::id::NodeName;
 use ekka_core::view::Status;
 use ekka_sim::core_world::{NodeSpec, World, converged};
@@ -47,6 +49,36 @@ fn s1_5_clusters_that_may_not_merge_stay_and_say_so() {
     wait(&mut world, "all raise the conflict", 60, |w| (0..3).all(|i| !view(w, i).conflicts.is_empty()));
     run(&mut world, SECOND * 30);
     assert_eq!((0..3).map(|i| view(&world, i).cluster_id).collect::<Vec<_>>(), before);
+}
+
+/// S1-5, M10: rows of quorum tables are merged by nobody: a younger cluster that ever held one stays, and both say so,
+/// until an operator decides. One that never did goes by itself, whatever the older holds.
+#[test]
+fn s1_5_a_younger_cluster_with_quorum_rows_goes_by_word_only() {
+    let mut world = clusters_that_meet(Merge::Empty, 11);
+    let mut by_age: Vec<usize> = (0..3).collect();
+    by_age.sort_by_key(|i| view(&world, *i).cluster_id);
+    let [oldest, empty, younger] = by_age[..] else { panic!("three clusters") };
+    let before = view(&world, younger).cluster_id;
+    world.commit(oldest, Command::QuorumRows);
+    world.commit(younger, Command::QuorumRows);
+    wait(&mut world, "the empty one goes into the oldest", 60, |w| {
+        view(w, empty).cluster_id == view(w, oldest).cluster_id && view(w, empty).status == Status::Up
+    });
+    wait(&mut world, "both raise the conflict", 60, |w| {
+        let says =
+            |i: usize| view(w, i).conflicts.iter().any(|c| c.why.contains("held rows") && c.why.contains("--absorb"));
+        says(oldest) && says(younger)
+    });
+    run(&mut world, SECOND * 30);
+    assert_eq!(view(&world, younger).cluster_id, before, "nothing moves");
+    let target = world.machines[oldest].spec.name.clone();
+    let wrong_way = world.machines[younger].spec.name.clone();
+    let id = world.command(oldest, Operator::Join { name: wrong_way, absorb: true, plan: false });
+    wait(&mut world, "refused", 40, |w| matches!(w.replies.get(&(oldest, id)), Some(Err(_))));
+    let id = world.command(younger, Operator::Join { name: target, absorb: true, plan: false });
+    wait(&mut world, "done", 60, |w| matches!(w.replies.get(&(younger, id)), Some(Ok(_))));
+    wait(&mut world, "one cluster", 90, converged);
 }
 
 /// Section 4: clocks are compared within the cluster; another one in sight, however large, troubles nobody.

@@ -29,9 +29,10 @@ const LAYERS: [&[&str]; 5] = [
 const OPEN_LAYERS: [usize; 2] = [0, 1];
 
 /// What one room may take from another: plain records, never state.
-const SHARED: [(&str, &str, &[&str]); 4] = [
-    ("autocluster", "durable", &["Chains", "Faults", "Founder", "MergeRecord"]),
+const SHARED: [(&str, &str, &[&str]); 5] = [
+    ("autocluster", "durable", &["absorb", "Chains", "Faults", "Founder", "MergeRecord"]),
     ("autocluster", "membership", &["Record", "Roster", "Seat"]),
+    ("durable", "lease", &["Agreed", "Cause", "GoneEntry", "Terms"]),
     ("durable", "membership", &["RemovalCause", "Seat"]),
     ("durable", "volatile", &["Decided", "Generation", "Proposal", "Version"]),
 ];

@@ -21,8 +21,17 @@ fn node_text(kind: &EventKind) -> Option<String> {
         EventKind::NodeStopping { by } => format!("stopping, asked by {by}"),
         EventKind::NodeStopped {} => "stopped".into(),
         EventKind::NodePaused { for_ms } => format!("this process did not run for {}", seconds(*for_ms)),
+        EventKind::NodeFenced { lease_age_ms } => {
+            format!("fenced: no majority has renewed its lease for {}", seconds(*lease_age_ms))
+        }
+        EventKind::NodeOver { incarnation } => {
+            format!("this start (guid {incarnation}) was declared gone: the node comes back under a new guid")
+        }
         EventKind::NodeRenamed { from, to } => format!("this node was {from} and is {to} now"),
         EventKind::NodeRefused { reason, by } => format!("this node must not go on, says {by}: {reason}"),
+        EventKind::StorageDamaged { what } => {
+            format!("{what}: this node votes as a new voter and is filled from its peers")
+        }
         EventKind::ClockOffset { peer, ms } => clock(&peer.to_string(), *ms),
         EventKind::CredentialsRotated { step } => format!("credentials rotated: {step}"),
         EventKind::CredentialsFailing { error } => {
@@ -64,6 +73,9 @@ fn member_text(kind: &EventKind) -> Option<String> {
         EventKind::MemberLeaving { name, .. } => format!("{name} is leaving for good"),
         EventKind::MemberLeft { name, .. } => format!("{name} has left for good"),
         EventKind::MemberRemoved { name, cause, .. } => format!("{name} was removed: {cause}"),
+        EventKind::MemberGone { name, incarnation, evidence, .. } => {
+            format!("{name} (guid {incarnation}) is gone: {evidence}")
+        }
         EventKind::MemberConflict { name, a, b } => format!("two nodes are named {name}: {a} and {b}"),
         _ => return None,
     })
@@ -79,6 +91,10 @@ fn cluster_text(kind: &EventKind) -> Option<String> {
             format!("met {met} of another cluster of this name, {other}: {why}")
         }
         EventKind::ClusterMerged { from, into } => format!("cluster {from} went into {into}"),
+        EventKind::ClusterRecovered { generation, lost } => {
+            let lost = if lost.is_empty() { "nobody".to_owned() } else { list(lost) };
+            format!("the cluster was recovered as its generation {generation}, given up: {lost}")
+        }
         EventKind::ClusterVersion { from, to } => format!("the cluster's version is {to} now, was {from}"),
         EventKind::LeaderChanged { from, to } => change("leader", from.as_ref(), to.as_ref()),
         EventKind::CoordinatorChanged { from, to } => change("coordinator", from.as_ref(), to.as_ref()),

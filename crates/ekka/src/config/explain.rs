@@ -1,6 +1,7 @@
 //! What a configuration means, in the words with which `ekka check` ends.
 
 use ekka_core::autocluster::Settings;
+use ekka_core::durable::plan::TWO_VOTERS;
 use ekka_core::id::NodeName;
 use ekka_core::view::Role;
 
@@ -123,15 +124,11 @@ fn notes(config: &Config, settings: &Settings) -> Vec<String> {
         }
     }
     if settings.electorate.as_ref().is_some_and(|list| list.len() == 2) {
-        notes.push(
-            "warning: two voters: none can be lost. Add a third node or a witness: ekka agent --set node.role=witness"
-                .to_owned(),
-        );
+        notes.push(format!("warning: {TWO_VOTERS}"));
     }
     if config.cluster.tls == TlsMode::Off {
         notes.push("warning: cluster.tls = off: data between the nodes goes in the clear".to_owned());
     }
-    notes.extend(config.unsupported().into_iter().map(|text| format!("warning: {text}")));
     notes.extend(config.not_yet_in_effect().into_iter().map(|text| format!("note: {text}")));
     notes
 }

@@ -31,18 +31,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// What this version has no code for, in words: roles. `agent` refuses to start with them.
-    #[must_use]
-    pub fn unsupported(&self) -> Vec<String> {
-        let role = match self.node.role {
-            Role::Core => None,
-            Role::Replicant => Some("replicant"),
-            Role::Witness => Some("witness"),
-        };
-        let role = role.map(|role| format!("node.role = {role} is not in this version yet; core is"));
-        role.into_iter().collect()
-    }
-
     /// Keys that were written and do nothing yet in this version, in words, to be logged once at start.
     #[must_use]
     pub fn not_yet_in_effect(&self) -> Vec<String> {

@@ -20,6 +20,8 @@ pub(super) fn gather(shared: &Shared, transport: Option<&Transport>, calls: &Hub
             .collect(),
         removed: figures.removed,
         leader_changes: figures.leader_changes,
+        incarnations_gone: figures.incarnations_gone,
+        lease_left_s: shared.lease().borrow().map_or(0.0, |until| until.since(now).as_secs_f64()),
         rpc: calls.counts(),
         ..Counters::default()
     };

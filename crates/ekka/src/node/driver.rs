@@ -57,6 +57,12 @@ pub(super) struct Channels {
     pub(super) own: mpsc::Receiver<Own>,
 }
 
+/// What the next start in this process goes on with.
+pub(super) struct Remains {
+    pub(super) strategies: Vec<Arc<dyn Discovery>>,
+    pub(super) requests: mpsc::Receiver<Request>,
+}
+
 /// Everything that the loop holds.
 pub(super) struct Driver {
     pub(super) control: Control,
@@ -76,13 +82,18 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    /// Runs until the node ends; the reason.
-    pub(super) async fn run(mut self) -> StopReason {
+    /// Runs until this start of the node ends; why, and what the next one in this process goes on with.
+    pub(super) async fn run(mut self) -> (StopReason, Remains) {
+        let reason = self.run_on().await;
+        let strategies = self.finish(&reason).await;
+        (reason, Remains { strategies, requests: self.channels.requests })
+    }
+
+    async fn run_on(&mut self) -> StopReason {
         let mut out = Vec::new();
         self.control.handle(Input::Start, self.env.clock.now(), &mut out);
         loop {
             if let Some(reason) = self.start_outputs(&mut out) {
-                self.finish(&reason).await;
                 return reason;
             }
             self.shared.stepped(self.env.clock.now().mono);
@@ -90,7 +101,6 @@ impl Driver {
             if wait.is_zero() {
                 self.control.tick(self.env.clock.now(), &mut out);
                 if let Some(reason) = self.start_outputs(&mut out) {
-                    self.finish(&reason).await;
                     return reason;
                 }
                 // However soon the next deadline is: connections and disc share this thread, and get their turn.
@@ -183,15 +193,25 @@ impl Driver {
                 }
                 Output::Stop(reason) => return Some(reason),
                 Output::Volatile(request) => self.volatile.request(request),
+                Output::Lease(until) => self.shared.set_lease(until),
             }
         }
         None
     }
 
     /// Brings what is under way to its end: the disc first, then the queues of the connections.
-    async fn finish(&mut self, reason: &StopReason) {
+    async fn finish(&mut self, reason: &StopReason) -> Vec<Arc<dyn Discovery>> {
         let wanted = self.to_disc.borrow().as_ref().map_or(0, |(token, _)| *token);
         let written = self.on_disc.wait_for(|token| *token >= wanted);
+        if *reason == StopReason::Over {
+            // The next start reads it, and nothing may be written behind its back.
+            let _ = written.await;
+            let strategies = self.strategies.end().await;
+            // Neither replica can reach anybody any more once its transport has ended.
+            tokio::join!(self.volatile.stop(), self.group.release());
+            self.transport.shutdown(Duration::from_secs(2)).await;
+            return strategies;
+        }
         if tokio::time::timeout(Duration::from_secs(5), written).await.is_err() {
             error!(advice = "the next start may know less than this one did", "the last state is not on disc");
         }
@@ -200,6 +220,7 @@ impl Driver {
         }
         tokio::join!(self.volatile.stop(), self.group.stop());
         self.transport.shutdown(Duration::from_secs(2)).await;
+        Vec::new()
     }
 }
 

@@ -3,16 +3,17 @@
 //! The replica and its messages live beside the loop, not in it: entries are appended, and other nodes answered, while
 //! `Control` is busy. It gets what was committed, in order, through its own queue, and the replica waits while that is full.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ekka_core::consensus::{GroupEvent, GroupId, LogPlace, Standing, VoterId};
 use ekka_core::control::{GroupNews, GroupRequest, Input};
-use ekka_core::durable::{Ask, Failure};
+use ekka_core::durable::{Ask, Failure, Record};
 use ekka_core::id::{ClusterId, Incarnation, NodeId};
-use ekka_core::view::Role;
-use tokio::sync::{mpsc, oneshot};
+use ekka_core::view::{Role, View};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::{debug, error};
 
@@ -45,6 +46,9 @@ pub(super) struct Handle {
     router: Router,
 }
 
+/// Sees what the replica says, before `Control` does: for tests, and for tools that follow a log.
+pub type GroupTap = Arc<dyn Fn(ClusterId, &GroupNews) + Send + Sync>;
+
 enum Wanted {
     Request(GroupRequest),
     Stop(oneshot::Sender<()>),
@@ -64,12 +68,17 @@ impl Handle {
 
     /// Gives up leadership, ends the replica and the store.
     pub(super) async fn stop(&self) {
+        self.release().await;
+        self.storage.close().await;
+    }
+
+    /// Gives up leadership and ends the replica; the store stays open for the next start in this process.
+    pub(super) async fn release(&self) {
         let (done, ended) = oneshot::channel();
         if self.wanted.send(Wanted::Stop(done)).is_ok() {
             let in_time = timeout(HAND_OVER + CLOSE, ended).await.is_ok();
             debug!(in_time, "the replica has ended");
         }
-        self.storage.close().await;
     }
 }
 
@@ -79,7 +88,7 @@ pub(super) fn start(
     transport: &Transport,
     storage: Arc<dyn Storage>,
     frames: Frames,
-    own: mpsc::Sender<Own>,
+    (own, tap): (mpsc::Sender<Own>, Option<GroupTap>),
 ) -> Handle {
     shared.stores_in(&storage);
     let members = shared.clone();
@@ -104,11 +113,20 @@ pub(super) fn start(
     });
     let (wanted, requests) = mpsc::unbounded_channel();
     let (of_replicas, kept) = (router.clone(), storage.clone());
-    let replicas =
-        Replicas { env: env.clone(), shared: shared.clone(), storage: kept, router: of_replicas, own, running: None };
+    let replicas = Replicas {
+        env: env.clone(),
+        shared: shared.clone(),
+        storage: kept,
+        router: of_replicas,
+        to: Listeners { own, tap },
+        running: None,
+    };
     shared.tasks.spawn(replicas.run(requests));
     Handle { wanted, storage, router }
 }
+
+/// How a replica stands, whenever it changes.
+type Standings = watch::Receiver<Arc<Standing>>;
 
 /// The replica that runs.
 struct Running {
@@ -123,8 +141,25 @@ struct Replicas {
     shared: Arc<Shared>,
     storage: Arc<dyn Storage>,
     router: Router,
-    own: mpsc::Sender<Own>,
+    to: Listeners,
     running: Option<Running>,
+}
+
+/// Who hears what a replica says.
+#[derive(Clone)]
+struct Listeners {
+    own: mpsc::Sender<Own>,
+    tap: Option<GroupTap>,
+}
+
+impl Listeners {
+    async fn tell(&self, cluster_id: ClusterId, news: GroupNews) {
+        if let Some(tap) = &self.tap {
+            tap(cluster_id, &news);
+        }
+        // An error only says that the node has ended.
+        let _ = self.own.send(Own::Input(Input::Group { cluster_id, news })).await;
+    }
 }
 
 impl Replicas {
@@ -134,6 +169,8 @@ impl Replicas {
                 Wanted::Request(GroupRequest::Open { cluster_id, me }) => self.open(cluster_id, me).await,
                 Wanted::Request(GroupRequest::Close { delete }) => self.close(delete).await,
                 Wanted::Request(GroupRequest::Ask(ask)) => self.ask(ask),
+                Wanted::Request(GroupRequest::Confirm { round, term }) => self.confirm(round, term),
+                Wanted::Request(GroupRequest::Whole) => self.whole().await,
                 Wanted::Request(GroupRequest::HandOver) => {
                     if let Some(group) = self.group() {
                         self.shared.tasks.spawn(async move { hand_over(&group).await });
@@ -159,7 +196,9 @@ impl Replicas {
         let log: LogName = format!("durable/{cluster:032x}/{node:032x}/{:032x}", me.start).into();
         let (events, seen) = mpsc::channel(EVENTS_MAX);
         let replayed = Arc::new(AtomicU64::new(u64::MAX));
-        self.shared.tasks.spawn(forward_events(cluster_id, seen, replayed.clone(), self.own.clone()));
+        let (opened, standing) = oneshot::channel();
+        let news = News { cluster_id, to: self.to.clone(), replayed: replayed.clone() };
+        self.shared.tasks.spawn(news.forward(seen, standing));
         let view = self.shared.view();
         let record = ReadRecord::default();
         let ceiling = record.ceiling();
@@ -172,7 +211,7 @@ impl Replicas {
             router: self.router.clone(),
             clock: self.env.clock.clone(),
             seed: self.env.entropy.seed(),
-            witnesses: view.members.iter().filter(|m| m.role == Role::Witness).map(|m| m.id.node_id).collect(),
+            witnesses: witnesses(&view),
             events: Some(events),
             settings: Settings::default(),
         };
@@ -181,17 +220,28 @@ impl Replicas {
                 let group = Arc::new(group);
                 self.shared.reads_from(Some(Reader { group: Arc::downgrade(&group), ceiling }));
                 replayed.store(group.standing().borrow().applied.index, Ordering::Relaxed);
-                self.shared.tasks.spawn(forward_standing(cluster_id, group.standing(), self.own.clone()));
+                // It ends with the loop only.
+                let _ = opened.send(group.standing());
+                self.shared.tasks.spawn(forward_witnesses(self.shared.view_changes(), Arc::downgrade(&group)));
                 Some(group)
             }
             Err(err) => {
                 error!(%err, %log, "the log of the cluster's group cannot be used");
                 let standing = Standing { me, failed: Some(err.to_string()), ..Standing::default() };
-                tell(&self.own, cluster_id, GroupNews::Standing(Box::new(standing))).await;
+                self.to.tell(cluster_id, GroupNews::Standing(Box::new(standing))).await;
                 None
             }
         };
         self.running = Some(Running { cluster_id, log, group });
+    }
+
+    /// Ends the replica and reads what its log adds up to.
+    async fn whole(&mut self) {
+        let Some(Running { cluster_id, log, .. }) = &self.running else { return };
+        let (cluster_id, log) = (*cluster_id, log.clone());
+        self.close(false).await;
+        let whole = raft::whole(self.storage.clone(), log, Box::new(Record::default())).await;
+        self.to.tell(cluster_id, GroupNews::Whole(whole.map_err(|error| error.to_string()))).await;
     }
 
     async fn close(&mut self, delete: bool) {
@@ -211,20 +261,41 @@ impl Replicas {
         self.running.as_ref()?.group.clone()
     }
 
+    fn confirm(&self, round: u64, term: u64) {
+        let Some(Running { cluster_id, group, .. }) = &self.running else { return };
+        let (cluster_id, group, to) = (*cluster_id, group.clone(), self.to.clone());
+        self.shared.tasks.spawn(async move {
+            let ok = match group {
+                Some(group) => leads(&group, term).await,
+                None => false,
+            };
+            to.tell(cluster_id, GroupNews::Confirmed { round, ok }).await;
+        });
+    }
+
     /// Asks the replica, beside what follows: answers come in the order of the log.
     fn ask(&self, ask: Ask) {
         let Some(Running { cluster_id, group, .. }) = &self.running else { return };
-        let (cluster_id, group, own) = (*cluster_id, group.clone(), self.own.clone());
+        let (cluster_id, group, to) = (*cluster_id, group.clone(), self.to.clone());
         self.shared.tasks.spawn(async move {
             let news = match group {
                 Some(group) => answer(&group, ask).await,
                 None => ended(&ask),
             };
             if let Some(news) = news {
-                tell(&own, cluster_id, news).await;
+                to.tell(cluster_id, news).await;
             }
         });
     }
+}
+
+/// Whether this replica leads that term in the eyes of a majority that was asked after this call. The barrier asks the
+/// voters anew and costs no entry; the place that it gives is at or after the first entry of whoever was asked as the
+/// leader, here or elsewhere, so its term is the one that was confirmed.
+async fn leads(group: &RaftGroup, term: u64) -> bool {
+    let Ok(at) = group.barrier().await else { return false };
+    let standing = group.standing().borrow().clone();
+    at.term == term && standing.term == term && standing.leader == Some(standing.me)
 }
 
 /// What is answered where no replica runs.
@@ -274,36 +345,84 @@ fn failure(error: GroupError) -> Failure {
     }
 }
 
-async fn tell(own: &mpsc::Sender<Own>, cluster_id: ClusterId, news: GroupNews) {
-    // An error only says that the node has ended.
-    let _ = own.send(Own::Input(Input::Group { cluster_id, news })).await;
+/// What one replica tells, in one order.
+struct News {
+    cluster_id: ClusterId,
+    to: Listeners,
+    /// Up to here it was applied before this start.
+    replayed: Arc<AtomicU64>,
 }
 
-async fn forward_events(
-    cluster_id: ClusterId,
-    mut events: mpsc::Receiver<GroupEvent>,
-    replayed: Arc<AtomicU64>,
-    own: mpsc::Sender<Own>,
-) {
-    while let Some(event) = events.recv().await {
+impl News {
+    /// Passes on entries, and how the replica stands, which never overtakes the entries that led to it: what the leader of
+    /// a term may say of leases it may say only with everything known that was committed before.
+    async fn forward(self, mut events: mpsc::Receiver<GroupEvent>, opened: oneshot::Receiver<Standings>) {
+        let mut opened = std::pin::pin!(opened);
+        let mut more = true;
+        // While it is opened, what it has on disc is told already.
+        let mut standings = loop {
+            tokio::select! {
+                biased;
+                event = events.recv(), if more => match event {
+                    Some(event) => self.event(event).await,
+                    None => more = false,
+                },
+                standings = &mut opened => match standings {
+                    Ok(standings) => break standings,
+                    Err(_) => return,
+                },
+            }
+        };
+        loop {
+            let standing = standings.borrow_and_update().clone();
+            // What it says was applied was put into the queue before it was said.
+            while let Ok(event) = events.try_recv() {
+                self.event(event).await;
+            }
+            self.to.tell(self.cluster_id, GroupNews::Standing(Box::new((*standing).clone()))).await;
+            loop {
+                tokio::select! {
+                    biased;
+                    event = events.recv(), if more => match event {
+                        Some(event) => self.event(event).await,
+                        None => more = false,
+                    },
+                    changed = standings.changed() => match changed {
+                        Ok(()) => break,
+                        Err(_) => return,
+                    },
+                }
+            }
+        }
+    }
+
+    async fn event(&self, event: GroupEvent) {
         let index = match &event {
             GroupEvent::Applied { at, .. } | GroupEvent::Restored { at, .. } => at.index,
             GroupEvent::Reconfigured(configuration) => configuration.at.index,
         };
-        let replay = index <= replayed.load(Ordering::Relaxed);
-        tell(&own, cluster_id, GroupNews::Event { event, replay }).await;
+        let replay = index <= self.replayed.load(Ordering::Relaxed);
+        self.to.tell(self.cluster_id, GroupNews::Event { event, replay }).await;
     }
 }
 
-async fn forward_standing(
-    cluster_id: ClusterId,
-    mut standing: tokio::sync::watch::Receiver<Arc<Standing>>,
-    own: mpsc::Sender<Own>,
-) {
+/// Members that vote and hold no table.
+fn witnesses(view: &View) -> BTreeSet<NodeId> {
+    view.members.iter().filter(|member| member.role == Role::Witness).map(|member| member.id.node_id).collect()
+}
+
+/// Tells the replica which members are witnesses, as long as it runs.
+async fn forward_witnesses(mut views: watch::Receiver<Arc<View>>, group: Weak<RaftGroup>) {
+    let mut told = None;
     loop {
-        let present = standing.borrow_and_update().clone();
-        tell(&own, cluster_id, GroupNews::Standing(Box::new((*present).clone()))).await;
-        if standing.changed().await.is_err() {
+        let present = witnesses(&views.borrow_and_update());
+        let Some(group) = group.upgrade() else { return };
+        if told.as_ref() != Some(&present) {
+            told = Some(present.clone());
+            group.set_witnesses(present).await;
+        }
+        drop(group);
+        if views.changed().await.is_err() {
             return;
         }
     }

@@ -6,6 +6,8 @@ mod counters;
 mod driver;
 pub mod fuzz;
 mod group;
+mod lease;
+mod lives;
 mod reading;
 mod reload;
 mod shared;
@@ -16,12 +18,13 @@ mod tokens;
 mod volatile;
 
 pub use bench::{BenchGroup, CommitFigures, CommitPlan};
+pub use group::GroupTap;
 pub use start::{StartError, StartOptions, start};
 pub use store::StoreError;
 pub use volatile::{Counted, VolatileGroup};
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ekka_core::control::{self, Command, CommandError, DialError, Reply, StopReason};
@@ -48,10 +51,8 @@ pub struct Node {
 struct Inner {
     shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
-    own: mpsc::Sender<Own>,
+    present: Mutex<Present>,
     ended: watch::Receiver<Option<StopReason>>,
-    transport: OnceLock<Transport>,
-    identity: control::Identity,
     kdf: Kdf,
     config: Mutex<Config>,
     /// Held over a reload.
@@ -64,7 +65,24 @@ struct Inner {
     env: Env,
 }
 
+/// What belongs to the present start of the node: one that was declared gone goes on in this process under a new guid.
+struct Present {
+    identity: control::Identity,
+    own: mpsc::Sender<Own>,
+    /// `None` until the first start has its port.
+    transport: Option<Transport>,
+}
+
 impl Inner {
+    fn present(&self) -> MutexGuard<'_, Present> {
+        // Nothing that holds this lock can leave it half-changed.
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn transport(&self) -> Option<Transport> {
+        self.present().transport.clone()
+    }
+
     fn config(&self) -> Config {
         self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -73,7 +91,7 @@ impl Inner {
         let view = self.shared.view();
         let others = || view.members.iter().filter(|member| member.id.node_id != view.me.node_id);
         let endpoints = others().map(|member| (member.id.node_id, member.endpoint.clone())).collect();
-        let known = match self.transport.get() {
+        let known = match self.transport() {
             Some(transport) => transport.signers(&endpoints).await,
             None => BTreeMap::new(),
         };
@@ -160,6 +178,10 @@ pub struct Counters {
     pub removed: BTreeMap<&'static str, u64>,
     /// Changes of the leader hint.
     pub leader_changes: u64,
+    /// Starts of nodes that were declared over.
+    pub incarnations_gone: u64,
+    /// What is left of this node's lease in seconds; 0 while it holds none.
+    pub lease_left_s: f64,
     /// Calls by method and side (`client`, `server`).
     pub rpc: BTreeMap<(String, &'static str), MethodCounts>,
     /// Events that slow readers missed.
@@ -179,10 +201,11 @@ impl Node {
         self.inner.shared.view_changes()
     }
 
-    /// Who this node is.
+    /// Who this node is. The guid is that of the present start: a node that was declared gone while it lived goes on under
+    /// a new one.
     #[must_use]
-    pub fn identity(&self) -> &control::Identity {
-        &self.inner.identity
+    pub fn identity(&self) -> control::Identity {
+        self.inner.present().identity.clone()
     }
 
     /// Events from now on. A reader that is too slow gets `Lagged(n)`.
@@ -266,7 +289,7 @@ impl Node {
     #[must_use]
     pub fn counters(&self) -> Counters {
         let inner = &self.inner;
-        counters::gather(&inner.shared, inner.transport.get(), &inner.calls, inner.env.clock.now().mono)
+        counters::gather(&inner.shared, inner.transport().as_ref(), &inner.calls, inner.env.clock.now().mono)
     }
 
     /// Looks at another node as an observer: changes nothing there.
@@ -274,7 +297,7 @@ impl Node {
     /// # Errors
     /// It could not be reached, or refused.
     pub async fn observe(&self, endpoint: &Endpoint) -> Result<Observed, DialError> {
-        let Some(transport) = self.inner.transport.get() else { return Err(DialError::TimedOut) };
+        let Some(transport) = self.inner.transport() else { return Err(DialError::TimedOut) };
         let (hello, took) = transport.observe(endpoint).await?;
         Ok(Observed { hello, took })
     }
@@ -298,7 +321,7 @@ impl Node {
     /// operator's certificates sign.
     #[must_use]
     pub fn cookie_ids(&self) -> Vec<String> {
-        match self.inner.transport.get().map(Transport::credentials) {
+        match self.inner.transport().as_ref().map(Transport::credentials) {
             Some(credentials) if !matches!(credentials.mode(), TlsMode::Files { .. }) => {
                 credentials.fingerprints().to_vec()
             }

@@ -15,7 +15,7 @@ use crate::transport::Credentials;
 pub(super) async fn reload(node: &Inner, wanted: Config) -> Result<Reloaded, String> {
     // One at a time: each compares with what the one before it left in effect.
     let _turn = node.reloading.lock().await;
-    let transport = node.transport.get().ok_or("the node is starting")?;
+    let transport = node.transport().ok_or("the node is starting")?;
     let old = node.config();
     let config = merged(&old, &wanted);
     // The same settings: those in use go on, with what they keep in a backend.
@@ -30,7 +30,8 @@ pub(super) async fn reload(node: &Inner, wanted: Config) -> Result<Reloaded, Str
         report.warnings = left_behind(&node.signers().await, credentials.fingerprints());
     }
     let step = rotation(&credentials);
-    let place = node.own.reserve().await.map_err(|_| stopping())?;
+    let own = node.present().own.clone();
+    let place = own.reserve().await.map_err(|_| stopping())?;
     node.context.credentials.set(credentials.clone());
     transport.set_credentials(credentials);
     let (tags, formation) = (config.node.tags.clone(), Box::new(formation_settings(&config)));

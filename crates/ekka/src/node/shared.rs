@@ -35,6 +35,7 @@ pub(super) struct Shared {
     reader: Mutex<Option<Reader>>,
     storage: OnceLock<Weak<dyn Storage>>,
     volatile: Mutex<Option<VolatileGroup>>,
+    lease: watch::Sender<Option<Instant>>,
 }
 
 /// What is counted here (the transport counts the rest).
@@ -48,6 +49,7 @@ pub(super) struct Figures {
     pub(super) ignored: BTreeMap<(String, &'static str), u64>,
     pub(super) removed: BTreeMap<&'static str, u64>,
     pub(super) leader_changes: u64,
+    pub(super) incarnations_gone: u64,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -70,6 +72,7 @@ impl Shared {
             reader: Mutex::default(),
             storage: OnceLock::new(),
             volatile: Mutex::default(),
+            lease: watch::Sender::new(None),
         }
     }
 
@@ -117,6 +120,7 @@ impl Shared {
                 *locked(&self.figures).removed.entry(cause).or_default() += 1;
             }
             EventKind::MemberLeft { .. } => *locked(&self.figures).removed.entry("leave").or_default() += 1,
+            EventKind::MemberGone { .. } => locked(&self.figures).incarnations_gone += 1,
             EventKind::LeaderChanged { .. } => locked(&self.figures).leader_changes += 1,
             _ => {}
         }
@@ -188,6 +192,15 @@ impl Shared {
 
     pub(super) fn reader(&self) -> Option<Reader> {
         locked(&self.reader).clone()
+    }
+
+    /// Until when this node holds its lease.
+    pub(super) fn lease(&self) -> watch::Receiver<Option<Instant>> {
+        self.lease.subscribe()
+    }
+
+    pub(super) fn set_lease(&self, until: Option<Instant>) {
+        self.lease.send_replace(until);
     }
 
     pub(super) fn stepped(&self, at: Instant) {

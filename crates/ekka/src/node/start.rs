@@ -1,37 +1,29 @@
 //! How a node starts: directory, credentials, socket, then the loop on its own thread.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ekka_core::autocluster;
-use ekka_core::control::{self, Control, Setup, StopReason};
-use ekka_core::event::EventKind;
-use ekka_core::id::{Endpoint, Incarnation, StoreId};
-use ekka_core::wire::Moment;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use ekka_core::control::{self, Control, Setup};
+use ekka_core::id::{Endpoint, StoreId};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::warn;
 
-use super::driver::{Channels, Driver, Own, Request, keep_on_disc};
-use super::group;
+use super::group::{self, GroupTap};
+use super::lives::{self, Lasting, Life};
 use super::shared::Shared;
 use super::store::{self, StoreError};
-use super::strategies::Strategies;
-use super::{Inner, Node, volatile};
+use super::{Inner, Node, Present};
 use crate::config::{Config, formation_settings};
 use crate::discovery::{self, Context, Discovery, Me, SharedCredentials};
 use crate::env::{DiskGuard, Env};
 use crate::rpc::{self, Handlers, Home, Hub};
-use crate::storage::{Storage, StorageOptions};
-use crate::transport::{
-    self, BindError, CallsHost, CertificateNotice, CookieError, CookieSet, Credentials, CredentialsError, Kdf,
-    RefusalNotice, Transport,
-};
+use crate::storage::{Found, Storage, StorageOptions};
+use crate::transport::{self, BindError, CallsHost, CookieError, CookieSet, Credentials, CredentialsError, Kdf};
 
 /// Inputs that may wait for the loop before the connections' readers wait.
-const INPUTS_MAX: usize = 1024;
+pub(super) const INPUTS_MAX: usize = 1024;
 /// Frames of the bulk lane that may wait before its connections wait; each may be as long as a frame can be.
 const BULK_FRAMES_MAX: usize = 4;
 /// Frames of groups that may wait; more are dropped, and sent again.
@@ -60,13 +52,15 @@ pub struct StartOptions {
     pub faults: control::Faults,
     /// Planted faults of the room autocluster. All off in production.
     pub formation_faults: autocluster::Faults,
+    /// Sees what the replica of the cluster's group says.
+    pub group_tap: Option<GroupTap>,
 }
 
 /// Why a node did not start. Nothing is left behind but the data directory.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A strategy or the role of the configuration cannot be had.
+    /// A strategy of the configuration cannot be had.
     #[error("{0}")]
     Unsupported(String),
     /// The data directory cannot be used.
@@ -92,35 +86,18 @@ pub enum StartError {
     Ended,
 }
 
-/// What goes to the node's own thread.
-struct Parts {
-    control: Control,
-    env: Env,
-    options: transport::Options,
-    credentials: Credentials,
-    strategies: Vec<Arc<dyn Discovery>>,
-    shared: Arc<Shared>,
-    requests: mpsc::Receiver<Request>,
-    own: (mpsc::Sender<Own>, mpsc::Receiver<Own>),
-    ended: watch::Sender<Option<StopReason>>,
-    guard: Box<dyn DiskGuard>,
-    storage: Arc<dyn Storage>,
-    frames: group::Frames,
-    calls: Calls,
-}
-
 /// The calls of the node. Dropping this ends their thread.
-struct Calls {
-    hub: Arc<Hub>,
+pub(super) struct Calls {
+    pub(super) hub: Arc<Hub>,
     _stop: DropGuard,
 }
 
 impl Calls {
-    fn new(handlers: Handlers, me: &control::Identity, shared: &Shared, inline: bool) -> Result<Self, StartError> {
-        let (stop, me) = (CancellationToken::new(), Incarnation { node_id: me.node_id, guid: me.guid });
+    fn new(handlers: Handlers, shared: &Shared, inline: bool) -> Result<Self, StartError> {
+        let stop = CancellationToken::new();
         let home = if inline { Home::here() } else { Home::thread(stop.clone()).map_err(StartError::Thread)? };
         let guard = stop.clone().drop_guard();
-        let hub = rpc::prepare(handlers, me, shared.view_changes(), &home, stop).map_err(StartError::Handlers)?;
+        let hub = rpc::prepare(handlers, shared.view_changes(), &home, stop).map_err(StartError::Handlers)?;
         Ok(Self { hub, _stop: guard })
     }
 }
@@ -130,9 +107,6 @@ impl Calls {
 /// # Errors
 /// See [`StartError`]; it can be tried again.
 pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<Node, StartError> {
-    if let Some(text) = config.unsupported().into_iter().next() {
-        return Err(StartError::Unsupported(text));
-    }
     let own_strategies = options.discovery.is_some();
     let Directory { identity, saved, guard, storage } = open_directory(&config, &env, options.restored).await?;
     let credentials = match options.credentials {
@@ -145,25 +119,21 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         Some(strategies) => strategies,
         None => discovery::strategies(&config, &context).map_err(StartError::Unsupported)?,
     };
-    let mut formation = formation_settings(&config);
-    formation.faults = options.formation_faults;
-    let store = StoreId::from_u128(storage.found().store_id);
-    let setup = setup(&config, &env, (identity.clone(), store, saved), formation, options.faults);
+    let faults = (options.faults, options.formation_faults);
+    let setup = setup(&config, &env, (identity.clone(), storage.found(), saved), faults);
     let control = Control::new(setup, env.clock.now());
     let shared = Arc::new(Shared::new(config.node.name.clone(), env.clock.clone(), control.view()));
-    let calls = Calls::new(options.handlers, &identity, &shared, options.inline)?;
-    let (lanes, frames) = lanes(config.node.listen.clone(), options.limits, calls.hub.clone());
+    let calls = Calls::new(options.handlers, &shared, options.inline)?;
     let (request_sender, requests) = mpsc::channel(REQUESTS_MAX);
     let own = mpsc::channel(INPUTS_MAX);
     let (ended_sender, ended) = watch::channel(None);
     let (ready_sender, ready) = oneshot::channel();
+    let listen = config.node.listen.clone();
     let inner = Arc::new(Inner {
         shared: shared.clone(),
         requests: request_sender,
-        own: own.0.clone(),
+        present: std::sync::Mutex::new(Present { identity, own: own.0.clone(), transport: None }),
         ended,
-        transport: std::sync::OnceLock::new(),
-        identity,
         kdf: options.kdf,
         config: std::sync::Mutex::new(config),
         reloading: tokio::sync::Mutex::default(),
@@ -172,42 +142,44 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         calls: calls.hub.clone(),
         env: env.clone(),
     });
-    let parts = Parts {
-        control,
-        options: lanes,
+    let node = Arc::downgrade(&inner);
+    let lasting = Lasting {
         env,
-        credentials,
-        strategies,
         shared,
-        requests,
-        own,
         ended: ended_sender,
         guard,
         storage,
-        frames,
         calls,
+        listen,
+        limits: options.limits,
+        faults,
+        group_tap: options.group_tap,
+        node,
     };
-    begin(parts, options.inline, ready_sender).map_err(StartError::Thread)?;
-    let transport = ready.await.map_err(|_| StartError::Ended)??;
-    // Set once, here.
-    let _ = inner.transport.set(transport);
+    let life = Life { control, credentials, strategies, requests, own };
+    begin(lasting, life, options.inline, ready_sender).map_err(StartError::Thread)?;
+    ready.await.map_err(|_| StartError::Ended)??;
     Ok(Node { inner })
 }
 
 /// Lets it run: as a task of this runtime, or on a thread of its own.
-fn begin(parts: Parts, inline: bool, ready: oneshot::Sender<Result<Transport, StartError>>) -> io::Result<()> {
+fn begin(lasting: Lasting, life: Life, inline: bool, ready: oneshot::Sender<Result<(), StartError>>) -> io::Result<()> {
     if inline {
-        tokio::spawn(main(parts, ready));
+        tokio::spawn(lives::main(lasting, life, ready));
     } else {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("ekka-node".into());
-        thread.spawn(move || runtime.block_on(main(parts, ready)))?;
+        thread.spawn(move || runtime.block_on(lives::main(lasting, life, ready)))?;
     }
     Ok(())
 }
 
 /// How the transport is set up, and where its frames come out that are not for `Control`.
-fn lanes(listen: Vec<SocketAddr>, limits: transport::Limits, calls: Arc<Hub>) -> (transport::Options, group::Frames) {
+pub(super) fn lanes(
+    listen: Vec<SocketAddr>,
+    limits: transport::Limits,
+    calls: Arc<Hub>,
+) -> (transport::Options, group::Frames) {
     let (bulk, groups) = (mpsc::channel(BULK_FRAMES_MAX), mpsc::channel(GROUP_FRAMES_MAX));
     let calls: Option<Arc<dyn CallsHost>> = Some(calls);
     let options = transport::Options { listen, limits, bulk: Some(bulk.0), groups: Some(groups.0), calls };
@@ -227,13 +199,15 @@ fn context(config: &Config, env: &Env, identity: &control::Identity, credentials
 }
 
 /// What `Control` starts with.
-fn setup(
+pub(super) fn setup(
     config: &Config,
     env: &Env,
-    (identity, store, saved): (control::Identity, StoreId, control::Saved),
-    formation: autocluster::Settings,
-    faults: control::Faults,
+    (identity, storage, saved): (control::Identity, Found, control::Saved),
+    (faults, formation_faults): (control::Faults, autocluster::Faults),
 ) -> Setup {
+    let store = StoreId::from_u128(storage.store_id);
+    let mut formation = formation_settings(config);
+    formation.faults = formation_faults;
     Setup {
         identity,
         name: config.node.name.clone(),
@@ -244,23 +218,24 @@ fn setup(
         software: env!("CARGO_PKG_VERSION").to_owned(),
         formation,
         store,
+        damage: storage.damage,
         saved,
         seed: env.entropy.seed(),
         faults,
         session_max: config.lock_max_ttl,
+        gone_after: config.cluster.gone_after,
     }
 }
 
 async fn open_directory(config: &Config, env: &Env, fresh: bool) -> Result<Directory, StoreError> {
     let (disk, clock, entropy) = (env.disk.clone(), env.clock.clone(), env.entropy.clone());
     let name = config.node.name.clone();
+    let defaults = StorageOptions::default();
+    let storage = StorageOptions { cache: config.storage.cache.unwrap_or(defaults.cache), ..defaults };
     env.blocking(move || {
         let guard = disk.lock().map_err(StoreError::InUse)?;
         let (identity, saved) = store::begin(disk.as_ref(), clock.as_ref(), entropy.as_ref(), &name, fresh)?;
-        let storage = disk.open_storage(StorageOptions::default(), entropy.as_ref()).map_err(StoreError::Storage)?;
-        for damage in storage.found().damage {
-            warn!(advice = "it votes as a new voter and is filled from its peers", "{damage}");
-        }
+        let storage = disk.open_storage(storage, entropy.as_ref()).map_err(StoreError::Storage)?;
         Ok(Directory { identity, saved, guard, storage })
     })
     .await
@@ -284,94 +259,4 @@ pub(super) async fn derive(config: &Config, env: &Env, kdf: Kdf) -> Result<Crede
         Ok(Credentials::derive(&mode, &cookies, &name, kdf)?)
     })
     .await
-}
-
-/// This node's Hello of any moment, from the latest view.
-fn hello_source(parts: &Parts) -> transport::HelloSource {
-    let (shared, clock) = (parts.shared.clone(), parts.env.clock.clone());
-    let template = parts.control.hello_template().clone();
-    Arc::new(move |purpose| {
-        let view = shared.view();
-        let holds = view.status.takes_part() && view.quorum.holds();
-        let moment = Moment { cluster_id: view.cluster_id, status: view.status, holds, wall: clock.now().wall };
-        template.hello(purpose, moment)
-    })
-}
-
-/// Turns refusals of strangers into events; the transport has limited their rate.
-async fn tell_refusals(mut refusals: broadcast::Receiver<RefusalNotice>, shared: Arc<Shared>) {
-    loop {
-        match refusals.recv().await {
-            Ok(notice) => {
-                let reason = format!("{}: {}", notice.reason.as_str(), notice.text);
-                let kind = EventKind::HandshakeRefused { addr: notice.addr.to_string(), reason, count: notice.count };
-                shared.event(kind.into(), shared.clock.now());
-            }
-            Err(broadcast::error::RecvError::Lagged(_)) => {}
-            Err(broadcast::error::RecvError::Closed) => return,
-        }
-    }
-}
-
-/// Turns what becomes of changed certificate files into events.
-async fn tell_certificates(mut notices: broadcast::Receiver<CertificateNotice>, shared: Arc<Shared>) {
-    loop {
-        let kind = match notices.recv().await {
-            Ok(CertificateNotice::Taken) => {
-                EventKind::CredentialsRotated { step: "changed certificate files are in use".into() }
-            }
-            Ok(CertificateNotice::Refused(error)) => EventKind::CredentialsFailing { error },
-            Err(broadcast::error::RecvError::Lagged(_)) => continue,
-            Err(broadcast::error::RecvError::Closed) => return,
-        };
-        shared.event(kind.into(), shared.clock.now());
-    }
-}
-
-async fn main(parts: Parts, ready: oneshot::Sender<Result<Transport, StartError>>) {
-    let hello = hello_source(&parts);
-    let (events, inputs) = mpsc::channel(INPUTS_MAX);
-    let started = Transport::start(&parts.env, parts.options, parts.credentials, hello, events).await;
-    let transport = match started {
-        Ok(transport) => transport,
-        Err(error) => {
-            // The caller of `start` may have gone.
-            let _ = ready.send(Err(error.into()));
-            return;
-        }
-    };
-    parts.calls.hub.use_transport(transport.clone());
-    let (to_disc, wanted) = watch::channel(None);
-    let (done, on_disc) = watch::channel(0);
-    let cancel = CancellationToken::new();
-    let disc = keep_on_disc(parts.env.clone(), wanted, done, parts.own.0.clone());
-    parts.shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(disc));
-    let refusals = tell_refusals(transport.refusals(), parts.shared.clone());
-    parts.shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(refusals));
-    let certificates = tell_certificates(transport.certificate_notices(), parts.shared.clone());
-    parts.shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(certificates));
-    let world = (&parts.env, &parts.shared);
-    let group = group::start(world, &transport, parts.storage, parts.frames, parts.own.0.clone());
-    let volatile = volatile::start(world, group.router(), parts.own.0.clone());
-    let _ = ready.send(Ok(transport.clone()));
-    let driver = Driver {
-        control: parts.control,
-        env: parts.env,
-        transport,
-        strategies: Strategies::new(parts.strategies, parts.own.0, parts.shared.clone()),
-        group,
-        volatile,
-        shared: parts.shared.clone(),
-        channels: Channels { requests: parts.requests, inputs, own: parts.own.1 },
-        answers: BTreeMap::new(),
-        last_request: 0,
-        deserted: false,
-        to_disc,
-        on_disc,
-    };
-    let reason = driver.run().await;
-    parts.calls.hub.stop();
-    cancel.cancel();
-    drop(parts.guard);
-    parts.ended.send_replace(Some(reason));
 }

@@ -136,10 +136,16 @@ impl Strategies {
 
     /// Ends all of it and takes this node's entries out of all backends.
     pub(super) async fn unregister(&mut self) {
+        let list = self.end().await;
+        unregister(list).await;
+    }
+
+    /// Ends all of it, and gives the strategies back; the entries in backends stay.
+    pub(super) async fn end(&mut self) -> Vec<Arc<dyn Discovery>> {
         std::mem::take(&mut self.use_of).end().await;
         // A reload just before may still be taking an entry out.
         wait_for(self.clearing.take()).await;
-        unregister(self.list.clone()).await;
+        std::mem::take(&mut self.list)
     }
 }
 

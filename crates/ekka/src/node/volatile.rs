@@ -15,7 +15,8 @@ use ekka_core::view::Role;
 use ekka_core::volatile::state::{Answer, Command, State};
 use ekka_core::volatile::{LogKey, Source, Start, voter};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, error};
 
 use super::Node;
@@ -28,6 +29,8 @@ use crate::storage::{LogName, MemoryStorage, Storage};
 
 /// Events of the replica that may wait.
 const EVENTS_MAX: usize = 256;
+/// The first founder asks for votes once, and the others have to be there by then.
+const FOUNDING: Duration = Duration::from_millis(30);
 /// How long giving up leadership may take when the node stops.
 const HAND_OVER: Duration = Duration::from_secs(2);
 /// How long the replica may take to end when the node stops.
@@ -137,6 +140,7 @@ struct Running {
     group: Arc<RaftGroup>,
     storage: Arc<dyn Storage>,
     log: LogName,
+    changing: Option<(BTreeSet<Incarnation>, AbortHandle)>,
 }
 
 struct Replicas {
@@ -210,13 +214,14 @@ impl Replicas {
                 if let Start::Found { from: None, founders } = start {
                     let founding = group.clone();
                     self.shared.tasks.spawn(async move {
+                        sleep(FOUNDING).await;
                         if let Err(err) = founding.found(founders.into_iter().map(voter).collect()).await {
                             error!(%err, generation, "the volatile group could not be founded");
                         }
                     });
                 }
                 self.shared.serves_volatile(Some(VolatileGroup { generation, group: group.clone() }));
-                self.running = Some(Running { cluster_id, generation, founder, group, storage, log });
+                self.running = Some(Running { cluster_id, generation, founder, group, storage, log, changing: None });
             }
             // It serves nothing, and says nothing: to the others it is a voter that is silent.
             Err(err) => error!(%err, generation, "no replica of the volatile group runs here: restart this node"),
@@ -280,14 +285,29 @@ impl Replicas {
         self.running.as_ref().filter(|running| running.generation == generation)
     }
 
-    fn change_voters(&self, generation: u64, voters: BTreeSet<Incarnation>) {
-        let Some(running) = self.running(generation) else { return };
+    /// One change at a time, and the latest one that is wanted: a start that has ended must not be waited for once the next
+    /// one of its node is there.
+    fn change_voters(&mut self, generation: u64, voters: BTreeSet<Incarnation>) {
+        let Some(running) = self.running.as_mut().filter(|running| running.generation == generation) else { return };
+        if let Some((wanted, under_way)) = &running.changing {
+            if *wanted == voters && !under_way.is_finished() {
+                return;
+            }
+            under_way.abort();
+        }
         let group = running.group.clone();
-        self.shared.tasks.spawn(async move {
-            if let Err(err) = group.change_voters(voters.into_iter().map(voter).collect()).await {
-                debug!(%err, generation, "the voters of the volatile group were not changed");
+        let wanted = voters.iter().copied().map(voter).collect();
+        let task = self.shared.tasks.spawn(async move {
+            let changed = async {
+                group.change_voters(wanted).await?;
+                // Of changes that were given up.
+                group.set_learners(BTreeSet::new()).await
+            };
+            if let Err(err) = changed.await {
+                debug!(%err, generation, "the voters of the volatile group are not changed yet");
             }
         });
+        running.changing = Some((voters, task.abort_handle()));
     }
 
     fn open(&self, generation: u64) {

@@ -1,7 +1,5 @@
 //! The methods that every node serves.
 
-use std::sync::Arc;
-
 use ekka_core::id::Incarnation;
 use serde::{Deserialize, Serialize};
 
@@ -43,8 +41,9 @@ pub struct MethodInfo {
     pub codec: String,
 }
 
-/// Adds the methods of every node to those of the application.
-pub(super) fn add(handlers: Handlers, me: Incarnation, name: String) -> Handlers {
+/// Adds the methods of every node to those of the application. `who` says which start of which node answers: one that
+/// was declared gone goes on under a new guid.
+pub(super) fn add(handlers: Handlers, who: impl Fn() -> (Incarnation, String) + Send + Sync + 'static) -> Handlers {
     let handlers = handlers.serve(&PING, async |_: Caller, ()| Ok(()));
     let handlers = handlers.serve(&ECHO, async |_: Caller, bytes| Ok(bytes));
     let of = |(name, codec): (&str, &str)| MethodInfo { name: name.to_owned(), codec: codec.to_owned() };
@@ -52,15 +51,15 @@ pub(super) fn add(handlers: Handlers, me: Incarnation, name: String) -> Handlers
         handlers.methods.iter().map(|(name, handler)| of((name, handler.codec.as_str()))).collect();
     methods.push(of((INFO.name(), INFO.codec().as_str())));
     methods.sort_by(|a, b| a.name.cmp(&b.name));
-    let info = Arc::new(Info {
-        name,
-        node_id: me.node_id.to_string(),
-        guid: me.guid.to_string(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        methods,
-    });
     handlers.serve(&INFO, move |_: Caller, ()| {
-        let info = info.clone();
-        async move { Ok((*info).clone()) }
+        let (me, name) = who();
+        let info = Info {
+            name,
+            node_id: me.node_id.to_string(),
+            guid: me.guid.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            methods: methods.clone(),
+        };
+        async move { Ok(info) }
     })
 }

@@ -35,7 +35,7 @@ pub fn fuzz_peer(data: &[u8]) {
             while items.next().await?.is_some() {}
             Ok(())
         });
-    let handlers = builtin::add(handlers, me, "ekka@127.0.0.1".to_owned());
+    let handlers = builtin::add(handlers, move || (me, "ekka@127.0.0.1".to_owned()));
     let service = Service {
         figures: Figures::new(handlers.methods.keys().map(String::as_str)),
         handlers,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use ekka_core::control::DialError;
-use ekka_core::id::{Endpoint, Incarnation, NodeId};
+use ekka_core::id::{Endpoint, NodeId};
 use ekka_core::limits::DIAL_TIMEOUT;
 use ekka_core::view::{Status, View};
 use ekka_core::wire::RefusalReason;
@@ -29,7 +29,6 @@ const SELF_BYTES: usize = 256 * 1024;
 
 /// All connections for calls of one node.
 pub(crate) struct Hub {
-    pub(super) me: Arc<Peer>,
     pub(super) service: Arc<Service>,
     /// The runtime that carries the connections.
     home: Handle,
@@ -72,24 +71,13 @@ pub(super) enum NotOpened {
 impl Hub {
     /// A hub whose connections are carried by `home`; sockets are moved there where it is a thread of its own.
     pub(super) fn new(
-        me: Incarnation,
         service: Arc<Service>,
         views: watch::Receiver<Arc<View>>,
         home: Handle,
         vigil: Option<Arc<Vigil>>,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        let name = views.borrow().name.clone();
-        Arc::new_cyclic(|this| Self {
-            me: Arc::new(Peer { incarnation: me, name }),
-            service,
-            home,
-            vigil,
-            views,
-            state: Mutex::default(),
-            stop,
-            this: this.clone(),
-        })
+        Arc::new_cyclic(|this| Self { service, home, vigil, views, state: Mutex::default(), stop, this: this.clone() })
     }
 
     /// Gives it the transport, once there is one.
@@ -144,10 +132,10 @@ impl Hub {
 
     /// Where a node is, as far as this one knows: no member, or one that is down, is not dialled for a call.
     fn endpoint(&self, node: NodeId) -> Result<Option<Endpoint>, NotOpened> {
-        if node == self.me.incarnation.node_id {
+        let view = self.views.borrow();
+        if node == view.me.node_id {
             return Ok(None);
         }
-        let view = self.views.borrow();
         let Some(member) = view.member(node) else {
             return Err(NotOpened::Unreachable(format!("no member has the node_id {node}")));
         };
@@ -237,8 +225,10 @@ impl Hub {
     /// Both ends of a connection of this node with itself. No socket, but the same rules: a handler cannot tell.
     fn open_self(&self) -> Arc<Connection> {
         let (near, far) = tokio::io::duplex(SELF_BYTES);
-        let near_end = Connection::new(self.me.clone(), self.service.clone(), Arc::default());
-        let far_end = Connection::new(self.me.clone(), self.service.clone(), Arc::default());
+        let view = self.views.borrow().clone();
+        let me = Arc::new(Peer { incarnation: view.me, name: view.name.clone() });
+        let near_end = Connection::new(me.clone(), self.service.clone(), Arc::default());
+        let far_end = Connection::new(me, self.service.clone(), Arc::default());
         for (connection, stream) in [(near_end.clone(), near), (far_end, far)] {
             let stop = self.stop.clone();
             self.home.spawn(async move {

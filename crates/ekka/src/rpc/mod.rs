@@ -54,7 +54,6 @@ pub(crate) use untyped::call_json;
 
 use std::sync::Arc;
 
-use ekka_core::id::Incarnation;
 use ekka_core::view::View;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -95,7 +94,6 @@ impl Home {
 /// A handler cannot be served; the words say which and why.
 pub(crate) fn prepare(
     handlers: Handlers,
-    me: Incarnation,
     views: watch::Receiver<Arc<View>>,
     home: &Home,
     stop: CancellationToken,
@@ -103,12 +101,17 @@ pub(crate) fn prepare(
     if let Some(problem) = handlers.problem() {
         return Err(problem);
     }
-    let handlers = builtin::add(handlers, me, views.borrow().name.to_string());
+    let seen = views.clone();
+    let who = move || {
+        let view = seen.borrow();
+        (view.me, view.name.to_string())
+    };
+    let handlers = builtin::add(handlers, who);
     let service = Arc::new(Service {
         figures: Figures::new(handlers.methods.keys().map(String::as_str)),
         handlers,
         app: Handle::current(),
         epoch: tokio::time::Instant::now(),
     });
-    Ok(Hub::new(me, service, views, home.handle.clone(), home.own.clone(), stop))
+    Ok(Hub::new(service, views, home.handle.clone(), home.own.clone(), stop))
 }

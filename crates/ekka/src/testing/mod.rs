@@ -5,7 +5,9 @@ mod clock;
 mod failing;
 pub mod group_net;
 pub mod groups;
+mod planted;
 pub mod suite;
 
 pub use clock::RuntimeClock;
 pub use failing::FailingStorage;
+pub use planted::{PlantedFault, open_replica};

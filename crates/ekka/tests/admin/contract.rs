@@ -142,6 +142,10 @@ async fn commands_reach_the_node_as_they_were_asked() {
     let plan = server.post("/v1/leave", r#"{"plan": true}"#).await;
     assert_eq!(plan.json(), json!({"plan": ["leave cluster ekka"], "refused": null}));
     server.post("/v1/force-leave", r#"{"node": "ekka@10.0.0.3", "alive": true}"#).await;
+    server.post("/v1/force-leave", r#"{"node": "ekka@10.0.0.3", "replace_with": "ekka@10.0.0.4"}"#).await;
+    server.post("/v1/join", r#"{"node": "ekka@10.0.0.2", "absorb": true, "plan": true}"#).await;
+    server.post("/v1/recover", "").await;
+    server.post("/v1/recover", r#"{"accept_loss": true}"#).await;
     let asked = node.commands.lock().expect("no panic elsewhere").clone();
     assert_eq!(
         asked,
@@ -149,6 +153,15 @@ async fn commands_reach_the_node_as_they_were_asked() {
             Command::Stop { by: "api".into(), plan: false },
             Command::Leave { plan: true },
             Command::ForceLeave { node: "ekka@10.0.0.3".into(), replace_with: None, alive: true, plan: false },
+            Command::ForceLeave {
+                node: "ekka@10.0.0.3".into(),
+                replace_with: Some("ekka@10.0.0.4".into()),
+                alive: false,
+                plan: false
+            },
+            Command::Join { name: "ekka@10.0.0.2".parse().expect("a name"), absorb: true, plan: true },
+            Command::Recover { accept_loss: false, plan: false },
+            Command::Recover { accept_loss: true, plan: false },
         ]
     );
 }

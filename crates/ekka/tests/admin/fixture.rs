@@ -69,6 +69,7 @@ pub(crate) fn view() -> View {
         status: Status::Up,
         cluster_name: "ekka".into(),
         cluster_id: Some(ClusterId::from_u128(0xc1)),
+        generation: 0,
         cluster_version: "0.1.0".into(),
         ready_quorum: true,
         ready_available: true,

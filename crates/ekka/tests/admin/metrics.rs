@@ -28,6 +28,8 @@ async fn all_names_are_there_from_the_first_scrape() {
         "ekka_member_removed_total",
         "ekka_leader_info",
         "ekka_leader_changes_total",
+        "ekka_incarnation_gone_total",
+        "ekka_lease_left_seconds",
         "ekka_quorum_voters",
         "ekka_quorum_in_reach",
         "ekka_quorum_can_lose",

@@ -31,6 +31,10 @@ impl CalmGroup {
                 self.configure(vec![voters.into_iter().collect()], Vec::new());
             }
             GroupRequest::Ask(Ask::Found { .. }) => {}
+            GroupRequest::Whole => {
+                self.open.retain(|(node, ..)| *node != which);
+                told.push((which, GroupNews::Whole(Ok(self.record.to_snapshot()))));
+            }
             // The next in turn.
             GroupRequest::HandOver => self.open.rotate_left(1),
             GroupRequest::Ask(Ask::Propose { token, command }) => {
@@ -38,6 +42,10 @@ impl CalmGroup {
                 let answer = self.record.apply(at, &command);
                 self.log.push(GroupEvent::Applied { at, command });
                 told.push((which, GroupNews::Answered { token, result: Ok(answer) }));
+            }
+            GroupRequest::Confirm { round, .. } => {
+                let ok = self.open.first().is_some_and(|(node, ..)| *node == which);
+                told.push((which, GroupNews::Confirmed { round, ok }));
             }
             GroupRequest::Ask(Ask::ChangeVoters { token, voters }) => {
                 self.configure(vec![voters.into_iter().collect()], self.configuration.learners.clone());

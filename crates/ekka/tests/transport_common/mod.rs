@@ -82,6 +82,7 @@ impl Setup {
             status: Status::Joining,
             listen_port: 1,
             holds: false,
+            generation: 0,
         };
         Arc::new(move |purpose| Hello { purpose, ..hello.clone() })
     }

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     let passed = match (options.mutants, options.kind) {
         (true, _) => mutants(options.seeds.unwrap_or(2_000)),
         (false, Kind::Formation1000) => formation::run(options.nodes, options.seed.unwrap_or(1)),
-        (false, Kind::Core | Kind::Swarm | Kind::Stack | Kind::Backend(_)) => seeds::run(&options),
+        (false, _) => seeds::run(&options),
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -9,9 +9,11 @@ Deterministic simulation by seed.
 
   --kind core|swarm|stack|formation1000   the cores alone (default), the same with some of all kinds of faults,
                                     whole nodes, or the report on many nodes
+  --kind growth                     whole nodes: one, three, five, three, one, each voter killed in turn under load
+  --kind linear                     histories of clients of the real group, judged for linearizability
   --kind dns|mcast|etcd|k8s         the cores with a faulty backend of that strategy
   --seed N                          one seed, decimal or 0x…
-  --seeds N                         so many seeds (default: 200 of core, 20 of stack)
+  --seeds N                         so many seeds (default: 200; 20 of stack and growth)
   --from N                          the first of them (default 0)
   --minutes M                       as many seeds as fit into M minutes
   --jobs N                          so many threads (default: as many as there are cores)
@@ -27,6 +29,8 @@ pub(crate) enum Kind {
     Core,
     Swarm,
     Stack,
+    Growth,
+    Linear,
     Formation1000,
     Backend(Source),
 }
@@ -37,6 +41,8 @@ impl Kind {
             Self::Core => "core",
             Self::Swarm => "swarm",
             Self::Stack => "stack",
+            Self::Growth => "growth",
+            Self::Linear => "linear",
             Self::Formation1000 => "formation1000",
             Self::Backend(source) => source.name(),
         }
@@ -100,11 +106,11 @@ impl Options {
 }
 
 fn kind(text: &str) -> Result<Kind, String> {
-    let worlds = [Kind::Core, Kind::Swarm, Kind::Stack, Kind::Formation1000];
+    let worlds = [Kind::Core, Kind::Swarm, Kind::Stack, Kind::Growth, Kind::Linear, Kind::Formation1000];
     let mut kinds = worlds.into_iter().chain(Source::ALL.map(Kind::Backend));
-    kinds
-        .find(|kind| kind.name() == text)
-        .ok_or_else(|| format!("--kind {text}: core, swarm, stack, formation1000, dns, mcast, etcd and k8s are there"))
+    kinds.find(|kind| kind.name() == text).ok_or_else(|| {
+        format!("--kind {text}: core, swarm, stack, growth, linear, formation1000, dns, mcast, etcd and k8s are there")
+    })
 }
 
 fn awaited(text: &str) -> Result<Vec<Fault>, String> {

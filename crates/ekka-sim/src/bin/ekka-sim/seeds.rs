@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use ekka_sim::failure::Failure;
+use ekka_sim::linear::LinearPlan;
 use ekka_sim::{core_world, stack};
 
 use crate::options::{Kind, Options};
@@ -14,6 +15,12 @@ fn one(options: &Options, seed: u64) -> Result<(u64, u64), Failure> {
     let plan = match options.kind {
         Kind::Stack => {
             return stack::Plan::from_seed(seed).run().map(|report| (report.virtual_ms, report.trace_hash));
+        }
+        Kind::Growth => {
+            return stack::Growth { seed }.run().map(|(report, ..)| (report.virtual_ms, report.trace_hash));
+        }
+        Kind::Linear => {
+            return LinearPlan::from_seed(seed).run().map(|report| (report.virtual_ms, report.hash));
         }
         Kind::Backend(source) => {
             let plan = core_world::BackendPlan::from_seed(source, seed);
@@ -50,7 +57,7 @@ pub(crate) fn run(options: &Options) -> bool {
 }
 
 fn many(options: &Options) -> bool {
-    let default = if options.kind == Kind::Stack { 20 } else { 200 };
+    let default = if matches!(options.kind, Kind::Stack | Kind::Growth) { 20 } else { 200 };
     let count = options.seeds.unwrap_or(if options.limit.is_some() { u64::MAX } else { default });
     let end = options.from.saturating_add(count);
     let begin = Instant::now(); // Real time bounds the run, nothing inside it.

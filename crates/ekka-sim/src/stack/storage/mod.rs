@@ -58,6 +58,8 @@ pub(super) struct Volume {
     mark: Option<u64>,
     faults: StoreFaults,
     rng: Rng,
+    /// Only a process ended: what it wrote is there, as far as it came.
+    powered: bool,
     /// Counts openings: a handle of an earlier one is of a process that is dead.
     opening: u64,
 }
@@ -78,6 +80,7 @@ impl StoreDisc {
             mark: None,
             faults: StoreFaults::default(),
             rng: Rng::new(seed),
+            powered: false,
             opening: 0,
         };
         Self { inner: Arc::new(Mutex::new(volume)) }
@@ -98,6 +101,25 @@ impl StoreDisc {
     pub fn wipe(&self) {
         self.lose_store();
         self.lock().mark = None;
+    }
+
+    /// The process that had it open has ended, and the machine runs on: the next opening finds what was written, which
+    /// is a part of what was not synced. Without this word the machine's power was gone too.
+    pub fn process_ended(&self) {
+        self.lock().powered = true;
+    }
+
+    /// A byte of what was synced goes bad; whether there was one.
+    #[must_use]
+    pub fn spoil(&self) -> bool {
+        let mut volume = self.lock();
+        let safe = volume.safe as u64;
+        if safe == 0 {
+            return false;
+        }
+        let at = usize::try_from(volume.rng.below(safe)).expect("at most the journal's length");
+        volume.journal[at] ^= 0x55;
+        true
     }
 
     /// The store is gone, and the mark is not.
@@ -135,15 +157,16 @@ impl StoreDisc {
 }
 
 impl Volume {
-    /// Cuts what was not synced somewhere, and spoils what is before the cut in one of two cases.
+    /// Cuts what was not synced somewhere; where the power went, spoils what is before the cut in one of two cases.
     fn crash(&mut self) {
+        let powered = std::mem::take(&mut self.powered);
         let unsafe_bytes = (self.journal.len() - self.safe) as u64;
         if unsafe_bytes == 0 {
             return;
         }
         let kept = usize::try_from(self.rng.below(unsafe_bytes + 1)).expect("at most the journal's length");
         self.journal.truncate(self.safe + kept);
-        if kept > 0 && self.rng.below(2) == 0 {
+        if kept > 0 && !powered && self.rng.below(2) == 0 {
             let from_end = self.rng.below(kept.min(16) as u64);
             let at = self.journal.len() - 1 - usize::try_from(from_end).expect("below 16");
             self.journal[at] ^= 0x55;

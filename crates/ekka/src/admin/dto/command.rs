@@ -39,6 +39,9 @@ pub struct StopRequest {
 pub struct JoinRequest {
     /// A node of the cluster to go into.
     pub node: String,
+    /// This node's whole cluster goes into that one, although its quorum tables have held rows.
+    #[serde(default)]
+    pub absorb: bool,
     /// Only say what would happen.
     #[serde(default)]
     pub plan: bool,
@@ -59,6 +62,21 @@ pub struct ForceLeaveRequest {
     /// Do it although the member is up.
     #[serde(default)]
     pub alive: bool,
+    /// Only say what would happen.
+    #[serde(default)]
+    pub plan: bool,
+    /// Answer at the end of the work; else within a second, while it goes on.
+    #[serde(default = "yes")]
+    pub wait: bool,
+}
+
+/// The body of `recover`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecoverRequest {
+    /// What only the lost voters held is given up; without it nothing is changed, and the answer is the plan.
+    #[serde(default)]
+    pub accept_loss: bool,
     /// Only say what would happen.
     #[serde(default)]
     pub plan: bool,

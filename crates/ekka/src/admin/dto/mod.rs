@@ -13,7 +13,8 @@ mod rpc;
 mod status;
 
 pub use command::{
-    CommandAnswer, DecisionAnswer, ForceLeaveRequest, JoinRequest, PlanRequest, ReloadAnswer, StopRequest,
+    CommandAnswer, DecisionAnswer, ForceLeaveRequest, JoinRequest, PlanRequest, RecoverRequest, ReloadAnswer,
+    StopRequest,
 };
 pub use commit::{
     CeilingAnswer, CommitBenchAnswer, CommitBenchRequest, GroupWord, TakeTokensAnswer, TakeTokensRequest,

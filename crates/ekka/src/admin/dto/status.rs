@@ -31,6 +31,9 @@ pub struct StatusAnswer {
     pub cluster_name: String,
     /// The cluster's id; null before it has formed.
     pub cluster_id: Option<String>,
+    /// The generation of the cluster: one more with each `recover`.
+    #[serde(default)]
+    pub cluster_generation: u64,
     /// The smallest version among all members.
     pub cluster_version: String,
     /// This node's version.
@@ -224,6 +227,7 @@ impl StatusAnswer {
             reasons,
             cluster_name: view.cluster_name.clone(),
             cluster_id: view.cluster_id.map(|id| id.to_string()),
+            cluster_generation: view.generation,
             cluster_version: view.cluster_version.clone(),
             version: own_version(view),
             cookie_id: cookie_ids.first().cloned(),

@@ -26,6 +26,13 @@ pub(super) fn membership(sheet: &mut Sheet, counters: &Counters) {
     sheet.counter("ekka_member_removed", "Members removed", rows);
     let row = (vec![("group", "membership".to_owned())], counters.leader_changes);
     sheet.counter("ekka_leader_changes", "Changes of the leader", [row]);
+    sheet.counter(
+        "ekka_incarnation_gone",
+        "Starts of nodes that were declared over",
+        [(vec![], counters.incarnations_gone)],
+    );
+    let left = [(vec![], counters.lease_left_s)];
+    sheet.gauge("ekka_lease_left_seconds", "What is left of this node's lease; 0 while it is fenced", left);
 }
 
 pub(super) fn transport(sheet: &mut Sheet, counters: &Counters, view: &View) {

@@ -13,7 +13,7 @@ use super::input::Body;
 use super::read::unexpected;
 use crate::admin::AdminState;
 use crate::admin::dto::{
-    CommandAnswer, ErrorAnswer, ForceLeaveRequest, JoinRequest, PlanRequest, ReloadAnswer, StopRequest,
+    CommandAnswer, ErrorAnswer, ForceLeaveRequest, JoinRequest, PlanRequest, RecoverRequest, ReloadAnswer, StopRequest,
 };
 use crate::node::Reloaded;
 
@@ -36,7 +36,7 @@ pub(super) async fn form(State(state): State<AdminState>, Body(body): Body<PlanR
 )]
 pub(super) async fn join(State(state): State<AdminState>, Body(body): Body<JoinRequest>) -> Result<Response, ApiError> {
     let name = body.node.parse().map_err(|error: ekka_core::id::NameError| ApiError::bad_request(error.to_string()))?;
-    run(state, Command::Join { name, plan: body.plan }, body.wait).await
+    run(state, Command::Join { name, absorb: body.absorb, plan: body.plan }, body.wait).await
 }
 
 /// Leave for good.
@@ -98,6 +98,19 @@ pub(super) async fn force_leave(
 ) -> Result<Response, ApiError> {
     let ForceLeaveRequest { node, replace_with, alive, plan, wait } = body;
     run(state, Command::ForceLeave { node, replace_with, alive, plan }, wait).await
+}
+
+/// Go on although the majority of the voters is lost for good.
+#[utoipa::path(
+    post, path = "/v1/recover", request_body = RecoverRequest,
+    responses((status = OK, body = CommandAnswer), (status = ACCEPTED, body = CommandAnswer), (status = CONFLICT, body = ErrorAnswer))
+)]
+pub(super) async fn recover(
+    State(state): State<AdminState>,
+    Body(body): Body<RecoverRequest>,
+) -> Result<Response, ApiError> {
+    let RecoverRequest { accept_loss, plan, wait } = body;
+    run(state, Command::Recover { accept_loss, plan }, wait).await
 }
 
 /// Read the configuration again and take what needs no restart.

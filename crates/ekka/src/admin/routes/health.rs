@@ -118,8 +118,8 @@ fn is_ready(state: &AdminState, params: &ReadyParams) -> Response {
         For::Available => ("available", view.ready_available),
     };
     let ready = of_view && extra.is_empty();
-    // A minority is no reason for work that goes on in one; `status` lists all reasons.
-    let counts = |code: &str| !(params.for_ == For::Available && code == "minority");
+    // A minority, or to be fenced, is no reason for work that goes on so; `status` lists all reasons.
+    let counts = |code: &str| !(params.for_ == For::Available && matches!(code, "minority" | "fenced"));
     let mut reasons: Vec<ReasonAnswer> = extra.iter().map(ReasonAnswer::from).collect();
     if !of_view {
         reasons.extend(view.reasons.iter().filter(|reason| counts(&reason.code)).map(ReasonAnswer::from));

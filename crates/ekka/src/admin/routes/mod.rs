@@ -84,6 +84,7 @@ fn listed() -> OpenApiRouter<AdminState> {
         .routes(routes!(change::drain))
         .routes(routes!(change::undrain))
         .routes(routes!(change::force_leave))
+        .routes(routes!(change::recover))
         .routes(routes!(change::reload))
         .routes(routes!(rpc::ping))
         .routes(routes!(rpc::call))

@@ -41,6 +41,8 @@ struct State {
 struct Inner {
     storage: Arc<dyn Storage>,
     name: LogName,
+    /// Whose log it is.
+    me: VoterId,
     state: Mutex<State>,
     /// A planted fault: the vote of an earlier start is not found.
     forgets_vote: bool,
@@ -90,7 +92,7 @@ fn vote_failed(error: &(impl std::error::Error + 'static)) -> openraft::StorageE
 
 impl LogStore {
     /// Opens the log of this name, or an empty one.
-    pub(super) fn open(storage: Arc<dyn Storage>, name: LogName, forgets_vote: bool) -> Storing<Self> {
+    pub(super) fn open(storage: Arc<dyn Storage>, name: LogName, me: VoterId, forgets_vote: bool) -> Storing<Self> {
         let bounds = storage.bounds(&name);
         let purged = storage.read_checkpoint(&checkpoint_name(&name, PURGED)).map_err(|error| read_failed(&error))?;
         let purged: Option<Id> =
@@ -106,7 +108,7 @@ impl LogStore {
         let committed = newest.and_then(|record| record.committed).max(purged);
         let cache = Cache::new(GROUP_CACHE_BYTES_MAX);
         let state = Mutex::new(State { cache, purged, last, committed });
-        Ok(Self { inner: Arc::new(Inner { storage, name, state, forgets_vote }) })
+        Ok(Self { inner: Arc::new(Inner { storage, name, me, state, forgets_vote }) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -215,7 +217,15 @@ impl RaftLogStorage<Types> for LogStore {
         }
         let bytes = self.inner.storage.read_checkpoint(&checkpoint_name(&self.inner.name, VOTE));
         let bytes = bytes.map_err(|error| vote_failed(&error))?;
-        bytes.map(|bytes| postcard::from_bytes(&bytes)).transpose().map_err(|error| vote_failed(&error))
+        let vote: Option<Vote> =
+            bytes.map(|bytes| postcard::from_bytes(&bytes)).transpose().map_err(|error| vote_failed(&error))?;
+        // It is read at the start only. A leader that starts again would go on leading its term, with a commit mark that
+        // is older than what it has acknowledged: its readers would miss that. Its vote counts as before; to lead, it is
+        // elected anew.
+        Ok(vote.map(|vote| match vote.leader_id().voted_for() {
+            Some(leader) if leader == self.inner.me => Vote::new(vote.leader_id().term, leader),
+            _ => vote,
+        }))
     }
 
     async fn save_committed(&mut self, committed: Option<Id>) -> Storing<()> {

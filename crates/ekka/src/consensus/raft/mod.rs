@@ -11,6 +11,7 @@
 //! | `proposer`, `reads` | gather what waits: commands into entries, readers into rounds |
 //! | `voters`, `hand_over` | changes on purpose |
 //! | `sealed`, `handed_in` | how replicas of a volatile group end, and others begin with what they held |
+//! | `whole` | what a log adds up to, for a group that goes on without its majority |
 
 mod cache;
 mod campaign;
@@ -33,6 +34,7 @@ mod tests;
 mod transfer;
 mod types;
 mod voters;
+mod whole;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -57,6 +59,7 @@ pub use self::sealed::{Sealed, seal, seed};
 use self::serve::Server;
 use self::shared::{Shared, lock};
 use self::types::{Blob, Raft};
+pub use self::whole::whole;
 use super::{Applied, Group, GroupError};
 use crate::consensus::raft::message::Proposed;
 use crate::env::{BoxFuture, Clock};
@@ -153,7 +156,7 @@ impl RaftGroup {
     pub(crate) async fn open_with(setup: Setup, faults: Faults) -> Result<Self, GroupError> {
         let ended = |error: &dyn std::fmt::Display| GroupError::Ended(error.to_string());
         let (group, me) = (setup.group, setup.me);
-        let log = log::LogStore::open(setup.storage.clone(), setup.log.clone(), faults.forgotten_vote);
+        let log = log::LogStore::open(setup.storage.clone(), setup.log.clone(), me, faults.forgotten_vote);
         let log = log.map_err(|error| ended(&error))?;
         let (applied_sender, applied) = watch::channel(LogPlace::default());
         let mut applier = state::Applier {
@@ -223,7 +226,7 @@ impl RaftGroup {
 
     /// Begins to end without a word to anybody, as a killed process does; `close` then waits for the end.
     #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         self.shared.router.detach(self.shared.group, self.shared.me);
         self.shared.stop.cancel();
     }

@@ -50,7 +50,7 @@ pub async fn seal(
         machine.restore(&bytes).map_err(ended)?;
         last = place_or_start(meta.last_log_id.as_ref());
     }
-    let mut entries = LogStore::open(storage.clone(), log.clone(), false).map_err(ended)?;
+    let mut entries = LogStore::open(storage.clone(), log.clone(), VoterId::default(), false).map_err(ended)?;
     for entry in entries.try_get_log_entries(last.index..).await.map_err(ended)? {
         last = place(&entry.log_id);
         if let EntryPayload::Normal(batch) = &entry.payload {

@@ -35,6 +35,11 @@ impl Applier {
         &mut **self.machine.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The whole state as bytes.
+    pub(super) fn state(&mut self) -> Vec<u8> {
+        self.machine().snapshot()
+    }
+
     /// Takes the newest snapshot on disc, if there is one.
     pub(super) async fn recover(&mut self) -> Storing<()> {
         if let Some((meta, bytes)) = self.snapshots.read().await? {

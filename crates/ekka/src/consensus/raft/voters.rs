@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ekka_core::consensus::{Configuration, VoterId};
+use ekka_core::consensus::{Configuration, GroupId, VoterId};
+use ekka_core::id::NodeId;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{ChangeMembers, EmptyNode};
 use tokio::time::timeout;
@@ -15,6 +16,10 @@ use crate::consensus::GroupError;
 
 /// Time for new voters to get the log, or a snapshot and the rest of it.
 const CATCH_UP: Duration = Duration::from_secs(60);
+/// The same in a volatile group where a later start of a node takes the place of an earlier one. That one is over, so
+/// nothing is lost by counting the later one before it has the log; and were it waited for, one that ends while it
+/// learns would keep the next out.
+const CATCH_UP_AGAIN: Duration = Duration::from_secs(3);
 /// Time for one committed entry of a change.
 const STEP: Duration = Duration::from_secs(10);
 /// A new voter counts as caught up when it lacks at most so many entries.
@@ -75,7 +80,12 @@ pub(super) fn nodes(voters: impl IntoIterator<Item = VoterId>) -> BTreeMap<Voter
 }
 
 /// Waits until these have all but the newest of the log.
-async fn caught_up(shared: &Shared, raft: &Raft, voters: &BTreeSet<VoterId>) -> Result<(), GroupError> {
+async fn caught_up(
+    shared: &Shared,
+    raft: &Raft,
+    voters: &BTreeSet<VoterId>,
+    limit: Duration,
+) -> Result<(), GroupError> {
     let mut metrics = raft.metrics();
     let behind = |metrics: &super::types::Metrics| {
         let last = metrics.last_log_index.unwrap_or(0);
@@ -98,11 +108,17 @@ async fn caught_up(shared: &Shared, raft: &Raft, voters: &BTreeSet<VoterId>) -> 
             }
         }
     };
-    if let Ok(ready) = timeout(CATCH_UP, ready).await {
+    if let Ok(ready) = timeout(limit, ready).await {
         return ready;
     }
     let who = behind(&raft.metrics().borrow()).map_or_else(String::new, |voter| voter.to_string());
     Err(GroupError::NoQuorum(format!("the new voter {who} does not catch up")))
+}
+
+/// Whether the same nodes vote as before, some of them by a later start, in a group in which that is all there can be.
+fn starts_again(group: GroupId, old: &BTreeSet<VoterId>, new: &BTreeSet<VoterId>) -> bool {
+    let nodes = |voters: &BTreeSet<VoterId>| voters.iter().map(|voter| voter.node_id).collect::<BTreeSet<NodeId>>();
+    matches!(group, GroupId::Volatile { .. }) && nodes(old) == nodes(new)
 }
 
 /// Makes these the voters.
@@ -122,7 +138,12 @@ pub(super) async fn change(shared: &Arc<Shared>, voters: BTreeSet<VoterId>) -> R
     if !new.is_empty() {
         commit(shared, raft, Change::AddNodes(nodes(new.iter().copied())), true).await?;
     }
-    let learned = match caught_up(shared, raft, &voters.difference(&old).copied().collect()).await {
+    let again = starts_again(shared.group, &old, &voters);
+    let limit = if again { CATCH_UP_AGAIN } else { CATCH_UP };
+    let learned = match caught_up(shared, raft, &voters.difference(&old).copied().collect(), limit).await {
+        Err(GroupError::NoQuorum(_)) if again => {
+            commit(shared, raft, Change::ReplaceAllVoters(voters.clone()), false).await
+        }
         Ok(()) => commit(shared, raft, Change::ReplaceAllVoters(voters.clone()), false).await,
         Err(error) => Err(error),
     };

@@ -83,9 +83,11 @@ fn shared(folder: &std::path::Path) -> Arc<Shared> {
         software: "0.1.0".to_owned(),
         formation: formation_settings(&config),
         store: ekka_core::id::StoreId::from_u128(1),
+        damage: Vec::new(),
         saved: Saved::default(),
         seed: 1,
         faults: Faults::default(),
+        gone_after: Duration::from_secs(15),
     };
     let control = Control::new(setup, env.clock.now());
     Arc::new(Shared::new(config.node.name, env.clock, control.view()))

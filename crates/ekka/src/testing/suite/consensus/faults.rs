@@ -86,6 +86,31 @@ pub async fn restarts_keep_what_was_committed(world: Arc<dyn World>) -> Verdict 
     Ok(())
 }
 
+/// A leader that ends and is there again before anybody notices reads what it had acknowledged: it does not go on
+/// leading with what its disc knows of that.
+///
+/// # Errors
+/// What was found instead.
+pub async fn a_leader_that_starts_again_reads_what_was_acknowledged(world: Arc<dyn World>) -> Verdict {
+    founded(&*world, 3).await?;
+    for turn in 0..5 {
+        let at = leader(&*world, 0..3).await?;
+        let command = format!("{turn}");
+        propose(&*world, at, &command).await?;
+        world.kill(at);
+        world.start(at).await;
+        let began = Instant::now();
+        while let Err(error) = world.group(at).barrier().await {
+            ensure!(began.elapsed() < LEADERLESS_MAX, "replica {at} cannot be read: {error}");
+        }
+        ensure!(
+            world.ledger(at).has(&command),
+            "a reader at {at} does not see {command}, acknowledged before it asked"
+        );
+    }
+    Ok(())
+}
+
 /// Two voters that cannot reach each other, but both a third: the leader stays, and both sides can work.
 ///
 /// # Errors

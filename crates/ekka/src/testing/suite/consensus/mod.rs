@@ -18,7 +18,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 pub use self::churn::churn;
 pub use self::faults::{
-    a_killed_leader_is_replaced, a_leader_that_hears_nobody_is_replaced, a_minority_refuses,
+    a_killed_leader_is_replaced, a_leader_that_hears_nobody_is_replaced,
+    a_leader_that_starts_again_reads_what_was_acknowledged, a_minority_refuses,
     a_partial_partition_does_not_move_leadership, restarts_keep_what_was_committed, votes_survive_restarts,
 };
 pub use self::ledger::{Ledger, LedgerMachine};
@@ -167,6 +168,7 @@ macro_rules! consensus_suite {
         $crate::consensus_suite!(@claims $make, $seeds,
             commands_are_applied_once_and_in_one_order, barriers_see_what_was_acknowledged, leadership_is_handed_over,
             a_killed_leader_is_replaced, a_minority_refuses, restarts_keep_what_was_committed,
+            a_leader_that_starts_again_reads_what_was_acknowledged,
             a_partial_partition_does_not_move_leadership, a_leader_that_hears_nobody_is_replaced,
             votes_survive_restarts, an_interrupted_change_is_ended_by_the_next_leader, voters_change_under_load,
             a_learner_follows, a_removed_leader_changes_nothing_more,

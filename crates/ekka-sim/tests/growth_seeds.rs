@@ -1,0 +1,21 @@
+//! Growth and shrinking of whole nodes under a write load: a bounded share, `EKKA_GROWTH_SEEDS` for more.
+
+use std::time::Duration;
+
+use ekka_sim::stack::Growth;
+
+#[test]
+fn one_three_five_three_one_nodes_lose_nothing_and_are_never_long_without_a_leader() {
+    let seeds: u64 = std::env::var("EKKA_GROWTH_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let mut longest = Duration::ZERO;
+    for seed in 0..seeds {
+        match (Growth { seed }).run() {
+            Ok((report, counts, gap)) => {
+                longest = longest.max(gap);
+                assert!(counts.acknowledged > 200, "seed {seed}: a load that shows something: {counts:?}, {report:?}");
+            }
+            Err(failure) => panic!("{}", failure.tell("growth", seed)),
+        }
+    }
+    println!("{seeds} rounds, at most {longest:?} without an answer while a majority was up");
+}

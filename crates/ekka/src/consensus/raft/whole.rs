@@ -1,0 +1,47 @@
+//! What a log adds up to, all of it, for a group that goes on without the majority of its voters.
+
+use std::sync::{Arc, Mutex};
+
+use ekka_core::consensus::{LogPlace, StateMachine, VoterId};
+use openraft::RaftLogReader;
+use openraft::storage::RaftStateMachine;
+use tokio::sync::watch;
+
+use super::log::LogStore;
+use super::snapshots::Snapshots;
+use super::state::Applier;
+use super::types;
+use crate::consensus::GroupError;
+use crate::storage::{LogName, Storage};
+
+/// Applies the snapshot and every entry after it, committed or not, and gives the state: one that was acknowledged may
+/// be the last in this log, before word of its commitment came. No replica may run on that log.
+///
+/// # Errors
+/// `Ended`: the store cannot be read, or lacks entries.
+pub async fn whole(
+    storage: Arc<dyn Storage>,
+    log: LogName,
+    machine: Box<dyn StateMachine>,
+) -> Result<Vec<u8>, GroupError> {
+    let ended = |error: &dyn std::fmt::Display| GroupError::Ended(error.to_string());
+    let mut applier = Applier {
+        machine: Mutex::new(machine),
+        events: None,
+        applied: watch::channel(LogPlace::default()).0,
+        snapshots: Arc::new(Snapshots::new(storage.clone(), log.clone())),
+        applies_twice: false,
+        last: None,
+        membership: types::Membership::default(),
+    };
+    applier.recover().await.map_err(|error| ended(&error))?;
+    let mut entries = LogStore::open(storage, log, VoterId::default(), false).map_err(|error| ended(&error))?;
+    let next = applier.last.map_or(0, |id| id.index + 1);
+    let entries = entries.try_get_log_entries(next..).await.map_err(|error| ended(&error))?;
+    if let Some(first) = entries.first().filter(|first| first.log_id.index != next) {
+        let why = format!("entries {} to {} of the log are missing", next + 1, first.log_id.index);
+        return Err(GroupError::Ended(why));
+    }
+    applier.apply(entries).await.map_err(|error| ended(&error))?;
+    Ok(applier.state())
+}

@@ -1,0 +1,232 @@
+//! The node's own thread: one start of the node after the other.
+//!
+//! A node that was declared gone while it lived goes on in the same process, with the same handle, directory and store, but
+//! under a new guid: links, replica and loop of the old start end first, and nothing of it reaches the new one.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use ekka_core::autocluster;
+use ekka_core::control::{self, Control, StopReason};
+use ekka_core::event::EventKind;
+use ekka_core::wire::Moment;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::driver::{Channels, Driver, Own, Remains, Request, keep_on_disc};
+use super::group::{self, GroupTap};
+use super::shared::Shared;
+use super::start::{Calls, INPUTS_MAX, StartError, lanes, setup};
+use super::store;
+use super::strategies::Strategies;
+use super::{Inner, volatile};
+use crate::discovery::Discovery;
+use crate::env::{DiskGuard, Env};
+use crate::storage::Storage;
+use crate::transport::{self, CertificateNotice, Credentials, RefusalNotice, Transport};
+
+/// How long a start that follows another one waits after a failure (disc, port) before it is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How often it is tried.
+const TRIES: u32 = 30;
+
+/// What all starts of one process have in common.
+pub(super) struct Lasting {
+    pub(super) env: Env,
+    pub(super) shared: Arc<Shared>,
+    pub(super) ended: watch::Sender<Option<StopReason>>,
+    pub(super) guard: Box<dyn DiskGuard>,
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) calls: Calls,
+    pub(super) listen: Vec<SocketAddr>,
+    pub(super) limits: transport::Limits,
+    pub(super) faults: (control::Faults, autocluster::Faults),
+    pub(super) group_tap: Option<GroupTap>,
+    /// The handles; the thread itself must not keep the node alive.
+    pub(super) node: Weak<Inner>,
+}
+
+/// What one start begins with.
+pub(super) struct Life {
+    pub(super) control: Control,
+    pub(super) credentials: Credentials,
+    pub(super) strategies: Vec<Arc<dyn Discovery>>,
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) own: (mpsc::Sender<Own>, mpsc::Receiver<Own>),
+}
+
+/// Runs the node to its end.
+pub(super) async fn main(lasting: Lasting, mut life: Life, ready: oneshot::Sender<Result<(), StartError>>) {
+    let mut ready = Some(ready);
+    let reason = loop {
+        let started = match open(&lasting, &life, ready.is_none()).await {
+            Ok(started) => started,
+            Err(error) => match ready {
+                // The caller of `start` may have gone.
+                Some(ready) => return drop(ready.send(Err(error))),
+                None => {
+                    warn!(err = %error, "the node cannot go on under its new guid");
+                    break StopReason::Over;
+                }
+            },
+        };
+        if let Some(ready) = ready.take() {
+            let _ = ready.send(Ok(()));
+        }
+        let credentials = started.transport.clone();
+        let (reason, remains) = live(&lasting, life, started).await;
+        if reason != StopReason::Over {
+            break reason;
+        }
+        match again(&lasting, credentials.credentials(), remains).await {
+            Some(next) => life = next,
+            None => break reason,
+        }
+    };
+    lasting.calls.hub.stop();
+    drop(lasting.guard);
+    lasting.ended.send_replace(Some(reason));
+}
+
+/// The transport of one start.
+struct Started {
+    transport: Transport,
+    inputs: mpsc::Receiver<control::Input>,
+    frames: group::Frames,
+}
+
+/// Opens the port. A start that follows another one has the time that the old sockets need.
+async fn open(lasting: &Lasting, life: &Life, patient: bool) -> Result<Started, StartError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let (options, frames) = lanes(lasting.listen.clone(), lasting.limits.clone(), lasting.calls.hub.clone());
+        let (events, inputs) = mpsc::channel(INPUTS_MAX);
+        let hello = hello_source(lasting, &life.control);
+        match Transport::start(&lasting.env, options, life.credentials.clone(), hello, events).await {
+            Ok(transport) => return Ok(Started { transport, inputs, frames }),
+            Err(error) if patient && tries < TRIES => {
+                warn!(err = %error, "the port cannot be had under the new guid yet; trying again");
+                tokio::time::sleep(AGAIN).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Runs one start to its end.
+async fn live(lasting: &Lasting, life: Life, started: Started) -> (StopReason, Remains) {
+    let Lasting { env, shared, .. } = lasting;
+    let Started { transport, inputs, frames } = started;
+    lasting.calls.hub.use_transport(transport.clone());
+    if let Some(node) = lasting.node.upgrade() {
+        node.present().transport = Some(transport.clone());
+    }
+    let (to_disc, wanted) = watch::channel(None);
+    let (done, on_disc) = watch::channel(0);
+    let cancel = CancellationToken::new();
+    let disc = keep_on_disc(env.clone(), wanted, done, life.own.0.clone());
+    shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(disc));
+    let refusals = tell_refusals(transport.refusals(), shared.clone());
+    shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(refusals));
+    let certificates = tell_certificates(transport.certificate_notices(), shared.clone());
+    shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(certificates));
+    let listeners = (life.own.0.clone(), lasting.group_tap.clone());
+    let group = group::start((env, shared), &transport, lasting.storage.clone(), frames, listeners);
+    let volatile = volatile::start((env, shared), group.router(), life.own.0.clone());
+    let driver = Driver {
+        control: life.control,
+        env: env.clone(),
+        transport,
+        strategies: Strategies::new(life.strategies, life.own.0, shared.clone()),
+        group,
+        volatile,
+        shared: shared.clone(),
+        channels: Channels { requests: life.requests, inputs, own: life.own.1 },
+        answers: std::collections::BTreeMap::new(),
+        last_request: 0,
+        deserted: false,
+        to_disc,
+        on_disc,
+    };
+    let ended = driver.run().await;
+    cancel.cancel();
+    ended
+}
+
+/// Makes ready for the next start: a guid above the old one, on disc before it is used. `None` where the directory does not
+/// take it, or nobody holds the node any more.
+async fn again(lasting: &Lasting, credentials: Credentials, remains: Remains) -> Option<Life> {
+    let Remains { strategies, requests } = remains;
+    for _ in 0..TRIES {
+        let config = lasting.node.upgrade()?.config();
+        let env = &lasting.env;
+        let (disk, clock, entropy) = (env.disk.clone(), env.clock.clone(), env.entropy.clone());
+        let name = config.node.name.clone();
+        let begun = env.blocking(move || store::begin(disk.as_ref(), clock.as_ref(), entropy.as_ref(), &name, false));
+        let (identity, saved) = match begun.await {
+            Ok(begun) => begun,
+            Err(err) => {
+                warn!(%err, "the new guid cannot be written; trying again");
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            }
+        };
+        let setup = setup(&config, env, (identity.clone(), lasting.storage.found(), saved), lasting.faults);
+        let control = Control::new(setup, env.clock.now());
+        let own = mpsc::channel(INPUTS_MAX);
+        let node = lasting.node.upgrade()?;
+        {
+            let mut present = node.present();
+            (present.identity, present.own) = (identity, own.0.clone());
+        }
+        lasting.shared.publish(control.view());
+        return Some(Life { control, credentials, strategies, requests, own });
+    }
+    None
+}
+
+/// This node's Hello of any moment, from the latest view.
+fn hello_source(lasting: &Lasting, control: &Control) -> transport::HelloSource {
+    let (shared, clock) = (lasting.shared.clone(), lasting.env.clock.clone());
+    let template = control.hello_template().clone();
+    Arc::new(move |purpose| {
+        let view = shared.view();
+        let holds = view.status.takes_part() && view.quorum.holds();
+        let (cluster_id, generation, status) = (view.cluster_id, view.generation, view.status);
+        let moment = Moment { cluster_id, status, holds, wall: clock.now().wall, generation };
+        template.hello(purpose, moment)
+    })
+}
+
+/// Turns refusals of strangers into events; the transport has limited their rate.
+async fn tell_refusals(mut refusals: broadcast::Receiver<RefusalNotice>, shared: Arc<Shared>) {
+    loop {
+        match refusals.recv().await {
+            Ok(notice) => {
+                let reason = format!("{}: {}", notice.reason.as_str(), notice.text);
+                let kind = EventKind::HandshakeRefused { addr: notice.addr.to_string(), reason, count: notice.count };
+                shared.event(kind.into(), shared.clock.now());
+            }
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Turns what becomes of changed certificate files into events.
+async fn tell_certificates(mut notices: broadcast::Receiver<CertificateNotice>, shared: Arc<Shared>) {
+    loop {
+        let kind = match notices.recv().await {
+            Ok(CertificateNotice::Taken) => {
+                EventKind::CredentialsRotated { step: "changed certificate files are in use".into() }
+            }
+            Ok(CertificateNotice::Refused(error)) => EventKind::CredentialsFailing { error },
+            Err(broadcast::error::RecvError::Lagged(_)) => continue,
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+        shared.event(kind.into(), shared.clock.now());
+    }
+}
