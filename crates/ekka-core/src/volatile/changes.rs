@@ -25,7 +25,7 @@ impl Generations {
             self.amend(Vec::from([latest.clone()]), out);
             return;
         }
-        let target = self.target(latest);
+        let target = if in_force { self.target(latest) } else { self.still_possible(latest) };
         if target == *latest || record.sets.len() >= VOTER_SETS_MAX {
             return;
         }
@@ -43,6 +43,21 @@ impl Generations {
         let version = Version { revision: record.version.revision + 1, ..record.version };
         let next = Generation { version, sets, ..record.clone() };
         out.push(Output::Propose(Proposal { expected: record.version, next }));
+    }
+
+    /// The same set without those of its new voters that ended before they counted: the group would wait for them for
+    /// ever. Nobody else is added meanwhile, or the record is full of sets before one of them is in force.
+    fn still_possible(&self, set: &BTreeSet<Incarnation>) -> BTreeSet<Incarnation> {
+        let mut target = set.clone();
+        let Some(in_force) = &self.standing.voters else { return target };
+        for voter in set.iter().filter(|voter| !in_force.iter().any(|set| set.contains(voter))) {
+            let living = self.facts.living(voter.node_id);
+            if living != Some(*voter) {
+                target.remove(voter);
+                target.extend(living.filter(|_| self.facts.wanted.contains(&voter.node_id)));
+            }
+        }
+        target
     }
 
     /// The voters that there should be, at most one node away from those that there are.
