@@ -11,6 +11,9 @@ pub(crate) struct Args {
     /// Rounds of each test, instead of the number that its claim names.
     #[arg(long)]
     rounds: Option<u32>,
+    /// Minutes of the tests that go on for a while, instead of the number that their claim names.
+    #[arg(long)]
+    minutes: Option<f64>,
     /// Only tests whose name contains this.
     filter: Option<String>,
 }
@@ -27,6 +30,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     nextest.env("EKKA_SOAK", "1");
     if let Some(rounds) = args.rounds {
         nextest.env("EKKA_ROUNDS", rounds.to_string());
+    }
+    if let Some(minutes) = args.minutes {
+        nextest.env("EKKA_MINUTES", minutes.to_string());
     }
     command::run(&mut nextest)
 }

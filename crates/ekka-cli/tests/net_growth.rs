@@ -8,8 +8,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
+use support::ask::{ceiling, get, others_see, settled};
 use support::history::{Counts, check, longest_gap};
-use support::load::{Load, Mix, ceiling};
+use support::load::{Load, Mix};
 use support::{Agent, Cluster, Figures, rounds};
 
 /// The promise: with a majority up there is a leader again within this time.
@@ -19,21 +20,14 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// The sizes that the cluster goes through.
 const SIZES: [u8; 5] = [1, 3, 5, 3, 1];
 
-/// A hundred or so a second at each node: commits all the time, and processors left for the nodes.
-const MIX: Mix = Mix { takers: 2, readers: 0, pause: Duration::from_millis(15), stale: false };
+/// Commits all the time, and processors left for the nodes.
+const MIX: Mix = Mix { takers: 2, readers: 0, pause: Duration::from_millis(60), stale: false };
 
 type Span = (Duration, Duration);
 
 /// All see all of them up, and all of them vote.
 fn all_vote(cluster: &Cluster) -> Result<String, String> {
-    let id = cluster.whole()?;
-    for agent in &cluster.agents {
-        let status = agent.json(&["status"])?;
-        if status["quorum"]["voters"].as_u64() != Some(cluster.agents.len() as u64) {
-            return Err(format!("{}: {}", agent.name, status["quorum"]));
-        }
-    }
-    Ok(id)
+    settled(cluster, cluster.agents.len())
 }
 
 /// A load on all nodes of a cluster of one, and what is known of the times in which nobody could commit.
@@ -52,7 +46,7 @@ impl Growth {
         cluster.seeds(&[first]);
         cluster.agents[0].set("cluster.expect", "1");
         let spare = cluster.agents.split_off(1);
-        cluster.form(LIMIT);
+        cluster.start();
         cluster.wait("the first node votes", LIMIT, all_vote);
         let load = Load::begin([cluster.agents[0].data()], MIX);
         Self { cluster, spare, load, alone_and_down: Vec::new() }
@@ -78,8 +72,8 @@ impl Growth {
 
     /// The node that leads, where it may leave: the hardest one to do without. The first one stays.
     fn leaves(&self) -> usize {
-        let leader = self.cluster.status(0, "leader");
-        let leads = |agent: &Agent| agent.name == leader;
+        let status = get(&self.cluster.agents[0].data(), "/v1/status").unwrap_or_else(|error| panic!("{error}"));
+        let leads = |agent: &Agent| status["leader"] == *agent.name;
         let last = self.cluster.agents.len() - 1;
         self.cluster.agents.iter().position(leads).filter(|index| *index > 0).unwrap_or(last)
     }
@@ -89,7 +83,7 @@ impl Growth {
             let from = self.load.now();
             self.cluster.agents[index].kill();
             if self.cluster.agents.len() > 1 {
-                self.cluster.wait("the others see it down", LIMIT, |cluster| cluster.all_see(index, "down"));
+                self.cluster.wait("the others see it down", LIMIT, |cluster| others_see(cluster, index, "down"));
             }
             self.cluster.agents[index].start();
             self.cluster.wait("it is up again, and votes", LIMIT, all_vote);
@@ -116,19 +110,9 @@ impl Growth {
 }
 
 /// All that run are one cluster, and so many of them vote as should.
-fn joined(cluster: &Cluster) -> Result<(), String> {
-    cluster.whole()?;
-    let nodes = cluster.agents.len() as u64;
-    let wanted = if nodes <= 2 { nodes } else { (nodes - 1) | 1 };
-    for agent in &cluster.agents {
-        let status = agent.json(&["status"])?;
-        let members = agent.json(&["members"])?;
-        let there = members.as_array().map_or(0, Vec::len) as u64;
-        if status["quorum"]["voters"].as_u64() != Some(wanted) || there != nodes {
-            return Err(format!("{}: {wanted} of {nodes} should vote: {}, {members}", agent.name, status["quorum"]));
-        }
-    }
-    Ok(())
+fn joined(cluster: &Cluster) -> Result<String, String> {
+    let nodes = cluster.agents.len();
+    settled(cluster, if nodes <= 2 { nodes } else { (nodes - 1) | 1 })
 }
 
 #[test]
@@ -173,8 +157,8 @@ fn a_voter_with_a_damaged_log_says_so_and_votes_again_as_a_new_one_under_load() 
     let mut leaderless = Figures::new("damaged log: longest time without a commit", LEADERLESS);
     for _ in 0..rounds(1, 20) {
         let mut cluster = Cluster::on_loopback(3);
-        let (id, _) = cluster.form(LIMIT);
-        cluster.wait("all vote", LIMIT, all_vote);
+        cluster.start();
+        let id = cluster.wait("all vote", LIMIT, all_vote);
         let nodes: Vec<_> = cluster.agents.iter().map(Agent::data).collect();
         let load = Load::begin(nodes, MIX);
         let victim = 1;

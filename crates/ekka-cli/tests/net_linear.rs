@@ -7,8 +7,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use support::ask::{ceiling, get, settled};
 use support::history::{Heard, check, longest_gap};
-use support::load::{Load, Mix, ceiling};
+use support::load::{Load, Mix};
 use support::{Cluster, Figures, duration};
 
 const NODES: usize = 3;
@@ -16,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// The promise: with a majority up there is a leader again within this time.
 const LEADERLESS: Duration = Duration::from_secs(5);
 /// Clients leave the machine some time.
-const MIX: Mix = Mix { takers: 2, readers: 2, pause: Duration::from_millis(10), stale: false };
+const MIX: Mix = Mix { takers: 2, readers: 2, pause: Duration::from_millis(40), stale: false };
 
 /// How long: `EKKA_MINUTES`, or five minutes with `EKKA_SOAK`, or what CI has.
 fn time() -> Duration {
@@ -77,17 +78,13 @@ impl Gated {
 
     /// Waits until all is as it should be.
     fn mended(&self) {
-        self.cluster.wait("all are one, and vote", LIMIT, |cluster| {
-            cluster.whole()?;
-            let voters = cluster.agents[0].json(&["status"])?["quorum"]["voters"].clone();
-            if voters.as_u64() == Some(NODES as u64) { Ok(()) } else { Err(voters.to_string()) }
-        });
+        self.cluster.wait("all are one, and vote", LIMIT, |cluster| settled(cluster, NODES));
     }
 
     /// The node that leads where one says so, else any.
     fn leader(&self, chance: &mut Chance) -> usize {
         let any = usize::try_from(chance.below(NODES as u64)).expect("a small number");
-        let Ok(status) = self.cluster.agents[any].json(&["status"]) else { return any };
+        let Ok(status) = get(&self.cluster.agents[any].data(), "/v1/status") else { return any };
         self.cluster.agents.iter().position(|agent| status["leader"] == *agent.name).unwrap_or(any)
     }
 

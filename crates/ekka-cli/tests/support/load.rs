@@ -1,8 +1,5 @@
 //! Clients that take tokens and read the ceiling, over the admin interface of every node, while others do harm to it.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::ask::{Request, Stream, connect, exchange};
 use super::history::{Heard, Op};
 use super::poll;
 
-/// A node answers a proposal within ten seconds, whatever became of it.
-const ANSWER: Duration = Duration::from_secs(15);
 /// Before a node that does not answer is asked again.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -81,28 +77,14 @@ impl Load {
     }
 }
 
-/// The ceiling that a node reads behind a barrier.
-///
-/// # Errors
-/// It gives none: what it said.
-pub(crate) fn ceiling(data: &Path) -> Result<u64, String> {
-    let mut stream = connect(&data.join("ekka.sock")).map_err(|error| error.to_string())?;
-    let (status, body) = exchange(&mut stream, READ).map_err(|error| error.to_string())?;
-    body["ceiling"].as_u64().filter(|_| status == 200).ok_or_else(|| format!("{status}: {body}"))
-}
-
-type Request = (&'static str, &'static str, &'static str);
-
-const TAKE: Request = ("POST", "/v1/bench/tokens", r#"{"count": 1}"#);
-const READ: Request = ("GET", "/v1/bench/ceiling", "");
-const READ_APPLIED: Request = ("GET", "/v1/bench/ceiling?applied=true", "");
-
-type Stream = BufReader<UnixStream>;
+const TAKE: Request<'static> = ("POST", "/v1/bench/tokens", r#"{"count": 1}"#);
+const READ: Request<'static> = ("GET", "/v1/bench/ceiling", "");
+const READ_APPLIED: Request<'static> = ("GET", "/v1/bench/ceiling?applied=true", "");
 
 struct Client {
     number: usize,
     socket: PathBuf,
-    request: Request,
+    request: Request<'static>,
     begun: Instant,
 }
 
@@ -149,37 +131,4 @@ fn read(body: &Value) -> Option<Heard> {
         return Some(Heard::Read { ceiling });
     }
     Some(Heard::Took { from: body["from"].as_u64()?, to: body["to"].as_u64()? })
-}
-
-fn connect(socket: &Path) -> std::io::Result<Stream> {
-    let stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(ANSWER))?;
-    stream.set_write_timeout(Some(ANSWER))?;
-    Ok(BufReader::new(stream))
-}
-
-/// One request and its answer, by HTTP/1.1 with a length.
-fn exchange(stream: &mut Stream, (method, path, body): Request) -> std::io::Result<(u16, Value)> {
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: ekka\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.get_mut().write_all(request.as_bytes())?;
-    let broken = |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, what.to_owned());
-    let mut line = String::new();
-    stream.read_line(&mut line)?;
-    let status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(|| broken(&line))?;
-    let mut headers = BTreeMap::new();
-    loop {
-        let mut line = String::new();
-        stream.read_line(&mut line)?;
-        let line = line.trim_end();
-        let Some((name, value)) = line.split_once(':') else { break };
-        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-    }
-    let length = headers.get("content-length").and_then(|length| length.parse().ok());
-    let mut bytes = vec![0; length.ok_or_else(|| broken("an answer without a length"))?];
-    stream.read_exact(&mut bytes)?;
-    let body = serde_json::from_slice(&bytes).map_err(|error| broken(&error.to_string()))?;
-    Ok((status, body))
 }

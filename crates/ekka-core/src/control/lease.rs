@@ -185,7 +185,7 @@ impl Control {
     pub(super) fn reset_leases(&mut self, out: &mut Vec<Output>) {
         let before = &self.leases;
         let (until, holder, keeper) = (before.until, before.holder.anew(), before.keeper.anew());
-        self.leases = Leases { until, holder, keeper, ..Leases::new(self.me()) };
+        self.leases = Leases { holder, keeper, until, ..Leases::new(self.me()) };
         self.tell_lease(out);
     }
 

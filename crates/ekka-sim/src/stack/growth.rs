@@ -58,7 +58,6 @@ impl Round<'_> {
     fn go(&mut self) -> Result<GroupCounts, String> {
         self.world.let_them_write(Duration::from_millis(20 + self.rng.below(100)));
         self.start(0)?;
-        self.operate(0, Command::Form { plan: false })?;
         self.settle("one node formed", &[0])?;
         self.kill_each()?;
         for (to, grow) in [(3, true), (HOSTS, true), (3, false), (1, false)] {

@@ -180,7 +180,9 @@ impl World {
             .max_message_latency(latency)
             .tcp_capacity(4096)
             .build();
+        // Where nothing is listed each node begins as a cluster of its own.
         let mut watch = Watch::new();
+        watch.one_id_promised = found != Found::ByWord;
         let common = Common { faults, calls: SharedLedger::default(), groups: SharedGroups::default() };
         let seats: Vec<Seat> = (0..n)
             .map(|i| {
