@@ -100,8 +100,8 @@ async fn first_generation(net: &GroupNet, numbers: u64) -> (Vec<Process>, Vec<Re
     let found = |number: usize| replicas[number].group.found(voters.clone());
     let (one, two, three) = tokio::join!(found(0), found(1), found(2));
     one.and(two).and(three).unwrap();
-    for number in 0..numbers {
-        assert_eq!(replicas[number as usize % 3].count().await.unwrap(), number);
+    for (number, replica) in (0..numbers).zip(replicas.iter().cycle()) {
+        assert_eq!(replica.count().await.unwrap(), number);
     }
     (processes, replicas)
 }
@@ -124,7 +124,7 @@ async fn the_next_generation_begins_with_the_best_log_wherever_it_is_had_from() 
         process.handed_in.keep(LogKey { generation: 1, place: sealed.last }, sealed.state.clone());
         logs.push(sealed);
     }
-    let best = if logs[0].last >= logs[1].last { 0 } else { 1 };
+    let best = usize::from(logs[0].last < logs[1].last);
     assert_eq!(State::from_snapshot(&logs[best].state).unwrap().count(), 50, "it held everything that was committed");
     processes[2] = Process::begin(&net, start(3, 2));
     let (from, founders) = (source(&processes[best], logs[best].last), founders(&processes));
@@ -143,8 +143,8 @@ async fn the_next_generation_begins_with_the_best_log_wherever_it_is_had_from() 
         next.push(process.open(2, Some((&founders, &state))).await);
     }
     next[0].term_with_leader().await;
-    for number in 50..80 {
-        assert_eq!(next[number as usize % 3].count().await.unwrap(), number);
+    for (number, replica) in (50..80).zip(next.iter().cycle()) {
+        assert_eq!(replica.count().await.unwrap(), number);
     }
     // One that learns later has it all, and hands it all in.
     let late = Process::begin(&net, start(4, 1));
@@ -200,7 +200,7 @@ async fn a_long_state_comes_in_pieces_and_one_that_is_nowhere_is_said_to_be() {
     let net = GroupNet::new(4);
     let processes: Vec<Process> = (1..=3).map(|node| Process::begin(&net, start(node, 1))).collect();
     let place = LogPlace { term: 3, index: 9 };
-    let long: Vec<u8> = (0..GROUP_CHUNK_BYTES * (GROUP_CHUNKS_AHEAD + 2) + 5).map(|at| (at % 251) as u8).collect();
+    let long: Vec<u8> = (0..=250).cycle().take(GROUP_CHUNK_BYTES * (GROUP_CHUNKS_AHEAD + 2) + 5).collect();
     processes[0].handed_in.keep(LogKey { generation: 1, place }, long.clone());
     let (from, founders) = (source(&processes[0], place), founders(&processes));
     assert!(processes[1].handed_in.fetch(from, &founders).await);
