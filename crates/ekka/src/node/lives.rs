@@ -63,20 +63,20 @@ pub(super) async fn main(lasting: Lasting, mut life: Life, ready: oneshot::Sende
     let reason = loop {
         let started = match open(&lasting, &life, ready.is_none()).await {
             Ok(started) => started,
-            Err(error) => match ready {
-                // The caller of `start` may have gone.
-                Some(ready) => return drop(ready.send(Err(error))),
-                None => {
+            Err(error) => {
+                let Some(ready) = ready else {
                     warn!(err = %error, "the node cannot go on under its new guid");
                     break StopReason::Over;
-                }
-            },
+                };
+                // The caller of `start` may have gone.
+                return drop(ready.send(Err(error)));
+            }
         };
         if let Some(ready) = ready.take() {
             let _ = ready.send(Ok(()));
         }
         let credentials = started.transport.clone();
-        let (reason, remains) = live(&lasting, life, started).await;
+        let (reason, remains) = Box::pin(live(&lasting, life, started)).await;
         if reason != StopReason::Over {
             break reason;
         }
@@ -151,7 +151,7 @@ async fn live(lasting: &Lasting, life: Life, started: Started) -> (StopReason, R
         to_disc,
         on_disc,
     };
-    let ended = driver.run().await;
+    let ended = Box::pin(driver.run()).await;
     cancel.cancel();
     ended
 }
