@@ -349,6 +349,10 @@ impl Control {
     /// This node is ready.
     pub(super) fn note_ready(&mut self) {
         self.volatile.ready_before = true;
+        if !self.volatile.facts.wanted.contains(&self.me().node_id) {
+            // It has voted and does not any more; should it be wanted again, it becomes one as others do.
+            self.volatile.counted = 0;
+        }
     }
 
     /// What the volatile group waits for, in words.

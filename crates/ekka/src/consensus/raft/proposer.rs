@@ -175,7 +175,9 @@ async fn commit(
         let outcome = match shared.route() {
             Route::Here => write(shared, commands.clone(), &mut permit).await,
             // Whoever was asked as the leader, and is none, says so instead of asking further.
-            Route::To(voter, more) if hops > 0 => forward(shared, voter, more.min(hops - 1), &commands).await,
+            Route::To(voter, more) if hops > 0 => {
+                forward(shared, (voter, more.min(hops - 1)), &commands, &mut permit).await
+            }
             Route::To(leader, _) => return Proposed::NotHanded(format!("not the leader: {leader} may be")),
             Route::Nobody if hops == 0 => return Proposed::NotHanded(why),
             Route::Nobody => Proposed::NotHanded(why),
@@ -229,16 +231,39 @@ async fn write(shared: &Shared, commands: Vec<Blob>, permit: &mut Option<OwnedSe
     }
 }
 
-/// Gives the commands to another voter.
-async fn forward(shared: &Shared, to: VoterId, hops: u8, commands: &[Blob]) -> Proposed {
+/// Gives the commands to another voter. Once that one is not the way to the leader any more, those who come later are
+/// not held up by it; once another leader is known, nor is whoever waits for its answer.
+async fn forward(
+    shared: &Shared,
+    (to, hops): (VoterId, u8),
+    commands: &[Blob],
+    permit: &mut Option<OwnedSemaphorePermit>,
+) -> Proposed {
     let request = Request::Propose { commands: commands.to_vec(), hops };
     // It answers in its own time, after which its answer helps nobody.
     let limit = GROUP_ANSWER_TIMEOUT + GROUP_LEADER_WAIT;
-    match shared.router.ask((shared.group, shared.me, to), request, limit).await {
-        Ok(Reply::Proposed(proposed)) => proposed,
-        Ok(_) => Proposed::Unknown(format!("{to} gave a reply to something else")),
-        Err(NoReply::NotSent) => Proposed::NotHanded(format!("there is no link with {to}")),
-        Err(NoReply::Silent) => Proposed::Unknown(format!("no answer from {to}")),
+    let mut answer = std::pin::pin!(shared.router.ask((shared.group, shared.me, to), request, limit));
+    loop {
+        let answered = tokio::select! {
+            biased;
+            answered = &mut answer => answered,
+            () = tokio::time::sleep(LOOK_AGAIN) => match shared.route() {
+                Route::To(same, _) if same == to => continue,
+                Route::Nobody => {
+                    permit.take();
+                    continue;
+                }
+                Route::Here | Route::To(..) => {
+                    return Proposed::Unknown(format!("{to} was asked, and another voter leads since"));
+                }
+            },
+        };
+        return match answered {
+            Ok(Reply::Proposed(proposed)) => proposed,
+            Ok(_) => Proposed::Unknown(format!("{to} gave a reply to something else")),
+            Err(NoReply::NotSent) => Proposed::NotHanded(format!("there is no link with {to}")),
+            Err(NoReply::Silent) => Proposed::Unknown(format!("no answer from {to}")),
+        };
     }
 }
 
