@@ -50,8 +50,8 @@ impl Gated {
     fn formed() -> Self {
         let mut cluster = Cluster::on_loopback(u8::try_from(NODES).expect("a few"));
         let gates: Vec<PathBuf> = cluster.agents.iter().map(|agent| agent.data().with_file_name("gate")).collect();
-        for index in 0..NODES {
-            cluster.agents[index].start_with(&["--gate", &gates[index].display().to_string()]);
+        for (agent, gate) in cluster.agents.iter_mut().zip(&gates) {
+            agent.start_with(&["--gate", &gate.display().to_string()]);
         }
         let gated = Self { cluster, gates };
         gated.mended();

@@ -123,7 +123,7 @@ pub(crate) fn longest_gap(
                 .collect();
         }
         for (begin, end) in parts {
-            longest = longest.max((end - begin, begin));
+            longest = longest.max((end.saturating_sub(begin), begin));
         }
     }
     longest
