@@ -167,7 +167,7 @@ fn a_voter_with_a_damaged_log_says_so_and_votes_again_as_a_new_one_under_load() 
         let start = load.now();
         cluster.agents[victim].start();
         let again = cluster.wait("it is up again, and votes", LIMIT, all_vote);
-        back.add(load.now() - start);
+        back.add(load.now().saturating_sub(start));
         assert_eq!(again, id, "the same cluster");
         let log = cluster.agents[victim].log();
         assert!(log.contains("votes as a new voter") && log.contains("store.damaged-1"), "{log}");

@@ -83,7 +83,7 @@ impl Round<'_> {
         self.world.run_to("it starts", STEP, |world| world.view(i).is_some()).map(|_| ())
     }
 
-    fn operate(&mut self, i: usize, command: Command) -> Result<(), String> {
+    fn operate(&mut self, i: usize, command: &Command) -> Result<(), String> {
         self.world.operate(i, command.clone());
         match self.world.until_answered(i)? {
             Some(Ok(Reply::Done { .. })) => Ok(()),
@@ -105,7 +105,7 @@ impl Round<'_> {
         let i = outside[self.rng.index(outside.len())];
         let to = self.inside[self.rng.index(self.inside.len())];
         self.start(i)?;
-        self.operate(i, Command::Join { name: self.world.name(to), absorb: false, plan: false })?;
+        self.operate(i, &Command::Join { name: self.world.name(to), absorb: false, plan: false })?;
         let hosts = [self.inside.clone(), vec![i]].concat();
         self.settle("it has joined", &hosts)
     }
@@ -114,7 +114,7 @@ impl Round<'_> {
     fn leave(&mut self) -> Result<(), String> {
         let leader = self.world.leader_of(self.inside[0]).filter(|_| self.rng.below(2) == 0);
         let i = leader.unwrap_or_else(|| self.inside[self.rng.index(self.inside.len())]);
-        self.operate(i, Command::Leave { plan: false })?;
+        self.operate(i, &Command::Leave { plan: false })?;
         self.world.crash(i);
         let hosts: Vec<usize> = self.inside.iter().copied().filter(|other| *other != i).collect();
         self.settle("it has left", &hosts)
