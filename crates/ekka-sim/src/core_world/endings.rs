@@ -69,8 +69,11 @@ pub(super) fn undrain_all(world: &mut World) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Nobody is outside but by an operator's word, and nobody inside shows one that left.
-pub(super) fn settled(world: &World) -> Result<(), Failure> {
+/// Nobody is outside but by an operator's word, and nobody inside shows one that left. A generation of the volatile group
+/// may have to wait until a start whose disc is lost is gone: its lease runs out first.
+pub(super) fn settled(world: &mut World) -> Result<(), Failure> {
+    let ready = |world: &World| insiders(world).iter().all(|view| view.ready_quorum);
+    world.run_to("all that are together are ready", CONVERGE, ready)?;
     let views = insiders(world);
     let out = outsiders(world).into_iter();
     let out: Vec<_> = out.filter_map(|i| Some(world.machines[i].process.as_ref()?.control.view().me.node_id)).collect();

@@ -106,6 +106,7 @@ fn a_cut_or_a_pause_costs_no_generation() {
 #[test]
 fn who_is_waited_for_is_named_and_can_be_taken_out() {
     let mut world = formed(3);
+    let node_id = view(&world, 2).me.node_id;
     world.kill(2);
     run(&mut world, SECOND * 5);
     // The second starts again at once: the first alone of the old ones is left, and the third is missing.
@@ -116,6 +117,7 @@ fn who_is_waited_for_is_named_and_can_be_taken_out() {
     let named = |world: &World| view(world, 0).reasons.iter().any(|reason| reason.text.contains(&says));
     wait(&mut world, "it names the third", 9, named);
     // Long before its lease has run out.
+    world.watch.may_go(node_id);
     world.command(0, Command::ForceLeave { node: third, alive: false, plan: false, replace_with: None });
     wait(&mut world, "the next generation", 6, |world| all_in(world, 2));
     assert_eq!(lost(&world, 0, 2), Some(true), "two of three handed nothing in");
