@@ -244,6 +244,8 @@ pub const TABLE_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 pub const TABLE_PULL_PATIENCE: Duration = Duration::from_secs(1);
 /// Time without progress after which what was asked of one node is asked of another.
 pub const TABLE_PULL_TIMEOUT: Duration = Duration::from_secs(5);
+/// A clone is kept so long for a peer that has not asked for more of it: its connection may have ended.
+pub const TABLE_COPY_KEPT: Duration = Duration::from_secs(60);
 /// An expired row is kept so much longer, as a tombstone would be: clocks differ by this at most.
 pub const TABLE_EXPIRED_KEPT: Duration = CLOCK_REFUSE;
 

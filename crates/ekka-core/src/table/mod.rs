@@ -17,12 +17,36 @@
 //! Replication* (1992); Almeida, Baquero and others, *Dotted Version Vectors* (2012); Shapiro and others, *Conflict-free
 //! Replicated Data Types* (2011); section 12 of the design; schedules S1-10, S1-11, S2-11, S2-12, M1 to M6.
 
+mod acks;
+mod available;
+mod changes;
+mod copy;
+mod estate;
+mod event;
+mod faults;
+mod index;
+mod journal;
+mod log;
+mod map;
+mod merge;
 mod message;
+mod over;
+mod peers;
 mod schema;
 mod stamp;
+mod sweep;
 mod vector;
 mod version;
 
+pub use acks::{Ack, Acknowledged, TooFewCopies};
+pub use available::{Receipt, Settings, Table, WriteError};
+pub use changes::{Change, Resync, Revision};
+pub use copy::Giving;
+pub use estate::Estate;
+pub use event::Event;
+pub use faults::Faults;
+pub use index::{Extract, Index};
+pub use map::{Entry, Iter, Map};
 pub use message::{CopyHead, CopyPlace, Envelope, Message, Report};
 pub use schema::{Copies, Kind, MergeRule, Schema, SchemaError, Shape, Storage};
 pub use stamp::{Hlc, HybridClock, Stamp, StampError};
