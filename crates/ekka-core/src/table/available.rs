@@ -91,7 +91,7 @@ pub struct Table {
     pub(super) graves: BTreeMap<Dot, Version>,
     /// Rows that have not expired yet, by when they will.
     pub(super) expiring: BTreeMap<(Wall, Dot), Version>,
-    pub(super) changes: Changes,
+    pub(super) changes: Changes<Change>,
     pub(super) indexes: Vec<Index>,
     pub(super) peers: Peers,
     pub(super) members: Members,
@@ -221,12 +221,18 @@ impl Table {
         for index in &mut self.indexes {
             index.changed(shown.as_ref(), live);
         }
-        match (shown, live, new) {
-            (_, Some(live), _) => self.changes.push(Change::Put(live.clone())),
-            (Some(_), None, Some(new)) => self.changes.push(Change::Delete(new.clone())),
-            (Some(old), None, None) => self.changes.push(Change::Delete(old)),
-            (None, None, _) => {}
-        }
+        let change = match (shown, live, new) {
+            (_, Some(live), _) => Change::Put(live.clone()),
+            (Some(_), None, Some(new)) => Change::Delete(new.clone()),
+            (Some(old), None, None) => Change::Delete(old),
+            (None, None, _) => return,
+        };
+        self.tell_watchers(change);
+    }
+
+    fn tell_watchers(&mut self, change: Change) {
+        let bytes = change.version().size();
+        self.changes.push(change, bytes);
     }
 
     fn unhang(&mut self, old: &Version) {
@@ -270,7 +276,7 @@ impl Table {
             for index in &mut self.indexes {
                 index.changed(Some(&version), None);
             }
-            self.changes.push(Change::Expired(version));
+            self.tell_watchers(Change::Expired(version));
         }
     }
 
@@ -356,6 +362,12 @@ impl Table {
     #[must_use]
     pub fn stored(&self) -> Vector {
         self.wire(&self.stored)
+    }
+
+    /// What is held without gaps, origins that are folded included.
+    #[must_use]
+    pub fn all_held(&self) -> Vector {
+        self.held.iter().map(|(place, number)| (self.origins.get(place), number)).collect()
     }
 
     fn wire(&self, numbers: &Numbers) -> Vector {

@@ -39,22 +39,29 @@ impl Change {
 pub struct Resync;
 
 /// The latest changes.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Changes {
-    kept: VecDeque<Change>,
+#[derive(Clone, Debug)]
+pub(crate) struct Changes<C> {
+    kept: VecDeque<(C, usize)>,
     bytes: usize,
     /// The revision of the latest change.
     revision: Revision,
 }
 
-impl Changes {
-    pub(crate) fn push(&mut self, change: Change) {
+impl<C> Default for Changes<C> {
+    fn default() -> Self {
+        Self { kept: VecDeque::new(), bytes: 0, revision: 0 }
+    }
+}
+
+impl<C> Changes<C> {
+    /// A change that keeps so many bytes alive.
+    pub(crate) fn push(&mut self, change: C, bytes: usize) {
         self.revision += 1;
-        self.bytes += change.version().size();
-        self.kept.push_back(change);
+        self.bytes += bytes;
+        self.kept.push_back((change, bytes));
         while self.kept.len() > TABLE_CHANGES_MAX || self.bytes > TABLE_CHANGES_BYTES_MAX {
-            let Some(oldest) = self.kept.pop_front() else { break };
-            self.bytes -= oldest.version().size();
+            let Some((_, bytes)) = self.kept.pop_front() else { break };
+            self.bytes -= bytes;
         }
     }
 
@@ -70,10 +77,10 @@ impl Changes {
     }
 
     /// The changes after a revision.
-    pub(crate) fn after(&self, revision: Revision) -> Result<impl Iterator<Item = &Change>, Resync> {
+    pub(crate) fn after(&self, revision: Revision) -> Result<impl Iterator<Item = &C>, Resync> {
         let missed = self.revision.checked_sub(revision).ok_or(Resync)?;
         let missed = usize::try_from(missed).map_err(|_| Resync)?;
         let skip = self.kept.len().checked_sub(missed).ok_or(Resync)?;
-        Ok(self.kept.iter().skip(skip))
+        Ok(self.kept.iter().skip(skip).map(|(change, _)| change))
     }
 }

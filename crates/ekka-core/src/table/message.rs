@@ -111,6 +111,8 @@ pub struct Report {
     pub closing: Vec<OpId>,
     /// Origins that the sender has folded and the receiver has not, with their last numbers.
     pub folded: Vec<OpId>,
+    /// A sum over all origins that the sender has folded.
+    pub folded_digest: u64,
     /// The sender's clock, above which a newcomer's must be.
     pub clock: Hlc,
 }

@@ -3,6 +3,9 @@
 //! When an incarnation is gone, every member reports how much of it it holds *after* having learnt that, and takes no
 //! more than the highest report from then on. When all hold that much the origin leaves the vectors; its last number is
 //! kept, so that what a cleaned member brings above it is still new (schedule M6).
+//!
+//! A node that starts empty, or joins, afterwards would not see from any vector that it lacks what such origins wrote. So
+//! reports carry a digest of what is folded, and one that differs is a reason to pull.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -19,6 +22,18 @@ pub(super) struct Over {
     /// How much of an origin each member reported, by which of its starts.
     reports: BTreeMap<OriginIndex, BTreeMap<NodeId, (Guid, OpNumber)>>,
     folded: BTreeSet<OriginIndex>,
+    /// A sum over what is folded, by which two nodes see that one of them lacks something that is in no vector.
+    digest: u64,
+}
+
+/// A number for an origin and its last operation.
+fn mixed(last: OpId) -> u64 {
+    let (node, guid) = (last.origin.node_id.as_u128(), last.origin.guid.as_u128());
+    let words = [node, node >> 64, guid, guid >> 64, u128::from(last.number)];
+    words.into_iter().fold(0xcbf2_9ce4_8422_2325, |sum: u64, word| {
+        let word = u64::try_from(word & u128::from(u64::MAX)).expect("masked");
+        (sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+    })
 }
 
 impl Over {
@@ -53,9 +68,15 @@ impl Over {
         self.reports.get(&origin).is_some_and(|by| by.contains_key(&member))
     }
 
-    pub(super) fn fold(&mut self, origin: OriginIndex) {
-        self.folded.insert(origin);
+    pub(super) fn fold(&mut self, origin: OriginIndex, last: OpId) {
+        if self.folded.insert(origin) {
+            self.digest = self.digest.wrapping_add(mixed(last));
+        }
         self.reports.remove(&origin);
+    }
+
+    pub(super) fn digest(&self) -> u64 {
+        self.digest
     }
 }
 
@@ -102,8 +123,9 @@ impl Table {
     pub(super) fn fold_all(&mut self) {
         for (place, origin) in self.origins_over() {
             if self.may_fold(place) {
-                self.over.fold(place);
-                self.events.push(super::Event::Folded { last: OpId { origin, number: self.held.get(place) } });
+                let last = OpId { origin, number: self.held.get(place) };
+                self.over.fold(place, last);
+                self.events.push(super::Event::Folded { last });
             }
         }
     }
@@ -128,10 +150,10 @@ impl Table {
 
     /// An origin is folded elsewhere, and what it wrote has come with a full copy.
     pub(super) fn adopt_folded(&mut self, folded: &[OpId]) {
-        for OpId { origin, number } in folded {
-            let place = self.origins.place(*origin);
-            self.held.raise(place, *number);
-            self.over.fold(place);
+        for last in folded {
+            let place = self.origins.place(last.origin);
+            self.held.raise(place, last.number);
+            self.over.fold(place, *last);
         }
     }
 }

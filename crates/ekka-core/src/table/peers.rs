@@ -34,6 +34,9 @@ pub(super) struct Peer {
     /// When its latest report came, and what that says.
     heard: Option<Instant>,
     held: Numbers,
+    /// What it says of the origins that it has folded, and what it said when all that it had was taken.
+    digest: u64,
+    digest_pulled: Option<u64>,
     /// Origins that it names in its vector, or as closing.
     named: BTreeSet<OriginIndex>,
     /// Something from it could not be applied; all that it has is wanted.
@@ -90,14 +93,9 @@ impl Table {
             return Some(Message::Held { applied: theirs.0, stored: theirs.1 });
         }
         if core::mem::take(&mut peer.owes_pull) {
-            return Some(Message::Pull { have: self.everything_held() });
+            return Some(Message::Pull { have: self.all_held() });
         }
         self.poll_ops(id, budget)
-    }
-
-    /// The vector of all that is held, origins that are folded included.
-    pub(super) fn everything_held(&self) -> Vector {
-        self.held.iter().map(|(place, number)| (self.origins.get(place), number)).collect()
     }
 
     fn poll_ops(&mut self, id: Incarnation, budget: usize) -> Option<Message> {
@@ -168,11 +166,11 @@ impl Table {
         let folded =
             folded.map(|place| OpId { origin: self.origins.get(place), number: self.held.get(place) }).collect();
         let stored = (stored != held).then_some(stored);
-        let report = Report { held, stored, closing, folded, clock: self.clock() };
+        let (clock, folded_digest) = (self.clock(), self.over.digest());
+        let report = Report { held, stored, closing, folded, folded_digest, clock };
         let peer = self.peers.map.get_mut(&id)?;
         let same = peer.reported.as_ref().is_some_and(|last| {
-            (&last.held, &last.stored, &last.closing, &last.folded)
-                == (&report.held, &report.stored, &report.closing, &report.folded)
+            *last == Report { clock: last.clock, ..report.clone() }
         });
         peer.reported = Some(report.clone());
         (!same).then_some(report)
@@ -203,7 +201,7 @@ impl Table {
             Message::CopyEnd { copy, rows, entries } => self.on_copy_end(id, copy, (rows, entries), now),
             Message::EstateOffer if self.taking.is_some() => self.tell(id, Message::NotNow),
             Message::EstateOffer => {
-                let have = self.everything_held();
+                let have = self.all_held();
                 self.judged.insert(id);
                 self.tell(id, Message::EstateWanted { have });
             }
@@ -248,7 +246,7 @@ impl Table {
             peer.cursor = Some(start);
         }
         (peer.named, peer.heard) = (named, Some(now.mono));
-        peer.held = held;
+        (peer.held, peer.digest) = (held, report.folded_digest);
         self.want(now.mono);
     }
 
@@ -309,6 +307,7 @@ impl Table {
         if let Some(peer) = self.peers.map.get_mut(&id) {
             // What is still missing is waited for, and not asked for again at once.
             (peer.needs_pull, peer.heard) = (false, Some(now.mono));
+            peer.digest_pulled = Some(peer.digest);
         }
         self.want(now.mono);
     }
@@ -342,6 +341,9 @@ impl Table {
     fn lacks(&self, peer: &Peer, now: Instant) -> bool {
         let Some(heard) = peer.heard else { return false };
         let waited = now.since(heard) >= TABLE_PULL_PATIENCE;
+        if waited && peer.digest != self.over.digest() && peer.digest_pulled != Some(peer.digest) {
+            return true;
+        }
         peer.held.iter().any(|(origin, number)| {
             let next = Dot { origin, number: self.held.get(origin) + 1 };
             next.number <= number

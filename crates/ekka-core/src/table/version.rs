@@ -17,7 +17,6 @@ use crate::time::Wall;
 
 const HLC: usize = 0;
 const ORIGIN: usize = 8;
-const NUMBER: usize = 12;
 const REPLACED: usize = 20;
 const FLAGS: usize = 32;
 const KEY_LEN: usize = 33;
