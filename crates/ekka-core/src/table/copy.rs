@@ -385,8 +385,8 @@ impl Table {
         match copied {
             Some(version) if version.id() == held.id() || mine.covers(version.carrier()) => {}
             Some(version) => {
+                // If it lost there to one that had not seen it, it is in the journal that came with the copy.
                 self.rows.insert(version.clone());
-                self.lose(version, held);
                 self.changed(Some(held), Some(version), wall);
             }
             None => {

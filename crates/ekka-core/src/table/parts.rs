@@ -97,12 +97,7 @@ impl Table {
     ///
     /// # Errors
     /// See [`WriteError`]. Some may be removed then; a retry removes the rest.
-    pub fn bag_remove(
-        &mut self,
-        key: &[u8],
-        value: Option<&[u8]>,
-        wall: Wall,
-    ) -> Result<Option<Receipt>, WriteError> {
+    pub fn bag_remove(&mut self, key: &[u8], value: Option<&[u8]>, wall: Wall) -> Result<Option<Receipt>, WriteError> {
         let mut parts = self.parts(key, wall);
         parts.retain(|part| value.is_none_or(|value| part.value() == value));
         self.delete_parts(&parts, wall)

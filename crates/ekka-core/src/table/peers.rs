@@ -169,9 +169,7 @@ impl Table {
         let (clock, folded_digest) = (self.clock(), self.over.digest());
         let report = Report { held, stored, closing, folded, folded_digest, clock };
         let peer = self.peers.map.get_mut(&id)?;
-        let same = peer.reported.as_ref().is_some_and(|last| {
-            *last == Report { clock: last.clock, ..report.clone() }
-        });
+        let same = peer.reported.as_ref().is_some_and(|last| *last == Report { clock: last.clock, ..report.clone() });
         peer.reported = Some(report.clone());
         (!same).then_some(report)
     }

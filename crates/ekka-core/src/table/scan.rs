@@ -101,8 +101,7 @@ mod tests {
     #[test]
     fn pages_have_every_live_row_of_the_range_once() {
         let me = Incarnation { node_id: NodeId::from_u128(1), guid: Guid::from_u128(1) };
-        let mut table =
-            Table::new(Settings { me, storage: Storage::Ram, bound: Hlc::ZERO, faults: Faults::default() });
+        let mut table = Table::new(Settings { me, storage: Storage::Ram, bound: Hlc::ZERO, faults: Faults::default() });
         let wall = Wall::from_millis(5_000);
         table.bound_is(table.wanted_bound(wall).unwrap());
         for n in 0..200u8 {

@@ -92,6 +92,8 @@ pub struct HybridClock {
     last: Hlc,
     /// All stamps given or accepted lie below it.
     bound: Hlc,
+    /// The highest foreign stamp that only the bound kept from being accepted.
+    waiting: Hlc,
     /// How far this node's wall clock is ahead of the median of its peers.
     ahead_ms: i64,
 }
@@ -100,7 +102,7 @@ impl HybridClock {
     /// A clock of a new start; `bound` is what the start before it left on disc, or zero.
     #[must_use]
     pub fn new(bound: Hlc) -> Self {
-        Self { last: bound, bound, ahead_ms: 0 }
+        Self { last: bound, bound, waiting: Hlc::ZERO, ahead_ms: 0 }
     }
 
     /// The shell has this bound on disc.
@@ -117,7 +119,7 @@ impl HybridClock {
     #[must_use]
     pub fn wanted_bound(&self, wall: Wall) -> Option<Hlc> {
         let step = millis(STAMP_BOUND_STEP);
-        let top = self.last.wall().as_millis().max(wall.as_millis());
+        let top = self.last.max(self.waiting).wall().as_millis().max(wall.as_millis());
         (self.bound.wall().as_millis() < top.saturating_add(step / 2))
             .then(|| Hlc::at(Wall::from_millis(top.saturating_add(step))))
     }
@@ -139,13 +141,14 @@ impl HybridClock {
     /// Takes note of a foreign stamp, which later ones of this node will be above.
     ///
     /// # Errors
-    /// See [`StampError`]. Where it is refused nothing changes.
+    /// See [`StampError`]. Where only the bound is in the way, the next one that is wanted is above it.
     pub fn accept(&mut self, hlc: Hlc, wall: Wall) -> Result<(), StampError> {
         if hlc <= self.last {
             return Ok(());
         }
         self.ahead(hlc, wall)?;
         if hlc >= self.bound {
+            self.waiting = self.waiting.max(hlc);
             return Err(StampError::BoundReached);
         }
         self.last = hlc;
@@ -226,5 +229,14 @@ mod tests {
         let clock = clock(100_000);
         assert_eq!(clock.wanted_bound(wall(104_000)), None);
         assert_eq!(clock.wanted_bound(wall(106_000)), Some(Hlc::at(wall(116_000))));
+    }
+
+    #[test]
+    fn a_peer_whose_clock_is_ahead_is_followed_once_the_bound_is_raised() {
+        let mut clock = clock(100_000);
+        let theirs = Hlc::at(wall(130_000));
+        assert_eq!(clock.accept(theirs, wall(100_000)), Err(StampError::BoundReached));
+        clock.bound_is(clock.wanted_bound(wall(100_000)).unwrap());
+        assert_eq!(clock.accept(theirs, wall(100_000)), Ok(()));
     }
 }

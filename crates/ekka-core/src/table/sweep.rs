@@ -90,7 +90,10 @@ impl Table {
         let unseen = self.faults.drops_without_the_down;
         let others = self.members.ids.iter().filter(|id| **id != me && (!unseen || connected(**id)));
         let Some(said) = others.map(|id| self.members.settled.get(id)).collect::<Option<Vec<_>>>() else { return };
-        let agreed = |origin| said.iter().map(|numbers| numbers.get(origin)).fold(self.stored.get(origin), Ord::min);
+        // What is folded was held by all when it was, and is named by no report since.
+        let folded = |origin| self.over.is_folded(origin).then(|| self.held.get(origin));
+        let least = |origin| said.iter().map(|numbers| numbers.get(origin)).fold(self.stored.get(origin), Ord::min);
+        let agreed = |origin| folded(origin).unwrap_or_else(|| least(origin));
         let kept = u64::try_from(TABLE_EXPIRED_KEPT.as_millis()).unwrap_or(u64::MAX);
         let expired_everywhere = |at: Wall| at.as_millis().saturating_add(kept) <= wall.as_millis();
         let mut dropped: Vec<(Dot, Version)> = Vec::new();

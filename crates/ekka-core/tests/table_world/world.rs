@@ -234,8 +234,7 @@ impl World {
         let node = &mut self.nodes[i];
         let table = node.table.as_mut()?;
         let value = self.rng.next_u64().to_le_bytes();
-        let written =
-            if delete { table.delete(key, now.wall) } else { table.put(key, &value, expires_at, now.wall) };
+        let written = if delete { table.delete(key, now.wall) } else { table.put(key, &value, expires_at, now.wall) };
         let receipt = written.ok()?;
         let rows = table.rows();
         let row = rows.get(key).expect("a write is in the rows");
@@ -276,7 +275,7 @@ impl World {
     pub(crate) fn tell_roster(&mut self) {
         let members: Vec<_> = self.nodes.iter().filter(|node| node.member).map(|node| node.id.node_id).collect();
         let ids: Vec<Incarnation> = self.nodes.iter().map(|node| node.id).collect();
-        let over: Vec<bool> = self.nodes.iter().map(|node| node.cleaned || node.declared || !node.member).collect();
+        let over: Vec<bool> = self.nodes.iter().map(|node| node.cleaned || node.declared).collect();
         for i in 0..self.nodes.len() {
             if self.side[i] != 0 || self.nodes[i].cleaned {
                 continue;

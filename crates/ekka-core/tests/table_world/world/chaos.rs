@@ -200,7 +200,8 @@ impl World {
     /// A node that is cut off is removed from the cluster.
     fn clean(&mut self) {
         let i = self.some();
-        if self.side[i] == 0 || !self.nodes[i].member || self.nodes[i].table.is_none() || self.nodes[i].estate.is_some() {
+        if self.side[i] == 0 || !self.nodes[i].member || self.nodes[i].table.is_none() || self.nodes[i].estate.is_some()
+        {
             return;
         }
         (self.nodes[i].member, self.nodes[i].cleaned) = (false, true);

@@ -70,9 +70,7 @@ impl World {
                 return Err(violation);
             }
             if self.ms - begun > REST_MS {
-                let held: Vec<_> =
-                    self.nodes.iter().map(|node| node.table.as_ref().map(|table| (table.me(), table.held()))).collect();
-                return Err(format!("it does not come to rest: {held:?}"));
+                return Err(format!("it does not come to rest: {:?}", self.what_is_left()));
             }
         }
         self.judge()?;
@@ -86,6 +84,20 @@ impl World {
         }
         self.judge()?;
         self.is_tidy()
+    }
+
+    fn what_is_left(&self) -> Vec<String> {
+        let running = self.nodes.iter().filter_map(|node| Some((node, node.table.as_ref()?)));
+        let told = running.map(|(node, table)| {
+            let (taking, estate) = (table.is_taking_copy(), node.estate.as_ref().map(|estate| estate.judge()));
+            format!(
+                "{:?} copy {taking} estate {estate:?} stored {:?} held {:?}",
+                node.id,
+                table.stored(),
+                table.all_held()
+            )
+        });
+        told.collect()
     }
 
     /// The checks, with everything at rest.
