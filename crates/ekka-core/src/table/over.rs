@@ -139,7 +139,8 @@ impl Table {
         let me = self.over.has_reported(place, self.me.node_id);
         let all = me && others().all(|member| self.over.has_reported(place, member));
         let last = self.over.limit(place);
-        all && mine >= last && others().all(|member| self.members.stored(member, place).is_some_and(|n| n >= last))
+        // By reports of which everything is held here: so a tombstone of this origin may be dropped from then on.
+        all && mine >= last && others().all(|member| self.members.settled(member, place).is_some_and(|n| n >= last))
     }
 
     /// The last numbers of all origins that are folded.

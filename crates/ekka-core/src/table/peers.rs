@@ -358,12 +358,17 @@ impl Table {
         if now.mono < self.next_report {
             return;
         }
+        self.report_now(now);
+        self.sweep(now.wall);
+        self.fold_all();
+    }
+
+    /// Every peer is to be told what is held, where that has changed.
+    pub fn report_now(&mut self, now: Now) {
         self.next_report = now.mono + TABLE_REPORT_INTERVAL;
         for peer in self.peers.map.values_mut() {
             peer.owes_report = true;
         }
-        self.fold_all();
-        self.sweep(now.wall);
     }
 
     /// When [`Table::tick`] is wanted next.

@@ -45,6 +45,11 @@ impl Members {
         self.latest.get(&member).map(|said| said.stored.get(origin))
     }
 
+    /// The same, by the newest report of which everything is held here.
+    pub(super) fn settled(&self, member: NodeId, origin: OriginIndex) -> Option<OpNumber> {
+        self.settled.get(&member).map(|stored| stored.get(origin))
+    }
+
     pub(super) fn report(&mut self, from: Incarnation, held: Numbers, stored: Numbers) {
         let said = Said { guid: from.guid, held, stored };
         if self.waiting.get(&from.node_id).is_none_or(|waiting| waiting.guid != from.guid) {

@@ -2,6 +2,7 @@
 
 mod chaos;
 mod rest;
+mod script;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::AddAssign;

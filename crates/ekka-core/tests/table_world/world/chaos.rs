@@ -204,6 +204,11 @@ impl World {
         {
             return;
         }
+        // Somebody is left who can judge what the others bring back.
+        let whole = |j: &usize| *j != i && self.nodes[*j].member && self.nodes[*j].estate.is_none();
+        if (0..self.nodes.len()).filter(whole).count() < 2 {
+            return;
+        }
         (self.nodes[i].member, self.nodes[i].cleaned) = (false, true);
         self.cleaned_any = true;
         self.tell_roster();
