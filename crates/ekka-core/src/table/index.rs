@@ -11,9 +11,11 @@ use core::ops::Bound;
 use super::map::{Entry, Map};
 use super::version::Version;
 
+type IndexKey = dyn Fn(&[u8], &[u8]) -> Option<Vec<u8>> + Send + Sync;
+
 /// Gives the index key of a row from its key and value; `None` leaves it out.
 #[derive(Clone)]
-pub struct Extract(Arc<dyn Fn(&[u8], &[u8]) -> Option<Vec<u8>> + Send + Sync>);
+pub struct Extract(Arc<IndexKey>);
 
 impl Extract {
     /// From a function, which must give the same for the same row at all times.

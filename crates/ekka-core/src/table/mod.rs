@@ -38,6 +38,8 @@ mod scan;
 mod schema;
 mod stamp;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod vector;
 mod version;
 

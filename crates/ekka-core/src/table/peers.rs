@@ -31,9 +31,10 @@ pub(super) struct Peer {
     /// How much it holds of this incarnation's operations.
     applied: OpNumber,
     stored: OpNumber,
-    /// When its latest report came, and what that says.
-    heard: Option<Instant>,
+    /// What it reported to hold: the latest, and the oldest of which something is missing here, with when that came.
     held: Numbers,
+    awaited: Numbers,
+    heard: Option<Instant>,
     /// What it says of the origins that it has folded, and what it said when all that it had was taken.
     digest: u64,
     digest_pulled: Option<u64>,
@@ -243,8 +244,12 @@ impl Table {
         if peer.cursor.is_none() && peer.known.get(here) >= before {
             peer.cursor = Some(start);
         }
-        (peer.named, peer.heard) = (named, Some(now.mono));
-        (peer.held, peer.digest) = (held, report.folded_digest);
+        // Reports of a table that is written to come all the time: what an earlier one named is waited for first.
+        let awaited = peer.awaited.iter().any(|(origin, number)| number > self.held.get(origin));
+        if !awaited || peer.heard.is_none() {
+            (peer.awaited, peer.heard) = (held.clone(), Some(now.mono));
+        }
+        (peer.named, peer.held, peer.digest) = (named, held, report.folded_digest);
         self.want(now.mono);
     }
 
@@ -342,12 +347,15 @@ impl Table {
         if waited && peer.digest != self.over.digest() && peer.digest_pulled != Some(peer.digest) {
             return true;
         }
-        peer.held.iter().any(|(origin, number)| {
-            let next = Dot { origin, number: self.held.get(origin) + 1 };
-            next.number <= number
-                && (self.over.allows(&self.origins, next) || self.faults.takes_after_report)
-                && (waited || !self.peers.map.contains_key(&self.origins.get(origin)))
-        })
+        let missing = |numbers: &Numbers, at_once: bool| {
+            numbers.iter().any(|(origin, number)| {
+                let next = Dot { origin, number: self.held.get(origin) + 1 };
+                next.number <= number
+                    && (self.over.allows(&self.origins, next) || self.faults.takes_after_report)
+                    && (!at_once || !self.peers.map.contains_key(&self.origins.get(origin)))
+            })
+        };
+        waited && missing(&peer.awaited, false) || missing(&peer.held, true)
     }
 
     /// Does what is due.

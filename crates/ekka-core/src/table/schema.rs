@@ -154,19 +154,19 @@ impl Schema {
     }
 
     fn check_kind(&self) -> Result<(), SchemaError> {
-        let conflict = |text| Err(SchemaError::Conflict(text));
-        match (self.kind, self.merge, self.shape) {
-            (Kind::Available, MergeRule::Union, Shape::Bag) => Ok(()),
-            (Kind::Available, MergeRule::Union, _) => conflict("only a bag merges by union"),
-            (Kind::Available, _, Shape::Bag) => conflict("a bag merges by union"),
-            (Kind::Available, _, _) => Ok(()),
-            (Kind::Owned, _, _) if self.storage == Storage::Disc => conflict("an owned table is in ram only"),
-            (Kind::Owned | Kind::Quorum, MergeRule::LastWriter, Shape::Set | Shape::OrderedSet) => Ok(()),
-            (Kind::Owned | Kind::Quorum, MergeRule::LastWriter, Shape::Bag) => {
-                conflict("only an available table is a bag")
+        let bag = self.shape == Shape::Bag;
+        let text = match self.kind {
+            Kind::Available if bag && self.merge != MergeRule::Union => "a bag merges by union",
+            Kind::Available if !bag && self.merge == MergeRule::Union => "only a bag merges by union",
+            Kind::Available => return Ok(()),
+            Kind::Owned if self.storage == Storage::Disc => "an owned table is in ram only",
+            Kind::Owned | Kind::Quorum if bag => "only an available table is a bag",
+            Kind::Owned | Kind::Quorum if self.merge != MergeRule::LastWriter => {
+                "only an available table has a merge rule"
             }
-            (Kind::Owned | Kind::Quorum, _, _) => conflict("only an available table has a merge rule"),
-        }
+            Kind::Owned | Kind::Quorum => return Ok(()),
+        };
+        Err(SchemaError::Conflict(text))
     }
 }
 

@@ -295,15 +295,6 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// A batch of the versions of one table, whose list of origins is `origins`.
-    pub(crate) fn of<'a>(origins: &[Incarnation], versions: impl IntoIterator<Item = &'a Version>) -> Self {
-        let mut builder = BatchBuilder::new(origins);
-        for version in versions {
-            builder.push(version);
-        }
-        builder.finish()
-    }
-
     /// How many versions it has.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -444,6 +435,12 @@ mod tests {
         Dot { origin: OriginIndex(origin), number }
     }
 
+    fn batch_of(origins: &[Incarnation], version: &Version) -> Batch {
+        let mut builder = BatchBuilder::new(origins);
+        builder.push(version);
+        builder.finish()
+    }
+
     fn full() -> Version {
         let parts = Parts {
             hlc: Hlc::from_bits(77),
@@ -462,7 +459,7 @@ mod tests {
     #[test]
     fn a_version_keeps_all_that_it_is_given_also_through_a_batch() {
         let origins = [incarnation(10), incarnation(11), incarnation(12)];
-        let batch = Batch::of(&origins, [&full()]);
+        let batch = batch_of(&origins, &full());
         let bytes = postcard::to_allocvec(&batch).unwrap();
         let read: Batch = postcard::from_bytes(&bytes).unwrap();
         // The table that reads it has met the origins in another order.
@@ -478,7 +475,7 @@ mod tests {
     #[test]
     fn bytes_from_a_peer_never_panic() {
         let origins = [incarnation(10), incarnation(11), incarnation(12)];
-        let good = Batch::of(&origins, [&full()]);
+        let good = batch_of(&origins, &full());
         for cut in 0..good.packed.0.len() {
             let mut bad = good.clone();
             bad.packed.0.truncate(cut);
