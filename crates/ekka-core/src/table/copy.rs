@@ -299,7 +299,7 @@ impl Table {
         let above = |(origin, number): (_, _)| {
             number > self.held.get(origin) && !self.over.allows(&self.origins, Dot { origin, number })
         };
-        let over = theirs.iter().any(above) && !self.faults.takes_after_report;
+        let over = theirs.iter().any(above);
         match self.clock.accept(head.clock, now.wall) {
             // Reports, or the bound on disc, may still be on their way.
             Err(StampError::BoundReached) => return self.taking = Some(taking),

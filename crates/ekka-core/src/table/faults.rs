@@ -31,8 +31,6 @@ pub struct Faults {
     pub bound_forgotten: bool,
     /// An origin that is over is folded by what was last known (M6a).
     pub folds_by_last_known: bool,
-    /// Operations of an origin that is over are taken after its number was reported (M6).
-    pub takes_after_report: bool,
     /// Nothing of an origin that is folded is taken from a member that came back (M6b).
     pub fold_is_closed: bool,
     /// `disc`: what is not synced counts as stored.

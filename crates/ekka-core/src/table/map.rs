@@ -386,17 +386,18 @@ mod tests {
         }
     }
 
+    fn leaves<E>(node: &Node<E>) -> usize {
+        match node {
+            Node::Leaf(_) => 1,
+            Node::Inner(inner) => inner.children.iter().map(|child| leaves(child)).sum(),
+        }
+    }
+
     #[test]
     fn rows_in_the_order_of_their_keys_fill_the_leaves() {
         let mut map = Map::default();
         for n in 0..10_000u16 {
             map.insert(Pair(n.to_be_bytes(), 0));
-        }
-        fn leaves<E>(node: &Node<E>) -> usize {
-            match node {
-                Node::Leaf(_) => 1,
-                Node::Inner(inner) => inner.children.iter().map(|child| leaves(child)).sum(),
-            }
         }
         assert_eq!(leaves(&map.root), 10_000usize.div_ceil(WIDTH));
     }

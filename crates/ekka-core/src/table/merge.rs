@@ -35,7 +35,7 @@ impl Table {
         if carrier.number != held + 1 && !self.faults.gap_counts {
             return Err(Refused::TooEarly);
         }
-        if !self.over.allows(&self.origins, carrier) && !self.faults.takes_after_report {
+        if !self.over.allows(&self.origins, carrier) {
             return Err(Refused::Over);
         }
         if !self.holds_replaced(&version) {

@@ -351,7 +351,7 @@ impl Table {
             numbers.iter().any(|(origin, number)| {
                 let next = Dot { origin, number: self.held.get(origin) + 1 };
                 next.number <= number
-                    && (self.over.allows(&self.origins, next) || self.faults.takes_after_report)
+                    && self.over.allows(&self.origins, next)
                     && (!at_once || !self.peers.map.contains_key(&self.origins.get(origin)))
             })
         };

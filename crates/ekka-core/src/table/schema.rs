@@ -158,13 +158,12 @@ impl Schema {
         let text = match self.kind {
             Kind::Available if bag && self.merge != MergeRule::Union => "a bag merges by union",
             Kind::Available if !bag && self.merge == MergeRule::Union => "only a bag merges by union",
-            Kind::Available => return Ok(()),
             Kind::Owned if self.storage == Storage::Disc => "an owned table is in ram only",
             Kind::Owned | Kind::Quorum if bag => "only an available table is a bag",
             Kind::Owned | Kind::Quorum if self.merge != MergeRule::LastWriter => {
                 "only an available table has a merge rule"
             }
-            Kind::Owned | Kind::Quorum => return Ok(()),
+            Kind::Available | Kind::Owned | Kind::Quorum => return Ok(()),
         };
         Err(SchemaError::Conflict(text))
     }

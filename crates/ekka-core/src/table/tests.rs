@@ -36,8 +36,12 @@ fn exchange(a: &mut Table, b: &mut Table, now: Now) {
             return;
         }
         let (from_a, from_b) = (a.me(), b.me());
-        to_b.into_iter().for_each(|message| b.receive(from_a, message, now).unwrap());
-        to_a.into_iter().for_each(|message| a.receive(from_b, message, now).unwrap());
+        if let Some(message) = to_b {
+            b.receive(from_a, message, now).unwrap();
+        }
+        if let Some(message) = to_a {
+            a.receive(from_b, message, now).unwrap();
+        }
     }
 }
 

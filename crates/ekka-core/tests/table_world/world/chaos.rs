@@ -23,8 +23,7 @@ impl World {
         self.ms += self.rng.below(20);
         match self.rng.below(100) {
             0..=9 => self.write_by_chance(),
-            10..=49 => self.move_by_chance(),
-            50..=79 => self.move_by_chance(),
+            10..=79 => self.move_by_chance(),
             80..=87 => {
                 self.ms += self.rng.below(300);
                 let i = self.some();

@@ -89,7 +89,7 @@ impl World {
     fn what_is_left(&self) -> Vec<String> {
         let running = self.nodes.iter().filter_map(|node| Some((node, node.table.as_ref()?)));
         let told = running.map(|(node, table)| {
-            let (taking, estate) = (table.is_taking_copy(), node.estate.as_ref().map(|estate| estate.judge()));
+            let (taking, estate) = (table.is_taking_copy(), node.estate.as_ref().map(ekka_core::table::Estate::judge));
             format!(
                 "{:?} copy {taking} estate {estate:?} stored {:?} held {:?}",
                 node.id,
@@ -112,10 +112,11 @@ impl World {
         let walls: Vec<_> = all.iter().map(|i| self.nodes[*i].now(self.ms).wall).collect();
         // While a row expires on one node after the other, they differ.
         let expiring = self.truth.writes.values().filter_map(|written| written.expires_at);
-        let mut expiring = expiring.filter(|at| walls.iter().any(|wall| *wall < *at) && walls.iter().any(|w| w >= at));
+        let expiring = expiring.filter(|at| walls.iter().any(|wall| wall < at) && walls.iter().any(|wall| wall >= at));
+        let expiring = expiring.count() > 0;
         let rows = self.visible(all[0]);
         for i in &all[1..] {
-            if self.visible(*i) != rows && expiring.next().is_none() {
+            if self.visible(*i) != rows && !expiring {
                 let (a, b) = (self.nodes[all[0]].id, self.nodes[*i].id);
                 return Err(format!("rows differ: {a:?} {rows:?}, {b:?} {:?}", self.visible(*i)));
             }

@@ -8,6 +8,11 @@ use crate::plan::Plan;
 impl World {
     /// Nodes in memory to which nothing happens by itself.
     pub(crate) fn scripted(nodes: usize) -> Self {
+        Self::scripted_with(nodes, Faults::default())
+    }
+
+    /// The same with a planted fault.
+    pub(crate) fn scripted_with(nodes: usize, faults: Faults) -> Self {
         Self::new(Plan {
             seed: 1,
             nodes,
@@ -23,7 +28,7 @@ impl World {
             cleans: false,
             short_logs: false,
             skew_ms: 0,
-            faults: Faults::default(),
+            faults,
         })
     }
 
