@@ -164,17 +164,17 @@ fn who_is_behind_the_log_gets_all_rows_and_a_new_snapshot() {
     let mut nodes = Nodes::new(2);
     nodes.cut(0, 1);
     let value = alloc::vec![7; TABLE_COPY_BYTES / 4];
-    for n in 0..600u32 {
+    for n in 0..1_100u32 {
         nodes.tables[0].put(&n.to_be_bytes(), &value).unwrap();
     }
     assert!(nodes.tables[0].log_start > 1, "the log is cut by its bound");
     let revision = nodes.tables[1].revision();
     nodes.link(0, 1);
     nodes.flow();
-    assert_eq!(nodes.tables[1].get_including_down(&599u32.to_be_bytes()).count(), 1);
-    assert_eq!(nodes.tables[1].prefix(b"").count(), 600);
+    assert_eq!(nodes.tables[1].get_including_down(&1_099u32.to_be_bytes()).count(), 1);
+    assert_eq!(nodes.tables[1].prefix(b"").count(), 1_100);
     assert!(nodes.tables[1].changes_after(revision).is_err());
-    assert_eq!(nodes.tables[0].acked(id(2, 1)), 600);
+    assert_eq!(nodes.tables[0].acked(id(2, 1)), 1_100);
 }
 
 #[test]
