@@ -208,12 +208,12 @@ fn a_full_copy_goes_on_where_the_connection_ended_and_counts_only_at_its_end() {
 fn a_full_journal_is_set_aside_and_merging_stops_where_it_cannot_be() {
     let (mut a, mut b) = (table(1), table(2));
     let value = vec![1; 8 * 1024 * 1024];
+    connect(&mut a, &mut b, at(0));
     for n in 0..9u8 {
         a.put(&[n], &value, None, at(0).wall).unwrap();
-        b.put(&[n], &value, None, at(1).wall).unwrap();
+        b.put(&[n], &value, None, at(10).wall).unwrap();
+        exchange(&mut a, &mut b, at(10));
     }
-    connect(&mut a, &mut b, at(10));
-    exchange(&mut a, &mut b, at(10));
     assert!(a.journal_size().1 > TABLE_JOURNAL_BYTES_MAX);
     assert!(!a.to_set_aside().is_empty() && a.to_set_aside().is_empty(), "the same is not given twice");
     a.set_aside(false);
