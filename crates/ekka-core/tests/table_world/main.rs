@@ -126,10 +126,12 @@ fn planted_faults_of_returns_are_caught() {
     caught(&[("what was dropped is not remembered", Faults { no_floor: true, ..NONE })]);
 }
 
+type Schedule = fn(Faults) -> Result<(), String>;
+
 /// What chance hits too seldom, the schedules that showed the need of a rule hit.
 #[test]
 fn planted_faults_are_caught_by_their_schedules() {
-    let planted: [(&str, fn(Faults) -> Result<(), String>, Faults); 3] = [
+    let planted: [(&str, Schedule, Faults); 3] = [
         ("the verdict is not passed on", schedules::m2, Faults { verdict_local: true, ..NONE }),
         ("only its own is given", schedules::s1_10, Faults { gives_own_only: true, ..NONE }),
         ("the bound of stamps is forgotten", schedules::m5, Faults { bound_forgotten: true, ..NONE }),
