@@ -9,7 +9,7 @@
 //! | vocabulary | [`id`], [`time`], [`rng`], [`limits`] | each other |
 //! | shared facts | [`view`], [`event`], [`decision`], [`machine`] | the vocabulary |
 //! | bytes, ports | [`wire`], [`consensus`] | the above |
-//! | rooms | [`membership`], [`autocluster`], [`identity`], [`durable`], [`lease`], [`volatile`], [`rpc`] | the above, never each other's state |
+//! | rooms | [`membership`], [`autocluster`], [`identity`], [`durable`], [`lease`], [`volatile`], [`rpc`], [`table`] | the above, never each other's state |
 //! | meeting place | [`control`] | everything |
 //!
 //! The crate is `#![no_std]` with `alloc`, so the compiler proves that its own code cannot reach a clock, a
@@ -33,6 +33,7 @@ pub mod machine;
 pub mod membership;
 pub mod rng;
 pub mod rpc;
+pub mod table;
 pub mod time;
 pub mod view;
 pub mod volatile;

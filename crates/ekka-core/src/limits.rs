@@ -219,6 +219,41 @@ pub const GROUP_LEADER_WAIT: Duration = Duration::from_secs(3);
 /// Time for the answer to a command that was handed in.
 pub const GROUP_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Longest name of a table, in bytes.
+pub const TABLE_NAME_MAX: usize = 128;
+/// Longest key of a row, in bytes: a topic of MQTT has up to 65,535, and something in front of it.
+pub const TABLE_KEY_MAX: usize = 65_600;
+/// Longest value of a row, in bytes.
+pub const TABLE_VALUE_MAX: usize = 16 * 1024 * 1024;
+/// What stands beside key and value in a message of one row, at most, in bytes.
+pub const TABLE_ROW_OVERHEAD: usize = 1024;
+/// Bytes of operations that the log of a table keeps for peers that are behind.
+pub const TABLE_LOG_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Operations that it keeps.
+pub const TABLE_LOG_OPS_MAX: usize = 262_144;
+/// Bytes of the override journal in memory; what is more is set aside on disc.
+pub const TABLE_JOURNAL_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Changes that a watcher may be behind before it gets a new snapshot.
+pub const TABLE_CHANGES_MAX: usize = 16_384;
+/// Bytes of the versions that these keep alive.
+pub const TABLE_CHANGES_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Operations that one look through the log passes over at most, so that the lock is not held for long.
+pub const TABLE_LOG_STEP: usize = 8_192;
+/// Bytes of one message of a full copy.
+pub const TABLE_COPY_BYTES: usize = 256 * 1024;
+/// A stamp is given up to a bound on disc, which is raised by so much at a time.
+pub const STAMP_BOUND_STEP: Duration = Duration::from_secs(10);
+/// How often nodes tell each other what they hold of a table, where that has changed.
+pub const TABLE_REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// So long an operation may take from its origin before it is asked for elsewhere.
+pub const TABLE_PULL_PATIENCE: Duration = Duration::from_secs(1);
+/// Time without progress after which what was asked of one node is asked of another.
+pub const TABLE_PULL_TIMEOUT: Duration = Duration::from_secs(5);
+/// A clone is kept so long for a peer that has not asked for more of it: its connection may have ended.
+pub const TABLE_COPY_KEPT: Duration = Duration::from_secs(60);
+/// An expired row is kept so much longer, as a tombstone would be: clocks differ by this at most.
+pub const TABLE_EXPIRED_KEPT: Duration = CLOCK_REFUSE;
+
 /// Events kept for `ekka events --last`.
 pub const EVENTS_KEPT: usize = 1024;
 /// Decision records kept in memory for `ekka why`.
@@ -261,5 +296,8 @@ const _: () = {
     assert!(GROUP_VOTE_LEASE.as_millis() < GROUP_PATIENCE.as_millis());
     assert!(GROUP_HEARTBEAT.as_millis() * 4 < GROUP_MAJORITY_SILENCE.as_millis());
     assert!(LEASE_INTERVAL.as_millis() * 6 <= GONE_AFTER_MIN.as_millis() * 2 / 3);
+    assert!(TABLE_KEY_MAX + TABLE_VALUE_MAX + TABLE_ROW_OVERHEAD < BULK_FRAME_MAX);
+    assert!(TABLE_COPY_BYTES < CONTROL_FRAME_MAX && TABLE_LOG_STEP < TABLE_LOG_OPS_MAX);
+    assert!(STAMP_BOUND_STEP.as_millis() < CLOCK_REFUSE.as_millis());
     assert!(CONFIRM_TIMEOUT.as_millis() < GONE_AFTER_MIN.as_millis() / 3);
 };

@@ -1,0 +1,125 @@
+//! The op log: the operations of all origins in the order in which this node applied them. It is the replication queue.
+//!
+//! Whoever holds everything in front of a position can apply what follows, in this order. What came by a full copy was
+//! never in the log; a *gap* stands there, with what the copy held, and whoever does not hold that cannot go on.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+
+use super::vector::{Dot, Numbers};
+use super::version::Version;
+use crate::limits::{TABLE_LOG_BYTES_MAX, TABLE_LOG_OPS_MAX};
+
+/// What stands at one position of the log.
+#[derive(Clone, Debug)]
+pub(crate) enum Record {
+    /// An operation.
+    Op(Version),
+    /// A full copy that held this was merged here.
+    Gap(Arc<Numbers>),
+}
+
+/// The log.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Log {
+    records: VecDeque<Record>,
+    /// The position of the first record.
+    start: u64,
+    bytes: usize,
+    /// What was in front of the first record.
+    before: Numbers,
+}
+
+impl Log {
+    pub(crate) fn push(&mut self, record: Record) {
+        if let Record::Op(version) = &record {
+            self.bytes += version.size();
+        }
+        self.records.push_back(record);
+    }
+
+    /// Drops the oldest records, down to the bounds, but none from `keep` on.
+    pub(crate) fn trim(&mut self, keep: u64) {
+        while self.start < keep && (self.bytes > TABLE_LOG_BYTES_MAX || self.records.len() > TABLE_LOG_OPS_MAX) {
+            self.drop_first();
+        }
+    }
+
+    /// Drops all records in front of a position.
+    pub(crate) fn drop_before(&mut self, position: u64) {
+        while self.start < position && !self.records.is_empty() {
+            self.drop_first();
+        }
+    }
+
+    fn drop_first(&mut self) {
+        match self.records.pop_front() {
+            Some(Record::Op(version)) => {
+                self.bytes -= version.size();
+                let Dot { origin, number } = version.carrier();
+                self.before.raise(origin, number);
+            }
+            Some(Record::Gap(held)) => self.before.raise_all(&held),
+            None => return,
+        }
+        self.start += 1;
+    }
+
+    pub(crate) fn get(&self, position: u64) -> Option<&Record> {
+        let at = position.checked_sub(self.start)?;
+        self.records.get(usize::try_from(at).ok()?)
+    }
+
+    pub(crate) fn start(&self) -> u64 {
+        self.start
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.start + self.records.len() as u64
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What must be held by whoever goes on from the first record.
+    pub(crate) fn before(&self) -> &Numbers {
+        &self.before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::super::stamp::Hlc;
+    use super::super::vector::OriginIndex;
+    use super::super::version::Parts;
+    use super::*;
+
+    fn op(number: u64) -> Record {
+        let id = Dot { origin: OriginIndex(0), number };
+        let parts = Parts {
+            hlc: Hlc::ZERO,
+            id,
+            carrier: None,
+            replaced: None,
+            delete: false,
+            aside: false,
+            expires_at: None,
+            key: b"k",
+            value: b"v",
+        };
+        Record::Op(Version::pack(&parts, &mut Vec::new()))
+    }
+
+    #[test]
+    fn what_is_dropped_is_what_must_be_held_already() {
+        let mut log = Log::default();
+        (1..=5).for_each(|number| log.push(op(number)));
+        log.drop_before(3);
+        assert_eq!((log.start(), log.end()), (3, 5));
+        assert_eq!(log.before().get(OriginIndex(0)), 3);
+        assert!(log.get(2).is_none() && log.get(3).is_some() && log.get(5).is_none());
+    }
+}

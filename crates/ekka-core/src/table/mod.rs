@@ -1,0 +1,62 @@
+//! Replicated tables that every side of a partition writes.
+//!
+//! **Owns**, for one `available` table on one node: the rows, the op log, the vector of what is held, the override
+//! journal, the tombstones and the floor of those dropped, the clock, the cursors of the peers.
+//!
+//! **Inputs** writes of the application, messages of peers, who is a member, which incarnations are over, what is synced.
+//!
+//! **Outputs** messages for peers (the shell asks for them when a connection can take more), the watermark of what is
+//! acknowledged, changes for watchers, what has to be set aside on disc.
+//!
+//! **Invariants**: an operation counts as held only with all earlier ones of its origin, and with the version that it
+//! replaced; a version that loses to one which does not descend from it is in the journal of every node that merges it;
+//! a tombstone is dropped only when every member holds it and no older operation can still be on its way; nothing of a
+//! full copy counts before all of it is in.
+//!
+//! **Sources**: Lamport, *Time, Clocks* (1978); Ladin, Liskov, Shrira, Ghemawat, *Providing High Availability Using Lazy
+//! Replication* (1992); Almeida, Baquero and others, *Dotted Version Vectors* (2012); Shapiro and others, *Conflict-free
+//! Replicated Data Types* (2011); section 12 of the design; schedules S1-10, S1-11, S2-11, S2-12, M1 to M6.
+
+mod acks;
+mod available;
+mod changes;
+mod copy;
+mod estate;
+mod event;
+mod faults;
+mod index;
+mod journal;
+mod log;
+mod map;
+mod merge;
+mod message;
+mod over;
+mod owned;
+mod parts;
+mod peers;
+mod scan;
+mod schema;
+mod stamp;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod vector;
+mod version;
+
+pub use acks::{Ack, Acknowledged, TooFewCopies};
+pub use available::{Receipt, Settings, Table, WriteError};
+pub use changes::{Change, Resync, Revision};
+pub use copy::Giving;
+pub use estate::Estate;
+pub use event::Event;
+pub use faults::Faults;
+pub use index::{Extract, Index};
+pub use map::{Entry, Iter, Map};
+pub use message::{CopyHead, CopyPlace, Envelope, Message, Report};
+pub use owned::{OwnedChange, OwnedMessage, OwnedRow, OwnedTable, Sequence};
+pub use parts::part_of;
+pub use scan::{KeyRange, Page, PageLimits, scan};
+pub use schema::{Copies, Kind, MergeRule, Schema, SchemaError, Shape, Storage};
+pub use stamp::{Hlc, HybridClock, Stamp, StampError};
+pub use vector::{OpId, OpNumber, OriginIndex, Vector};
+pub use version::{Batch, Malformed, Version};

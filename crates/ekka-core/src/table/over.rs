@@ -1,0 +1,160 @@
+//! Origins that are over: how their numbers are agreed on, so that the vectors do not grow with every restart.
+//!
+//! When an incarnation is gone, every member reports how much of it it holds *after* having learnt that, and takes no
+//! more than the highest report from then on. When all hold that much the origin leaves the vectors; its last number is
+//! kept, so that what a cleaned member brings above it is still new (schedule M6).
+//!
+//! A node that starts empty, or joins, afterwards would not see from any vector that it lacks what such origins wrote. So
+//! reports carry a digest of what is folded, and one that differs is a reason to pull.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use super::available::Table;
+use super::vector::{Dot, OpId, OpNumber, OriginIndex, Origins};
+use crate::id::{Guid, Incarnation, NodeId};
+
+/// What is known of origins that are over.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Over {
+    /// The newest incarnation of each node that is gone; all before it are too.
+    gone: BTreeMap<NodeId, Guid>,
+    /// How much of an origin each member reported, by which of its starts.
+    reports: BTreeMap<OriginIndex, BTreeMap<NodeId, (Guid, OpNumber)>>,
+    folded: BTreeSet<OriginIndex>,
+    /// A sum over what is folded, by which two nodes see that one of them lacks something that is in no vector.
+    digest: u64,
+}
+
+/// A number for an origin and its last operation.
+fn mixed(last: OpId) -> u64 {
+    let (node, guid) = (last.origin.node_id.as_u128(), last.origin.guid.as_u128());
+    let words = [node, node >> 64, guid, guid >> 64, u128::from(last.number)];
+    words.into_iter().fold(0xcbf2_9ce4_8422_2325, |sum: u64, word| {
+        let word = u64::try_from(word & u128::from(u64::MAX)).expect("masked");
+        (sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+    })
+}
+
+impl Over {
+    pub(super) fn is_gone(&self, origin: Incarnation) -> bool {
+        self.gone.get(&origin.node_id).is_some_and(|guid| origin.guid <= *guid)
+    }
+
+    pub(super) fn is_folded(&self, origin: OriginIndex) -> bool {
+        self.folded.contains(&origin)
+    }
+
+    /// Up to which number operations of an origin that is over may be taken.
+    fn limit(&self, origin: OriginIndex) -> OpNumber {
+        self.reports.get(&origin).and_then(|by| by.values().map(|(_, number)| *number).max()).unwrap_or(0)
+    }
+
+    /// Whether an operation may be taken, as far as its origin goes.
+    pub(super) fn allows(&self, origins: &Origins, dot: Dot) -> bool {
+        !self.is_gone(origins.get(dot.origin)) || dot.number <= self.limit(dot.origin)
+    }
+
+    pub(super) fn report(&mut self, from: Incarnation, origin: OriginIndex, number: OpNumber) {
+        let said = self.reports.entry(origin).or_default().entry(from.node_id).or_insert((from.guid, number));
+        if said.0 < from.guid {
+            *said = (from.guid, number);
+        } else if said.0 == from.guid {
+            said.1 = said.1.max(number);
+        }
+    }
+
+    fn has_reported(&self, origin: OriginIndex, member: NodeId) -> bool {
+        self.reports.get(&origin).is_some_and(|by| by.contains_key(&member))
+    }
+
+    pub(super) fn fold(&mut self, origin: OriginIndex, last: OpId) {
+        if self.folded.insert(origin) {
+            self.digest = self.digest.wrapping_add(mixed(last));
+        }
+        self.reports.remove(&origin);
+    }
+
+    pub(super) fn digest(&self) -> u64 {
+        self.digest
+    }
+}
+
+impl Table {
+    /// This incarnation, and all before it of its node, are over. It counts for origins that are met later, too.
+    pub fn gone(&mut self, id: Incarnation) {
+        let newest = self.over.gone.entry(id.node_id).or_insert(id.guid);
+        *newest = (*newest).max(id.guid);
+        let me = self.me;
+        for (place, origin) in self.origins_over() {
+            if origin.node_id == id.node_id {
+                let number = self.held.get(place);
+                self.over.report(me, place, number);
+            }
+        }
+        if let Some(taking) = &self.taking
+            && self.over.is_gone(taking.giver())
+        {
+            self.taking = None;
+        }
+    }
+
+    /// Origins that are over, and still in the vectors.
+    fn origins_over(&self) -> Vec<(OriginIndex, Incarnation)> {
+        let places = (0u32..).map(OriginIndex).zip(self.origins.list());
+        let over = places.filter(|(place, origin)| self.over.is_gone(**origin) && !self.over.is_folded(*place));
+        over.map(|(place, origin)| (place, *origin)).collect()
+    }
+
+    /// What a report says of them.
+    pub(super) fn closing(&mut self) -> Vec<OpId> {
+        let me = self.me;
+        let mut closing = Vec::new();
+        for (place, origin) in self.origins_over() {
+            // Met only after it was known to be over: then this is the first report.
+            let number = self.held.get(place);
+            self.over.report(me, place, number);
+            closing.push(OpId { origin, number: self.stored.get(place) });
+        }
+        closing
+    }
+
+    /// Folds the origins of which all members hold what any of them reported.
+    pub(super) fn fold_all(&mut self) {
+        for (place, origin) in self.origins_over() {
+            if self.may_fold(place) {
+                let last = OpId { origin, number: self.held.get(place) };
+                self.over.fold(place, last);
+                self.events.push(super::Event::Folded { last });
+            }
+        }
+    }
+
+    fn may_fold(&self, place: OriginIndex) -> bool {
+        let mine = self.stored.get(place);
+        let others = || self.members.ids().filter(|member| *member != self.me.node_id);
+        if self.faults.folds_by_last_known {
+            return others().all(|member| self.members.stored(member, place) == Some(mine));
+        }
+        let me = self.over.has_reported(place, self.me.node_id);
+        let all = me && others().all(|member| self.over.has_reported(place, member));
+        let last = self.over.limit(place);
+        // By reports of which everything is held here: so a tombstone of this origin may be dropped from then on.
+        all && mine >= last && others().all(|member| self.members.settled(member, place).is_some_and(|n| n >= last))
+    }
+
+    /// The last numbers of all origins that are folded.
+    pub(super) fn folded(&self) -> Vec<OpId> {
+        let folded = self.over.folded.iter();
+        folded.map(|place| OpId { origin: self.origins.get(*place), number: self.held.get(*place) }).collect()
+    }
+
+    /// An origin is folded elsewhere, and what it wrote has come with a full copy.
+    pub(super) fn adopt_folded(&mut self, folded: &[OpId]) {
+        for last in folded {
+            let place = self.origins.place(last.origin);
+            self.held.raise(place, last.number);
+            self.over.fold(place, *last);
+        }
+    }
+}

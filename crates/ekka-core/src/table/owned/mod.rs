@@ -1,0 +1,282 @@
+//! Owned tables: each row belongs to the incarnation that wrote it, so there is nothing to merge.
+//!
+//! **Owns**, for one `owned` table on one node: the rows of every owner, each behind the sequence of its operations; the
+//! cursors of the peers in the operations of this one.
+//!
+//! **Inputs** writes of the application; messages of owners; who the members are in their present incarnation, who is
+//! down, up, gone.
+//!
+//! **Outputs** messages for peers, when the shell can send; changes for watchers; how much each peer holds.
+//!
+//! **Invariants**: the rows of an owner are those of all its operations up to one sequence, and come from that owner
+//! only; rows are taken only from the incarnation which the roster holds as its node's present one, so what was dropped
+//! with an incarnation never comes back (schedule M9); rows of an owner that is down are there and not shown (S2-5).
+//!
+//! An operation may put many rows: it is one message and one acknowledgement. That an owner is gone is one change,
+//! whatever the number of its rows.
+
+mod message;
+mod replicate;
+mod row;
+#[cfg(test)]
+mod tests;
+
+pub use message::OwnedMessage;
+pub use row::OwnedRow;
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Bound;
+
+use super::available::WriteError;
+use super::changes::{Changes, Resync, Revision};
+use super::map::Map;
+use crate::id::{Incarnation, NodeId};
+use crate::limits::{TABLE_KEY_MAX, TABLE_LOG_BYTES_MAX, TABLE_LOG_OPS_MAX, TABLE_VALUE_MAX};
+use message::Operation;
+use replicate::Peer;
+
+/// The number of an operation of an owner; the first is 1.
+pub type Sequence = u64;
+
+/// A change of what can be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum OwnedChange {
+    /// A row of an owner.
+    Put(NodeId, OwnedRow),
+    /// A row of an owner is no more.
+    Delete(NodeId, OwnedRow),
+    /// An owner is down: none of its rows is shown.
+    Hidden(NodeId),
+    /// It is up again: all its rows are shown.
+    Shown(NodeId),
+    /// An incarnation is gone, and all its rows with it.
+    OwnerGone(Incarnation),
+}
+
+/// The rows of one owner.
+#[derive(Clone, Debug)]
+struct Owner {
+    id: Incarnation,
+    sequence: Sequence,
+    rows: Map<OwnedRow>,
+}
+
+/// One `owned` table on one node.
+#[derive(Clone, Debug)]
+pub struct OwnedTable {
+    me: Incarnation,
+    owners: BTreeMap<NodeId, Owner>,
+    /// The present incarnation of each member.
+    present: BTreeMap<NodeId, Incarnation>,
+    down: BTreeSet<NodeId>,
+    /// The latest operations of this node, and the sequence of the first of them.
+    log: VecDeque<Arc<Operation>>,
+    log_start: Sequence,
+    log_bytes: usize,
+    peers: BTreeMap<Incarnation, Peer>,
+    changes: Changes<OwnedChange>,
+}
+
+impl OwnedTable {
+    /// An empty table.
+    #[must_use]
+    pub fn new(me: Incarnation) -> Self {
+        let mut table = Self {
+            me,
+            owners: BTreeMap::new(),
+            present: BTreeMap::new(),
+            down: BTreeSet::new(),
+            log: VecDeque::new(),
+            log_start: 1,
+            log_bytes: 0,
+            peers: BTreeMap::new(),
+            changes: Changes::default(),
+        };
+        table.present.insert(me.node_id, me);
+        table.owners.insert(me.node_id, Owner { id: me, sequence: 0, rows: Map::default() });
+        table
+    }
+
+    /// Writes rows of this node, as one operation.
+    ///
+    /// # Errors
+    /// Where a key or a value is too long; then nothing has changed.
+    pub fn put_many<'a>(
+        &mut self,
+        rows: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<Sequence, WriteError> {
+        let mut packed = Vec::new();
+        for (key, value) in rows {
+            if key.len() > TABLE_KEY_MAX {
+                return Err(WriteError::KeyTooLong { len: key.len() });
+            }
+            if value.len() > TABLE_VALUE_MAX {
+                return Err(WriteError::ValueTooLong { len: value.len() });
+            }
+            packed.push(OwnedRow::new(key, value));
+        }
+        Ok(self.write(Operation::Put(packed)))
+    }
+
+    /// Writes a row of this node.
+    ///
+    /// # Errors
+    /// Where the key or the value is too long; then nothing has changed.
+    pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<Sequence, WriteError> {
+        self.put_many([(key, value)])
+    }
+
+    /// Deletes rows of this node, as one operation.
+    pub fn delete_many<'a>(&mut self, keys: impl IntoIterator<Item = &'a [u8]>) -> Sequence {
+        self.write(Operation::Delete(keys.into_iter().map(|key| OwnedRow::new(key, &[])).collect()))
+    }
+
+    fn write(&mut self, operation: Operation) -> Sequence {
+        let node = self.me.node_id;
+        self.apply(node, &operation);
+        self.log_bytes += operation.size();
+        self.log.push_back(Arc::new(operation));
+        while self.log.len() > TABLE_LOG_OPS_MAX || self.log_bytes > TABLE_LOG_BYTES_MAX {
+            let Some(oldest) = self.log.pop_front() else { break };
+            self.log_bytes -= oldest.size();
+            self.log_start += 1;
+        }
+        self.sequence()
+    }
+
+    /// Applies the next operation of an owner.
+    fn apply(&mut self, node: NodeId, operation: &Operation) {
+        let shown = !self.down.contains(&node);
+        let Some(owner) = self.owners.get_mut(&node) else { return };
+        owner.sequence += 1;
+        for row in operation.rows() {
+            let change = match operation {
+                Operation::Put(_) => {
+                    owner.rows.insert(row.clone());
+                    Some(OwnedChange::Put(node, row.clone()))
+                }
+                Operation::Delete(_) => owner.rows.remove(row.key()).map(|old| OwnedChange::Delete(node, old)),
+            };
+            if let Some(change) = change.filter(|_| shown) {
+                self.changes.push(change, row.size());
+            }
+        }
+    }
+
+    /// The latest operation of this node.
+    #[must_use]
+    pub fn sequence(&self) -> Sequence {
+        self.owners.get(&self.me.node_id).map_or(0, |owner| owner.sequence)
+    }
+
+    /// Who the members are, each in its present incarnation. The rows of earlier ones go; who is no member has none.
+    pub fn roster_is(&mut self, present: impl IntoIterator<Item = Incarnation>) {
+        self.present = present.into_iter().map(|id| (id.node_id, id)).collect();
+        self.present.insert(self.me.node_id, self.me);
+        let stale: Vec<Incarnation> =
+            self.owners.values().map(|owner| owner.id).filter(|id| self.present.get(&id.node_id) != Some(id)).collect();
+        for id in stale {
+            self.drop_owner(id);
+        }
+        self.down.retain(|node| self.present.contains_key(node));
+        self.ask_those_without_rows();
+    }
+
+    /// An incarnation is over, by a committed entry: its rows go, and none is taken from it any more.
+    pub fn gone(&mut self, id: Incarnation) {
+        if self.present.get(&id.node_id).is_some_and(|present| present.guid <= id.guid) {
+            self.present.remove(&id.node_id);
+        }
+        if let Some(owner) = self.owners.get(&id.node_id)
+            && owner.id.guid <= id.guid
+            && owner.id != self.me
+        {
+            let owner = owner.id;
+            self.drop_owner(owner);
+        }
+    }
+
+    fn drop_owner(&mut self, id: Incarnation) {
+        if self.owners.remove(&id.node_id).is_some_and(|owner| !owner.rows.is_empty()) {
+            self.changes.push(OwnedChange::OwnerGone(id), 0);
+        }
+    }
+
+    /// A node is seen as down: its rows are not shown.
+    pub fn down(&mut self, node: NodeId) {
+        if node != self.me.node_id && self.down.insert(node) {
+            self.changes.push(OwnedChange::Hidden(node), 0);
+        }
+    }
+
+    /// A node is seen as up: its rows are shown again, without anything being sent.
+    pub fn up(&mut self, node: NodeId) {
+        if self.down.remove(&node) {
+            self.changes.push(OwnedChange::Shown(node), 0);
+        }
+    }
+
+    fn shown(&self) -> impl Iterator<Item = &Owner> {
+        self.owners.values().filter(|owner| !self.down.contains(&owner.id.node_id))
+    }
+
+    /// The rows of a key, one for each owner that is up.
+    pub fn get(&self, key: &[u8]) -> impl Iterator<Item = (NodeId, &OwnedRow)> {
+        self.shown().filter_map(move |owner| Some((owner.id.node_id, owner.rows.get(key)?)))
+    }
+
+    /// The rows of a key, of owners that are down as well.
+    pub fn get_including_down(&self, key: &[u8]) -> impl Iterator<Item = (NodeId, &OwnedRow)> {
+        self.owners.values().filter_map(move |owner| Some((owner.id.node_id, owner.rows.get(key)?)))
+    }
+
+    /// The rows whose keys begin with a prefix, of the owners that are up; in the order of keys for each owner.
+    pub fn prefix<'a>(&'a self, prefix: &'a [u8]) -> impl Iterator<Item = (NodeId, &'a OwnedRow)> {
+        self.shown().flat_map(move |owner| {
+            let rows = owner.rows.from(Bound::Included(prefix)).take_while(|row| row.key().starts_with(prefix));
+            rows.map(|row| (owner.id.node_id, row))
+        })
+    }
+
+    /// The rows of every owner, with whether they are shown: clones that cost nothing.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<(Incarnation, bool, Map<OwnedRow>)> {
+        let shown = |id: Incarnation| !self.down.contains(&id.node_id);
+        self.owners.values().map(|owner| (owner.id, shown(owner.id), owner.rows.clone())).collect()
+    }
+
+    /// The revision of the latest change.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.changes.revision()
+    }
+
+    /// The changes after a revision, in order.
+    ///
+    /// # Errors
+    /// Where they are not kept: a new snapshot is needed.
+    pub fn changes_after(&self, revision: Revision) -> Result<impl Iterator<Item = &OwnedChange>, Resync> {
+        self.changes.after(revision)
+    }
+
+    /// How much of an owner is held.
+    #[must_use]
+    pub fn held(&self, owner: Incarnation) -> Sequence {
+        self.owners.get(&owner.node_id).filter(|held| held.id == owner).map_or(0, |held| held.sequence)
+    }
+
+    /// Asserts what must hold at all times.
+    pub fn check(&self) {
+        for (node, owner) in &self.owners {
+            assert_eq!(owner.id.node_id, *node);
+            assert_eq!(self.present.get(node), Some(&owner.id), "rows of an incarnation that is not the present one");
+        }
+        assert_eq!(
+            self.log_start + self.log.len() as u64,
+            self.sequence() + 1,
+            "the log ends with the latest operation"
+        );
+    }
+}

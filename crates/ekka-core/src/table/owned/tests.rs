@@ -1,0 +1,219 @@
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use super::*;
+use crate::id::Guid;
+use crate::limits::TABLE_COPY_BYTES;
+use crate::rng::Rng;
+
+fn id(node: u128, guid: u128) -> Incarnation {
+    Incarnation { node_id: NodeId::from_u128(node), guid: Guid::from_u128(guid) }
+}
+
+/// Nodes with links that deliver in order or end.
+struct Nodes {
+    tables: Vec<OwnedTable>,
+    links: BTreeMap<(usize, usize), VecDeque<OwnedMessage>>,
+    messages: usize,
+}
+
+impl Nodes {
+    fn new(count: u128) -> Self {
+        let mut nodes = Self { tables: Vec::new(), links: BTreeMap::new(), messages: 0 };
+        nodes.tables.extend((1..=count).map(|node| OwnedTable::new(id(node, 1))));
+        for table in &mut nodes.tables {
+            table.roster_is((1..=count).map(|node| id(node, 1)));
+        }
+        for i in 0..nodes.tables.len() {
+            for j in 0..i {
+                nodes.link(i, j);
+            }
+        }
+        nodes
+    }
+
+    fn link(&mut self, i: usize, j: usize) {
+        for (a, b) in [(i, j), (j, i)] {
+            let peer = self.tables[b].me;
+            self.tables[a].connect(peer);
+            self.links.insert((a, b), VecDeque::new());
+        }
+    }
+
+    fn cut(&mut self, i: usize, j: usize) {
+        for (a, b) in [(i, j), (j, i)] {
+            let peer = self.tables[b].me;
+            self.tables[a].disconnect(peer);
+            self.links.remove(&(a, b));
+        }
+    }
+
+    fn pump(&mut self, from: usize, to: usize) -> bool {
+        let peer = self.tables[to].me;
+        let Some(message) = self.tables[from].poll(peer, 64) else { return false };
+        self.messages += 1;
+        let bytes = postcard::to_allocvec(&message).unwrap();
+        if let Some(queue) = self.links.get_mut(&(from, to)) {
+            queue.push_back(postcard::from_bytes(&bytes).unwrap());
+        }
+        true
+    }
+
+    fn deliver(&mut self, from: usize, to: usize) -> bool {
+        let Some(message) = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) else { return false };
+        let peer = self.tables[from].me;
+        self.tables[to].receive(peer, message);
+        self.tables[to].check();
+        true
+    }
+
+    fn flow(&mut self) {
+        while (0..self.tables.len()).any(|i| (0..self.tables.len()).any(|j| self.pump(i, j) || self.deliver(i, j))) {}
+    }
+
+    fn owners(&self, at: usize, key: &[u8]) -> Vec<u128> {
+        self.tables[at].get(key).map(|(node, _)| node.as_u128()).collect()
+    }
+}
+
+#[test]
+fn several_owners_hold_one_key_and_each_writes_its_own() {
+    let mut nodes = Nodes::new(3);
+    nodes.tables[0].put(b"topic", b"a").unwrap();
+    nodes.tables[1].put(b"topic", b"b").unwrap();
+    nodes.flow();
+    assert_eq!(nodes.owners(2, b"topic"), [1, 2]);
+    nodes.tables[0].delete_many([&b"topic"[..]]);
+    nodes.flow();
+    assert_eq!(nodes.owners(2, b"topic"), [2]);
+    assert_eq!(nodes.tables[0].acked(id(3, 1)), 2);
+}
+
+#[test]
+fn many_rows_in_one_operation_are_one_acknowledgement() {
+    let mut nodes = Nodes::new(2);
+    nodes.flow();
+    let before = nodes.messages;
+    let keys: Vec<[u8; 4]> = (0..10_000u32).map(u32::to_be_bytes).collect();
+    let sequence = nodes.tables[0].put_many(keys.iter().map(|key| (&key[..], &b"v"[..]))).unwrap();
+    nodes.flow();
+    assert_eq!(nodes.messages - before, 2, "the operation, and that it is held");
+    assert_eq!(nodes.tables[0].acked(id(2, 1)), sequence);
+    assert_eq!(nodes.tables[1].prefix(b"\0\0").count(), 10_000);
+}
+
+#[test]
+fn s2_5_rows_of_an_owner_that_is_down_are_shown_again_without_transfer_and_stay_its_own() {
+    let mut nodes = Nodes::new(3);
+    nodes.tables[1].put(b"client", b"on 2").unwrap();
+    nodes.flow();
+    let revision = nodes.tables[0].revision();
+    nodes.cut(0, 1);
+    nodes.tables[0].down(NodeId::from_u128(2));
+    assert!(nodes.owners(0, b"client").is_empty());
+    assert_eq!(nodes.tables[0].get_including_down(b"client").count(), 1);
+    // The client moves on; who comes back puts nothing over it.
+    nodes.tables[2].put(b"client", b"on 3").unwrap();
+    nodes.flow();
+    nodes.link(0, 1);
+    let before = nodes.messages;
+    nodes.tables[0].up(NodeId::from_u128(2));
+    nodes.flow();
+    assert_eq!(nodes.messages - before, 2, "only what each holds is said");
+    assert_eq!(nodes.owners(0, b"client"), [2, 3]);
+    let changes: Vec<_> = nodes.tables[0].changes_after(revision).unwrap().collect();
+    assert!(matches!(changes[..], [OwnedChange::Hidden(_), OwnedChange::Put(..), OwnedChange::Shown(_)]));
+}
+
+#[test]
+fn m9_rows_of_an_incarnation_that_is_gone_never_come_back() {
+    let mut nodes = Nodes::new(3);
+    nodes.tables[2].put(b"duty", b"armed").unwrap();
+    // Node 1 has applied `gone` when the rows arrive there.
+    nodes.tables[0].gone(id(3, 1));
+    nodes.flow();
+    assert!(nodes.owners(0, b"duty").is_empty());
+    assert_eq!(nodes.owners(1, b"duty"), [3]);
+    let revision = nodes.tables[1].revision();
+    nodes.tables[1].gone(id(3, 1));
+    nodes.flow();
+    assert!(nodes.owners(1, b"duty").is_empty());
+    let changes: Vec<_> = nodes.tables[1].changes_after(revision).unwrap().collect();
+    assert_eq!(changes, [&OwnedChange::OwnerGone(id(3, 1))]);
+}
+
+#[test]
+fn rows_of_a_later_incarnation_wait_for_the_roster() {
+    let mut nodes = Nodes::new(2);
+    nodes.tables[1].put(b"k", b"old").unwrap();
+    nodes.flow();
+    nodes.cut(0, 1);
+    nodes.tables[1] = OwnedTable::new(id(2, 2));
+    nodes.tables[1].roster_is([id(1, 1), id(2, 2)]);
+    nodes.link(0, 1);
+    nodes.tables[1].put(b"k", b"new").unwrap();
+    nodes.flow();
+    assert_eq!(nodes.tables[0].get(b"k").next().unwrap().1.value(), b"old");
+    nodes.tables[0].roster_is([id(1, 1), id(2, 2)]);
+    nodes.flow();
+    assert_eq!(nodes.tables[0].get(b"k").next().unwrap().1.value(), b"new");
+}
+
+#[test]
+fn who_is_behind_the_log_gets_all_rows_and_a_new_snapshot() {
+    let mut nodes = Nodes::new(2);
+    nodes.cut(0, 1);
+    let value = alloc::vec![7; TABLE_COPY_BYTES / 4];
+    for n in 0..1_100u32 {
+        nodes.tables[0].put(&n.to_be_bytes(), &value).unwrap();
+    }
+    assert!(nodes.tables[0].log_start > 1, "the log is cut by its bound");
+    let revision = nodes.tables[1].revision();
+    nodes.link(0, 1);
+    nodes.flow();
+    assert_eq!(nodes.tables[1].get_including_down(&1_099u32.to_be_bytes()).count(), 1);
+    assert_eq!(nodes.tables[1].prefix(b"").count(), 1_100);
+    assert!(nodes.tables[1].changes_after(revision).is_err());
+    assert_eq!(nodes.tables[0].acked(id(2, 1)), 1_100);
+}
+
+#[test]
+fn all_nodes_end_with_the_rows_of_each_owner_by_seeds() {
+    for seed in 0..200 {
+        let mut rng = Rng::new(seed);
+        let mut nodes = Nodes::new(3);
+        for _ in 0..300 {
+            let (i, j) = (rng.index(3), rng.index(3));
+            let key = [b'a' + u8::try_from(rng.below(5)).unwrap()];
+            match rng.below(20) {
+                0..=3 => drop(nodes.tables[i].put(&key, &rng.next_u64().to_le_bytes()).unwrap()),
+                4 => drop(nodes.tables[i].delete_many([&key[..]])),
+                5 if i != j && nodes.links.contains_key(&(i, j)) => nodes.cut(i, j),
+                6 if i != j && !nodes.links.contains_key(&(i, j)) => nodes.link(i, j),
+                7 => nodes.tables[i].down(NodeId::from_u128(j as u128 + 1)),
+                8 => nodes.tables[i].up(NodeId::from_u128(j as u128 + 1)),
+                9..=13 => drop(nodes.pump(i, j)),
+                _ => drop(nodes.deliver(i, j)),
+            }
+        }
+        for i in 0..3 {
+            for j in 0..i {
+                if !nodes.links.contains_key(&(i, j)) {
+                    nodes.link(i, j);
+                }
+            }
+            for node in 1..=3 {
+                nodes.tables[i].up(NodeId::from_u128(node));
+            }
+        }
+        nodes.flow();
+        for owner in 0..3 {
+            let rows = |at: usize| -> Vec<(Vec<u8>, Vec<u8>)> {
+                let of_owner = nodes.tables[at].prefix(b"").filter(|(node, _)| node.as_u128() == owner + 1);
+                of_owner.map(|(_, row)| (row.key().to_vec(), row.value().to_vec())).collect()
+            };
+            let own = usize::try_from(owner).unwrap();
+            assert!((0..3).all(|at| rows(at) == rows(own)), "seed {seed}: rows of node {} differ", owner + 1);
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Hybrid logical clocks: stamps that follow the wall clock, never fall, and lie above everything that was seen.
+//!
+//! Kulkarni, Demirbas, Madappa, Avva, Leone, *Logical Physical Clocks* (2014). A stamp that is given or accepted lies
+//! below a *bound* which is on disc, so that the next start of this node, also one that forgot its rows, begins above
+//! all that this one saw (schedule M5).
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::Incarnation;
+use crate::limits::{CLOCK_REFUSE, STAMP_BOUND_STEP};
+use crate::time::Wall;
+
+const COUNTER_BITS: u32 = 16;
+
+fn millis(duration: core::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A time of a hybrid logical clock: milliseconds in the upper 48 bits, a counter in the lower 16.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Hlc(u64);
+
+impl Hlc {
+    /// Below every stamp that is ever given.
+    pub const ZERO: Self = Self(0);
+
+    /// The first stamp of a millisecond.
+    #[must_use]
+    pub const fn at(wall: Wall) -> Self {
+        Self(wall.as_millis() << COUNTER_BITS)
+    }
+
+    /// The stamp that these bits say.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// The bits.
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The wall clock in it.
+    #[must_use]
+    pub const fn wall(self) -> Wall {
+        Wall::from_millis(self.0 >> COUNTER_BITS)
+    }
+
+    const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Debug for Hlc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0 >> COUNTER_BITS, self.0 & ((1 << COUNTER_BITS) - 1))
+    }
+}
+
+/// When a version was written, and by whom: all versions of a key are ordered by this.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct Stamp {
+    /// When.
+    pub hlc: Hlc,
+    /// Who, which breaks ties; `None` is below everybody.
+    pub origin: Option<Incarnation>,
+}
+
+/// Why no stamp could be given, or one was not accepted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StampError {
+    /// The bound on disc is reached; it is being raised.
+    #[error("the bound of stamps on disc is reached; try again when it is raised")]
+    BoundReached,
+    /// The stamp, or this node's clock, is too far ahead of the median of the peers' clocks.
+    #[error("a stamp is {ahead_ms} ms ahead of the clock of the peers; at most 60 s are taken")]
+    TooFarAhead {
+        /// How far.
+        ahead_ms: u64,
+    },
+}
+
+/// The clock of one table.
+#[derive(Clone, Debug)]
+pub struct HybridClock {
+    last: Hlc,
+    /// All stamps given or accepted lie below it.
+    bound: Hlc,
+    /// The highest foreign stamp that only the bound kept from being accepted.
+    waiting: Hlc,
+    /// How far this node's wall clock is ahead of the median of its peers.
+    ahead_ms: i64,
+}
+
+impl HybridClock {
+    /// A clock of a new start; `bound` is what the start before it left on disc, or zero.
+    #[must_use]
+    pub fn new(bound: Hlc) -> Self {
+        Self { last: bound, bound, waiting: Hlc::ZERO, ahead_ms: 0 }
+    }
+
+    /// The shell has this bound on disc.
+    pub fn bound_is(&mut self, bound: Hlc) {
+        self.bound = self.bound.max(bound);
+    }
+
+    /// How far this node's wall clock is ahead of the median of its peers.
+    pub fn ahead_is(&mut self, ahead_ms: i64) {
+        self.ahead_ms = ahead_ms;
+    }
+
+    /// The bound that is to be brought to disc now; `None` while there is room up to the present one.
+    #[must_use]
+    pub fn wanted_bound(&self, wall: Wall) -> Option<Hlc> {
+        let step = millis(STAMP_BOUND_STEP);
+        let top = self.last.max(self.waiting).wall().as_millis().max(wall.as_millis());
+        (self.bound.wall().as_millis() < top.saturating_add(step / 2))
+            .then(|| Hlc::at(Wall::from_millis(top.saturating_add(step))))
+    }
+
+    /// A new stamp, above all that were given or accepted.
+    ///
+    /// # Errors
+    /// See [`StampError`]. A retry is right once the bound is raised, or the clock set.
+    pub fn stamp(&mut self, wall: Wall) -> Result<Hlc, StampError> {
+        let next = Hlc::at(wall).max(self.last.next());
+        self.ahead(next, wall)?;
+        if next >= self.bound {
+            return Err(StampError::BoundReached);
+        }
+        self.last = next;
+        Ok(next)
+    }
+
+    /// Takes note of a foreign stamp, which later ones of this node will be above.
+    ///
+    /// # Errors
+    /// See [`StampError`]. Where only the bound is in the way, the next one that is wanted is above it.
+    pub fn accept(&mut self, hlc: Hlc, wall: Wall) -> Result<(), StampError> {
+        if hlc <= self.last {
+            return Ok(());
+        }
+        self.ahead(hlc, wall)?;
+        if hlc >= self.bound {
+            self.waiting = self.waiting.max(hlc);
+            return Err(StampError::BoundReached);
+        }
+        self.last = hlc;
+        Ok(())
+    }
+
+    /// The highest stamp given or accepted.
+    #[must_use]
+    pub fn last(&self) -> Hlc {
+        self.last
+    }
+
+    /// The bound that is known to be on disc.
+    #[must_use]
+    pub fn bound(&self) -> Hlc {
+        self.bound
+    }
+
+    fn ahead(&self, hlc: Hlc, wall: Wall) -> Result<(), StampError> {
+        let median = wall.as_millis().saturating_add_signed(self.ahead_ms.saturating_neg());
+        let ahead_ms = hlc.wall().as_millis().saturating_sub(median);
+        if ahead_ms > millis(CLOCK_REFUSE) { Err(StampError::TooFarAhead { ahead_ms }) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wall(ms: u64) -> Wall {
+        Wall::from_millis(ms)
+    }
+
+    fn clock(at: u64) -> HybridClock {
+        let mut clock = HybridClock::new(Hlc::ZERO);
+        let bound = clock.wanted_bound(wall(at)).unwrap();
+        clock.bound_is(bound);
+        clock
+    }
+
+    #[test]
+    fn stamps_grow_although_the_clock_stands_or_falls() {
+        let mut clock = clock(1_000);
+        let first = clock.stamp(wall(1_000)).unwrap();
+        let second = clock.stamp(wall(1_000)).unwrap();
+        let third = clock.stamp(wall(900)).unwrap();
+        assert!(first < second && second < third);
+        assert_eq!(third.wall(), wall(1_000));
+    }
+
+    #[test]
+    fn a_stamp_is_above_what_was_accepted() {
+        let mut clock = clock(1_000);
+        clock.accept(Hlc::at(wall(1_500)), wall(1_000)).unwrap();
+        assert!(clock.stamp(wall(1_000)).unwrap() > Hlc::at(wall(1_500)));
+    }
+
+    #[test]
+    fn m5_a_new_start_begins_above_all_that_the_one_before_it_saw() {
+        let mut clock = clock(1_000);
+        clock.accept(Hlc::at(wall(9_000)), wall(1_000)).unwrap();
+        let mut next = HybridClock::new(clock.bound());
+        next.bound_is(next.wanted_bound(wall(2_000)).unwrap());
+        assert!(next.stamp(wall(2_000)).unwrap() > Hlc::at(wall(9_000)));
+    }
+
+    #[test]
+    fn nothing_is_stamped_above_the_bound_or_a_minute_ahead_of_the_peers() {
+        let mut clock = clock(1_000);
+        assert_eq!(clock.stamp(wall(12_000)), Err(StampError::BoundReached));
+        assert_eq!(clock.accept(Hlc::at(wall(62_000)), wall(1_000)), Err(StampError::TooFarAhead { ahead_ms: 61_000 }));
+        clock.ahead_is(60_500);
+        assert_eq!(clock.stamp(wall(1_000_000)), Err(StampError::TooFarAhead { ahead_ms: 60_500 }));
+    }
+
+    #[test]
+    fn the_bound_is_raised_before_it_is_reached() {
+        let clock = clock(100_000);
+        assert_eq!(clock.wanted_bound(wall(104_000)), None);
+        assert_eq!(clock.wanted_bound(wall(106_000)), Some(Hlc::at(wall(116_000))));
+    }
+
+    #[test]
+    fn a_peer_whose_clock_is_ahead_is_followed_once_the_bound_is_raised() {
+        let mut clock = clock(100_000);
+        let theirs = Hlc::at(wall(130_000));
+        assert_eq!(clock.accept(theirs, wall(100_000)), Err(StampError::BoundReached));
+        clock.bound_is(clock.wanted_bound(wall(100_000)).unwrap());
+        assert_eq!(clock.accept(theirs, wall(100_000)), Ok(()));
+    }
+}
