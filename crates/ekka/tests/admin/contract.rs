@@ -21,9 +21,13 @@ async fn status_is_the_contract_letter_by_letter() {
         "status": "up", "ready": true, "ready_for": {"quorum": true, "available": true},
         "reason": null, "reasons": [],
         "cluster_name": "ekka", "cluster_id": "00000000-0000-0000-0000-0000000000c1",
-        "cluster_version": "0.1.0", "version": "0.1.0", "cookie_id": "3f9a-02c1-77de",
+        "cluster_generation": 0, "cluster_version": "0.1.0", "version": "0.1.0", "cookie_id": "3f9a-02c1-77de",
         "leader": "ekka@10.0.0.1", "coordinator": "ekka@10.0.0.1",
         "quorum": {"voters": 3, "in_reach": 2, "needed": 2, "can_lose": 0},
+        "volatile": {
+            "generation": 2, "voters": ["ekka@10.0.0.1", "ekka@10.0.0.2"], "leader": "ekka@10.0.0.2", "votes": true,
+            "lost": true,
+        },
         "split": {
             "state": "suspected", "since": then, "majority": true,
             "unreachable": [{"name": "ekka@10.0.0.3", "node_id": id(3), "since": then, "evidence": "silent", "seen_by": []}],
@@ -266,6 +270,7 @@ async fn the_document_lists_every_route_that_answers() {
         "/v1/drain",
         "/v1/undrain",
         "/v1/force-leave",
+        "/v1/recover",
         "/v1/reload",
         "/v1/rpc/ping",
         "/v1/rpc/call",
