@@ -245,7 +245,10 @@ impl World {
 
     /// Whether two replicas exchange messages.
     fn meet(&self, a: &Replica, b: &Replica) -> bool {
-        self.runs(a) && self.runs(b) && (a.machine == b.machine || self.net.connects(a.machine, b.machine))
+        self.runs(a)
+            && self.runs(b)
+            && (a.machine == b.machine
+                || self.net.linked(a.machine, b.machine) && self.net.connects(a.machine, b.machine))
     }
 
     fn reaches_majority(&self, group: &Group, from: VoterId) -> bool {

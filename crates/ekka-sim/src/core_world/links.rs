@@ -155,7 +155,7 @@ impl World {
         let end =
             |machine: usize, life: u64| End { machine, life, local: None, not_before: self.now, hanging: Vec::new() };
         let ends = [end(machine, life), end(target, self.machines[target].life)];
-        self.net.connections.insert(conn, Connection { ends, endpoint, closed: [false, false], read: false });
+        self.net.connect(conn, Connection { ends, endpoint, closed: [false, false], read: false });
         self.carry(conn, 1, Delivery::Greeting { conn, hello: Box::new(hello) }, latency);
         self.at(self.now + DIAL_TIMEOUT, Happening::DialDeadline { conn });
     }
@@ -187,7 +187,7 @@ impl World {
         }
         connection.closed[side] = true;
         if connection.closed == [true, true] {
-            self.net.connections.remove(&conn);
+            self.net.forget(conn);
             return;
         }
         self.carry(conn, 1 - side, Delivery::Closed { conn, cause }, Duration::ZERO);

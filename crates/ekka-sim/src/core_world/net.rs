@@ -60,6 +60,13 @@ pub struct Connection {
     pub read: bool,
 }
 
+impl Connection {
+    fn pair(&self) -> (usize, usize) {
+        let [a, b] = [self.ends[0].machine, self.ends[1].machine];
+        (a.min(b), a.max(b))
+    }
+}
+
 /// The state of the network.
 #[derive(Debug)]
 pub struct Net {
@@ -71,6 +78,8 @@ pub struct Net {
     pub aliases: BTreeMap<Endpoint, usize>,
     /// All connections, by number.
     pub connections: BTreeMap<usize, Connection>,
+    /// Their numbers, by the two machines.
+    between: BTreeMap<(usize, usize), BTreeSet<usize>>,
     /// The number of the next connection.
     pub next: usize,
     /// Shortest and longest delay of a frame.
@@ -92,6 +101,7 @@ impl Net {
             strangers: BTreeMap::new(),
             aliases: BTreeMap::new(),
             connections: BTreeMap::new(),
+            between: BTreeMap::new(),
             next: 1,
             delay: (Duration::from_micros(200), Duration::from_millis(3)),
             stall_per_mille: 0,
@@ -111,6 +121,30 @@ impl Net {
             timeout *= 2;
         }
         delay
+    }
+
+    /// A connection is made.
+    pub(super) fn connect(&mut self, conn: usize, connection: Connection) {
+        self.between.entry(connection.pair()).or_default().insert(conn);
+        self.connections.insert(conn, connection);
+    }
+
+    /// A connection is over at both ends.
+    pub(super) fn forget(&mut self, conn: usize) {
+        let Some(connection) = self.connections.remove(&conn) else { return };
+        if let Some(of) = self.between.get_mut(&connection.pair()) {
+            of.remove(&conn);
+        }
+    }
+
+    /// Whether two machines have let each other in over a connection that both use: frames of groups go by these alone.
+    #[must_use]
+    pub fn linked(&self, a: usize, b: usize) -> bool {
+        let let_in = |conn: &usize| {
+            let both = |connection: &Connection| connection.ends.iter().all(|end| end.local.is_some());
+            self.connections.get(conn).is_some_and(|connection| connection.closed == [false, false] && both(connection))
+        };
+        self.between.get(&(a.min(b), a.max(b))).is_some_and(|of| of.iter().any(let_in))
     }
 
     /// Whether bytes pass in this direction.

@@ -44,6 +44,10 @@ impl World {
                 self.watch.may_leave(machine);
                 self.watch.may_go(me);
                 self.watch.returns(me);
+                // An answer that is late by then says nothing of the time after it.
+                for asked in self.asked.values_mut().filter(|asked| asked.goes == Some(me)) {
+                    asked.goes = None;
+                }
                 None
             }
             _ => None,

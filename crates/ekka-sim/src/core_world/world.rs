@@ -336,7 +336,7 @@ impl World {
                 if let Some(connection) = self.net.connections.get_mut(&conn) {
                     connection.closed[side] = true;
                     if connection.closed == [true, true] {
-                        self.net.connections.remove(&conn);
+                        self.net.forget(conn);
                     }
                 }
                 self.input(machine, Input::Closed { conn: id, cause });
