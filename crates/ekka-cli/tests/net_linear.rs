@@ -159,6 +159,12 @@ fn a_read_of_old_state_that_passes_for_a_linearizable_one_is_caught() {
     let stale = Mix { takers: 0, readers: 1, stale: true, ..MIX };
     load.also_at(&gated.cluster.agents[1].data(), stale);
     gated.cut(1);
+    // The gate is read now and then: before it closes nothing is stale.
+    gated.cluster.wait("it is cut off", LIMIT, |cluster| {
+        let status = get(&cluster.agents[1].data(), "/v1/status")?;
+        let in_reach = &status["quorum"]["in_reach"];
+        if *in_reach == 1 { Ok(()) } else { Err(format!("{in_reach} voters are in its reach")) }
+    });
     let before = ceiling(&gated.cluster.agents[0].data()).unwrap_or_else(|error| panic!("{error}"));
     gated.cluster.wait("the others go on without the one that is cut off", LIMIT, |cluster| {
         let now = ceiling(&cluster.agents[0].data())?;

@@ -9,7 +9,7 @@ use ekka::consensus::raft::{RaftGroup, Settings, Setup};
 use ekka::env::Clock;
 use ekka::testing::group_net::{GroupNet, Weather};
 use ekka::testing::{PlantedFault, RuntimeClock, open_replica};
-use ekka_core::consensus::{GroupId, VoterId};
+use ekka_core::consensus::{GroupId, VoterId, Standing};
 use ekka_core::id::NodeId;
 use ekka_core::rng::Rng;
 use tokio::time::{sleep, timeout};
@@ -210,7 +210,19 @@ impl Replicas {
                 sleep(LOOK).await;
             }
         };
-        timeout(limit, led).await.unwrap_or_else(|_| Err(format!("nobody leads within {limit:?}")))
+        timeout(limit, led).await.unwrap_or_else(|_| Err(format!("nobody leads within {limit:?}: {}", self.words())))
+    }
+
+    /// How each replica stands.
+    fn words(&self) -> String {
+        let of = |number| {
+            let Some((group, _)) = self.running(number) else { return format!("{number} is off") };
+            let standing = group.standing().borrow().clone();
+            let Standing { term, leader, last, applied, configuration, failed, .. } = &*standing;
+            let (last, applied, voters) = (last.index, applied.index, configuration.voters.len());
+            format!("{number}: term {term}, leader {leader:?}, {applied} of {last} applied, {voters} sets, {failed:?}")
+        };
+        (0..self.count()).map(of).collect::<Vec<_>>().join("; ")
     }
 
     /// One leader a term.
