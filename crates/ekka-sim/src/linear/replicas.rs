@@ -9,7 +9,7 @@ use ekka::consensus::raft::{RaftGroup, Settings, Setup};
 use ekka::env::Clock;
 use ekka::testing::group_net::{GroupNet, Weather};
 use ekka::testing::{PlantedFault, RuntimeClock, open_replica};
-use ekka_core::consensus::{GroupId, VoterId, Standing};
+use ekka_core::consensus::{GroupId, Standing, VoterId};
 use ekka_core::id::NodeId;
 use ekka_core::rng::Rng;
 use tokio::time::{sleep, timeout};

@@ -214,9 +214,13 @@ impl Campaign {
         }
     }
 
-    /// Whether an append of this leader is to be given to the engine.
+    /// Whether an append of this leader is to be given to the engine. The engine's refusal of a leader whose term has
+    /// passed is all that ends it, where it has the longer log and so wins no vote as long as it leads.
     #[must_use]
     pub fn listens_to(&self, sign: &Sign, now: Instant) -> bool {
+        if sign.term < self.facts.term {
+            return true;
+        }
         let Some(promise) = self.promise.filter(|promise| now < promise.until && sign.term <= promise.term) else {
             return true;
         };
