@@ -110,7 +110,7 @@ impl Control {
         self.setup.store.after(self.store_resets)
     }
 
-    /// Runs the replica of this node's cluster, and founds the group where this node is one of those who vote in it
+    /// Runs the replicas of this node's cluster, and founds the durable group where this node is one of those who vote in it
     /// first: that is harmless where it has begun, and a crash right after the vote must not leave it unfounded.
     pub(super) fn open_group(&mut self, now: Now, out: &mut Vec<Output>) {
         let Some(cluster_id) = self.autocluster.cluster_on_disc() else { return };
@@ -118,10 +118,22 @@ impl Control {
             return;
         }
         self.close_group(false, out);
+        self.open_replica(cluster_id, now, out);
+        self.open_volatile(now);
+    }
+
+    /// Opens the durable replica anew, whose store has failed or was read by somebody else. That of the volatile group
+    /// goes on: it has not failed, and one that begins again would have forgotten its vote.
+    pub(super) fn reopen_group(&mut self, now: Now, out: &mut Vec<Output>) {
+        let Some(cluster_id) = self.group.open else { return };
+        self.close_replica(false, out);
+        self.open_replica(cluster_id, now, out);
+    }
+
+    fn open_replica(&mut self, cluster_id: ClusterId, now: Now, out: &mut Vec<Output>) {
         let me = VoterId { node_id: self.me().node_id, start: self.store().as_u128() };
         self.group.open = Some(cluster_id);
         out.push(Output::Group(GroupRequest::Open { cluster_id, me }));
-        self.open_volatile(now);
         let founders = self.autocluster.saved().first_voters.clone();
         if founders.iter().any(|founder| founder.id.node_id == me.node_id && founder.store == me.start) {
             self.durable(durable::Input::Found { cluster_id, founders }, now, out);
@@ -129,11 +141,15 @@ impl Control {
         self.go_on_recovering(me, now, out);
     }
 
-    /// Ends the replica; with `delete` its log goes too.
+    /// Ends the replicas; with `delete` the log of the durable one goes too.
     pub(super) fn close_group(&mut self, delete: bool, out: &mut Vec<Output>) {
+        self.close_volatile(out);
+        self.close_replica(delete, out);
+    }
+
+    fn close_replica(&mut self, delete: bool, out: &mut Vec<Output>) {
         if self.group.open.is_some() {
             out.push(Output::Group(GroupRequest::Close { delete }));
-            self.close_volatile(out);
         }
         let last_wish = self.group.last_wish;
         let waiting = core::mem::take(&mut self.group.waiting);

@@ -1,14 +1,13 @@
 //! What `Control` and the replicas of its groups say to each other, by way of the shell.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::consensus::{GroupEvent, LogPlace, Standing, VoterId};
 use crate::durable;
 use crate::id::{ClusterId, Incarnation};
-use crate::volatile::{LogKey, Source, Start};
+use crate::volatile::{Order, Report};
 
 /// What `Control` wants of the replica of its cluster's durable group, in this order.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,48 +85,14 @@ pub enum GroupNews {
 /// What `Control` wants of the replica of its cluster's volatile group, in this order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum VolatileRequest {
-    /// Have this state here, from its source or from a founder that has begun with it; answered by
-    /// [`VolatileNews::Fetched`].
-    Fetch {
-        /// Of which cluster.
-        cluster_id: ClusterId,
-        /// As whom it is asked for.
-        me: Incarnation,
-        /// The generation that begins with it.
-        generation: u64,
-        /// Which.
-        from: Source,
-        /// Who may have it too.
-        founders: BTreeSet<Incarnation>,
-    },
-    /// Run a replica of this generation.
-    Start {
+    /// What the room of the group's generations wants.
+    Order {
         /// Of which cluster.
         cluster_id: ClusterId,
         /// As whom.
         me: Incarnation,
-        /// Which.
-        generation: u64,
-        /// How it begins.
-        start: Start,
-    },
-    /// Seal the replica: it takes, votes for and answers nothing more, and what it holds is kept. Answered by
-    /// [`VolatileNews::Stopped`] once that is certain.
-    Stop {
-        /// Of which generation.
-        generation: u64,
-    },
-    /// On the leader: make these the voters. What becomes of it shows in the standing.
-    ChangeVoters {
-        /// Of which generation.
-        generation: u64,
-        /// The voters.
-        voters: BTreeSet<Incarnation>,
-    },
-    /// On the leader: have it committed that locks may be granted.
-    Open {
-        /// In which generation.
-        generation: u64,
+        /// What.
+        order: Order,
     },
     /// This node is not in that cluster any more: what there is of its volatile group here ends and is dropped.
     Close,
@@ -143,23 +108,6 @@ pub enum VolatileNews {
         /// What.
         standing: Box<Standing>,
     },
-    /// The state that was to be fetched is here, or could not be had just now.
-    Fetched {
-        /// For which generation.
-        generation: u64,
-        /// It is here.
-        ok: bool,
-    },
-    /// It is sealed.
-    Stopped {
-        /// Which generation.
-        generation: u64,
-        /// What it holds; `None` where it never got the state with which its generation began.
-        log: Option<LogKey>,
-    },
-    /// It is committed that locks may be granted.
-    Opened {
-        /// In which generation.
-        generation: u64,
-    },
+    /// What has become of an order.
+    Report(Report),
 }

@@ -173,16 +173,6 @@ impl Control {
         self.volatile = Volatile { served, ..Volatile::new(self.volatile.session_max) };
     }
 
-    /// Opens the replica of the durable group anew, whose store has failed or was read by somebody else. That of the
-    /// volatile group goes on: it has not failed, and one that begins again would have forgotten its vote.
-    pub(super) fn reopen_group(&mut self, now: Now, out: &mut Vec<Output>) {
-        let empty = Volatile::new(self.volatile.session_max);
-        let volatile = core::mem::replace(&mut self.volatile, empty);
-        self.close_group(false, out);
-        self.open_group(now, out);
-        self.volatile = Volatile { wished: false, ..volatile };
-    }
-
     /// This incarnation is over: it serves no generation any more. What it serves is sealed before the node, in the same
     /// process, begins anew under another guid.
     pub(super) fn end_volatile(&mut self, now: Now, out: &mut Vec<Output>) {
@@ -238,17 +228,7 @@ impl Control {
                     self.generation_waits(who, out);
                     continue;
                 }
-                volatile::Output::Fetch { generation, from, founders } => {
-                    VolatileRequest::Fetch { cluster_id, me, generation, from, founders }
-                }
-                volatile::Output::Start { generation, start } => {
-                    VolatileRequest::Start { cluster_id, me, generation, start }
-                }
-                volatile::Output::Stop { generation } => VolatileRequest::Stop { generation },
-                volatile::Output::ChangeVoters { generation, voters } => {
-                    VolatileRequest::ChangeVoters { generation, voters }
-                }
-                volatile::Output::Open { generation } => VolatileRequest::Open { generation },
+                volatile::Output::Order(order) => VolatileRequest::Order { cluster_id, me, order },
             };
             out.push(Output::Volatile(request));
         }
@@ -319,9 +299,7 @@ impl Control {
             VolatileNews::Standing { generation, standing } => {
                 Input::Standing(self.stand_volatile(generation, standing))
             }
-            VolatileNews::Fetched { generation, ok } => Input::Fetched { generation, ok },
-            VolatileNews::Stopped { generation, log } => Input::Stopped { generation, log },
-            VolatileNews::Opened { generation } => Input::Opened { generation },
+            VolatileNews::Report(report) => Input::Report(report),
         };
         self.volatile(input, now, out);
         let me = self.me();

@@ -8,7 +8,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::room::{Generations, Serving};
-use super::{Generation, Output, Proposal, Version};
+use super::{Generation, Order, Output, Proposal, Version};
 use crate::id::Incarnation;
 use crate::limits::VOTER_SETS_MAX;
 
@@ -20,7 +20,8 @@ impl Generations {
         let (true, Some(latest)) = (leads, record.sets.last()) else { return };
         let in_force = self.standing.voters.as_ref().is_some_and(|sets| sets.len() == 1 && sets[0] == *latest);
         if !in_force {
-            out.push(Output::ChangeVoters { generation: record.number(), voters: latest.clone() });
+            let voters = latest.clone();
+            out.push(Output::Order(Order::ChangeVoters { generation: record.number(), voters }));
         } else if record.sets.len() > 1 {
             self.amend(Vec::from([latest.clone()]), out);
             return;
@@ -30,7 +31,7 @@ impl Generations {
             return;
         }
         if self.settings.faults.unrecorded {
-            out.push(Output::ChangeVoters { generation: record.number(), voters: target });
+            out.push(Output::Order(Order::ChangeVoters { generation: record.number(), voters: target }));
             return;
         }
         let mut sets = record.sets.clone();

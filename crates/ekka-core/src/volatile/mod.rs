@@ -28,6 +28,7 @@
 
 mod account;
 mod changes;
+mod order;
 mod record;
 mod room;
 mod sessions;
@@ -35,6 +36,7 @@ pub mod state;
 pub mod tokens;
 
 pub use account::{Accounts, Blocked, account};
+pub use order::{Order, Report};
 pub use record::{Decided, Generation, LogKey, Proposal, Source, Version};
 pub use room::Generations;
 
@@ -197,21 +199,8 @@ pub enum Input {
         /// What.
         message: Message,
     },
-    /// The state of [`Output::Fetch`] is here, or could not be had.
-    Fetched {
-        /// For which generation.
-        generation: u64,
-        /// It is here.
-        ok: bool,
-    },
-    /// The replica of [`Output::Stop`] takes, votes for and answers nothing more. What it holds is kept until a replica
-    /// of a later generation has the state with which that began.
-    Stopped {
-        /// Which.
-        generation: u64,
-        /// What it holds; `None` where it never got the state with which its generation began.
-        log: Option<LogKey>,
-    },
+    /// What has become of an order.
+    Report(Report),
     /// The sessions that this process keeps, as asked for by [`Output::AskSessions`]. From then on its lock room takes no
     /// answer of an earlier generation.
     Sessions {
@@ -219,11 +208,6 @@ pub enum Input {
         generation: u64,
         /// As the lock room has them.
         sessions: Vec<u8>,
-    },
-    /// The log of that generation holds, committed, that locks may be granted ([`Output::Open`]).
-    Opened {
-        /// Which.
-        generation: u64,
     },
     /// This incarnation is over: everything that it serves stops before the node takes a new guid.
     Over,
@@ -239,45 +223,13 @@ pub enum Output {
         /// What.
         message: Message,
     },
-    /// Have this state here, from its source or from a founder that has begun with it, and say so.
-    Fetch {
-        /// For which generation.
-        generation: u64,
-        /// Which state.
-        from: Source,
-        /// Who may have it too.
-        founders: BTreeSet<Incarnation>,
-    },
-    /// Serve this generation from now on.
-    Start {
-        /// Which.
-        generation: u64,
-        /// How.
-        start: Start,
-    },
-    /// Stop serving this generation for good, keep its state, and say what the log is then.
-    Stop {
-        /// Which.
-        generation: u64,
-    },
-    /// On the leader: make these the voters of the running group.
-    ChangeVoters {
-        /// Of which generation.
-        generation: u64,
-        /// The voters.
-        voters: BTreeSet<Incarnation>,
-    },
+    /// The replicas of this process are to do something.
+    Order(Order),
     /// Propose this to the durable group. What becomes of it shows in the facts.
     Propose(Proposal),
     /// Give the sessions that this process keeps.
     AskSessions {
         /// For which generation.
-        generation: u64,
-    },
-    /// On the leader, once it has waited: write into the log of this generation that locks may be granted in it, so that
-    /// no later leader of it waits again.
-    Open {
-        /// Which.
         generation: u64,
     },
     /// A member's sessions of earlier generations, for the lock room.

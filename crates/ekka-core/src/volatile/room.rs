@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::account::{Blocked, account};
 use super::sessions::Sessions;
-use super::{Facts, Input, LogKey, Message, Output, Settings, Standing, Start, Version};
+use super::{Facts, Input, LogKey, Message, Order, Output, Report, Settings, Standing, Start, Version};
 use crate::id::{Incarnation, NodeId};
 use crate::limits::{BARRED_MAX, GENERATION_RETRY, UNLED_MAX};
 use crate::machine::Machine;
@@ -170,7 +170,7 @@ impl Generations {
     fn stop(&mut self, generation: u64, out: &mut Vec<Output>) {
         self.sealed = self.sealed.max(generation);
         self.serving = Serving::Stopping(generation);
-        out.push(Output::Stop { generation });
+        out.push(Output::Order(Order::Stop { generation }));
     }
 
     fn begin(&mut self, now: Instant, out: &mut Vec<Output>) {
@@ -180,7 +180,8 @@ impl Generations {
             if let Some(from) = generation.from {
                 self.serving = Serving::Fetching(number);
                 self.retry_at = now + GENERATION_RETRY;
-                out.push(Output::Fetch { generation: number, from, founders: generation.founders.clone() });
+                let founders = generation.founders.clone();
+                out.push(Output::Order(Order::Fetch { generation: number, from, founders }));
             } else {
                 self.start(Start::Found { from: None, founders: generation.founders.clone() }, now, out);
             }
@@ -194,7 +195,7 @@ impl Generations {
         self.unled_since = now;
         self.serving = Serving::Runs(generation);
         self.standing = Standing { generation, ..Standing::default() };
-        out.push(Output::Start { generation, start });
+        out.push(Output::Order(Order::Start { generation, start }));
     }
 
     fn fetched(&mut self, generation: u64, ok: bool, now: Instant, out: &mut Vec<Output>) {
@@ -377,10 +378,10 @@ impl Machine for Generations {
                 }
             }
             Input::Message { from, message } => self.message(from, message, now, out),
-            Input::Fetched { generation, ok } => self.fetched(generation, ok, now, out),
-            Input::Stopped { generation, log } => self.stopped(generation, log, now, out),
+            Input::Report(Report::Fetched { generation, ok }) => self.fetched(generation, ok, now, out),
+            Input::Report(Report::Stopped { generation, log }) => self.stopped(generation, log, now, out),
             Input::Sessions { generation, sessions } => self.sessions.keep(generation, sessions),
-            Input::Opened { generation } => self.sessions.open(generation, now),
+            Input::Report(Report::Opened { generation }) => self.sessions.open(generation, now),
             Input::Over => self.end(out),
         }
         if self.led() {
@@ -403,7 +404,7 @@ impl Machine for Generations {
             out.extend(to.into_iter().map(|voter| Output::Send { to: voter.node_id, message: message.clone() }));
         }
         if self.standing.leads && self.serves() == Some(self.number()) && self.sessions.wants_to_open(now) {
-            out.push(Output::Open { generation: self.number() });
+            out.push(Output::Order(Order::Open { generation: self.number() }));
         }
         let insists = self.insists(now);
         if insists || self.works_on_the_next(now) {

@@ -11,7 +11,9 @@ use ekka_core::id::{Guid, Incarnation, NodeId};
 use ekka_core::machine::Machine;
 use ekka_core::rng::Rng;
 use ekka_core::time::{Instant, Now, Wall};
-use ekka_core::volatile::{Faults, Generations, Input, LogKey, Message, Output, Settings, Source, Start};
+use ekka_core::volatile::{
+    Faults, Generations, Input, LogKey, Message, Order, Output, Report, Settings, Source, Start,
+};
 
 use crate::durable::{Entry as Durable, State};
 use crate::replica::{Entry, Replica, writes};
@@ -256,6 +258,41 @@ impl World {
         self.outputs(p, out);
     }
 
+    fn order(&mut self, p: usize, order: Order) {
+        match order {
+            Order::Fetch { generation, from, founders } => {
+                let delay = self.delay().unwrap_or(SECOND);
+                self.after(delay, Event::Fetched { by: p, generation, from, founders });
+            }
+            Order::Start { generation, start } => {
+                let replica = match start {
+                    Start::Found { from, founders } => {
+                        let base = if from.is_some() { self.procs[p].fetched.take() } else { Some(Vec::new()) };
+                        Replica::founder(generation, base.expect("it was fetched before"), founders)
+                    }
+                    Start::Learn => Replica::learner(generation),
+                };
+                self.procs[p].replica = Some(replica);
+            }
+            Order::Stop { generation } => {
+                self.procs[p].pending.clear();
+                let replica = self.procs[p].replica.take().expect("what is stopped was started");
+                let log = replica.key();
+                if let Some(key) = log {
+                    self.procs[p].kept = Some((key, replica.content()));
+                }
+                self.give(p, Input::Report(Report::Stopped { generation, log }));
+            }
+            Order::ChangeVoters { generation, voters } => self.change_voters(p, generation, &voters),
+            Order::Open { generation } => {
+                let replica = self.procs[p].replica.as_mut();
+                if let Some(replica) = replica.filter(|replica| replica.leads && replica.generation == generation) {
+                    replica.log.push((replica.term, Entry::Open));
+                }
+            }
+        }
+    }
+
     fn outputs(&mut self, p: usize, out: Vec<Output>) {
         for output in out {
             match output {
@@ -264,30 +301,7 @@ impl World {
                         self.after(delay, Event::Deliver { to, from: p, message });
                     }
                 }
-                Output::Fetch { generation, from, founders } => {
-                    let delay = self.delay().unwrap_or(SECOND);
-                    self.after(delay, Event::Fetched { by: p, generation, from, founders });
-                }
-                Output::Start { generation, start } => {
-                    let replica = match start {
-                        Start::Found { from, founders } => {
-                            let base = if from.is_some() { self.procs[p].fetched.take() } else { Some(Vec::new()) };
-                            Replica::founder(generation, base.expect("it was fetched before"), founders)
-                        }
-                        Start::Learn => Replica::learner(generation),
-                    };
-                    self.procs[p].replica = Some(replica);
-                }
-                Output::Stop { generation } => {
-                    self.procs[p].pending.clear();
-                    let replica = self.procs[p].replica.take().expect("what is stopped was started");
-                    let log = replica.key();
-                    if let Some(key) = log {
-                        self.procs[p].kept = Some((key, replica.content()));
-                    }
-                    self.give(p, Input::Stopped { generation, log });
-                }
-                Output::ChangeVoters { generation, voters } => self.change_voters(p, generation, &voters),
+                Output::Order(order) => self.order(p, order),
                 Output::Propose(proposal) => {
                     if let Some(delay) = self.delay() {
                         self.after(delay, Event::Append { by: p, entry: Durable::Propose(proposal) });
@@ -302,12 +316,6 @@ impl World {
                     if sessions == [1] {
                         let until = self.of(p) + SESSION;
                         self.procs[p].busy_until = until;
-                    }
-                }
-                Output::Open { generation } => {
-                    let replica = self.procs[p].replica.as_mut();
-                    if let Some(replica) = replica.filter(|replica| replica.leads && replica.generation == generation) {
-                        replica.log.push((replica.term, Entry::Open));
                     }
                 }
                 Output::Waiting(_) => {}
@@ -457,7 +465,7 @@ impl World {
         let ok = holder.is_some();
         if self.procs[by].alive {
             self.procs[by].fetched = holder;
-            self.give(by, Input::Fetched { generation, ok });
+            self.give(by, Input::Report(Report::Fetched { generation, ok }));
         }
     }
 }

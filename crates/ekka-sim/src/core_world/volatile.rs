@@ -10,7 +10,7 @@ use ekka_core::consensus::{Configuration, LogPlace, Standing, VoterId};
 use ekka_core::control::{Input, VolatileNews, VolatileRequest};
 use ekka_core::id::{ClusterId, Incarnation};
 use ekka_core::time::Instant;
-use ekka_core::volatile::{LogKey, Source, Start, voter};
+use ekka_core::volatile::{LogKey, Order, Report, Source, Start, voter};
 
 use super::happening::Happening;
 use super::net::Delivery;
@@ -72,35 +72,39 @@ impl World {
     pub(super) fn volatile_request(&mut self, machine: usize, request: VolatileRequest) {
         let at = Life { machine, life: self.machines[machine].life };
         match request {
-            VolatileRequest::Fetch { cluster_id, generation, from, founders, .. } => {
-                let ok = self.can_fetch(at, cluster_id, from, &founders);
-                if ok {
-                    self.volatile.kept.entry(at).or_default().insert(kept(cluster_id, from));
-                }
-                self.tell_volatile(at, cluster_id, VolatileNews::Fetched { generation, ok });
-            }
-            VolatileRequest::Start { cluster_id, me, generation, start } => {
-                self.start_volatile(at, (cluster_id, generation), me, start);
-            }
-            VolatileRequest::Stop { generation } => self.seal_volatile(at, generation),
-            VolatileRequest::ChangeVoters { generation, voters } => self.change_volatile(at, generation, &voters),
-            VolatileRequest::Open { generation } => {
-                let led = |(_, of): &(&(ClusterId, u64), &Generation)| {
-                    of.leader.is_some_and(|leader| of.replicas.get(&leader).is_some_and(|replica| replica.at == at))
-                };
-                let mut all = self.volatile.generations.iter().filter(|((_, number), _)| *number == generation);
-                let Some((cluster_id, all)) = all.find(led).map(|((cluster_id, _), of)| (*cluster_id, of)) else {
-                    return;
-                };
-                let lives: Vec<Life> = all.replicas.values().map(|replica| replica.at).collect();
-                for at in lives {
-                    self.tell_volatile(at, cluster_id, VolatileNews::Opened { generation });
-                }
-            }
+            VolatileRequest::Order { cluster_id, me, order } => self.carry_out(at, (cluster_id, me), order),
             VolatileRequest::Close => {
                 self.volatile.kept.remove(&at);
                 for generation in self.volatile.generations.values_mut() {
                     generation.replicas.retain(|_, replica| replica.at != at);
+                }
+            }
+        }
+    }
+
+    fn carry_out(&mut self, at: Life, (cluster_id, me): (ClusterId, Incarnation), order: Order) {
+        match order {
+            Order::Fetch { generation, from, founders } => {
+                let ok = self.can_fetch(at, cluster_id, from, &founders);
+                if ok {
+                    self.volatile.kept.entry(at).or_default().insert(kept(cluster_id, from));
+                }
+                self.report_volatile(at, cluster_id, Report::Fetched { generation, ok });
+            }
+            Order::Start { generation, start } => {
+                self.start_volatile(at, (cluster_id, generation), me, start);
+            }
+            Order::Stop { generation } => self.seal_volatile(at, generation),
+            Order::ChangeVoters { generation, voters } => self.change_volatile(at, generation, &voters),
+            Order::Open { generation } => {
+                let leads = |of: &&Generation| {
+                    of.leader.is_some_and(|leader| of.replicas.get(&leader).is_some_and(|replica| replica.at == at))
+                };
+                let of = self.volatile.generations.get(&(cluster_id, generation)).filter(leads);
+                let Some(of) = of else { return };
+                let lives: Vec<Life> = of.replicas.values().map(|replica| replica.at).collect();
+                for at in lives {
+                    self.report_volatile(at, cluster_id, Report::Opened { generation });
                 }
             }
         }
@@ -149,7 +153,7 @@ impl World {
             let source = Source { voter: ekka_core::volatile::incarnation(me), log };
             self.volatile.kept.entry(at).or_default().insert(kept(cluster_id, source));
         }
-        self.tell_volatile(at, cluster_id, VolatileNews::Stopped { generation: number, log });
+        self.report_volatile(at, cluster_id, Report::Stopped { generation: number, log });
     }
 
     /// A joint change in one step, where the leader and the new voters meet.
@@ -253,6 +257,10 @@ impl World {
             let news = VolatileNews::Standing { generation: number, standing: Box::new(standing) };
             self.tell_volatile(at, cluster_id, news);
         }
+    }
+
+    fn report_volatile(&mut self, at: Life, cluster_id: ClusterId, report: Report) {
+        self.tell_volatile(at, cluster_id, VolatileNews::Report(report));
     }
 
     fn tell_volatile(&mut self, at: Life, cluster_id: ClusterId, news: VolatileNews) {

@@ -241,7 +241,9 @@ impl Replicas {
         let (cluster_id, log) = (*cluster_id, log.clone());
         self.close(false).await;
         let whole = raft::whole(self.storage.clone(), log, Box::new(Record::default())).await;
-        self.to.tell(cluster_id, GroupNews::Whole(whole.map_err(|error| error.to_string()))).await;
+        self.to
+            .tell(cluster_id, GroupNews::Whole(whole.map(|whole| whole.state).map_err(|error| error.to_string())))
+            .await;
     }
 
     async fn close(&mut self, delete: bool) {
@@ -407,7 +409,7 @@ impl News {
 }
 
 /// Members that vote and hold no table.
-fn witnesses(view: &View) -> BTreeSet<NodeId> {
+pub(super) fn witnesses(view: &View) -> BTreeSet<NodeId> {
     view.members.iter().filter(|member| member.role == Role::Witness).map(|member| member.id.node_id).collect()
 }
 

@@ -1,6 +1,6 @@
 //! The handle that programs hold: a running node.
 
-mod bench;
+pub(crate) mod bench;
 mod calls;
 mod counters;
 mod driver;

@@ -11,9 +11,8 @@ use std::time::Duration;
 use ekka_core::consensus::{GroupEvent, GroupId, Standing};
 use ekka_core::control::{Input, VolatileNews, VolatileRequest};
 use ekka_core::id::{ClusterId, Incarnation};
-use ekka_core::view::Role;
 use ekka_core::volatile::state::{Answer, Command, State};
-use ekka_core::volatile::{LogKey, Source, Start, voter};
+use ekka_core::volatile::{LogKey, Order, Report, Source, Start, voter};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
@@ -21,6 +20,7 @@ use tracing::{debug, error};
 
 use super::Node;
 use super::driver::Own;
+use super::group::witnesses;
 use super::shared::Shared;
 use crate::consensus::raft::{HandedIn, RaftGroup, Router, Settings, Setup, seal, seed};
 use crate::consensus::{Applied, Group, GroupError};
@@ -156,17 +156,9 @@ impl Replicas {
     async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Wanted>) {
         while let Some(wanted) = requests.recv().await {
             match wanted {
-                Wanted::Request(VolatileRequest::Fetch { cluster_id, me, generation, from, founders }) => {
-                    self.fetch((cluster_id, me), generation, from, founders);
+                Wanted::Request(VolatileRequest::Order { cluster_id, me, order }) => {
+                    self.carry_out((cluster_id, me), order).await;
                 }
-                Wanted::Request(VolatileRequest::Start { cluster_id, me, generation, start }) => {
-                    self.start((cluster_id, me), generation, start).await;
-                }
-                Wanted::Request(VolatileRequest::Stop { generation }) => self.seal(generation).await,
-                Wanted::Request(VolatileRequest::ChangeVoters { generation, voters }) => {
-                    self.change_voters(generation, voters);
-                }
-                Wanted::Request(VolatileRequest::Open { generation }) => self.open(generation),
                 Wanted::Request(VolatileRequest::Close) => self.close().await,
                 Wanted::Stop(done) => {
                     if let Some(running) = &self.running {
@@ -178,6 +170,16 @@ impl Replicas {
                     return;
                 }
             }
+        }
+    }
+
+    async fn carry_out(&mut self, of: (ClusterId, Incarnation), order: Order) {
+        match order {
+            Order::Fetch { generation, from, founders } => self.fetch(of, generation, from, founders),
+            Order::Start { generation, start } => self.start(of, generation, start).await,
+            Order::Stop { generation } => self.seal(generation).await,
+            Order::ChangeVoters { generation, voters } => self.change_voters(generation, voters),
+            Order::Open { generation } => self.open(generation),
         }
     }
 
@@ -197,7 +199,7 @@ impl Replicas {
         let (kept, own) = (self.kept(of), self.own.clone());
         self.shared.tasks.spawn(async move {
             let ok = kept.fetch(from, &founders).await;
-            tell(&own, of.0, VolatileNews::Fetched { generation, ok }).await;
+            tell(&own, of.0, VolatileNews::Report(Report::Fetched { generation, ok })).await;
         });
     }
 
@@ -253,7 +255,7 @@ impl Replicas {
             router: self.router.clone(),
             clock: self.env.clock.clone(),
             seed: self.env.entropy.seed(),
-            witnesses: view.members.iter().filter(|m| m.role == Role::Witness).map(|m| m.id.node_id).collect(),
+            witnesses: witnesses(&view),
             events: Some(events),
             settings: Settings::default(),
         })
@@ -274,7 +276,7 @@ impl Replicas {
                 if let (Some(log), Some((_, kept))) = (log, &self.kept) {
                     kept.keep(log, sealed.state);
                 }
-                tell(&self.own, cluster_id, VolatileNews::Stopped { generation, log }).await;
+                tell(&self.own, cluster_id, VolatileNews::Report(Report::Stopped { generation, log })).await;
             }
             // Whoever waits for its log waits for the end of this process.
             Err(err) => error!(%err, generation, "what the volatile replica held cannot be read: restart this node"),
@@ -347,7 +349,7 @@ async fn forward_marks(cluster_id: ClusterId, mut events: mpsc::Receiver<GroupEv
             GroupEvent::Restored { snapshot, .. } => State::from_snapshot(&snapshot).map_or(0, |state| state.opened()),
             GroupEvent::Reconfigured(_) => continue,
         };
-        tell(&own, cluster_id, VolatileNews::Opened { generation: opened }).await;
+        tell(&own, cluster_id, VolatileNews::Report(Report::Opened { generation: opened })).await;
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ekka_core::id::Incarnation;
-use ekka_core::volatile::{Input, Standing};
+use ekka_core::volatile::{Input, Report, Standing};
 
 use super::{Event, MS, Pending, World};
 use crate::replica::{Entry, Replica};
@@ -153,7 +153,7 @@ impl World {
         let (generation, open) = (replica.generation, replica.open());
         self.give(p, Input::Standing(standing));
         if open {
-            self.give(p, Input::Opened { generation });
+            self.give(p, Input::Report(Report::Opened { generation }));
         }
     }
 
