@@ -1,31 +1,28 @@
 //! A cluster goes on without its majority: the survivor over a crash at each write, and a node that was left behind.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+mod control_common;
 
-use ekka_core::autocluster::{Faults as FormationFaults, Merge, Settings};
+use std::collections::{BTreeMap, BTreeSet};
+
+use control_common::{at, cluster, setup};
 use ekka_core::consensus::{Configuration, GroupEvent, LogPlace, Standing, StateMachine, VoterId};
 use ekka_core::control::{
-    Command, CommandError, ConnId, Control, Faults, GroupNews, GroupRequest, Identity, Input, Output, Reply, RequestId,
-    Saved, Setup, VolatileRequest,
+    Command, CommandError, ConnId, Control, GroupNews, GroupRequest, Input, Output, Reply, RequestId, Saved,
+    VolatileRequest,
 };
 use ekka_core::durable::{Ask, Command as Entry, Entry as Written, Founder, Record, Why};
-use ekka_core::id::{ClusterId, Guid, Incarnation, NodeId, NodeName, StoreId};
+use ekka_core::id::{Guid, Incarnation, NodeId, NodeName, StoreId};
 use ekka_core::limits::RECOVER_TOKENS;
 use ekka_core::machine::Machine as _;
 use ekka_core::membership::{Record as MemberRecord, Roster, Seat};
-use ekka_core::time::{Instant, Now, Wall};
+use ekka_core::time::Wall;
 use ekka_core::view::{Role, Status};
-use ekka_core::volatile::{Generation, Proposal, Version};
+use ekka_core::volatile::{Generation, Order, Proposal, Version};
 use ekka_core::wire::{Hello, Lane, Purpose, VersionRange};
 
 fn name(n: u128) -> NodeName {
     format!("ekka@10.0.0.{n}").parse().unwrap()
-}
-
-fn cluster() -> ClusterId {
-    ClusterId::mint(Wall::from_millis(1), 5)
 }
 
 fn start(n: u128) -> Incarnation {
@@ -34,10 +31,6 @@ fn start(n: u128) -> Incarnation {
 
 fn voter(n: u128) -> VoterId {
     VoterId { node_id: NodeId::from_u128(n), start: n }
-}
-
-fn at(ms: u64) -> Now {
-    Now { mono: Instant::from_nanos(1_000_000_000 + ms * 1_000_000), wall: Wall::from_millis(1_800_000_000_000 + ms) }
 }
 
 fn member(n: u128) -> MemberRecord {
@@ -78,40 +71,8 @@ struct Node {
 
 impl Node {
     fn start(saved: Saved, starts: u128) -> Self {
-        let setup = Setup {
-            identity: Identity {
-                node_id: NodeId::from_u128(1),
-                guid: Guid::from_u128(100 + starts),
-                previous_guid: None,
-                start_counter: 1,
-                renamed_from: None,
-            },
-            endpoint: name(1).endpoint(4370).unwrap(),
-            name: name(1),
-            role: Role::Core,
-            tags: BTreeMap::new(),
-            store: StoreId::from_u128(1),
-            damage: Vec::new(),
-            cluster_name: "ekka".into(),
-            software: "0.1.0".into(),
-            formation: Settings {
-                strategies: vec![],
-                electorate: None,
-                decider: None,
-                counts: None,
-                expect: Some(2),
-                settle: Duration::from_secs(1),
-                merge: Merge::Empty,
-                base_port: 4370,
-                may_vote: true,
-                faults: FormationFaults::default(),
-            },
-            saved,
-            seed: 1,
-            faults: Faults::default(),
-            session_max: Duration::from_secs(60),
-            gone_after: Duration::from_secs(15),
-        };
+        let me = Incarnation { node_id: NodeId::from_u128(1), guid: Guid::from_u128(100 + starts) };
+        let setup = setup(name(1), me, 1, saved);
         let mut node = Self { control: Control::new(setup, at(0)), out: Vec::new(), ms: 0 };
         node.give(Input::Start);
         node
@@ -361,7 +322,11 @@ fn the_volatile_replica_goes_on_while_that_of_the_durable_group_is_opened_anew()
         let of = |output: &Output| if let Output::Volatile(request) = output { Some(request.clone()) } else { None };
         node.out.iter().filter_map(of).collect()
     };
-    assert!(matches!(asked(&node)[..], [VolatileRequest::Start { generation: 1, .. }]), "{:?}", asked(&node));
+    assert!(
+        matches!(asked(&node)[..], [VolatileRequest::Order { order: Order::Start { generation: 1, .. }, .. }]),
+        "{:?}",
+        asked(&node)
+    );
     let failed = Standing { failed: Some("the disc is full".into()), ..Standing::default() };
     node.news(GroupNews::Standing(Box::new(failed)));
     node.tick(3_000);

@@ -1,15 +1,16 @@
 //! Starts of one node that say Hello to one `Control`, in orders that a world rarely brings about.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+mod control_common;
 
-use ekka_core::autocluster::{Faults as FormationFaults, Merge, Settings};
-use ekka_core::control::{ConnId, Control, Faults, Identity, Input, Message, Output, Saved, Setup};
-use ekka_core::id::{ClusterId, Guid, Incarnation, NodeId, NodeName};
+use std::collections::BTreeMap;
+
+use control_common::{at, cluster, setup};
+use ekka_core::control::{ConnId, Control, Input, Message, Output, Saved};
+use ekka_core::id::{Guid, Incarnation, NodeId, NodeName};
 use ekka_core::machine::Machine as _;
 use ekka_core::membership::{self, Record, Roster, Seat};
-use ekka_core::time::{Instant, Now, Wall};
+use ekka_core::time::Wall;
 use ekka_core::view::{Role, Status};
 use ekka_core::wire::{Hello, Lane, Purpose, VersionRange};
 
@@ -18,10 +19,6 @@ const P: u128 = 7;
 
 fn name(i: usize) -> NodeName {
     format!("ekka@10.0.0.{}", i + 1).parse().unwrap()
-}
-
-fn at(ms: u64) -> Now {
-    Now { mono: Instant::from_nanos(1_000_000_000 + ms * 1_000_000), wall: Wall::from_millis(1_800_000_000_000 + ms) }
 }
 
 fn record(node: u128, guid: u128, counter: u64, i: usize) -> Record {
@@ -44,7 +41,7 @@ fn record(node: u128, guid: u128, counter: u64, i: usize) -> Record {
 /// A node that knows start 1 (guid 100) of P from its disc.
 fn node() -> Control {
     let me = name(0);
-    let cluster = ClusterId::mint(Wall::from_millis(1), 5);
+    let cluster = cluster();
     let mut roster = Roster { cluster_id: Some(cluster), ..Roster::default() };
     for (n, r) in [(1, record(50, 10, 1, 0)), (2, record(P, 100, 1, 1))] {
         roster.seats.insert(r.id.node_id, Seat { number: n, by: NodeId::from_u128(50), removed: None });
@@ -52,40 +49,8 @@ fn node() -> Control {
     }
     let mut saved = Saved { roster, ..Saved::default() };
     saved.formation.cluster_id = Some(cluster);
-    let setup = Setup {
-        session_max: Duration::from_secs(60),
-        identity: Identity {
-            node_id: NodeId::from_u128(50),
-            guid: Guid::from_u128(11),
-            previous_guid: None,
-            start_counter: 2,
-            renamed_from: None,
-        },
-        endpoint: me.endpoint(4370).unwrap(),
-        name: me,
-        role: Role::Core,
-        tags: BTreeMap::new(),
-        store: ekka_core::id::StoreId::from_u128(1),
-        damage: Vec::new(),
-        cluster_name: "ekka".into(),
-        software: "0.1.0".into(),
-        formation: Settings {
-            strategies: vec![],
-            electorate: None,
-            decider: None,
-            counts: None,
-            expect: Some(2),
-            settle: Duration::from_secs(1),
-            merge: Merge::Empty,
-            base_port: 4370,
-            may_vote: true,
-            faults: FormationFaults::default(),
-        },
-        saved,
-        seed: 1,
-        faults: Faults::default(),
-        gone_after: Duration::from_secs(15),
-    };
+    let start = Incarnation { node_id: NodeId::from_u128(50), guid: Guid::from_u128(11) };
+    let setup = setup(me, start, 2, saved);
     let mut control = Control::new(setup, at(0));
     let mut out = Vec::new();
     control.handle(Input::Start, at(0), &mut out);
