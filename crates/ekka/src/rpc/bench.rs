@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::builtin::ECHO;
 use super::error::CallError;
 use crate::node::Node;
+use crate::node::bench::percentiles;
 
 /// What is to be measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,7 +71,6 @@ async fn run(node: &Node, plan: BenchPlan) -> Result<BenchFigures, CallError> {
         }
     }
     let time = begun.elapsed();
-    times.sort_unstable();
-    let of = |percent: usize| times.get(times.len() * percent / 100).copied().unwrap_or_default();
-    Ok(BenchFigures { calls: times.len() as u64, time, p50: of(50), p99: of(99) })
+    let (p50, p99) = percentiles(&mut times);
+    Ok(BenchFigures { calls: times.len() as u64, time, p50, p99 })
 }

@@ -9,15 +9,15 @@ use utoipa::IntoParams;
 
 use super::error::ApiError;
 use super::input::{Body, Params};
+use super::rpc::{BENCH_MS_MAX, in_micros};
 use crate::admin::AdminState;
 use crate::admin::dto::{
     CeilingAnswer, CommitBenchAnswer, CommitBenchRequest, ErrorAnswer, GroupWord, TakeTokensAnswer, TakeTokensRequest,
 };
 use crate::node::{BenchGroup, CommitPlan};
 
-/// Bounds of one measurement, so that none keeps a node busy for ever.
+/// Bound of one measurement, beside that of its time.
 const PROPOSERS_MAX: usize = 1024;
-const BENCH_MS_MAX: u64 = 60_000;
 
 /// Measure commits of a group, proposed at this node. Uses up a fencing token for each.
 #[utoipa::path(
@@ -48,8 +48,8 @@ pub(super) async fn bench(
         commits: figures.commits,
         unknown: figures.unknown,
         commits_per_s: figures.commits_per_s(),
-        p50_us: micros(figures.p50),
-        p99_us: micros(figures.p99),
+        p50_us: in_micros(figures.p50),
+        p99_us: in_micros(figures.p99),
         fsyncs_per_commit: figures.syncs_per_commit(),
         first: figures.span.map(|(first, _)| first),
         last: figures.span.map(|(_, last)| last),
@@ -90,8 +90,4 @@ pub(super) async fn ceiling(
 ) -> Result<Json<CeilingAnswer>, ApiError> {
     let ceiling = if params.applied { state.node.applied_token_ceiling()? } else { state.node.token_ceiling().await? };
     Ok(Json(CeilingAnswer { ceiling }))
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

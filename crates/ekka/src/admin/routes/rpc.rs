@@ -116,13 +116,13 @@ pub(super) async fn count(
 /// Bounds of one measurement, so that none keeps a node busy for ever.
 const BENCH_BYTES_MAX: usize = 1024 * 1024;
 const BENCH_CALLERS_MAX: usize = 1024;
-const BENCH_MS_MAX: u64 = 60_000;
+pub(super) const BENCH_MS_MAX: u64 = 60_000;
 
 fn micros(begun: Instant) -> u64 {
     in_micros(begun.elapsed())
 }
 
-fn in_micros(time: Duration) -> u64 {
+pub(super) fn in_micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 

@@ -8,24 +8,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ekka_core::consensus::{LogPlace, StateMachine, VoterId};
-use openraft::{CommittedLeaderId, EntryPayload, LogId, RaftLogReader};
+use ekka_core::consensus::{StateMachine, VoterId};
+use openraft::{CommittedLeaderId, LogId};
 
-use super::log::{self, LogStore};
 use super::snapshots::Snapshots;
-use super::types::{Membership, Meta, place, place_or_start};
-use super::{RaftGroup, voters};
+use super::types::{Membership, Meta};
+use super::whole::{Whole, whole};
+use super::{RaftGroup, log, voters};
 use crate::consensus::{Group, GroupError};
 use crate::storage::{LogName, Storage};
-
-/// What a sealed replica held.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Sealed {
-    /// The last entry of its log; index 0 where it has none.
-    pub last: LogPlace,
-    /// The state after that entry.
-    pub state: Vec<u8>,
-}
 
 fn ended(error: impl std::fmt::Display) -> GroupError {
     GroupError::Ended(error.to_string())
@@ -40,26 +31,12 @@ pub async fn seal(
     group: &RaftGroup,
     storage: &Arc<dyn Storage>,
     log: &LogName,
-    mut machine: Box<dyn StateMachine>,
-) -> Result<Sealed, GroupError> {
+    machine: Box<dyn StateMachine>,
+) -> Result<Whole, GroupError> {
     group.close().await;
     // Whatever task of the engine is left writes nothing from here on.
     storage.close().await;
-    let mut last = LogPlace::default();
-    if let Some((meta, bytes)) = Snapshots::new(storage.clone(), log.clone()).read().await.map_err(ended)? {
-        machine.restore(&bytes).map_err(ended)?;
-        last = place_or_start(meta.last_log_id.as_ref());
-    }
-    let mut entries = LogStore::open(storage.clone(), log.clone(), VoterId::default(), false).map_err(ended)?;
-    for entry in entries.try_get_log_entries(last.index..).await.map_err(ended)? {
-        last = place(&entry.log_id);
-        if let EntryPayload::Normal(batch) = &entry.payload {
-            for command in &batch.commands {
-                machine.apply(last, &command.0);
-            }
-        }
-    }
-    Ok(Sealed { last, state: machine.snapshot() })
+    whole(storage.clone(), log.clone(), machine).await
 }
 
 /// Writes into an empty store what a founder begins with: the state, and who votes.

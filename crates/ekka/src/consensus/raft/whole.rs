@@ -1,4 +1,5 @@
-//! What a log adds up to, all of it, for a group that goes on without the majority of its voters.
+//! What a log adds up to, all of it, for a group that goes on without the majority of its voters, and for the next
+//! generation of a volatile one.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,12 +11,22 @@ use tokio::sync::watch;
 use super::log::LogStore;
 use super::snapshots::Snapshots;
 use super::state::Applier;
-use super::types;
+use super::types::{self, place_or_start};
 use crate::consensus::GroupError;
 use crate::storage::{LogName, Storage};
 
+/// What the log of a replica that has ended adds up to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Whole {
+    /// The last entry of its log; index 0 where it has none.
+    pub last: LogPlace,
+    /// The state after that entry.
+    pub state: Vec<u8>,
+}
+
 /// Applies the snapshot and every entry after it, committed or not, and gives the state: one that was acknowledged may
-/// be the last in this log, before word of its commitment came. No replica may run on that log.
+/// be the last in this log, before word of its commitment came. No replica may run on that log; `machine` is an empty
+/// state of its kind.
 ///
 /// # Errors
 /// `Ended`: the store cannot be read, or lacks entries.
@@ -23,7 +34,7 @@ pub async fn whole(
     storage: Arc<dyn Storage>,
     log: LogName,
     machine: Box<dyn StateMachine>,
-) -> Result<Vec<u8>, GroupError> {
+) -> Result<Whole, GroupError> {
     let ended = |error: &dyn std::fmt::Display| GroupError::Ended(error.to_string());
     let mut applier = Applier {
         machine: Mutex::new(machine),
@@ -43,5 +54,5 @@ pub async fn whole(
         return Err(GroupError::Ended(why));
     }
     applier.apply(entries).await.map_err(|error| ended(&error))?;
-    Ok(applier.state())
+    Ok(Whole { last: place_or_start(applier.last.as_ref()), state: applier.state() })
 }

@@ -10,7 +10,7 @@ use ekka_core::limits::{GROUP_CHUNK_BYTES, GROUP_CHUNKS_AHEAD};
 use ekka_core::volatile::state::{Answer, Command, State};
 use ekka_core::volatile::{LogKey, Source, voter};
 
-use crate::consensus::raft::{HandedIn, RaftGroup, Router, Sealed, Settings, Setup, seal, seed};
+use crate::consensus::raft::{HandedIn, RaftGroup, Router, Settings, Setup, Whole, seal, seed};
 use crate::consensus::{Applied, Group, GroupError};
 use crate::storage::{LogName, MemoryStorage, Storage};
 use crate::testing::RuntimeClock;
@@ -66,7 +66,7 @@ struct Replica {
 }
 
 impl Replica {
-    async fn seal(self) -> Sealed {
+    async fn seal(self) -> Whole {
         seal(&self.group, &self.storage, &self.log, Box::new(State::default())).await.unwrap()
     }
 
