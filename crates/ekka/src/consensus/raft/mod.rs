@@ -196,6 +196,9 @@ impl RaftGroup {
         let clients = network::Clients { shared: shared.clone() };
         let config = Arc::new(config(&setup.settings));
         let raft = Raft::new(me, config, clients, log.clone(), applier).await.map_err(|error| ended(&error))?;
+        // The engine has applied what is known to be committed: whoever opened this replica may ask how far at once.
+        let (applied, last) = (*shared.applied.borrow(), log.last());
+        shared.standing.send_replace(Arc::new(Standing { me, applied, last, ..Standing::default() }));
         let driver = campaign::Driver::new(shared.clone(), raft.metrics(), log);
         assert!(shared.raft.set(raft).is_ok(), "it is set once");
         let (proposals, proposed) = proposer::queue();

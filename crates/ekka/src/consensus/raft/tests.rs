@@ -104,6 +104,25 @@ async fn a_copy_of_the_state_follows_without_gaps_also_over_restarts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replica_that_is_opened_again_says_at_once_how_far_it_had_come() {
+    let world = world(1);
+    world.start(0).await;
+    let group = world.group(0);
+    group.found(BTreeSet::from([world.voter(0)])).await.unwrap();
+    for command in 0..9 {
+        group.propose(vec![command]).await.unwrap();
+    }
+    let reached = group.standing().borrow().applied;
+    world.kill(0);
+    group.close().await;
+    drop(group);
+    world.start(0).await;
+    let standing = world.group(0).standing().borrow().clone();
+    // That an entry is committed goes to disc with the next one.
+    assert!(standing.applied.index + 1 >= reached.index && standing.last >= reached, "{standing:?} after {reached:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replica_whose_disc_is_full_ends_and_says_so() {
     let world = world(1);
     let storage = Arc::new(FailingStorage::new(Arc::new(MemoryStorage::new(1))));
