@@ -10,7 +10,8 @@
 //!
 //! Always:
 //! - a voter that hears, itself or through another voter, of a leader with a majority, starts no election;
-//! - nor does one whose log is older than what a majority would accept, before the watchdog's time;
+//! - nor does one whose log is older than what a majority would accept, before the watchdog's time, which begins anew
+//!   with each question of one whose log is newer;
 //! - nor, as long, does a witness while a core voter that answers has a log as new as its own;
 //! - whoever agrees to a campaign takes nothing for a while from a leader that has lost its majority, or has permitted
 //!   the campaign, so that the engine's lease ends, also where that leader can still be heard (a link that works one
@@ -319,6 +320,10 @@ impl Campaign {
         if agrees {
             let permitted = question.permitted.filter(|_| permitted);
             self.promise = Some(Promise { until: now + GROUP_PROMISE, term: self.facts.term, permitted });
+            // Somebody who can win tries: a watchdog here could not, and would raise its term ahead of each campaign of it.
+            if question.last > self.facts.last {
+                self.leaderless_since = self.leaderless_since.map(|_| now);
+            }
             // Who promises gives the asker its time, unless it leads itself.
             if self.patience.is_some() && self.round.is_none() {
                 self.be_patient(GROUP_PATIENCE, now);

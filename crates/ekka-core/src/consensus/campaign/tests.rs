@@ -173,6 +173,22 @@ fn the_watchdog_campaigns_against_the_answers() {
     assert!(first >= GROUP_WATCHDOG && first < GROUP_WATCHDOG + SECOND * 2, "{elections:?}");
 }
 
+/// Seed 0x6f2 of `ekka-sim --kind linear`: of two voters the one with the older log has the shorter patience, and once the
+/// watchdog let it campaign it raised its term just before each campaign of the only one that can win.
+#[test]
+fn the_watchdog_of_a_voter_with_an_older_log_does_not_outrun_the_one_that_can_win() {
+    for seed in 0..50 {
+        let mut world = World::new(2, &[], seed);
+        world.set_last(1, LogPlace { term: 0, index: 2 });
+        world.set_cut(0, 1, true);
+        world.set_cut(1, 0, true);
+        world.run(GROUP_WATCHDOG + SECOND);
+        world.set_cut(0, 1, false);
+        world.set_cut(1, 0, false);
+        assert!(world.run_until(SECOND * 5, |world| world.leader() == Some(1)), "seed {seed}: nobody leads");
+    }
+}
+
 #[test]
 fn a_promise_is_kept_against_a_leader_without_a_majority() {
     let (mut room, mut out) = (Campaign::new(voter(0), 1), Vec::new());

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use ekka_sim::mutants::Mutant;
 use options::{Kind, Options};
+use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -22,12 +23,25 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Some(filter) = &options.log
+        && let Err(error) = log(filter)
+    {
+        eprintln!("ekka-sim: --log {filter}: {error}");
+        return ExitCode::from(2);
+    }
     let passed = match (options.mutants, options.kind) {
         (true, _) => mutants(options.seeds.unwrap_or(2_000)),
         (false, Kind::Formation1000) => formation::run(options.nodes, options.seed.unwrap_or(1)),
         (false, _) => seeds::run(&options),
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Writes what is logged to stderr. Virtual time is not told: the real one would mislead.
+fn log(filter: &str) -> Result<(), String> {
+    let filter = filter.parse::<EnvFilter>().map_err(|error| error.to_string())?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).without_time();
+    lines.try_init().map_err(|error| error.to_string())
 }
 
 /// Hunts every planted fault; whether all were caught.

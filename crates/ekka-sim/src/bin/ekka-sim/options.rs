@@ -20,6 +20,7 @@ Deterministic simulation by seed.
   --nodes N                         nodes of formation1000 (default 1000)
   --with KIND[,KIND…] | --with all   kinds of faults of the swarm that wait for the core to keep their promises
   --keep-going                      name every seed that fails, in one line each
+  --log FILTER                      writes what the nodes log to stderr; FILTER as in `ekka agent --log-level`, e.g. debug
   --mutants                         plants each fault until it is caught; --seeds N bounds the hunt
 ";
 
@@ -62,6 +63,7 @@ pub(crate) struct Options {
     pub(crate) mutants: bool,
     pub(crate) keep_going: bool,
     pub(crate) awaited: Vec<Fault>,
+    pub(crate) log: Option<String>,
 }
 
 impl Options {
@@ -78,6 +80,7 @@ impl Options {
             mutants: false,
             keep_going: false,
             awaited: Vec::new(),
+            log: None,
         };
         let mut args = args;
         while let Some(word) = args.next() {
@@ -97,6 +100,7 @@ impl Options {
                 "--jobs" => options.jobs = usize::try_from(number(&value()?)?.max(1)).unwrap_or(1),
                 "--keep-going" => options.keep_going = true,
                 "--with" => options.awaited = awaited(&value()?)?,
+                "--log" => options.log = Some(value()?),
                 "--nodes" => options.nodes = usize::try_from(number(&value()?)?).unwrap_or(1000),
                 _ => return Err(format!("{word} is no option")),
             }
