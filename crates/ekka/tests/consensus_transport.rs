@@ -13,10 +13,11 @@ use ekka::env::Env;
 use ekka::storage::{MemoryStorage, Storage};
 use ekka::testing::suite::consensus::{Ledger, LedgerMachine};
 use ekka_core::consensus::{GroupId, Standing, VoterId};
-use ekka_core::id::{Endpoint, NodeId};
+use ekka_core::id::{ClusterId, Endpoint, NodeId};
 use ekka_core::limits::{GROUP_HEARTBEAT, GROUP_LOG_KEPT};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use transport_common::{Node, PATIENCE, link, setup};
 
 /// What a node needs for its replica, whether that runs or not.
@@ -57,7 +58,7 @@ impl Place {
     async fn open_with(&self, settings: Settings) -> RaftGroup {
         self.ledger.clear();
         let setup = Setup {
-            group: GroupId::Durable,
+            group: GroupId::Durable { cluster_id: ClusterId::from_u128(1) },
             me: self.me,
             storage: self.storage.clone(),
             log: "group/durable".into(),
@@ -67,6 +68,7 @@ impl Place {
             seed: 7,
             witnesses: BTreeSet::new(),
             events: None,
+            stop: CancellationToken::new(),
             settings,
         };
         RaftGroup::open(setup).await.unwrap()

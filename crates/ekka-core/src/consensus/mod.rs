@@ -45,7 +45,10 @@ impl fmt::Display for VoterId {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum GroupId {
     /// Roster, schemas, `disc` tables; its log is synced.
-    Durable,
+    Durable {
+        /// Whose: a node that is absorbed votes, with the same store, in one cluster after the other.
+        cluster_id: ClusterId,
+    },
     /// Locks, `ram` quorum tables; a new one for each generation.
     Volatile {
         /// Whose: a start of a node may vote in the same generation of one cluster and, later, of another.

@@ -10,9 +10,10 @@ use ekka::env::Clock;
 use ekka::testing::group_net::{GroupNet, Weather};
 use ekka::testing::{PlantedFault, RuntimeClock, open_replica};
 use ekka_core::consensus::{GroupId, Standing, VoterId};
-use ekka_core::id::NodeId;
+use ekka_core::id::{ClusterId, NodeId};
 use ekka_core::rng::Rng;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::{GroupClient, Op, Outcome, RegisterClient, RegisterMachine, RegisterReader};
 use crate::stack::StoreDisc;
@@ -107,7 +108,7 @@ impl Replicas {
             (slot.disc.clone(), slot.starts)
         };
         let setup = Setup {
-            group: GroupId::Durable,
+            group: GroupId::Durable { cluster_id: ClusterId::from_u128(1) },
             me: voter(number),
             storage: Arc::new(disc.open(1)),
             log: "group/durable".into(),
@@ -117,6 +118,7 @@ impl Replicas {
             seed: self.seed ^ (number as u64) << 32 ^ u64::try_from(starts).unwrap_or(0),
             witnesses: BTreeSet::new(),
             events: None,
+            stop: CancellationToken::new(),
             settings: self.settings.clone(),
         };
         let opened = open_replica(setup, self.planted).await;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use ekka_core::consensus::{GroupEvent, GroupId, LogPlace, Standing, VoterId};
@@ -15,6 +15,7 @@ use ekka_core::id::{ClusterId, Incarnation, NodeId};
 use ekka_core::view::{Role, View};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use super::driver::Own;
@@ -44,13 +45,16 @@ pub(super) struct Handle {
     wanted: mpsc::UnboundedSender<Wanted>,
     storage: Arc<dyn Storage>,
     router: Router,
+    /// Of the replica that was wanted last.
+    stop: Mutex<CancellationToken>,
 }
 
 /// Sees what the replica says, before `Control` does: for tests, and for tools that follow a log.
 pub type GroupTap = Arc<dyn Fn(ClusterId, &GroupNews) + Send + Sync>;
 
 enum Wanted {
-    Request(GroupRequest),
+    /// With what ends the replica that it opens.
+    Request(GroupRequest, CancellationToken),
     Stop(oneshot::Sender<()>),
 }
 
@@ -60,10 +64,16 @@ impl Handle {
         self.router.clone()
     }
 
-    /// Begins what `Control` wants.
+    /// Begins what `Control` wants. Where that ends a replica it answers nothing from now on, however long it takes to
+    /// close it: what this node says next may make a leader send it entries for a replica that begins anew, and the old
+    /// one would take them.
     pub(super) fn request(&self, request: GroupRequest) {
+        let mut stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(request, GroupRequest::Open { .. } | GroupRequest::Close { .. } | GroupRequest::Whole) {
+            std::mem::take(&mut *stop).cancel();
+        }
         // The task ends after the loop only.
-        let _ = self.wanted.send(Wanted::Request(request));
+        let _ = self.wanted.send(Wanted::Request(request, stop.clone()));
     }
 
     /// Gives up leadership, ends the replica and the store.
@@ -122,7 +132,7 @@ pub(super) fn start(
         running: None,
     };
     shared.tasks.spawn(replicas.run(requests));
-    Handle { wanted, storage, router }
+    Handle { wanted, storage, router, stop: Mutex::default() }
 }
 
 /// How a replica stands, whenever it changes.
@@ -166,12 +176,12 @@ impl Replicas {
     async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Wanted>) {
         while let Some(wanted) = requests.recv().await {
             match wanted {
-                Wanted::Request(GroupRequest::Open { cluster_id, me }) => self.open(cluster_id, me).await,
-                Wanted::Request(GroupRequest::Close { delete }) => self.close(delete).await,
-                Wanted::Request(GroupRequest::Ask(ask)) => self.ask(ask),
-                Wanted::Request(GroupRequest::Confirm { round, term }) => self.confirm(round, term),
-                Wanted::Request(GroupRequest::Whole) => self.whole().await,
-                Wanted::Request(GroupRequest::HandOver) => {
+                Wanted::Request(GroupRequest::Open { cluster_id, me }, stop) => self.open(cluster_id, me, stop).await,
+                Wanted::Request(GroupRequest::Close { delete }, _) => self.close(delete).await,
+                Wanted::Request(GroupRequest::Ask(ask), _) => self.ask(ask),
+                Wanted::Request(GroupRequest::Confirm { round, term }, _) => self.confirm(round, term),
+                Wanted::Request(GroupRequest::Whole, _) => self.whole().await,
+                Wanted::Request(GroupRequest::HandOver, _) => {
                     if let Some(group) = self.group() {
                         self.shared.tasks.spawn(async move { hand_over(&group).await });
                     }
@@ -188,7 +198,7 @@ impl Replicas {
         }
     }
 
-    async fn open(&mut self, cluster_id: ClusterId, me: VoterId) {
+    async fn open(&mut self, cluster_id: ClusterId, me: VoterId, stop: CancellationToken) {
         self.close(false).await;
         // A name for each voter of each cluster: a directory that was restored as another node must not take the votes of
         // the old one for its own.
@@ -203,7 +213,7 @@ impl Replicas {
         let record = ReadRecord::default();
         let ceiling = record.ceiling();
         let setup = Setup {
-            group: GroupId::Durable,
+            group: GroupId::Durable { cluster_id },
             me,
             storage: self.storage.clone(),
             log: log.clone(),
@@ -213,6 +223,7 @@ impl Replicas {
             seed: self.env.entropy.seed(),
             witnesses: witnesses(&view),
             events: Some(events),
+            stop,
             settings: Settings::default(),
         };
         let group = match RaftGroup::open(setup).await {

@@ -16,6 +16,7 @@ use ekka_core::volatile::{LogKey, Order, Report, Source, Start, voter};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use super::Node;
@@ -257,6 +258,7 @@ impl Replicas {
             seed: self.env.entropy.seed(),
             witnesses: witnesses(&view),
             events: Some(events),
+            stop: CancellationToken::new(),
             settings: Settings::default(),
         })
         .await

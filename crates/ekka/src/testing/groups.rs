@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ekka_core::consensus::{GroupEvent, GroupId, VoterId};
-use ekka_core::id::NodeId;
+use ekka_core::id::{ClusterId, NodeId};
 use ekka_core::rng::Rng;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::RuntimeClock;
 use super::group_net::GroupNet;
@@ -121,7 +122,7 @@ impl RaftWorld {
             // The state is in memory: a new start begins with none.
             slot.ledger.clear();
             Setup {
-                group: GroupId::Durable,
+                group: GroupId::Durable { cluster_id: ClusterId::from_u128(1) },
                 me: slot.me,
                 storage: slot.storage.clone(),
                 log: "group/durable".into(),
@@ -131,6 +132,7 @@ impl RaftWorld {
                 seed,
                 witnesses: self.witnesses.clone(),
                 events,
+                stop: CancellationToken::new(),
                 settings: self.settings.clone(),
             }
         });

@@ -40,7 +40,8 @@ fn main() -> ExitCode {
 /// Writes what is logged to stderr. Virtual time is not told: the real one would mislead.
 fn log(filter: &str) -> Result<(), String> {
     let filter = filter.parse::<EnvFilter>().map_err(|error| error.to_string())?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).without_time();
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).without_time();
     lines.try_init().map_err(|error| error.to_string())
 }
 

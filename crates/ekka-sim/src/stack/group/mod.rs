@@ -89,6 +89,10 @@ impl Groups {
 
     fn stand(&mut self, host: usize, cluster_id: ClusterId, standing: &Standing) -> Result<(), String> {
         self.hosts.insert(standing.me, host);
+        // A store may fail; the engine itself never.
+        if let Some(failed) = standing.failed.as_ref().filter(|failed| failed.contains("panicked")) {
+            return Err(format!("the engine of {} has ended: {failed}", standing.me));
+        }
         if standing.leads {
             let leader = *self.leaders.entry((cluster_id, standing.term)).or_insert(standing.me);
             if leader != standing.me {

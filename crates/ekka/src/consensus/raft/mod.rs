@@ -122,6 +122,8 @@ pub struct Setup {
     pub witnesses: BTreeSet<NodeId>,
     /// Who keeps a copy of the state. It is waited for, so it must be read, also while the replica is opened.
     pub events: Option<mpsc::Sender<GroupEvent>>,
+    /// Once it is cancelled the replica answers nothing more and ends, also while it is still being opened.
+    pub stop: CancellationToken,
     /// What may differ between groups.
     pub settings: Settings,
 }
@@ -170,7 +172,7 @@ impl RaftGroup {
         };
         applier.recover().await.map_err(|error| ended(&error))?;
         let (events, inputs) = mpsc::channel(EVENTS_MAX);
-        let stop = CancellationToken::new();
+        let stop = setup.stop;
         let standing = Standing { me, ..Standing::default() };
         let transfers = transfer::Transfers::new(setup.router.clone(), group, me);
         let shared = Arc::new(Shared {

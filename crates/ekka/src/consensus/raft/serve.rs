@@ -29,6 +29,9 @@ pub(super) struct Server {
 
 impl Replica for Server {
     fn request(&self, from: VoterId, number: u64, request: Request) {
+        if self.shared.stop.is_cancelled() {
+            return;
+        }
         let room = match request {
             Request::Append { .. } | Request::Vote(_) | Request::Install { .. } => &self.appends,
             Request::Propose { .. } | Request::ReadIndex { .. } | Request::HandOut(_) => &self.room,
@@ -54,6 +57,9 @@ impl Replica for Server {
     }
 
     fn notice(&self, from: VoterId, notice: Notice) {
+        if self.shared.stop.is_cancelled() {
+            return;
+        }
         if let Notice::Credit { transfer, taken } = notice {
             self.shared.transfers.credit(transfer, taken);
         } else {

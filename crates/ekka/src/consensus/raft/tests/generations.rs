@@ -9,6 +9,7 @@ use ekka_core::id::{ClusterId, Guid, Incarnation, NodeId};
 use ekka_core::limits::{GROUP_CHUNK_BYTES, GROUP_CHUNKS_AHEAD};
 use ekka_core::volatile::state::{Answer, Command, State};
 use ekka_core::volatile::{LogKey, Source, voter};
+use tokio_util::sync::CancellationToken;
 
 use crate::consensus::raft::{HandedIn, RaftGroup, Router, Settings, Setup, Whole, seal, seed};
 use crate::consensus::{Applied, Group, GroupError};
@@ -53,6 +54,7 @@ impl Process {
             seed: u64::try_from(self.id.node_id.as_u128()).unwrap(),
             witnesses: BTreeSet::new(),
             events: None,
+            stop: CancellationToken::new(),
             settings: Settings { log_entries: 20, log_kept: 5, ..Settings::default() },
         });
         Replica { group: group.await.unwrap(), storage, log }
