@@ -11,6 +11,7 @@ pub mod consensus;
 pub mod discovery;
 pub mod env;
 #[cfg(any(feature = "etcd", feature = "k8s"))]
+pub mod histogram;
 mod http;
 pub mod node;
 mod pem;

@@ -69,6 +69,7 @@ impl Place {
             witnesses: BTreeSet::new(),
             events: None,
             stop: CancellationToken::new(),
+            commits: Arc::default(),
             settings,
         };
         RaftGroup::open(setup).await.unwrap()

@@ -325,6 +325,8 @@ pub enum Input {
         /// What.
         news: GroupNews,
     },
+    /// The disc of the data directory is nearly full, in words for people; or is not any more.
+    Disc(Option<String>),
     /// The configuration was reloaded.
     Reconfigure {
         /// The new tags.

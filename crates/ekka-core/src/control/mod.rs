@@ -367,6 +367,10 @@ impl Machine for Control {
             }
             Input::Persisted { token } => self.persisted(token, now, out),
             Input::Group { cluster_id, news } => self.group_said(cluster_id, news, now, out),
+            Input::Disc(full) => {
+                self.dirty |= self.standing.disc != full;
+                self.standing.disc = full;
+            }
             Input::Reconfigure { tags, list, formation } => {
                 self.work.push_back(Work::Membership(membership::Input::SetTags(tags)));
                 let input = autocluster::Input::Reconfigure { list, settings: *formation };

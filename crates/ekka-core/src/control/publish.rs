@@ -97,7 +97,7 @@ impl Control {
         let mut members = self.membership.members(now);
         self.mark_gone(&mut members);
         let status = self.standing.status;
-        let usable = status == Status::Up && self.standing.clock.is_none();
+        let usable = status == Status::Up && self.standing.clock.is_none() && self.standing.disc.is_none();
         let held = self.standing.quorum.holds() && self.leases.holds(now);
         let ready_quorum = usable && held && self.volatile_is_ready();
         if ready_quorum {
@@ -150,8 +150,9 @@ impl Control {
     }
 
     fn alarms(&self, reasons: &[Reason], conflicts: &[Conflict], now: Now) -> Vec<Reason> {
-        let mut alarms: Vec<Reason> = reasons.iter().filter(|r| r.code == "clock").cloned().collect();
-        if alarms.is_empty() && self.clocks.warns() {
+        let lasting = |reason: &&Reason| matches!(reason.code.as_str(), "clock" | "disc_full");
+        let mut alarms: Vec<Reason> = reasons.iter().filter(lasting).cloned().collect();
+        if alarms.iter().all(|alarm| alarm.code != "clock") && self.clocks.warns() {
             let ms = self.clocks.ahead_of_median_ms().unwrap_or(0);
             let text = format!("this node's clock is {ms} ms ahead of the median of its peers");
             alarms.push(Reason { code: "clock".into(), text, since: now.wall });

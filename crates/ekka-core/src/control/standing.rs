@@ -47,6 +47,8 @@ pub(super) struct Standing {
     /// The latest refusal by a peer, which a person must read.
     pub(super) refusal: Option<(Refusal, Instant)>,
     pub(super) clock: Option<String>,
+    /// The disc is nearly full.
+    pub(super) disc: Option<String>,
     pub(super) split: Split,
     broken_since: Option<Instant>,
     since: BTreeMap<String, Wall>,
@@ -66,6 +68,7 @@ impl Standing {
             conflicts: BTreeMap::new(),
             refusal: None,
             clock: None,
+            disc: None,
             split: Split::default(),
             broken_since: None,
             since: BTreeMap::from([(String::from("joining"), now.wall)]),
@@ -243,6 +246,9 @@ impl Control {
         let mut found: Vec<(&'static str, String)> = Vec::new();
         if let Some(text) = self.standing.clock.clone() {
             found.push(("clock", text));
+        }
+        if let Some(text) = self.standing.disc.clone() {
+            found.push(("disc_full", text));
         }
         if let Some(outranked) = &self.autocluster.saved().outranked {
             found.push(("outranked", recover::outranked_words(outranked, self.autocluster.saved().left)));

@@ -119,6 +119,7 @@ impl Replicas {
             witnesses: BTreeSet::new(),
             events: None,
             stop: CancellationToken::new(),
+            commits: Arc::default(),
             settings: self.settings.clone(),
         };
         let opened = open_replica(setup, self.planted).await;

@@ -3,7 +3,7 @@
 use ekka_core::time::Instant;
 
 use super::Counters;
-use super::shared::Shared;
+use super::shared::{GroupKind, Shared};
 use crate::rpc::Hub;
 use crate::transport::Transport;
 
@@ -22,6 +22,10 @@ pub(super) fn gather(shared: &Shared, transport: Option<&Transport>, calls: &Hub
         leader_changes: figures.leader_changes,
         incarnations_gone: figures.incarnations_gone,
         lease_left_s: shared.lease().borrow().map_or(0.0, |until| until.since(now).as_secs_f64()),
+        durable: shared.groups(GroupKind::Durable).counts(),
+        volatile: shared.groups(GroupKind::Volatile).counts(),
+        disc: shared.disc(),
+        disc_full: shared.room().borrow().full,
         rpc: calls.counts(),
         ..Counters::default()
     };

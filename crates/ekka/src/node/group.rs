@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ekka_core::consensus::{GroupEvent, GroupId, LogPlace, Standing, VoterId};
@@ -19,8 +19,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use super::driver::Own;
+use super::group_figures::GroupFigures;
 use super::reading::{ReadRecord, Reader};
-use super::shared::Shared;
+use super::room::forward_reluctant;
+use super::shared::{GroupKind, Shared};
 use crate::consensus::raft::{self, BulkUse, RaftGroup, Router, Settings, Setup, TransportLanes, bulk_use};
 use crate::consensus::{Applied, Group, GroupError};
 use crate::env::Env;
@@ -207,7 +209,8 @@ impl Replicas {
         let (events, seen) = mpsc::channel(EVENTS_MAX);
         let replayed = Arc::new(AtomicU64::new(u64::MAX));
         let (opened, standing) = oneshot::channel();
-        let news = News { cluster_id, to: self.to.clone(), replayed: replayed.clone() };
+        let figures = self.shared.groups(GroupKind::Durable).clone();
+        let news = News { cluster_id, to: self.to.clone(), figures, replayed: replayed.clone() };
         self.shared.tasks.spawn(news.forward(seen, standing));
         let view = self.shared.view();
         let record = ReadRecord::default();
@@ -224,6 +227,7 @@ impl Replicas {
             witnesses: witnesses(&view),
             events: Some(events),
             stop,
+            commits: self.shared.groups(GroupKind::Durable).commits.clone(),
             settings: Settings::default(),
         };
         let group = match RaftGroup::open(setup).await {
@@ -233,7 +237,8 @@ impl Replicas {
                 replayed.store(group.standing().borrow().applied.index, Ordering::Relaxed);
                 // It ends with the loop only.
                 let _ = opened.send(group.standing());
-                self.shared.tasks.spawn(forward_witnesses(self.shared.view_changes(), Arc::downgrade(&group)));
+                let (views, room) = (self.shared.view_changes(), self.shared.room().subscribe());
+                self.shared.tasks.spawn(forward_reluctant(me.node_id, views, room, Arc::downgrade(&group)));
                 Some(group)
             }
             Err(err) => {
@@ -260,6 +265,7 @@ impl Replicas {
     async fn close(&mut self, delete: bool) {
         let Some(Running { group, log, .. }) = self.running.take() else { return };
         self.shared.reads_from(None);
+        self.shared.groups(GroupKind::Durable).ended();
         if let Some(group) = group {
             let in_time = timeout(CLOSE, group.close()).await.is_ok();
             debug!(in_time, %log, "the replica was closed");
@@ -362,6 +368,7 @@ fn failure(error: GroupError) -> Failure {
 struct News {
     cluster_id: ClusterId,
     to: Listeners,
+    figures: Arc<GroupFigures>,
     /// Up to here it was applied before this start.
     replayed: Arc<AtomicU64>,
 }
@@ -388,6 +395,7 @@ impl News {
         };
         loop {
             let standing = standings.borrow_and_update().clone();
+            self.figures.stands(standing.clone());
             // What it says was applied was put into the queue before it was said.
             while let Ok(event) = events.try_recv() {
                 self.event(event).await;
@@ -422,21 +430,4 @@ impl News {
 /// Members that vote and hold no table.
 pub(super) fn witnesses(view: &View) -> BTreeSet<NodeId> {
     view.members.iter().filter(|member| member.role == Role::Witness).map(|member| member.id.node_id).collect()
-}
-
-/// Tells the replica which members are witnesses, as long as it runs.
-async fn forward_witnesses(mut views: watch::Receiver<Arc<View>>, group: Weak<RaftGroup>) {
-    let mut told = None;
-    loop {
-        let present = witnesses(&views.borrow_and_update());
-        let Some(group) = group.upgrade() else { return };
-        if told.as_ref() != Some(&present) {
-            told = Some(present.clone());
-            group.set_witnesses(present).await;
-        }
-        drop(group);
-        if views.changed().await.is_err() {
-            return;
-        }
-    }
 }

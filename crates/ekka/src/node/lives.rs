@@ -17,6 +17,7 @@ use tracing::warn;
 
 use super::driver::{Channels, Driver, Own, Remains, Request, keep_on_disc};
 use super::group::{self, GroupTap};
+use super::room::watch_disc;
 use super::shared::Shared;
 use super::start::{Calls, INPUTS_MAX, StartError, lanes, setup};
 use super::store;
@@ -133,6 +134,8 @@ async fn live(lasting: &Lasting, life: Life, started: Started) -> (StopReason, R
     shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(refusals));
     let certificates = tell_certificates(transport.certificate_notices(), shared.clone());
     shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(certificates));
+    let room = watch_disc(lasting.storage.clone(), shared.clone(), life.own.0.clone());
+    shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(room));
     let listeners = (life.own.0.clone(), lasting.group_tap.clone());
     let group = group::start((env, shared), &transport, lasting.storage.clone(), frames, listeners);
     let volatile = volatile::start((env, shared), group.router(), life.own.0.clone());

@@ -6,10 +6,12 @@ mod counters;
 mod driver;
 pub mod fuzz;
 mod group;
+mod group_figures;
 mod lease;
 mod lives;
 mod reading;
 mod reload;
+mod room;
 mod shared;
 mod start;
 mod store;
@@ -19,6 +21,7 @@ mod volatile;
 
 pub use bench::{BenchGroup, CommitFigures, CommitPlan};
 pub use group::GroupTap;
+pub use group_figures::GroupCounts;
 pub use start::{StartError, StartOptions, start};
 pub use store::StoreError;
 pub use volatile::{Counted, VolatileGroup};
@@ -38,6 +41,7 @@ use crate::config::{Config, TlsMode};
 use crate::discovery::Context;
 use crate::env::Env;
 use crate::rpc::{Hub, MethodCounts};
+use crate::storage::DiscFigures;
 use crate::transport::{Kdf, Transport};
 use driver::{Own, Request};
 use shared::Shared;
@@ -182,6 +186,14 @@ pub struct Counters {
     pub incarnations_gone: u64,
     /// What is left of this node's lease in seconds; 0 while it holds none.
     pub lease_left_s: f64,
+    /// Of the durable group.
+    pub durable: GroupCounts,
+    /// Of the volatile group.
+    pub volatile: GroupCounts,
+    /// The disc of the data directory.
+    pub disc: DiscFigures,
+    /// Whether the alarm for it is on.
+    pub disc_full: bool,
     /// Calls by method and side (`client`, `server`).
     pub rpc: BTreeMap<(String, &'static str), MethodCounts>,
     /// Events that slow readers missed.

@@ -15,11 +15,13 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::StampedEvent;
+use super::group_figures::GroupFigures;
 use super::reading::Reader;
+use super::room::Room;
 use super::volatile::VolatileGroup;
 use crate::discovery::Found;
 use crate::env::Clock;
-use crate::storage::Storage;
+use crate::storage::{DiscFigures, Storage};
 
 /// The part of a node that its handles read.
 pub(super) struct Shared {
@@ -36,6 +38,16 @@ pub(super) struct Shared {
     storage: OnceLock<Weak<dyn Storage>>,
     volatile: Mutex<Option<VolatileGroup>>,
     lease: watch::Sender<Option<Instant>>,
+    room: watch::Sender<Room>,
+    durable: Arc<GroupFigures>,
+    of_volatile: Arc<GroupFigures>,
+}
+
+/// Which of the two groups.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum GroupKind {
+    Durable,
+    Volatile,
 }
 
 /// What is counted here (the transport counts the rest).
@@ -58,7 +70,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(super) fn new(name: NodeName, clock: Arc<dyn Clock>, first: Arc<View>) -> Self {
+    pub(super) fn new(name: NodeName, clock: Arc<dyn Clock>, first: Arc<View>, reserve: u64) -> Self {
         Self {
             name,
             last_step: AtomicU64::new(clock.now().mono.as_nanos()),
@@ -73,6 +85,9 @@ impl Shared {
             storage: OnceLock::new(),
             volatile: Mutex::default(),
             lease: watch::Sender::new(None),
+            room: watch::Sender::new(Room::new(reserve)),
+            durable: Arc::default(),
+            of_volatile: Arc::default(),
         }
     }
 
@@ -183,6 +198,24 @@ impl Shared {
     /// Syncs of the store since it was opened.
     pub(super) fn syncs(&self) -> u64 {
         self.storage.get().and_then(Weak::upgrade).map_or(0, |storage| storage.syncs())
+    }
+
+    /// How the disc of the store does.
+    pub(super) fn disc(&self) -> DiscFigures {
+        self.storage.get().and_then(Weak::upgrade).map_or_else(DiscFigures::default, |storage| storage.disc())
+    }
+
+    /// What room the disc has.
+    pub(super) fn room(&self) -> &watch::Sender<Room> {
+        &self.room
+    }
+
+    /// What is counted of a group.
+    pub(super) fn groups(&self, which: GroupKind) -> &Arc<GroupFigures> {
+        match which {
+            GroupKind::Durable => &self.durable,
+            GroupKind::Volatile => &self.of_volatile,
+        }
     }
 
     /// The replica of the durable group that runs from now on.

@@ -122,7 +122,8 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
     let faults = (options.faults, options.formation_faults);
     let setup = setup(&config, &env, (identity.clone(), storage.found(), saved), faults);
     let control = Control::new(setup, env.clock.now());
-    let shared = Arc::new(Shared::new(config.node.name.clone(), env.clock.clone(), control.view()));
+    let (name, reserve) = (config.node.name.clone(), config.storage.reserve);
+    let shared = Arc::new(Shared::new(name, env.clock.clone(), control.view(), reserve));
     let calls = Calls::new(options.handlers, &shared, options.inline)?;
     let (request_sender, requests) = mpsc::channel(REQUESTS_MAX);
     let own = mpsc::channel(INPUTS_MAX);

@@ -22,7 +22,9 @@ use tracing::{debug, error};
 use super::Node;
 use super::driver::Own;
 use super::group::witnesses;
-use super::shared::Shared;
+use super::group_figures::GroupFigures;
+use super::room::forward_reluctant;
+use super::shared::{GroupKind, Shared};
 use crate::consensus::raft::{HandedIn, RaftGroup, Router, Settings, Setup, seal, seed};
 use crate::consensus::{Applied, Group, GroupError};
 use crate::env::Env;
@@ -213,7 +215,11 @@ impl Replicas {
         match self.begin((cluster_id, me), generation, &start, (&storage, &log), &kept).await {
             Ok(group) => {
                 let group = Arc::new(group);
-                self.shared.tasks.spawn(forward_standing(cluster_id, generation, group.standing(), self.own.clone()));
+                let figures = self.shared.groups(GroupKind::Volatile).clone();
+                let to = (self.own.clone(), figures);
+                self.shared.tasks.spawn(forward_standing(cluster_id, generation, group.standing(), to));
+                let (views, room) = (self.shared.view_changes(), self.shared.room().subscribe());
+                self.shared.tasks.spawn(forward_reluctant(me.node_id, views, room, Arc::downgrade(&group)));
                 if let Start::Found { from: None, founders } = start {
                     let founding = group.clone();
                     self.shared.tasks.spawn(async move {
@@ -259,6 +265,7 @@ impl Replicas {
             witnesses: witnesses(&view),
             events: Some(events),
             stop: CancellationToken::new(),
+            commits: self.shared.groups(GroupKind::Volatile).commits.clone(),
             settings: Settings::default(),
         })
         .await
@@ -270,6 +277,7 @@ impl Replicas {
             return;
         };
         self.shared.serves_volatile(None);
+        self.shared.groups(GroupKind::Volatile).ended();
         let Running { cluster_id, founder, group, storage, log, .. } = running;
         match seal(&group, &storage, &log, Box::new(State::default())).await {
             Ok(sealed) => {
@@ -328,6 +336,7 @@ impl Replicas {
     async fn close(&mut self) {
         self.kept = None;
         self.shared.serves_volatile(None);
+        self.shared.groups(GroupKind::Volatile).ended();
         if let Some(running) = self.running.take() {
             let in_time = timeout(CLOSE, running.group.close()).await.is_ok();
             debug!(in_time, generation = running.generation, "the replica of the volatile group was closed");
@@ -359,10 +368,11 @@ async fn forward_standing(
     cluster_id: ClusterId,
     generation: u64,
     mut standing: watch::Receiver<Arc<Standing>>,
-    own: mpsc::Sender<Own>,
+    (own, figures): (mpsc::Sender<Own>, Arc<GroupFigures>),
 ) {
     loop {
         let present = standing.borrow_and_update().clone();
+        figures.stands(present.clone());
         let standing_now = Box::new((*present).clone());
         tell(&own, cluster_id, VolatileNews::Standing { generation, standing: standing_now }).await;
         if standing.changed().await.is_err() {

@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-/// Upper bounds of the buckets of `ekka_rpc_seconds`, in seconds.
-pub const BUCKETS: [f64; 15] =
-    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+use crate::histogram::{Histogram, Times};
 
 /// The results of `ekka_rpc_requests_total`.
 pub const RESULTS: [&str; 9] = [
@@ -32,8 +30,7 @@ const OTHER: &str = "other";
 #[derive(Default)]
 pub(super) struct MethodFigures {
     results: [AtomicU64; RESULTS.len()],
-    buckets: [AtomicU64; BUCKETS.len() + 1],
-    micros: AtomicU64,
+    times: Histogram,
 }
 
 impl MethodFigures {
@@ -42,18 +39,14 @@ impl MethodFigures {
         if let Some(index) = RESULTS.iter().position(|known| *known == result) {
             self.results[index].fetch_add(1, Ordering::Relaxed);
         }
-        let seconds = took.as_secs_f64();
-        let bucket = BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(BUCKETS.len());
-        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        self.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.times.count(took);
     }
 
     fn snapshot(&self) -> MethodCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         MethodCounts {
             results: RESULTS.iter().zip(&self.results).map(|(result, count)| (*result, read(count))).collect(),
-            buckets: self.buckets.iter().map(read).collect(),
-            seconds: Duration::from_micros(read(&self.micros)).as_secs_f64(),
+            times: self.times.times(),
         }
     }
 }
@@ -63,11 +56,8 @@ impl MethodFigures {
 pub struct MethodCounts {
     /// Calls by result; every result is there.
     pub results: BTreeMap<&'static str, u64>,
-    /// Calls by time: for each of [`BUCKETS`] those that took no longer and longer than the bound before, and one more for
-    /// the rest.
-    pub buckets: Vec<u64>,
-    /// The sum of all times, in seconds.
-    pub seconds: f64,
+    /// Calls by time.
+    pub times: Times,
 }
 
 /// The counters of all methods.
@@ -119,6 +109,7 @@ impl Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::histogram::BUCKETS;
 
     #[test]
     fn a_call_counts_by_result_and_in_the_bucket_of_its_time() {
@@ -127,9 +118,9 @@ mod tests {
         figures.called("shop.price").count("timed_out", Duration::from_secs(9));
         let counts = figures.snapshot();
         let server = &counts[&("shop.price".to_owned(), "server")];
-        assert_eq!((server.results["ok"], server.results["busy"], server.buckets[1]), (1, 0, 1));
+        assert_eq!((server.results["ok"], server.results["busy"], server.times.buckets[1]), (1, 0, 1));
         let client = &counts[&("shop.price".to_owned(), "client")];
-        assert_eq!((client.results["timed_out"], client.buckets[BUCKETS.len()]), (1, 1));
+        assert_eq!((client.results["timed_out"], client.times.buckets[BUCKETS.len()]), (1, 1));
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub use builtin::{ECHO, INFO, Info, MethodInfo, PING};
 pub use context::{Trace, current_trace, time_left, with_trace};
 pub use ekka_core::rpc::Codec;
 pub use error::CallError;
-pub use figures::{BUCKETS, MethodCounts, RESULTS};
+pub use figures::{MethodCounts, RESULTS};
 pub use handlers::{Caller, HandlerError, Handlers};
 pub(crate) use hub::Hub;
 pub use inbound::Receiver;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 pub use self::engine::EngineStorage;
 pub use self::memory::MemoryStorage;
 use crate::env::BoxFuture;
+use crate::histogram::Times;
 
 /// Name of one log (`durable`, `table/…`): `a-z0-9._-/`, at most [`NAME_MAX`] bytes.
 pub type LogName = Arc<str>;
@@ -32,7 +33,8 @@ pub const QUEUE_MAX: usize = 2 * CHECKPOINT_MAX;
 /// How a store is opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StorageOptions {
-    /// Bytes of the disc that appends and checkpoints leave free: room for truncations and for the engine's own work.
+    /// Bytes of the disc that appends and checkpoints leave free: room for truncations and for the engine's own work. It is
+    /// not `storage.reserve`, below which tables take no more: logs of groups go on up to here.
     pub reserve: u64,
     /// Bytes of memory in which the engine keeps blocks that it has read.
     pub cache: u64,
@@ -40,8 +42,17 @@ pub struct StorageOptions {
 
 impl Default for StorageOptions {
     fn default() -> Self {
-        Self { reserve: 64 << 20, cache: 16 << 20 }
+        Self { reserve: 4 << 20, cache: 16 << 20 }
     }
+}
+
+/// How the disc of a store does.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct DiscFigures {
+    /// Bytes that are free; `None` where there is no disc, or the system does not tell.
+    pub free: Option<u64>,
+    /// How long syncs took.
+    pub syncs: Times,
 }
 
 /// Number of a record in its log; the first is 1. Without gaps.
@@ -182,6 +193,11 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Syncs made since the opening, for benchmarks and metrics.
     fn syncs(&self) -> u64;
+
+    /// How its disc does, for metrics and to see that it fills up. A store without one has nothing to say.
+    fn disc(&self) -> DiscFigures {
+        DiscFigures::default()
+    }
 
     /// Syncs what waits and ends the committer. Later calls give `Closed`.
     fn close(&self) -> BoxFuture<'_, ()>;

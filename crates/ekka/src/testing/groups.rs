@@ -133,6 +133,7 @@ impl RaftWorld {
                 witnesses: self.witnesses.clone(),
                 events,
                 stop: CancellationToken::new(),
+                commits: Arc::default(),
                 settings: self.settings.clone(),
             }
         });

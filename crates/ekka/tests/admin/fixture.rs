@@ -16,8 +16,10 @@ use ekka::core::view::{
     Link, LinkState, Member, Quorum, Reason, Role, Split, SplitState, Status, Unreachable, View, Volatile,
 };
 use ekka::env::BoxFuture;
+use ekka::histogram::Times;
 use ekka::node::{BenchGroup, CommitFigures, CommitPlan, Counted, Counters, Signer, StampedEvent};
 use ekka::rpc::{BenchFigures, BenchPlan, CallError, MethodCounts};
+use ekka::storage::DiscFigures;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
@@ -229,11 +231,12 @@ impl NodeApi for GivenNode {
     fn counters(&self) -> Counters {
         let certificate_expiry_s = BTreeMap::from([("own", 86_400.0), ("ca", -1.0)]);
         let results = ekka::rpc::RESULTS.iter().map(|result| (*result, u64::from(*result == "ok") * 3)).collect();
-        let mut buckets = vec![0; ekka::rpc::BUCKETS.len() + 1];
-        (buckets[0], buckets[4]) = (1, 2);
-        let counts = MethodCounts { results, buckets, seconds: 0.002 };
+        let mut times = Times { seconds: 0.002, ..Times::default() };
+        (times.buckets[0], times.buckets[4]) = (1, 2);
+        let counts = MethodCounts { results, times };
         let rpc = BTreeMap::from([(("ekka.ping".to_owned(), "server"), counts)]);
-        Counters { leader_changes: 2, certificate_expiry_s, rpc, ..Counters::default() }
+        let disc = DiscFigures { free: Some(1 << 30), syncs: times };
+        Counters { leader_changes: 2, certificate_expiry_s, disc, rpc, ..Counters::default() }
     }
 
     fn cookie_ids(&self) -> Vec<String> {

@@ -3,9 +3,11 @@
 //! Names, labels and meanings are the contract of OPERATIONS section 4. Every name is there from the first scrape on,
 //! zeros included where the labels are known beforehand, so that alerts on counters see the first fault.
 
+mod groups;
 mod process;
 mod rpc;
 mod shell;
+mod times;
 mod view;
 
 use std::fmt;
@@ -33,7 +35,9 @@ pub(super) fn scrape(state: &AdminState) -> Result<String, fmt::Error> {
     let counters = state.node.counters();
     shell::membership(&mut sheet, &counters);
     shell::transport(&mut sheet, &counters, &seen);
-    rpc::calls(&mut sheet, counters.rpc.clone());
+    groups::groups(&mut sheet, &counters);
+    groups::disc(&mut sheet, &counters);
+    rpc::calls(&mut sheet, &counters.rpc);
     shell::discovery(&mut sheet, &counters, &state.summary.strategies);
     sheet.counter(
         "ekka_events_lagged",

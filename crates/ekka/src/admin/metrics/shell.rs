@@ -24,8 +24,6 @@ pub(super) fn membership(sheet: &mut Sheet, counters: &Counters) {
     removed.extend(&counters.removed);
     let rows = removed.into_iter().map(|(cause, n)| (vec![("cause", cause.to_owned())], n));
     sheet.counter("ekka_member_removed", "Members removed", rows);
-    let row = (vec![("group", "membership".to_owned())], counters.leader_changes);
-    sheet.counter("ekka_leader_changes", "Changes of the leader", [row]);
     sheet.counter(
         "ekka_incarnation_gone",
         "Starts of nodes that were declared over",

@@ -47,7 +47,7 @@ use ekka_core::limits::{GROUP_COMMAND_MAX, GROUP_LOG_ENTRIES, GROUP_LOG_KEPT, GR
 use openraft::error::{InitializeError, RaftError};
 use openraft::{Config, SnapshotPolicy};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -63,6 +63,7 @@ pub use self::whole::{Whole, whole};
 use super::{Applied, Group, GroupError};
 use crate::consensus::raft::message::Proposed;
 use crate::env::{BoxFuture, Clock};
+use crate::histogram::Histogram;
 use crate::storage::{LogName, Storage, StorageError};
 
 /// Requests of leaders and candidates that are worked on at once.
@@ -124,6 +125,8 @@ pub struct Setup {
     pub events: Option<mpsc::Sender<GroupEvent>>,
     /// Once it is cancelled the replica answers nothing more and ends, also while it is still being opened.
     pub stop: CancellationToken,
+    /// Counts the times from proposal to answer.
+    pub commits: Arc<Histogram>,
     /// What may differ between groups.
     pub settings: Settings,
 }
@@ -142,6 +145,7 @@ pub fn forget(storage: &Arc<dyn Storage>, log: &LogName) -> Result<(), StorageEr
 pub struct RaftGroup {
     shared: Arc<Shared>,
     server: Arc<Server>,
+    commits: Arc<Histogram>,
     _stop: DropGuard,
 }
 
@@ -217,7 +221,7 @@ impl RaftGroup {
         });
         let weak: Weak<Server> = Arc::downgrade(&server);
         shared.router.attach(group, me, weak);
-        let replica = Self { shared, server, _stop: stop.drop_guard() };
+        let replica = Self { shared, server, commits: setup.commits, _stop: stop.drop_guard() };
         replica.set_witnesses(setup.witnesses).await;
         Ok(replica)
     }
@@ -271,9 +275,13 @@ impl RaftGroup {
         if command.len() > GROUP_COMMAND_MAX {
             return Err(GroupError::TooLarge { length: command.len(), limit: GROUP_COMMAND_MAX });
         }
+        let began = Instant::now();
         match proposer::propose(&self.server.proposals, vec![Blob::from(command)], 2).await {
             Proposed::Done { at, mut answers } => match answers.pop() {
-                Some(answer) => Ok(Applied { at, answer }),
+                Some(answer) => {
+                    self.commits.count(began.elapsed());
+                    Ok(Applied { at, answer })
+                }
                 None => Err(GroupError::Unknown("the answer is missing".into())),
             },
             Proposed::NotHanded(why) => match self.raft() {

@@ -1,6 +1,7 @@
 //! The one thread that writes: it gathers what waits into one batch, syncs it, and tells all who wait.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use super::database::{Database, EngineError};
 use super::disc::{Disc, Written};
@@ -26,8 +27,12 @@ impl Committer {
                 Some(Stop::Close) if changes.is_empty() => break StorageError::Closed,
                 Some(Stop::Close) | None => {}
             }
+            let began = Instant::now();
             match self.write(&changes) {
-                Ok(written) => self.written(&changes, written),
+                Ok(written) => {
+                    self.shared.count_sync(began.elapsed());
+                    self.written(&changes, written);
+                }
                 Err(EngineError::Full(why)) => self.give_up_what_waits(&StorageError::Full(why)),
                 Err(other) => {
                     tracing::error!(error = %other, "the store takes no more changes");
@@ -88,7 +93,6 @@ impl Committer {
 
     fn written(&mut self, changes: &[(u64, Change)], written: Written) {
         let counts = !changes.is_empty();
-        self.shared.count_sync();
         let ends: Vec<_> = written.ends().collect();
         self.disc.advance(written);
         self.shared.queue().written(changes);

@@ -41,7 +41,7 @@ use self::marker::Marker;
 use self::queue::{Queue, Stop};
 use self::shared::Shared;
 use self::space::Space;
-use super::{Bounds, Found, LogName, Seq, Storage, StorageError, StorageOptions, Ticket, Truncate};
+use super::{Bounds, DiscFigures, Found, LogName, Seq, Storage, StorageError, StorageOptions, Ticket, Truncate};
 use crate::env::BoxFuture;
 
 /// A store in a folder. Dropping it ends it as [`Storage::close`] does, and waits for that.
@@ -239,7 +239,11 @@ impl Storage for EngineStorage {
     }
 
     fn syncs(&self) -> u64 {
-        self.shared.syncs()
+        self.shared.sync_times().total()
+    }
+
+    fn disc(&self) -> DiscFigures {
+        DiscFigures { free: self.shared.space.free(), syncs: self.shared.sync_times() }
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

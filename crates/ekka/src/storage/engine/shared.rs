@@ -1,13 +1,14 @@
 //! What the callers of a store and its committer share.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use super::database::{Database, EngineError};
 use super::progress::Progress;
 use super::queue::{Queue, Stop};
 use super::space::Space;
+use crate::histogram::{Histogram, Times};
 
 pub(super) struct Shared {
     pub(super) folder: PathBuf,
@@ -19,7 +20,7 @@ pub(super) struct Shared {
     pub(super) database: RwLock<Option<Database>>,
     pub(super) progress: Progress,
     pub(super) space: Space,
-    syncs: AtomicU64,
+    syncs: Histogram,
 }
 
 impl Shared {
@@ -32,7 +33,7 @@ impl Shared {
             database: RwLock::new(Some(database)),
             progress: Progress::new(),
             space,
-            syncs: AtomicU64::new(0),
+            syncs: Histogram::default(),
         }
     }
 
@@ -56,11 +57,11 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    pub(super) fn count_sync(&self) {
-        self.syncs.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count_sync(&self, took: Duration) {
+        self.syncs.count(took);
     }
 
-    pub(super) fn syncs(&self) -> u64 {
-        self.syncs.load(Ordering::Relaxed)
+    pub(super) fn sync_times(&self) -> Times {
+        self.syncs.times()
     }
 }

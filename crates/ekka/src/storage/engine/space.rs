@@ -10,8 +10,8 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
 use crate::storage::StorageError;
 
-/// The greatest size of the ballast; it is a quarter of the reserve where that is less.
-const BALLAST_MAX: u64 = 16 << 20;
+/// The greatest size of the ballast; it is sixteen times the reserve where that is less.
+const BALLAST_MAX: u64 = 64 << 20;
 
 /// Name of the file that only takes up room.
 pub(super) const BALLAST: &str = "store.ballast";
@@ -38,13 +38,23 @@ impl Space {
         self.free.store(free, Ordering::Relaxed);
     }
 
-    /// Whether so many bytes more leave the reserve untouched.
+    /// How much is free at the moment, where the system tells.
+    pub(super) fn free(&self) -> Option<u64> {
+        self.look();
+        Some(self.free.load(Ordering::Relaxed)).filter(|free| *free < u64::MAX)
+    }
+
+    /// Whether so many bytes more leave the reserve untouched. Where they do not, the ballast is given up for them.
     ///
     /// # Errors
     /// `Full`.
     pub(super) fn room_for(&self, bytes: usize) -> Result<(), StorageError> {
         let needed = self.reserve.saturating_add(bytes as u64);
         if self.free.load(Ordering::Relaxed) < needed {
+            self.look();
+        }
+        if self.free.load(Ordering::Relaxed) < needed && self.drop_ballast() {
+            tracing::warn!("the disc is nearly full: the ballast is given up for the logs");
             self.look();
         }
         let free = self.free.load(Ordering::Relaxed);
@@ -57,7 +67,7 @@ impl Space {
 
     /// Makes the ballast where there is room for it twice. That it cannot be made is no error.
     pub(super) fn keep_ballast(&self) {
-        let size = BALLAST_MAX.min(self.reserve / 4);
+        let size = BALLAST_MAX.min(self.reserve.saturating_mul(16));
         if self.ballast.load(Ordering::Relaxed) || size == 0 {
             return;
         }
@@ -97,9 +107,12 @@ mod tests {
         let space = Space::new(dir.path(), 4096);
         assert!(space.room_for(1).is_ok());
         space.keep_ballast();
-        assert_eq!(fs::metadata(dir.path().join(BALLAST)).unwrap().len(), 1024);
+        assert_eq!(fs::metadata(dir.path().join(BALLAST)).unwrap().len(), 16 * 4096);
         assert!(Space::new(dir.path(), 4096).drop_ballast(), "it is found again");
         assert!(!dir.path().join(BALLAST).exists());
+        let space = Space::new(dir.path(), 4096);
+        space.keep_ballast();
+        assert!(space.room_for(usize::MAX).is_err() && !dir.path().join(BALLAST).exists(), "it was given up first");
         let greedy = Space::new(dir.path(), u64::MAX);
         assert!(matches!(greedy.room_for(1), Err(StorageError::Full(_))));
         greedy.keep_ballast();

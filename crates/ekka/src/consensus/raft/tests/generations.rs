@@ -55,6 +55,7 @@ impl Process {
             witnesses: BTreeSet::new(),
             events: None,
             stop: CancellationToken::new(),
+            commits: Arc::default(),
             settings: Settings { log_entries: 20, log_kept: 5, ..Settings::default() },
         });
         Replica { group: group.await.unwrap(), storage, log }
