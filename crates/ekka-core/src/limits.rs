@@ -193,6 +193,10 @@ pub const GROUP_SNAPSHOT_MAX: usize = 1024 * 1024 * 1024;
 pub const GROUP_LOG_ENTRIES: u64 = 20_000;
 /// Entries that stay in the log before the snapshot, for replicas that are a little behind.
 pub const GROUP_LOG_KEPT: u64 = 5_000;
+/// Bytes of entries after which it is cut as well: behind a snapshot, of which followers that lag get the rest.
+pub const GROUP_LOG_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of commands that wait for an entry, of all callers of a replica.
+pub const GROUP_WAITING_BYTES: usize = 64 * 1024 * 1024;
 /// Time between two signs of life of a leader. Much shorter ones lost leadership on loaded machines.
 pub const GROUP_HEARTBEAT: Duration = Duration::from_millis(200);
 /// Silence of the leader after which the first of the voters asks the others about it; each voter further down the

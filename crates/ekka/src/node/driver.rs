@@ -14,6 +14,7 @@ use ekka_core::id::{Host, NodeId};
 use ekka_core::machine::Machine;
 use ekka_core::view::View;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::shared::Shared;
@@ -36,6 +37,8 @@ pub(super) struct Request {
 /// What tasks of the node give to the loop.
 pub(super) enum Own {
     Input(Input),
+    /// An input that is dropped once the token is cancelled.
+    Until(CancellationToken, Input),
     Reload(Reload),
 }
 
@@ -138,7 +141,8 @@ impl Driver {
 
     fn take_own(&mut self, own: Option<Own>, out: &mut Vec<Output>) {
         match own {
-            Some(Own::Input(input)) => self.take(Some(input), out),
+            Some(Own::Until(stop, _)) if stop.is_cancelled() => {}
+            Some(Own::Input(input) | Own::Until(_, input)) => self.take(Some(input), out),
             Some(Own::Reload(Reload { strategies, tags, formation, done })) => {
                 if let Some(strategies) = strategies {
                     self.strategies.replace(strategies);
@@ -202,10 +206,18 @@ impl Driver {
     /// Brings what is under way to its end: the disc first, then the queues of the connections.
     async fn finish(&mut self, reason: &StopReason) -> Vec<Arc<dyn Discovery>> {
         let wanted = self.to_disc.borrow().as_ref().map_or(0, |(token, _)| *token);
-        let written = self.on_disc.wait_for(|token| *token >= wanted);
+        let own = &mut self.channels.own;
+        let on_disc = self.on_disc.wait_for(|token| *token >= wanted);
+        // Whoever writes also tells this loop, and waits where its queue is full.
+        let written = async {
+            tokio::select! {
+                _ = on_disc => {}
+                () = async { while own.recv().await.is_some() {} std::future::pending().await } => {}
+            }
+        };
         if *reason == StopReason::Over {
             // The next start reads it, and nothing may be written behind its back.
-            let _ = written.await;
+            written.await;
             let strategies = self.strategies.end().await;
             // Neither replica can reach anybody any more once its transport has ended.
             tokio::join!(self.volatile.stop(), self.group.release());

@@ -1,7 +1,8 @@
 //! Runs the replica of the cluster's durable group: what `Control` wants of it in order, what it says back.
 //!
-//! The replica and its messages live beside the loop, not in it: entries are appended, and other nodes answered, while
-//! `Control` is busy. It gets what was committed, in order, through its own queue, and the replica waits while that is full.
+//! The replica and its messages live beside the loop, on its thread but not in it: no entry and no answer to another node
+//! waits for a decision. `Control` gets what was committed, in order, through its own queue, and whatever applies entries
+//! waits while that is full.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -91,6 +92,8 @@ impl Handle {
             let in_time = timeout(HAND_OVER + CLOSE, ended).await.is_ok();
             debug!(in_time, "the replica has ended");
         }
+        // One that has not, and even one that is still being opened, writes nothing from here on.
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner).cancel();
     }
 }
 
@@ -142,7 +145,7 @@ type Standings = watch::Receiver<Arc<Standing>>;
 
 /// The replica that runs.
 struct Running {
-    cluster_id: ClusterId,
+    of: (ClusterId, CancellationToken),
     log: LogName,
     /// `None`: it could not be opened, and that was said.
     group: Option<Arc<RaftGroup>>,
@@ -165,12 +168,15 @@ struct Listeners {
 }
 
 impl Listeners {
-    async fn tell(&self, cluster_id: ClusterId, news: GroupNews) {
+    /// What a replica says that is to answer nothing more is dropped, also where it waits for the loop already: `Control`
+    /// would take it for news of the one that was opened in its place.
+    async fn tell(&self, (cluster_id, stop): &(ClusterId, CancellationToken), news: GroupNews) {
+        let cluster_id = *cluster_id;
         if let Some(tap) = &self.tap {
             tap(cluster_id, &news);
         }
         // An error only says that the node has ended.
-        let _ = self.own.send(Own::Input(Input::Group { cluster_id, news })).await;
+        let _ = self.own.send(Own::Until(stop.clone(), Input::Group { cluster_id, news })).await;
     }
 }
 
@@ -182,7 +188,7 @@ impl Replicas {
                 Wanted::Request(GroupRequest::Close { delete }, _) => self.close(delete).await,
                 Wanted::Request(GroupRequest::Ask(ask), _) => self.ask(ask),
                 Wanted::Request(GroupRequest::Confirm { round, term }, _) => self.confirm(round, term),
-                Wanted::Request(GroupRequest::Whole, _) => self.whole().await,
+                Wanted::Request(GroupRequest::Whole, stop) => self.whole(stop).await,
                 Wanted::Request(GroupRequest::HandOver, _) => {
                     if let Some(group) = self.group() {
                         self.shared.tasks.spawn(async move { hand_over(&group).await });
@@ -210,7 +216,8 @@ impl Replicas {
         let replayed = Arc::new(AtomicU64::new(u64::MAX));
         let (opened, standing) = oneshot::channel();
         let figures = self.shared.groups(GroupKind::Durable).clone();
-        let news = News { cluster_id, to: self.to.clone(), figures, replayed: replayed.clone() };
+        let of = (cluster_id, stop.clone());
+        let news = News { of: of.clone(), to: self.to.clone(), figures, replayed: replayed.clone() };
         self.shared.tasks.spawn(news.forward(seen, standing));
         let view = self.shared.view();
         let record = ReadRecord::default();
@@ -226,11 +233,13 @@ impl Replicas {
             seed: self.env.entropy.seed(),
             witnesses: witnesses(&view),
             events: Some(events),
-            stop,
+            stop: stop.clone(),
             commits: self.shared.groups(GroupKind::Durable).commits.clone(),
             settings: Settings::default(),
         };
         let group = match RaftGroup::open(setup).await {
+            // This start of the node has ended meanwhile, and the next one may have a replica of its own.
+            Ok(_) if stop.is_cancelled() => None,
             Ok(group) => {
                 let group = Arc::new(group);
                 self.shared.reads_from(Some(Reader { group: Arc::downgrade(&group), ceiling }));
@@ -244,22 +253,20 @@ impl Replicas {
             Err(err) => {
                 error!(%err, %log, "the log of the cluster's group cannot be used");
                 let standing = Standing { me, failed: Some(err.to_string()), ..Standing::default() };
-                self.to.tell(cluster_id, GroupNews::Standing(Box::new(standing))).await;
+                self.to.tell(&of, GroupNews::Standing(Box::new(standing))).await;
                 None
             }
         };
-        self.running = Some(Running { cluster_id, log, group });
+        self.running = Some(Running { of, log, group });
     }
 
     /// Ends the replica and reads what its log adds up to.
-    async fn whole(&mut self) {
-        let Some(Running { cluster_id, log, .. }) = &self.running else { return };
-        let (cluster_id, log) = (*cluster_id, log.clone());
+    async fn whole(&mut self, stop: CancellationToken) {
+        let Some(Running { of, log, .. }) = &self.running else { return };
+        let (of, log) = ((of.0, stop), log.clone());
         self.close(false).await;
         let whole = raft::whole(self.storage.clone(), log, Box::new(Record::default())).await;
-        self.to
-            .tell(cluster_id, GroupNews::Whole(whole.map(|whole| whole.state).map_err(|error| error.to_string())))
-            .await;
+        self.to.tell(&of, GroupNews::Whole(whole.map(|whole| whole.state).map_err(|error| error.to_string()))).await;
     }
 
     async fn close(&mut self, delete: bool) {
@@ -281,28 +288,28 @@ impl Replicas {
     }
 
     fn confirm(&self, round: u64, term: u64) {
-        let Some(Running { cluster_id, group, .. }) = &self.running else { return };
-        let (cluster_id, group, to) = (*cluster_id, group.clone(), self.to.clone());
+        let Some(Running { of, group, .. }) = &self.running else { return };
+        let (of, group, to) = (of.clone(), group.clone(), self.to.clone());
         self.shared.tasks.spawn(async move {
             let ok = match group {
                 Some(group) => leads(&group, term).await,
                 None => false,
             };
-            to.tell(cluster_id, GroupNews::Confirmed { round, ok }).await;
+            to.tell(&of, GroupNews::Confirmed { round, ok }).await;
         });
     }
 
     /// Asks the replica, beside what follows: answers come in the order of the log.
     fn ask(&self, ask: Ask) {
-        let Some(Running { cluster_id, group, .. }) = &self.running else { return };
-        let (cluster_id, group, to) = (*cluster_id, group.clone(), self.to.clone());
+        let Some(Running { of, group, .. }) = &self.running else { return };
+        let (of, group, to) = (of.clone(), group.clone(), self.to.clone());
         self.shared.tasks.spawn(async move {
             let news = match group {
                 Some(group) => answer(&group, ask).await,
                 None => ended(&ask),
             };
             if let Some(news) = news {
-                to.tell(cluster_id, news).await;
+                to.tell(&of, news).await;
             }
         });
     }
@@ -366,7 +373,7 @@ fn failure(error: GroupError) -> Failure {
 
 /// What one replica tells, in one order.
 struct News {
-    cluster_id: ClusterId,
+    of: (ClusterId, CancellationToken),
     to: Listeners,
     figures: Arc<GroupFigures>,
     /// Up to here it was applied before this start.
@@ -384,7 +391,7 @@ impl News {
             tokio::select! {
                 biased;
                 event = events.recv(), if more => match event {
-                    Some(event) => self.event(event).await,
+                    Some(event) => drop(self.event(event).await),
                     None => more = false,
                 },
                 standings = &mut opened => match standings {
@@ -396,34 +403,39 @@ impl News {
         loop {
             let standing = standings.borrow_and_update().clone();
             self.figures.stands(standing.clone());
-            // What it says was applied was put into the queue before it was said.
+            // What it says was applied was put into the queue before it was said; what comes later need not be waited for.
             while let Ok(event) = events.try_recv() {
-                self.event(event).await;
+                if self.event(event).await >= standing.applied.index {
+                    break;
+                }
             }
-            self.to.tell(self.cluster_id, GroupNews::Standing(Box::new((*standing).clone()))).await;
+            self.to.tell(&self.of, GroupNews::Standing(Box::new((*standing).clone()))).await;
             loop {
                 tokio::select! {
                     biased;
-                    event = events.recv(), if more => match event {
-                        Some(event) => self.event(event).await,
-                        None => more = false,
-                    },
+                    // Before entries, which may come without a pause.
                     changed = standings.changed() => match changed {
                         Ok(()) => break,
                         Err(_) => return,
+                    },
+                    event = events.recv(), if more => match event {
+                        Some(event) => drop(self.event(event).await),
+                        None => more = false,
                     },
                 }
             }
         }
     }
 
-    async fn event(&self, event: GroupEvent) {
+    /// Tells an event; its place in the log.
+    async fn event(&self, event: GroupEvent) -> u64 {
         let index = match &event {
             GroupEvent::Applied { at, .. } | GroupEvent::Restored { at, .. } => at.index,
             GroupEvent::Reconfigured(configuration) => configuration.at.index,
         };
         let replay = index <= self.replayed.load(Ordering::Relaxed);
-        self.to.tell(self.cluster_id, GroupNews::Event { event, replay }).await;
+        self.to.tell(&self.of, GroupNews::Event { event, replay }).await;
+        index
     }
 }
 

@@ -200,6 +200,7 @@ impl Replicas {
 
     fn fetch(&mut self, of: (ClusterId, Incarnation), generation: u64, from: Source, founders: BTreeSet<Incarnation>) {
         let (kept, own) = (self.kept(of), self.own.clone());
+        kept.want(from);
         self.shared.tasks.spawn(async move {
             let ok = kept.fetch(from, &founders).await;
             tell(&own, of.0, VolatileNews::Report(Report::Fetched { generation, ok })).await;

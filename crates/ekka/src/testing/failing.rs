@@ -1,7 +1,7 @@
-//! A store that fails when it is told to.
+//! A store that fails when it is told to, and tells in which order checkpoints came.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::env::BoxFuture;
 use crate::storage::{Bounds, Found, LogName, Seq, Storage, StorageError, Ticket, Truncate};
@@ -10,18 +10,31 @@ use crate::storage::{Bounds, Found, LogName, Seq, Storage, StorageError, Ticket,
 pub struct FailingStorage {
     inner: Arc<dyn Storage>,
     failed: AtomicBool,
+    no_room: Mutex<Option<String>>,
+    checkpoints: Mutex<Vec<String>>,
 }
 
 impl FailingStorage {
     /// Over this store.
     #[must_use]
     pub fn new(inner: Arc<dyn Storage>) -> Self {
-        Self { inner, failed: AtomicBool::new(false) }
+        Self { inner, failed: AtomicBool::new(false), no_room: Mutex::default(), checkpoints: Mutex::default() }
     }
 
     /// From now on nothing can be written.
     pub fn fail(&self) {
         self.failed.store(true, Ordering::Release);
+    }
+
+    /// From now on there is no room for checkpoints whose name holds this; `None` ends it.
+    pub fn no_room_for(&self, name: Option<&str>) {
+        *self.no_room.lock().unwrap_or_else(PoisonError::into_inner) = name.map(str::to_owned);
+    }
+
+    /// The names of all checkpoints that were taken, in their order.
+    #[must_use]
+    pub fn checkpoints(&self) -> Vec<String> {
+        self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn works(&self) -> Result<(), StorageError> {
@@ -52,6 +65,11 @@ impl Storage for FailingStorage {
 
     fn checkpoint(&self, name: &str, bytes: Option<Vec<u8>>) -> Result<Ticket, StorageError> {
         self.works()?;
+        let no_room = self.no_room.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if no_room.is_some_and(|part| name.contains(&part)) {
+            return Err(StorageError::Full("a fault put in on purpose".into()));
+        }
+        self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
         self.inner.checkpoint(name, bytes)
     }
 

@@ -32,13 +32,14 @@ pub(super) struct Driver {
     shared: Arc<Shared>,
     metrics: watch::Receiver<Metrics>,
     log: LogStore,
+    log_bytes: u64,
     facts: Facts,
     out: Vec<Output>,
 }
 
 impl Driver {
-    pub(super) fn new(shared: Arc<Shared>, metrics: watch::Receiver<Metrics>, log: LogStore) -> Self {
-        Self { shared, metrics, log, facts: Facts::default(), out: Vec::new() }
+    pub(super) fn new(shared: Arc<Shared>, metrics: watch::Receiver<Metrics>, log: LogStore, log_bytes: u64) -> Self {
+        Self { shared, metrics, log, log_bytes, facts: Facts::default(), out: Vec::new() }
     }
 
     /// Runs until the replica ends; then the engine ends too.
@@ -110,6 +111,24 @@ impl Driver {
             let _ = raft.trigger().heartbeat().await;
             voters::finish(&self.shared, &self.facts.configuration);
         }
+        self.shorten().await;
+    }
+
+    /// The engine counts entries; they may be long ones.
+    async fn shorten(&self) {
+        let Some(raft) = self.shared.raft().filter(|_| self.log.bytes_after(None) > self.log_bytes) else { return };
+        let (snapshot, applied) = {
+            let metrics = self.metrics.borrow();
+            (metrics.snapshot, metrics.last_applied)
+        };
+        // An engine that has ended says so in its metrics; one that makes a snapshot already makes no other.
+        let _ = match snapshot {
+            Some(at) if self.log.bytes_after(Some(at)) <= self.log_bytes / 2 => {
+                raft.trigger().purge_log(at.index).await
+            }
+            _ if applied > snapshot => raft.trigger().snapshot().await,
+            _ => Ok(()),
+        };
     }
 
     /// Takes the engine's state.

@@ -32,7 +32,9 @@ const HANDING_OUT_MAX: usize = 4;
 struct Kept {
     /// What the last sealed replica of this process held.
     own: Option<(LogKey, Arc<[u8]>)>,
-    /// What the present generation begins with.
+    /// What the present generation is to begin with.
+    wanted: Option<Source>,
+    /// That, once it is here.
     first: Option<(Source, Arc<[u8]>)>,
 }
 
@@ -93,21 +95,23 @@ impl HandedIn {
         self.inner.find(source)
     }
 
+    /// The present generation is to begin with this state. Said before [`fetch`](Self::fetch), which may take its time: one
+    /// that was wanted earlier and comes later must not take its place.
+    pub fn want(&self, source: Source) {
+        lock(&self.inner.kept).wanted = Some(source);
+    }
+
     /// Has a state here, and keeps it as the one with which the present generation begins: from this process itself, from
-    /// its source, or from a founder. Whether it is here. *Cancel safe.*
+    /// its source, or from a founder. Whether it is here; false too where another one is wanted by then. *Cancel safe.*
     pub async fn fetch(&self, source: Source, founders: &BTreeSet<Incarnation>) -> bool {
         let inner = &self.inner;
         if let Some(state) = inner.find(source) {
-            lock(&inner.kept).first = Some((source, state));
-            return true;
+            return inner.begins_with(source, state);
         }
         let others = founders.iter().copied().filter(|id| *id != source.voter);
         for holder in std::iter::once(source.voter).chain(others).filter(|id| *id != inner.id) {
             match inner.have(source, voter(holder)).await {
-                Ok(state) => {
-                    lock(&inner.kept).first = Some((source, state.into()));
-                    return true;
-                }
+                Ok(state) => return inner.begins_with(source, state.into()),
                 Err(why) => {
                     let node_id = holder.node_id;
                     tracing::debug!(peer = %node_id, why, "the state of the last volatile group is not to be had there");
@@ -120,12 +124,22 @@ impl HandedIn {
 
 impl Drop for HandedIn {
     fn drop(&mut self) {
-        self.inner.router.detach(self.inner.group, self.inner.me);
+        let this: Weak<dyn Replica> = self.inner.this.clone();
+        self.inner.router.detach(self.inner.group, &this);
         self.inner.stop.cancel();
     }
 }
 
 impl Inner {
+    fn begins_with(&self, source: Source, state: Arc<[u8]>) -> bool {
+        let mut kept = lock(&self.kept);
+        let wanted = kept.wanted == Some(source);
+        if wanted {
+            kept.first = Some((source, state));
+        }
+        wanted
+    }
+
     fn find(&self, source: Source) -> Option<Arc<[u8]>> {
         let kept = lock(&self.kept);
         let own = kept.own.as_ref().filter(|(log, _)| Source { voter: self.id, log: *log } == source);

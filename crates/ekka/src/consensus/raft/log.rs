@@ -5,6 +5,7 @@
 //! from 1, the engine's entries from 0.
 #![expect(clippy::result_large_err, reason = "the error is the engine's")]
 
+use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ use openraft::{AnyError, EntryPayload, OptionalSend, RaftLogReader, StorageIOErr
 use serde::{Deserialize, Serialize};
 
 use super::cache::Cache;
+use super::snapshots::Snapshots;
 use super::types::{Entry, Id, Storing, Types, Vote, place_or_start};
 use crate::storage::{LogName, Storage, StorageError, Truncate};
 
@@ -33,6 +35,8 @@ struct Record {
 
 struct State {
     cache: Cache,
+    /// Of the entries that were written since the log was opened.
+    sizes: VecDeque<(u64, usize)>,
     purged: Option<Id>,
     last: Option<Id>,
     committed: Option<Id>,
@@ -41,6 +45,8 @@ struct State {
 struct Inner {
     storage: Arc<dyn Storage>,
     name: LogName,
+    /// Beside it: what they cover can go from the log.
+    snapshots: Arc<Snapshots>,
     /// Whose log it is.
     me: VoterId,
     state: Mutex<State>,
@@ -91,12 +97,17 @@ fn vote_failed(error: &(impl std::error::Error + 'static)) -> openraft::StorageE
 }
 
 impl LogStore {
-    /// Opens the log of this name, or an empty one.
-    pub(super) fn open(storage: Arc<dyn Storage>, name: LogName, me: VoterId, forgets_vote: bool) -> Storing<Self> {
-        let bounds = storage.bounds(&name);
+    /// Opens the log beside these snapshots, or an empty one. Once their token is cancelled nothing is written any more.
+    pub(super) fn open(snapshots: Arc<Snapshots>, me: VoterId, forgets_vote: bool) -> Storing<Self> {
+        let (storage, name) = (snapshots.storage().clone(), snapshots.log().clone());
         let purged = storage.read_checkpoint(&checkpoint_name(&name, PURGED)).map_err(|error| read_failed(&error))?;
         let purged: Option<Id> =
             purged.map(|bytes| postcard::from_bytes(&bytes)).transpose().map_err(|error| read_failed(&error))?;
+        if let Some(purged) = purged.filter(|purged| storage.bounds(&name).first < purged.index + 2) {
+            // The mark went to disc, and the cut behind it did not.
+            storage.truncate(&name, Truncate::Before(purged.index + 2)).map_err(|error| write_failed(&error))?;
+        }
+        let bounds = storage.bounds(&name);
         let newest = if bounds.next > bounds.first {
             storage.read(&name, bounds.next - 1, bounds.next, usize::MAX).map_err(|error| read_failed(&error))?
         } else {
@@ -107,13 +118,47 @@ impl LogStore {
         let last = newest.as_ref().map(|record| record.entry.log_id).or(purged).max(purged);
         let committed = newest.and_then(|record| record.committed).max(purged);
         let cache = Cache::new(GROUP_CACHE_BYTES_MAX);
-        let state = Mutex::new(State { cache, purged, last, committed });
-        Ok(Self { inner: Arc::new(Inner { storage, name, me, state, forgets_vote }) })
+        let state = Mutex::new(State { cache, sizes: VecDeque::new(), purged, last, committed });
+        Ok(Self { inner: Arc::new(Inner { storage, name, snapshots, me, state, forgets_vote }) })
+    }
+
+    /// After this, and once the token is cancelled, nothing is written through this or a clone of it: what an engine that
+    /// has not ended yet does with a request that it took before must not reach a log that is opened anew.
+    pub(super) fn fence(&self) {
+        drop(self.state());
+        self.inner.snapshots.fence();
+    }
+
+    /// The state, to change it and the store in one step.
+    fn change(&self) -> Result<MutexGuard<'_, State>, StorageError> {
+        let state = self.state();
+        if self.inner.snapshots.stop().is_cancelled() { Err(StorageError::Closed) } else { Ok(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // No panic below leaves it half changed.
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes of the entries after this one, of those that were written since the log was opened.
+    pub(super) fn bytes_after(&self, at: Option<Id>) -> u64 {
+        let state = self.state();
+        let after = state.sizes.iter().rev().take_while(|(index, _)| at.is_none_or(|at| *index > at.index));
+        after.map(|(_, size)| *size as u64).sum()
+    }
+
+    fn vote(&self) -> Storing<Option<Vote>> {
+        if self.inner.forgets_vote {
+            return Ok(None);
+        }
+        let bytes = self.inner.storage.read_checkpoint(&checkpoint_name(&self.inner.name, VOTE));
+        let bytes = bytes.map_err(|error| vote_failed(&error))?;
+        bytes.map(|bytes| postcard::from_bytes(&bytes)).transpose().map_err(|error| vote_failed(&error))
+    }
+
+    /// The term of the last vote.
+    pub(super) fn term(&self) -> Storing<u64> {
+        Ok(self.vote()?.map_or(0, |vote| vote.leader_id().term))
     }
 
     /// The place of the last entry.
@@ -138,7 +183,7 @@ impl LogStore {
     async fn write(&mut self, entries: Vec<Entry>) -> Result<(), StorageError> {
         let Some(first) = entries.first().map(|entry| entry.log_id.index + 1) else { return Ok(()) };
         let ticket = {
-            let mut state = self.state();
+            let mut state = self.change()?;
             let committed = state.committed;
             let encode = |entry: &Entry| {
                 postcard::to_allocvec(&RecordRef { committed, entry })
@@ -152,6 +197,7 @@ impl LogStore {
                     batch.mark_handed();
                 }
                 state.last = Some(entry.log_id);
+                state.sizes.push_back((entry.log_id.index, size));
                 state.cache.push(entry, size);
             }
             ticket
@@ -207,18 +253,15 @@ impl RaftLogStorage<Types> for LogStore {
         let bytes = postcard::to_allocvec(vote).expect("a vote has nothing that cannot be written");
         let name = checkpoint_name(&self.inner.name, VOTE);
         let failed = |error: StorageError| StorageIOError::write_vote(AnyError::new(&error));
-        let ticket = self.inner.storage.checkpoint(&name, Some(bytes)).map_err(failed)?;
+        let ticket = {
+            let _state = self.change().map_err(failed)?;
+            self.inner.storage.checkpoint(&name, Some(bytes)).map_err(failed)?
+        };
         Ok(self.inner.storage.synced(ticket).await.map_err(failed)?)
     }
 
     async fn read_vote(&mut self) -> Storing<Option<Vote>> {
-        if self.inner.forgets_vote {
-            return Ok(None);
-        }
-        let bytes = self.inner.storage.read_checkpoint(&checkpoint_name(&self.inner.name, VOTE));
-        let bytes = bytes.map_err(|error| vote_failed(&error))?;
-        let vote: Option<Vote> =
-            bytes.map(|bytes| postcard::from_bytes(&bytes)).transpose().map_err(|error| vote_failed(&error))?;
+        let vote = self.vote()?;
         // It is read at the start only. A leader that starts again would go on leading its term, with a commit mark that
         // is older than what it has acknowledged: its readers would miss that. Its vote counts as before; to lead, it is
         // elected anew.
@@ -254,22 +297,27 @@ impl RaftLogStorage<Types> for LogStore {
         let before = since.index.checked_sub(1);
         let before = before.map(|index| self.read_some(index, index + 1, 0)).transpose()?;
         let before = before.and_then(|entries| entries.first().map(|entry| entry.log_id));
-        let mut state = self.state();
+        let mut state = self.change().map_err(|error| write_failed(&error))?;
         let cut = Truncate::From(since.index + 1);
         self.inner.storage.truncate(&self.inner.name, cut).map_err(|error| write_failed(&error))?;
         state.cache.truncate_from(since.index);
+        while state.sizes.pop_back_if(|(index, _)| *index >= since.index).is_some() {}
         state.last = before.or(state.purged);
         Ok(())
     }
 
+    /// The engine asks for it as soon as it has *given* a snapshot to the state machine. What is cut off the log must be in
+    /// one that is on disc: a crash in between would leave neither, and a replica that can never be opened again.
     async fn purge(&mut self, upto: Id) -> Storing<()> {
+        self.inner.snapshots.covers(upto).await.map_err(|error| write_failed(&error))?;
         let name = checkpoint_name(&self.inner.name, PURGED);
         let bytes = postcard::to_allocvec(&upto).expect("an id has nothing that cannot be written");
         let Inner { storage, name: log, .. } = &*self.inner;
-        let mut state = self.state();
+        let mut state = self.change().map_err(|error| write_failed(&error))?;
         storage.checkpoint(&name, Some(bytes)).map_err(|error| write_failed(&error))?;
         storage.truncate(log, Truncate::Before(upto.index + 2)).map_err(|error| write_failed(&error))?;
         state.cache.purge(upto.index);
+        while state.sizes.pop_front_if(|(index, _)| *index <= upto.index).is_some() {}
         state.purged = Some(upto);
         state.last = state.last.max(Some(upto));
         Ok(())

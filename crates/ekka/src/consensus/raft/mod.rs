@@ -43,11 +43,14 @@ use std::time::Duration;
 use ekka_core::consensus::campaign::Campaign;
 use ekka_core::consensus::{GroupEvent, GroupId, LogPlace, Standing, StateMachine, VoterId};
 use ekka_core::id::NodeId;
-use ekka_core::limits::{GROUP_COMMAND_MAX, GROUP_LOG_ENTRIES, GROUP_LOG_KEPT, GROUP_REQUESTS_MAX, GROUP_VOTE_LEASE};
+use ekka_core::limits::{
+    GROUP_ANSWER_TIMEOUT, GROUP_COMMAND_MAX, GROUP_LOG_BYTES, GROUP_LOG_ENTRIES, GROUP_LOG_KEPT, GROUP_REQUESTS_MAX,
+    GROUP_VOTE_LEASE,
+};
 use openraft::error::{InitializeError, RaftError};
 use openraft::{Config, SnapshotPolicy};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -82,11 +85,18 @@ pub struct Settings {
     pub log_entries: u64,
     /// Entries that stay in the log before the snapshot.
     pub log_kept: u64,
+    /// Bytes of entries after which it is cut likewise, whatever their number.
+    pub log_bytes: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { entries_in_flight: 1, log_entries: GROUP_LOG_ENTRIES, log_kept: GROUP_LOG_KEPT }
+        Self {
+            entries_in_flight: 1,
+            log_entries: GROUP_LOG_ENTRIES,
+            log_kept: GROUP_LOG_KEPT,
+            log_bytes: GROUP_LOG_BYTES,
+        }
     }
 }
 
@@ -138,7 +148,7 @@ pub struct Setup {
 /// The store does not take it; a part may be left, which only takes room.
 pub fn forget(storage: &Arc<dyn Storage>, log: &LogName) -> Result<(), StorageError> {
     log::forget(storage.as_ref(), log)?;
-    snapshots::Snapshots::new(storage.clone(), log.clone()).forget()
+    snapshots::Snapshots::new(storage.clone(), log.clone(), CancellationToken::new()).forget()
 }
 
 /// One replica of one group. Dropping it ends it at once.
@@ -146,6 +156,7 @@ pub struct RaftGroup {
     shared: Arc<Shared>,
     server: Arc<Server>,
     commits: Arc<Histogram>,
+    log: log::LogStore,
     _stop: DropGuard,
 }
 
@@ -162,21 +173,21 @@ impl RaftGroup {
     pub(crate) async fn open_with(setup: Setup, faults: Faults) -> Result<Self, GroupError> {
         let ended = |error: &dyn std::fmt::Display| GroupError::Ended(error.to_string());
         let (group, me) = (setup.group, setup.me);
-        let log = log::LogStore::open(setup.storage.clone(), setup.log.clone(), me, faults.forgotten_vote);
-        let log = log.map_err(|error| ended(&error))?;
+        let stop = setup.stop;
+        let snapshots = Arc::new(snapshots::Snapshots::new(setup.storage, setup.log, stop.clone()));
+        let log = log::LogStore::open(snapshots.clone(), me, faults.forgotten_vote).map_err(|error| ended(&error))?;
         let (applied_sender, applied) = watch::channel(LogPlace::default());
         let mut applier = state::Applier {
             machine: Mutex::new(setup.machine),
             events: setup.events,
             applied: applied_sender,
-            snapshots: Arc::new(snapshots::Snapshots::new(setup.storage, setup.log)),
+            snapshots,
             applies_twice: faults.double_apply,
             last: None,
             membership: types::Membership::default(),
         };
         applier.recover().await.map_err(|error| ended(&error))?;
         let (events, inputs) = mpsc::channel(EVENTS_MAX);
-        let stop = setup.stop;
         let standing = Standing { me, ..Standing::default() };
         let transfers = transfer::Transfers::new(setup.router.clone(), group, me);
         let shared = Arc::new(Shared {
@@ -203,9 +214,9 @@ impl RaftGroup {
         let config = Arc::new(config(&setup.settings));
         let raft = Raft::new(me, config, clients, log.clone(), applier).await.map_err(|error| ended(&error))?;
         // The engine has applied what is known to be committed: whoever opened this replica may ask how far at once.
-        let (applied, last) = (*shared.applied.borrow(), log.last());
-        shared.standing.send_replace(Arc::new(Standing { me, applied, last, ..Standing::default() }));
-        let driver = campaign::Driver::new(shared.clone(), raft.metrics(), log);
+        let (applied, last, term) = (*shared.applied.borrow(), log.last(), log.term().map_err(|error| ended(&error))?);
+        shared.standing.send_replace(Arc::new(Standing { me, term, applied, last, ..Standing::default() }));
+        let driver = campaign::Driver::new(shared.clone(), raft.metrics(), log.clone(), setup.settings.log_bytes);
         assert!(shared.raft.set(raft).is_ok(), "it is set once");
         let (proposals, proposed) = proposer::queue();
         let (readers, reading) = reads::queue();
@@ -221,7 +232,7 @@ impl RaftGroup {
         });
         let weak: Weak<Server> = Arc::downgrade(&server);
         shared.router.attach(group, me, weak);
-        let replica = Self { shared, server, commits: setup.commits, _stop: stop.drop_guard() };
+        let replica = Self { shared, server, commits: setup.commits, log, _stop: stop.drop_guard() };
         replica.set_witnesses(setup.witnesses).await;
         Ok(replica)
     }
@@ -236,8 +247,14 @@ impl RaftGroup {
     /// Begins to end without a word to anybody, as a killed process does; `close` then waits for the end.
     #[cfg(any(test, feature = "testing"))]
     pub fn kill(&self) {
-        self.shared.router.detach(self.shared.group, self.shared.me);
+        self.detach();
         self.shared.stop.cancel();
+    }
+
+    fn detach(&self) {
+        let server: Weak<Server> = Arc::downgrade(&self.server);
+        let server: Weak<dyn router::Replica> = server;
+        self.shared.router.detach(self.shared.group, &server);
     }
 
     fn raft(&self) -> Result<&Raft, GroupError> {
@@ -263,7 +280,10 @@ impl RaftGroup {
             _ = standing.wait_for(|standing| standing.last.index > 0) => return Ok(()),
             () = sleep(FOUNDERS_APART.saturating_mul(rank)) => {}
         }
-        match raft.initialize(voters::nodes(voters)).await {
+        let Ok(initialized) = timeout(GROUP_ANSWER_TIMEOUT, raft.initialize(voters::nodes(voters))).await else {
+            return Err(GroupError::Unknown("the engine has not answered in time: its disc may hang".into()));
+        };
+        match initialized {
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
             Err(RaftError::APIError(error)) => Err(GroupError::Refused(error.to_string())),
             Err(RaftError::Fatal(error)) => Err(GroupError::Ended(error.to_string())),
@@ -327,8 +347,9 @@ impl RaftGroup {
     }
 
     async fn close_now(&self) {
-        self.shared.router.detach(self.shared.group, self.shared.me);
+        self.detach();
         self.shared.stop.cancel();
+        self.log.fence();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
     }

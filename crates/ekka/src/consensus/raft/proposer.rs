@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use ekka_core::consensus::VoterId;
 use ekka_core::limits::{
-    GROUP_ANSWER_TIMEOUT, GROUP_ENTRY_BYTES_MAX, GROUP_ENTRY_COMMANDS_MAX, GROUP_LEADER_WAIT, GROUP_WAITING_MAX,
+    GROUP_ANSWER_TIMEOUT, GROUP_ENTRY_BYTES_MAX, GROUP_ENTRY_COMMANDS_MAX, GROUP_LEADER_WAIT, GROUP_WAITING_BYTES,
+    GROUP_WAITING_MAX,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -29,6 +30,16 @@ pub(super) struct Waiting {
     pub(super) hops: u8,
     pub(super) since: Instant,
     pub(super) answer: oneshot::Sender<Proposed>,
+    /// Of the bytes that may wait.
+    _room: OwnedSemaphorePermit,
+}
+
+/// The way into the queue. Clones are handles to the same one.
+#[derive(Clone)]
+pub(super) struct Proposals {
+    waiting: mpsc::Sender<Waiting>,
+    /// In KiB.
+    room: Arc<Semaphore>,
 }
 
 impl Waiting {
@@ -80,8 +91,9 @@ impl Shared {
 }
 
 /// The queue of a replica's proposer.
-pub(super) fn queue() -> (mpsc::Sender<Waiting>, mpsc::Receiver<Waiting>) {
-    mpsc::channel(GROUP_WAITING_MAX)
+pub(super) fn queue() -> (Proposals, mpsc::Receiver<Waiting>) {
+    let (waiting, queue) = mpsc::channel(GROUP_WAITING_MAX);
+    (Proposals { waiting, room: Arc::new(Semaphore::new(GROUP_WAITING_BYTES / 1024)) }, queue)
 }
 
 /// Works the queue off until the replica ends.
@@ -268,11 +280,19 @@ async fn forward(
 }
 
 /// Puts commands into the queue and waits for what becomes of them.
-pub(super) async fn propose(queue: &mpsc::Sender<Waiting>, commands: Vec<Blob>, hops: u8) -> Proposed {
+pub(super) async fn propose(queue: &Proposals, commands: Vec<Blob>, hops: u8) -> Proposed {
     let since = Instant::now();
+    let deadline = since + GROUP_LEADER_WAIT;
+    let bytes: usize = commands.iter().map(|command| command.0.len()).sum();
+    // More than there is in all waits for all of it.
+    let room = u32::try_from(bytes.div_ceil(1024).clamp(1, GROUP_WAITING_BYTES / 1024)).unwrap_or(u32::MAX);
+    let Ok(room) = timeout_at(deadline, queue.room.clone().acquire_many_owned(room)).await else {
+        return Proposed::NotHanded("too many bytes of commands wait already".into());
+    };
+    let room = room.expect("the semaphore is never closed");
     let (answer, outcome) = oneshot::channel();
-    let waiting = Waiting { commands, hops, since, answer };
-    match timeout_at(since + GROUP_LEADER_WAIT, queue.send(waiting)).await {
+    let waiting = Waiting { commands, hops, since, answer, _room: room };
+    match timeout_at(deadline, queue.waiting.send(waiting)).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => return Proposed::NotHanded("the replica has ended".into()),
         Err(_) => return Proposed::NotHanded("too many commands wait already".into()),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ekka_core::consensus::{LogPlace, VoterId};
 use ekka_core::limits::{GROUP_LEADER_WAIT, GROUP_MAJORITY_SILENCE, GROUP_WAITING_MAX};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::message::{Reply, Request};
 use super::proposer::{LOOK_AGAIN, Route};
@@ -78,8 +78,12 @@ async fn round(shared: &Shared, hops: u8) -> Result<LogPlace, String> {
     match shared.route() {
         Route::Here => {
             let Some(raft) = shared.raft() else { return Err("the replica is starting".into()) };
-            let (read, _) = raft.get_read_log_id().await.map_err(|error| error.to_string())?;
-            Ok(place_or_start(read.as_ref()))
+            // An engine whose disc hangs answers nothing, and another voter leads by then.
+            match timeout(GROUP_MAJORITY_SILENCE, raft.get_read_log_id()).await {
+                Ok(Ok((read, _))) => Ok(place_or_start(read.as_ref())),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(_) => Err("this leader has not answered in time: its disc, or the others, are slow".into()),
+            }
         }
         Route::To(voter, more) if hops > 0 => ask(shared, voter, more.min(hops - 1)).await,
         Route::To(leader, _) => Err(format!("not the leader: {leader} may be")),

@@ -92,9 +92,10 @@ impl Router {
         self.state().replicas.insert(group, (me, replica));
     }
 
-    pub(super) fn detach(&self, group: GroupId, me: VoterId) {
+    /// Not where another one, of the same voter even, has taken its place.
+    pub(super) fn detach(&self, group: GroupId, replica: &Weak<dyn Replica>) {
         let mut state = self.state();
-        if state.replicas.get(&group).is_some_and(|(voter, _)| *voter == me) {
+        if state.replicas.get(&group).is_some_and(|(_, attached)| attached.ptr_eq(replica)) {
             state.replicas.remove(&group);
         }
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use ekka_core::consensus::{StateMachine, VoterId};
 use openraft::{CommittedLeaderId, LogId};
+use tokio_util::sync::CancellationToken;
 
 use super::snapshots::Snapshots;
 use super::types::{Membership, Meta};
@@ -57,6 +58,6 @@ pub async fn seed(
         last_membership: Membership::new(Some(first), membership),
         snapshot_id: "founded".into(),
     };
-    Snapshots::new(storage.clone(), log.clone()).write(&meta, state).await.map_err(ended)?;
+    Snapshots::new(storage.clone(), log.clone(), CancellationToken::new()).write(&meta, state).await.map_err(ended)?;
     log::begin_after(storage.as_ref(), log, first).map_err(ended)
 }

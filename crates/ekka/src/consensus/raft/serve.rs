@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::campaign::Event;
 use super::message::{Body, Notice, Piece, Proposed, Reply, Request};
-use super::proposer::{self, Waiting};
+use super::proposer::{self, Proposals};
 use super::reads::{self, Reader};
 use super::router::Replica;
 use super::shared::{Shared, lock};
@@ -19,7 +19,7 @@ use super::types::Vote;
 /// The serving side of one replica.
 pub(super) struct Server {
     pub(super) shared: Arc<Shared>,
-    pub(super) proposals: mpsc::Sender<Waiting>,
+    pub(super) proposals: Proposals,
     pub(super) readers: mpsc::Sender<Reader>,
     /// Requests that are worked on at once.
     pub(super) room: Arc<Semaphore>,
@@ -87,7 +87,7 @@ impl Server {
 
 async fn answer(
     shared: &Arc<Shared>,
-    proposals: &mpsc::Sender<Waiting>,
+    proposals: &Proposals,
     readers: &mpsc::Sender<Reader>,
     from: VoterId,
     request: Request,

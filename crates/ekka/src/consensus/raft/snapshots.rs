@@ -1,18 +1,26 @@
 //! Snapshots of a group in the store: pieces, then a head that names them.
+//!
+//! Where there is no room for one it is tried again until there is: without it the log is only longer, and a replica that
+//! ended instead would take its vote with it.
 #![expect(clippy::result_large_err, reason = "the error is the engine's")]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
 
 use ekka_core::consensus::VoterId;
 use openraft::{AnyError, StorageIOError};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
-use super::types::{Meta, Storing};
-use crate::storage::{LogName, Storage, StorageError};
+use super::types::{Id, Meta, Storing};
+use crate::storage::{LogName, Storage, StorageError, Ticket};
 
 /// Bytes of one piece; a checkpoint holds up to 64 MiB.
 const PIECE: usize = 16 * 1024 * 1024;
+/// Before one for which there was no room is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Head {
@@ -28,6 +36,11 @@ pub(super) struct Snapshots {
     log: LogName,
     /// One is written or read at a time.
     writing: Mutex<()>,
+    /// Up to where the one on disc goes, or why one could not be written.
+    written: watch::Sender<Result<Option<Id>, StorageError>>,
+    stop: CancellationToken,
+    /// Held from the look at `stop` to the change: see `fence`.
+    gate: StdMutex<()>,
 }
 
 fn failed(error: &StorageError) -> openraft::StorageError<VoterId> {
@@ -39,8 +52,60 @@ fn unreadable(why: impl std::fmt::Display) -> openraft::StorageError<VoterId> {
 }
 
 impl Snapshots {
-    pub(super) fn new(storage: Arc<dyn Storage>, log: LogName) -> Self {
-        Self { storage, log, writing: Mutex::default() }
+    /// Those of a log. Once `stop` is cancelled nothing is written any more.
+    pub(super) fn new(storage: Arc<dyn Storage>, log: LogName, stop: CancellationToken) -> Self {
+        let written = watch::channel(Ok(None)).0;
+        let snapshots = Self { storage, log, writing: Mutex::default(), written, stop, gate: StdMutex::default() };
+        // One that cannot be read is an error where it is read.
+        if let Ok(Some(head)) = snapshots.head() {
+            let _ = snapshots.written.send_replace(Ok(head.meta.last_log_id));
+        }
+        snapshots
+    }
+
+    pub(super) fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
+    }
+
+    pub(super) fn log(&self) -> &LogName {
+        &self.log
+    }
+
+    pub(super) fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// After this, and once `stop` is cancelled, nothing is written by anybody who holds this.
+    pub(super) fn fence(&self) {
+        drop(self.gate.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn put(&self, name: &str, bytes: Option<Vec<u8>>) -> Result<Ticket, StorageError> {
+        let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.stop.is_cancelled() {
+            return Err(StorageError::Closed);
+        }
+        self.storage.checkpoint(name, bytes)
+    }
+
+    /// Waits until a snapshot on disc has everything up to this entry.
+    ///
+    /// # Errors
+    /// One could not be written, or the replica ends.
+    pub(super) async fn covers(&self, upto: Id) -> Result<(), StorageError> {
+        let mut written = self.written.subscribe();
+        let reached = |written: &Result<Option<Id>, StorageError>| match written {
+            Ok(last) => *last >= Some(upto),
+            Err(_) => true,
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(StorageError::Closed),
+            written = written.wait_for(reached) => match written {
+                Ok(written) => written.clone().map(|_| ()),
+                Err(_) => Err(StorageError::Closed),
+            },
+        }
     }
 
     fn head(&self) -> Storing<Option<Head>> {
@@ -58,26 +123,50 @@ impl Snapshots {
 
     /// Replaces the snapshot; done when it is on disc. An older one than there is changes nothing.
     pub(super) async fn write(&self, meta: &Meta, bytes: &[u8]) -> Storing<()> {
+        let mut told = false;
+        let written = loop {
+            match self.replace(meta, bytes).await {
+                Err(StorageError::Full(why)) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(log = %self.log, why, "no room for a snapshot: it is tried again until there is");
+                    }
+                    tokio::select! {
+                        biased;
+                        () = self.stop.cancelled() => break Err(StorageError::Closed),
+                        () = sleep(AGAIN) => {}
+                    }
+                }
+                done => break done,
+            }
+        };
+        let _ = self.written.send_replace(written.clone());
+        written.map(|_| ()).map_err(|error| failed(&error))
+    }
+
+    /// Up to where the snapshot goes now.
+    async fn replace(&self, meta: &Meta, bytes: &[u8]) -> Result<Option<Id>, StorageError> {
         let _one = self.writing.lock().await;
-        let before = self.head()?;
-        if before.as_ref().is_some_and(|head| head.meta.last_log_id >= meta.last_log_id) {
-            return Ok(());
+        let before = self.head().map_err(|error| StorageError::Failed(error.to_string()))?;
+        if let Some(head) = before.as_ref().filter(|head| head.meta.last_log_id >= meta.last_log_id) {
+            return Ok(head.meta.last_log_id);
         }
         let set = before.as_ref().map_or(0, |head| 1 - head.set.min(1));
         let mut pieces = 0;
         for piece in bytes.chunks(PIECE) {
-            self.storage.checkpoint(&self.piece(set, pieces), Some(piece.to_vec())).map_err(|error| failed(&error))?;
+            let ticket = self.put(&self.piece(set, pieces), Some(piece.to_vec()))?;
+            // One after the other: the store takes no more at once than it has room for in memory.
+            self.storage.synced(ticket).await?;
             pieces += 1;
         }
         let head = Head { meta: meta.clone(), set, pieces, length: bytes.len() as u64 };
         let head = postcard::to_allocvec(&head).expect("a head has nothing that cannot be written");
-        let mut ticket = self.storage.checkpoint(&self.head_name(), Some(head)).map_err(|error| failed(&error))?;
+        let mut ticket = self.put(&self.head_name(), Some(head))?;
         // In the order of all changes: the old pieces go after the new head has come.
         for number in 0..before.as_ref().map_or(0, |head| head.pieces) {
-            let name = self.piece(1 - set, number);
-            ticket = self.storage.checkpoint(&name, None).map_err(|error| failed(&error))?;
+            ticket = self.put(&self.piece(1 - set, number), None)?;
         }
-        self.storage.synced(ticket).await.map_err(|error| failed(&error))
+        self.storage.synced(ticket).await?;
+        Ok(meta.last_log_id)
     }
 
     /// Deletes the snapshot.

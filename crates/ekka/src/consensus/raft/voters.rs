@@ -51,10 +51,12 @@ fn leading(shared: &Shared) -> Result<&Raft, GroupError> {
 /// the answer and the change that follows.
 async fn ensure_member(shared: &Shared, raft: &Raft) -> Result<(), GroupError> {
     let me = shared.me;
-    match raft.with_raft_state(move |state| state.membership_state.effective().get_node(&me).is_some()).await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(refused("this leader is no member of the group any more, and about to step down")),
-        Err(error) => Err(GroupError::Ended(error.to_string())),
+    let asked = raft.with_raft_state(move |state| state.membership_state.effective().get_node(&me).is_some());
+    match timeout(STEP, asked).await {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => Err(refused("this leader is no member of the group any more, and about to step down")),
+        Ok(Err(error)) => Err(GroupError::Ended(error.to_string())),
+        Err(_) => Err(GroupError::NoQuorum("the engine has not answered in time: its disc may hang".into())),
     }
 }
 

@@ -7,6 +7,7 @@ use ekka_core::consensus::{LogPlace, StateMachine, VoterId};
 use openraft::RaftLogReader;
 use openraft::storage::RaftStateMachine;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::log::LogStore;
 use super::snapshots::Snapshots;
@@ -36,17 +37,19 @@ pub async fn whole(
     machine: Box<dyn StateMachine>,
 ) -> Result<Whole, GroupError> {
     let ended = |error: &dyn std::fmt::Display| GroupError::Ended(error.to_string());
+    let snapshots = Arc::new(Snapshots::new(storage, log, CancellationToken::new()));
     let mut applier = Applier {
         machine: Mutex::new(machine),
         events: None,
         applied: watch::channel(LogPlace::default()).0,
-        snapshots: Arc::new(Snapshots::new(storage.clone(), log.clone())),
+        snapshots: snapshots.clone(),
         applies_twice: false,
         last: None,
         membership: types::Membership::default(),
     };
     applier.recover().await.map_err(|error| ended(&error))?;
-    let mut entries = LogStore::open(storage, log, VoterId::default(), false).map_err(|error| ended(&error))?;
+    let mut entries = LogStore::open(snapshots, VoterId::default(), false).map_err(|error| ended(&error))?;
+    let end = entries.last();
     let next = applier.last.map_or(0, |id| id.index + 1);
     let entries = entries.try_get_log_entries(next..).await.map_err(|error| ended(&error))?;
     if let Some(first) = entries.first().filter(|first| first.log_id.index != next) {
@@ -54,5 +57,12 @@ pub async fn whole(
         return Err(GroupError::Ended(why));
     }
     applier.apply(entries).await.map_err(|error| ended(&error))?;
-    Ok(Whole { last: place_or_start(applier.last.as_ref()), state: applier.state() })
+    let last = place_or_start(applier.last.as_ref());
+    if last < end {
+        return Err(GroupError::Ended(format!(
+            "the log goes up to {}, and can be read up to {}",
+            end.index, last.index
+        )));
+    }
+    Ok(Whole { last, state: applier.state() })
 }

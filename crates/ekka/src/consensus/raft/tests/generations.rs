@@ -109,6 +109,12 @@ async fn first_generation(net: &GroupNet, numbers: u64) -> (Vec<Process>, Vec<Re
     (processes, replicas)
 }
 
+/// Wants a state, and has it.
+async fn get(handed_in: &HandedIn, source: Source, founders: &BTreeSet<Incarnation>) -> bool {
+    handed_in.want(source);
+    handed_in.fetch(source, founders).await
+}
+
 fn source(process: &Process, place: LogPlace) -> Source {
     Source { voter: process.id, log: LogKey { generation: 1, place } }
 }
@@ -131,13 +137,13 @@ async fn the_next_generation_begins_with_the_best_log_wherever_it_is_had_from() 
     assert_eq!(State::from_snapshot(&logs[best].state).unwrap().count(), 50, "it held everything that was committed");
     processes[2] = Process::begin(&net, start(3, 2));
     let (from, founders) = (source(&processes[best], logs[best].last), founders(&processes));
-    assert!(processes[best].handed_in.fetch(from, &founders).await);
-    assert!(processes[1 - best].handed_in.fetch(from, &founders).await);
+    assert!(get(&processes[best].handed_in, from, &founders).await);
+    assert!(get(&processes[1 - best].handed_in, from, &founders).await);
     // Its source is out of reach, and a founder has it too.
     let (source, third) = (processes[best].id.node_id, processes[2].id.node_id);
     net.set_cut(source, third, true);
     net.set_cut(third, source, true);
-    assert!(processes[2].handed_in.fetch(from, &founders).await);
+    assert!(get(&processes[2].handed_in, from, &founders).await);
     net.set_cut(source, third, false);
     net.set_cut(third, source, false);
     let mut next = Vec::new();
@@ -206,11 +212,42 @@ async fn a_long_state_comes_in_pieces_and_one_that_is_nowhere_is_said_to_be() {
     let long: Vec<u8> = (0..=250).cycle().take(GROUP_CHUNK_BYTES * (GROUP_CHUNKS_AHEAD + 2) + 5).collect();
     processes[0].handed_in.keep(LogKey { generation: 1, place }, long.clone());
     let (from, founders) = (source(&processes[0], place), founders(&processes));
-    assert!(processes[1].handed_in.fetch(from, &founders).await);
+    assert!(get(&processes[1].handed_in, from, &founders).await);
     assert_eq!(processes[1].handed_in.state(from).as_deref(), Some(&long[..]));
     let nowhere = source(&processes[0], LogPlace { term: 3, index: 8 });
-    assert!(!processes[2].handed_in.fetch(nowhere, &founders).await);
+    assert!(!get(&processes[2].handed_in, nowhere, &founders).await);
     // In the next cluster of these nodes nobody hands out what was of this one.
     let elsewhere = HandedIn::new(processes[2].router.clone(), ClusterId::from_u128(8), processes[2].id);
-    assert!(!elsewhere.fetch(from, &founders).await);
+    assert!(!get(&elsewhere, from, &founders).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_that_was_wanted_earlier_and_comes_later_takes_no_place() {
+    let net = GroupNet::new(5);
+    let processes: Vec<Process> = (1..=3).map(|node| Process::begin(&net, start(node, 1))).collect();
+    let (old, new) = (LogPlace { term: 1, index: 4 }, LogPlace { term: 3, index: 9 });
+    processes[0].handed_in.keep(LogKey { generation: 1, place: old }, b"old".to_vec());
+    processes[1].handed_in.keep(LogKey { generation: 1, place: new }, b"new".to_vec());
+    let (old, new, founders) = (source(&processes[0], old), source(&processes[1], new), founders(&processes));
+    let third = &processes[2].handed_in;
+    third.want(old);
+    third.want(new);
+    assert!(third.fetch(new, &founders).await);
+    assert!(!third.fetch(old, &founders).await, "the next one is wanted by now");
+    assert_eq!((third.state(new).as_deref(), third.state(old)), (Some(&b"new"[..]), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_dropped_late_does_not_take_its_successor_off_the_net() {
+    let net = GroupNet::new(6);
+    let processes: Vec<Process> = (1..=2).map(|node| Process::begin(&net, start(node, 1))).collect();
+    let place = LogPlace { term: 3, index: 9 };
+    let successor = HandedIn::new(processes[0].router.clone(), CLUSTER, processes[0].id);
+    let Process { id, handed_in, .. } = &processes[0];
+    let (from, founders) = (Source { voter: *id, log: LogKey { generation: 1, place } }, founders(&processes));
+    successor.keep(LogKey { generation: 1, place }, b"state".to_vec());
+    let _ = handed_in;
+    let mut processes = processes.into_iter();
+    drop(processes.next());
+    assert!(get(&processes.next().unwrap().handed_in, from, &founders).await);
 }
