@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 
 async fn founded(settings: Settings) -> (Arc<RaftWorld>, usize) {
     let world = Arc::new(RaftWorld::new(1, settings));
-    world.net().set_weather(Weather { delay: Duration::ZERO, jitter: Duration::ZERO, loss_per_mille: 0 });
+    world.net().set_weather(Weather { delay: Duration::ZERO, jitter: Duration::ZERO, ..Weather::default() });
     for number in 0..3 {
         world.start(number).await;
     }

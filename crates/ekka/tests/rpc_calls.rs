@@ -132,8 +132,11 @@ async fn calls_with_one_key_run_in_order_and_others_beside_them() {
             // Polled once, in order; the rest beside the others.
             let mut call = Box::pin(call);
             let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(call.as_mut().poll(cx))).await;
-            assert!(polled.is_pending());
-            calls.spawn(call);
+            // The other threads may have carried it there and back already.
+            match polled {
+                std::task::Poll::Ready(result) => assert_eq!(result, Ok(())),
+                std::task::Poll::Pending => drop(calls.spawn(call)),
+            }
         }
     }
     while let Some(result) = within("the calls end", calls.join_next()).await {

@@ -53,7 +53,7 @@ impl Replicas {
         let net = GroupNet::new(rng.next_u64());
         let jitter = Duration::from_millis([1, 5, 30][rng.index(3)]);
         let loss_per_mille = if rng.below(3) == 0 { rng.below(30) } else { 0 };
-        net.set_weather(Weather { delay: Duration::from_micros(200), jitter, loss_per_mille });
+        net.set_weather(Weather { delay: Duration::from_micros(200), jitter, loss_per_mille, ..Weather::default() });
         let slot = |_| Slot { disc: StoreDisc::new(rng.next_u64()), running: None, ended: None, starts: 0 };
         let slots = Mutex::new((0..count).map(slot).collect());
         // Some cut their logs often, so that snapshots are made and sent.

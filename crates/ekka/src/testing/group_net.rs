@@ -26,11 +26,18 @@ pub struct Weather {
     pub jitter: Duration,
     /// Of a thousand frames so many are lost.
     pub loss_per_mille: u64,
+    /// How much longer frames of the bulk lane are on their way.
+    pub bulk: Duration,
 }
 
 impl Default for Weather {
     fn default() -> Self {
-        Self { delay: Duration::from_micros(200), jitter: Duration::from_millis(1), loss_per_mille: 0 }
+        Self {
+            delay: Duration::from_micros(200),
+            jitter: Duration::from_millis(1),
+            loss_per_mille: 0,
+            bulk: Duration::ZERO,
+        }
     }
 }
 
@@ -144,6 +151,7 @@ impl GroupNet {
         let weather = state.weather;
         let lost = state.rng.below(1000) < weather.loss_per_mille && !bulk;
         let delay = weather.delay + state.rng.up_to(weather.jitter);
+        let delay = if bulk { delay + weather.bulk } else { delay };
         if lost || state.cut.contains_key(&(from, to)) {
             return true;
         }

@@ -205,6 +205,7 @@ impl RaftGroup {
             witnesses: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
             majority_at: Mutex::default(),
+            answered: Mutex::default(),
             campaign: Mutex::new(Campaign::new(me, setup.seed)),
             transfers,
             stop: stop.clone(),

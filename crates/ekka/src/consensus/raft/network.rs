@@ -9,6 +9,7 @@ use openraft::error::{Fatal, NetworkError, RPCError, RaftError, ReplicationClose
 use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
 use openraft::{AnyError, EmptyNode, OptionalSend, Snapshot};
+use tokio::time::Instant;
 
 use super::message::{Reply, Request};
 use super::router::NoReply;
@@ -68,9 +69,14 @@ impl RaftNetwork<Types> for Client {
             // The other voters vote only once this leader has been silent for a while.
             return Err(unreachable("leadership is being handed over").into());
         }
-        let has_majority = self.shared.has_majority();
+        let (asked, has_majority) = (Instant::now(), self.shared.has_majority());
         match self.ask(Request::Append { rpc, has_majority }, &option).await? {
-            Reply::Append(response) => Ok(response),
+            Reply::Append(response) => {
+                if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
+                    self.shared.note_answer(self.to, asked);
+                }
+                Ok(response)
+            }
             _ => Err(unreachable("a reply to something else").into()),
         }
     }

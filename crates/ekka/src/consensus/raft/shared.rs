@@ -1,6 +1,6 @@
 //! What the tasks of one replica share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ekka_core::consensus::campaign::Campaign;
@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub(super) changing: tokio::sync::Mutex<()>,
     /// When a majority answered this leader last.
     pub(super) majority_at: Mutex<Option<Instant>>,
+    /// When what each voter has answered last was asked of it.
+    pub(super) answered: Mutex<BTreeMap<VoterId, Instant>>,
     pub(super) campaign: Mutex<Campaign>,
     pub(super) transfers: Transfers,
     pub(super) stop: CancellationToken,
@@ -63,6 +65,24 @@ impl Shared {
     /// Whether a majority has answered this leader lately. A young leader has it on credit.
     pub(super) fn has_majority(&self) -> bool {
         lock(&self.majority_at).is_some_and(|at| at.elapsed() < GROUP_MAJORITY_SILENCE)
+    }
+
+    /// A voter has answered what this leader asked of it then. The engine counts answers too, but not of those to whom it
+    /// sends a snapshot, which may take long.
+    pub(super) fn note_answer(&self, from: VoterId, asked: Instant) {
+        let mut answered = lock(&self.answered);
+        answered.insert(from, asked);
+        let standing = self.standing();
+        let since = |at: Instant| {
+            let heard = |voter| voter == self.me || answered.get(&voter).is_some_and(|last| *last >= at);
+            standing.configuration.is_majority(heard)
+        };
+        let latest = answered.values().copied().filter(|at| since(*at)).max();
+        let mut majority_at = lock(&self.majority_at);
+        // None where it does not lead.
+        if majority_at.is_some() {
+            *majority_at = (*majority_at).max(latest);
+        }
     }
 
     pub(super) fn standing(&self) -> Arc<Standing> {

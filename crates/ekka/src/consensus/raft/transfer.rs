@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ekka_core::consensus::{GroupId, VoterId};
-use ekka_core::limits::{GROUP_CHUNK_BYTES, GROUP_CHUNKS_AHEAD, GROUP_SNAPSHOT_MAX};
+use ekka_core::limits::{GROUP_CHUNK_BYTES, GROUP_CHUNKS_AHEAD, GROUP_HEARTBEAT, GROUP_SNAPSHOT_MAX};
 use openraft::Snapshot;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use super::message::{Body, BulkUse, Notice, Piece, Reply, Request};
 use super::router::{BulkLane, Router};
@@ -167,13 +168,40 @@ impl Transfers {
     }
 }
 
-/// Sends a snapshot and has it installed; the receiver's vote.
+/// Sends a snapshot and has it installed; the receiver's vote. The engine gives no sign of life to whom it sends one.
 pub(super) async fn send(
     shared: &Arc<Shared>,
     to: VoterId,
     vote: Vote,
     snapshot: Snapshot<Types>,
 ) -> Result<Vote, String> {
+    tokio::select! {
+        biased;
+        sent = send_all(shared, to, vote, snapshot) => sent,
+        () = signs_of_life(shared, to, vote) => Err("there is no end to them".into()),
+    }
+}
+
+/// Empty appends, one after the other.
+async fn signs_of_life(shared: &Arc<Shared>, to: VoterId, vote: Vote) {
+    let mut beat = interval(GROUP_HEARTBEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        beat.tick().await;
+        if shared.is_yielding() {
+            continue;
+        }
+        let (asked, has_majority) = (Instant::now(), shared.has_majority());
+        let rpc = AppendEntriesRequest { vote, prev_log_id: None, entries: Vec::new(), leader_commit: None };
+        let request = Request::Append { rpc, has_majority };
+        let answer = shared.router.ask((shared.group, shared.me, to), request, GROUP_HEARTBEAT).await;
+        if let Ok(Reply::Append(AppendEntriesResponse::Success)) = answer {
+            shared.note_answer(to, asked);
+        }
+    }
+}
+
+async fn send_all(shared: &Arc<Shared>, to: VoterId, vote: Vote, snapshot: Snapshot<Types>) -> Result<Vote, String> {
     let mut transfer = shared.transfers.begin(to);
     let _lane = transfer.push(&snapshot.snapshot).await?;
     // The last pieces may still be under way: the receiver waits for them.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ekka_core::consensus::{LogPlace, VoterId};
+use ekka_core::limits::GROUP_WATCHDOG;
 use openraft::storage::RaftLogStorage;
 use openraft::{EntryPayload, Vote};
 use tokio::time::{sleep, timeout};
@@ -16,6 +17,7 @@ use crate::consensus::raft::types::{Entry, id};
 use crate::consensus::raft::{Settings, tests};
 use crate::storage::{LogName, MemoryStorage, Storage};
 use crate::testing::FailingStorage;
+use crate::testing::group_net::Weather;
 use crate::testing::groups::RaftWorld;
 use crate::testing::suite::consensus as suite;
 use crate::testing::suite::consensus::World;
@@ -130,4 +132,27 @@ async fn a_log_of_few_long_entries_is_cut_too() {
         until("its log is cut", || first(&*storage) > 1).await;
     }
     assert_eq!(world.ledger(2).len(), 40);
+}
+
+/// The watchdog of a voter that gets nothing but pieces would depose the leader that sends them, again and again.
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_takes_long_arrives_also_where_nothing_can_be_committed_meanwhile() {
+    let world = tests::small_logs(4);
+    founded(&world, 3).await;
+    let leads = |number: &usize| world.is_up(*number) && world.group(*number).standing().borrow().leads;
+    until("one leads", || (0..3).any(|number| leads(&number))).await;
+    let leader = (0..3).find(leads).unwrap();
+    let (sleeper, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    world.kill(sleeper);
+    for number in 0..40u8 {
+        world.group(leader).propose(vec![number; 512 * 1024]).await.unwrap();
+    }
+    until("its log is cut", || first(&*world.storage(leader)) > 1).await;
+    world.kill(other);
+    world.net().set_weather(Weather { bulk: Duration::from_millis(500), ..Weather::default() });
+    let began = tokio::time::Instant::now();
+    world.start(sleeper).await;
+    until("it has all of it", || world.ledger(sleeper).len() == 40).await;
+    assert!(began.elapsed() > GROUP_WATCHDOG, "it took {:?}: too short to show anything", began.elapsed());
+    until("the two go on", || (0..3).any(|number| leads(&number))).await;
 }
