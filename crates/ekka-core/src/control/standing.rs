@@ -33,6 +33,15 @@ pub(super) struct Entry {
     pub(super) asked: bool,
 }
 
+/// What becomes of the log of a cluster that this node is out of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Log {
+    /// That it is out stands in the log of the group itself.
+    Delete,
+    /// That it is out is hearsay. Others may have given up this node and be wrong, and the log be the last one.
+    Keep,
+}
+
 /// How this node stands.
 #[derive(Debug)]
 pub(super) struct Standing {
@@ -450,15 +459,23 @@ impl Control {
 
     /// Somebody removed this node while it was away or alive.
     pub(super) fn self_removed(&mut self, cause: RemovalCause, by: NodeId, now: Now, out: &mut Vec<Output>) {
+        // Its own `leave` is over by the leader's answer, or by a seat that gossip brings first.
+        let log = if cause == RemovalCause::Leave || self.is_out_by_record() { Log::Delete } else { Log::Keep };
         if self.standing.leaving {
-            return self.leave_committed();
+            return self.leave_committed(log);
         }
         let by = self.membership.record(by).map_or_else(|| by.to_string(), |record| record.name.to_string());
         let what = format!("this node was removed from the cluster ({}) by {by}", cause.as_str());
         let rule = "section 9: who was cleaned joins as new; whom an operator removed waits for an operator";
         let id = self.decisions.record(now.wall, "remove", what.clone(), rule, Vec::new());
         emit(Some(id), EventKind::NodeRefused { reason: "removed".into(), by }, out);
-        self.forget_cluster(cause != RemovalCause::Autoclean, false);
+        self.forget_cluster(cause != RemovalCause::Autoclean, log);
+    }
+
+    /// Whether this node's own record of the cluster says that it is no member of it.
+    fn is_out_by_record(&self) -> bool {
+        let record = self.group.durable.record();
+        record.cluster().is_some() && record.member(self.me().node_id).is_none()
     }
 
     /// The cluster that this node wanted to join has taken it out before.
@@ -470,13 +487,13 @@ impl Control {
     }
 
     /// Back to a node without a cluster.
-    pub(super) fn forget_cluster(&mut self, stay_out: bool, farewell: bool) {
+    pub(super) fn forget_cluster(&mut self, stay_out: bool, log: Log) {
         self.standing.was_up = false;
         self.standing.draining = false;
         self.work.push_back(Work::Autocluster(autocluster::Input::Left { stay_out }));
-        self.work.push_back(Work::Membership(membership::Input::Reset { farewell }));
-        self.work.push_back(Work::DropGroup);
-        // What it voted in that cluster is deleted with its log: should it vote there again, it is another voter.
+        self.work.push_back(Work::Membership(membership::Input::Reset { farewell: false }));
+        self.work.push_back(Work::DropGroup(log));
+        // What it voted in that cluster goes with its log: should it vote there again, it is another voter.
         self.take_new_store();
     }
 
