@@ -252,6 +252,17 @@ fn the_survivor_goes_on_alone_one_generation_later() {
     assert!([2, 3].iter().all(|n| !roster.is_member(NodeId::from_u128(*n))), "gossip has it too");
 }
 
+/// Whoever hears of a later generation is out at once: it must not be one that a crash takes back.
+#[test]
+fn nobody_hears_of_the_new_generation_before_it_is_on_disc() {
+    let (mut node, token, _) = written();
+    node.tick(10);
+    let told = |node: &Node| node.control.hello(Purpose::Peer(Lane::Control), Wall::from_millis(1)).generation;
+    assert_eq!((told(&node), node.control.view().generation), (0, 0));
+    node.give(Input::Persisted { token });
+    assert_eq!((told(&node) >> 32, node.control.view().generation >> 32), (1, 1));
+}
+
 #[test]
 fn a_crash_before_the_write_changes_nothing_and_one_after_it_goes_on() {
     let (mut node, _, after) = written();

@@ -222,7 +222,6 @@ impl Control {
             Ok(recovery) => {
                 self.close_group(false, out);
                 self.take_new_store();
-                self.work.push_back(Work::Autocluster(autocluster::Input::Generation(recovery.generation)));
                 self.recovery.saved = Some(recovery);
                 recovering.step = Step::Writing(decision, self.persist.next());
                 self.recovery.under_way = Some(recovering);
@@ -265,6 +264,10 @@ impl Control {
         let Step::Writing(decision, wanted) = recovering.step else { return };
         if wanted <= token {
             recovering.step = Step::Committing(decision);
+            // Told from now on, not before: who hears of it is out at once, and a crash would take it back.
+            if let Some(Recovery { generation, .. }) = self.recovery.saved {
+                self.work.push_back(Work::Autocluster(autocluster::Input::Generation(generation)));
+            }
             self.open_group(now, out);
         }
     }
