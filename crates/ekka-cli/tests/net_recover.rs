@@ -50,6 +50,14 @@ fn tokens(text: &str) -> u64 {
     number.split(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse().ok()).expect("a number")
 }
 
+/// It has run for so long that it may recover: before that it may not have met all that live.
+fn is_old_enough(cluster: &Cluster, index: usize) {
+    cluster.wait("old enough", LIMIT, |cluster| match plan(&cluster.agents[index], &["recover", "--plan"]).1 {
+        Some(why) if why.contains("try again in") => Err(why),
+        _ => Ok(()),
+    });
+}
+
 /// It says that its cluster went on without it, and is in none.
 fn is_outranked(agent: &Agent) -> Result<(), String> {
     let status = status(agent)?;
@@ -84,6 +92,7 @@ fn two_of_three_discs_are_lost_and_one_node_goes_on_by_word() {
         let status = status(&cluster.agents[0])?;
         if status["quorum"]["in_reach"] == 1 { Ok(()) } else { Err(status["quorum"].to_string()) }
     });
+    is_old_enough(&cluster, 0);
 
     let survivor = &cluster.agents[0];
     let (code, said) = fails(survivor, &["force-leave", &lost[0]]);
@@ -210,6 +219,7 @@ fn one_of_two_nodes_is_lost_and_the_other_goes_on_by_word() {
         let status = status(&cluster.agents[0])?;
         if status["quorum"]["in_reach"] == 1 { Ok(()) } else { Err(status["quorum"].to_string()) }
     });
+    is_old_enough(&cluster, 0);
     done(&cluster.agents[0], &["recover", "--accept-loss"]);
     let now = cluster.wait("ready again", LIMIT, |cluster| is_ready(&cluster.agents[0]));
     assert_eq!((&now["cluster_id"], recoveries(&now)), (&id.into(), 1));
@@ -230,6 +240,8 @@ fn of_two_that_are_left_one_goes_on_and_the_other_follows_by_itself() {
         let status = status(&cluster.agents[0])?;
         if status["quorum"]["in_reach"] == 2 { Ok(()) } else { Err(status["quorum"].to_string()) }
     });
+    is_old_enough(&cluster, 0);
+    is_old_enough(&cluster, 1);
     // Where the other one's log is newer, that one says so and is the one to go on.
     let (text, refused) = plan(&cluster.agents[0], &["recover", "--plan"]);
     let (goes_on, follows) = match refused {

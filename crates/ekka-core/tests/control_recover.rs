@@ -177,12 +177,30 @@ fn recover(accept_loss: bool) -> Input {
     Input::Command { id: RequestId(1), command: Command::Recover { accept_loss, plan: !accept_loss } }
 }
 
+/// Any of the refusals, of a plan.
+fn refused(node: &Node) -> String {
+    match node.reply() {
+        Some(Ok(Reply::Plan { refused, .. })) => refused.clone().unwrap_or_default(),
+        other => panic!("{other:?}"),
+    }
+}
+
 /// A survivor whose two peers are gone.
 fn survivor() -> Node {
     survivor_as(1)
 }
 
 fn survivor_as(n: u128) -> Node {
+    let mut node = young(n);
+    for _ in 0..12 {
+        node.tick(500);
+    }
+    node.out.clear();
+    node
+}
+
+/// The same right after its start.
+fn young(n: u128) -> Node {
     let mut node = Node::start_as(n, saved(), 1);
     node.replay(&before().0);
     let last = LogPlace { term: 1, index: 2 };
@@ -202,6 +220,31 @@ fn the_plan_changes_nothing_and_says_who_is_given_up() {
         assert!(text.contains(part), "`{part}` is not in\n{text}");
     }
     assert!(node.requests().is_empty() && node.control.saved().recovery.is_none());
+}
+
+#[test]
+fn a_node_that_has_just_started_says_when_to_try_again() {
+    let mut node = young(1);
+    node.give(recover(false));
+    assert!(refused(&node).contains("started 0 s ago") && refused(&node).contains("try again in 6 s"));
+    node.give(recover(true));
+    let Some(Err(CommandError::Refused(why))) = node.reply() else { panic!("{:?}", node.reply()) };
+    assert!(why.contains("try again in 6 s") && node.requests().is_empty(), "{why}");
+}
+
+/// Whoever is heard is there, whether it answers in time or not.
+#[test]
+fn a_majority_that_is_heard_is_in_reach_although_it_does_not_say_where_its_log_ends() {
+    let mut node = survivor();
+    node.give(hello(0));
+    node.give(frame(membership::Message::HeartbeatAck { number: 0, wall: Wall::from_millis(1) }));
+    node.give(recover(false));
+    assert!(node.reply().is_none(), "it asks the one that it is linked with");
+    for _ in 0..4 {
+        node.tick(500);
+        node.give(frame(membership::Message::HeartbeatAck { number: 0, wall: Wall::from_millis(1) }));
+    }
+    assert!(refused(&node).contains("a majority of the voters is in reach"), "{}", refused(&node));
 }
 
 /// From the word of the operator to the write that decides.

@@ -22,7 +22,7 @@ use crate::durable::recover::{self, LogInReach};
 use crate::durable::{self, Command, Entry, Founder, Record, Recovery, Why, generation};
 use crate::event::EventKind;
 use crate::id::{ClusterId, NodeId, NodeName};
-use crate::limits::GROUP_COMMAND_MAX;
+use crate::limits::{DETECTION_TIME, GROUP_COMMAND_MAX};
 use crate::membership::{self, RemovalCause, Seat};
 use crate::time::{Instant, Now};
 use crate::wire::Hello;
@@ -187,6 +187,7 @@ impl Control {
         let latest = &self.group.durable.standing().configuration;
         let latest = latest.is_majority(|voter| in_reach.contains(&voter.node_id));
         let refused = refused.or_else(|| latest.then(|| recover::MAJORITY_IN_REACH.into()));
+        let refused = refused.or_else(|| self.too_early(now));
         lines.extend(recover::given_up(record, in_reach).into_iter().map(|id| self.last_seen(id, now)));
         match refused {
             refused if !recovering.accept_loss => {
@@ -202,6 +203,18 @@ impl Control {
                 out.push(Output::Group(GroupRequest::Whole));
             }
         }
+    }
+
+    /// Why it cannot be said yet that the majority is gone. Who does not answer this node may be slow, or be heard by
+    /// others; and a node that has just started has not met those that live.
+    fn too_early(&self, now: Now) -> Option<String> {
+        if self.standing.quorum.holds() {
+            return Some(recover::MAJORITY_IN_REACH.into());
+        }
+        let since = now.mono.since(self.standing.started);
+        let left = (DETECTION_TIME * 2).checked_sub(since).filter(|left| !left.is_zero())?;
+        let (seconds, left) = (since.as_secs(), left.as_secs() + 1);
+        Some(format!("this node started {seconds} s ago and may not have met all that live: try again in {left} s"))
     }
 
     /// When a member was heard last.

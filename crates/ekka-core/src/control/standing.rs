@@ -59,6 +59,8 @@ pub(super) struct Standing {
     /// The disc is nearly full.
     pub(super) disc: Option<String>,
     pub(super) split: Split,
+    /// When this start began.
+    pub(super) started: Instant,
     broken_since: Option<Instant>,
     since: BTreeMap<String, Wall>,
     expected: Option<Instant>,
@@ -79,6 +81,7 @@ impl Standing {
             clock: None,
             disc: None,
             split: Split::default(),
+            started: now.mono,
             broken_since: None,
             since: BTreeMap::from([(String::from("joining"), now.wall)]),
             expected: None,
