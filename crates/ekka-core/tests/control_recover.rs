@@ -247,6 +247,22 @@ fn a_majority_that_is_heard_is_in_reach_although_it_does_not_say_where_its_log_e
     assert!(refused(&node).contains("a majority of the voters is in reach"), "{}", refused(&node));
 }
 
+/// While voters change, the old and the new ones each need their own majority.
+#[test]
+fn a_majority_of_all_that_vote_is_none_where_one_half_of_a_joint_configuration_lacks_its_own() {
+    let mut node = survivor();
+    node.give(hello(0));
+    node.give(frame(membership::Message::HeartbeatAck { number: 0, wall: Wall::from_millis(1) }));
+    let quorum = node.control.view().quorum;
+    assert!((quorum.voters, quorum.in_reach, quorum.needed) == (3, 2, 2) && quorum.holds(), "{quorum:?}");
+    let sets = vec![vec![voter(1)], vec![voter(2), voter(3)]];
+    let at = LogPlace { term: 1, index: 3 };
+    let joint = Configuration { voters: sets, learners: Vec::new(), at, committed: true };
+    node.news(GroupNews::Event { event: GroupEvent::Reconfigured(joint), replay: false });
+    let quorum = node.control.view().quorum;
+    assert!((quorum.voters, quorum.in_reach, quorum.needed) == (3, 2, 3) && !quorum.holds(), "{quorum:?}");
+}
+
 /// From the word of the operator to the write that decides.
 fn written() -> (Node, u64, Saved) {
     written_by(1)

@@ -1,6 +1,6 @@
 //! How this node stands: its status, the majority in reach, why it is not ready, what it waits for, the split.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -138,9 +138,13 @@ impl Control {
         let me = self.me().node_id;
         let voters = self.membership.voters();
         let with_us = |v: &NodeId| self.membership.is_running(*v) && self.autocluster.is_with_us(*v);
-        let in_reach = voters.iter().filter(|v| **v == me || with_us(v)).count();
+        let in_reach: BTreeSet<NodeId> = voters.iter().copied().filter(|v| *v == me || with_us(v)).collect();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let quorum = Quorum::new(count(voters.len()), count(in_reach));
+        let sets = self.group.durable.record().configuration().voters.iter().map(|set| {
+            let here = set.iter().filter(|voter| in_reach.contains(&voter.node_id)).count();
+            (count(set.len()), count(here))
+        });
+        let quorum = Quorum::new(count(voters.len()), count(in_reach.len())).of_each(sets);
         let clock = self.clock_refused();
         // Who has others to compare with has compared before it is up for the first time.
         let comparable = voters.len() <= 1 || self.clocks.compared();
