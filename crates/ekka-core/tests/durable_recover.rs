@@ -175,6 +175,24 @@ fn recovery_is_refused_where_it_would_lose_what_need_not_be_lost() {
 }
 
 #[test]
+fn a_replicant_never_goes_on_and_the_plan_of_a_witness_says_what_it_is() {
+    let plan = |record: &Record, role| {
+        let found = recover::plan(record, &Founder { role, ..survivor(4) }, &[log_of(4, 0, 3, 9)], &[node(4)]);
+        (found.refused.unwrap_or_default(), found.lines.join("\n"))
+    };
+    let record = before().record;
+    let (refused, text) = plan(&record, Role::Witness);
+    assert!(refused.is_empty() && text.contains("n4@h4 is a witness"), "{refused}\n{text}");
+    assert!(!plan(&record, Role::Core).1.contains("witness"));
+    assert!(plan(&record, Role::Replicant).0.contains("is a replicant, which never voted"));
+    // A new role makes no voter of it as long as no entry says so.
+    let mut log = before();
+    let who = Admission { role: Role::Replicant, ..admission(4, 2, log.record.number()) };
+    log.done(Command::Returned { id: who.id, name: who.name, role: who.role });
+    assert!(plan(&log.record, Role::Core).0.contains("is a replicant, which never voted"));
+}
+
+#[test]
 fn tokens_end_before_numbers_do() {
     let mut log = Log::founded(cluster(5), &[1, 2, 3], Faults::default());
     log.done(Command::RaiseCeiling { by: TOKEN_MAX - 5 - 1_000 });

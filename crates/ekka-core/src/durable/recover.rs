@@ -19,6 +19,7 @@ use super::state::Record;
 use crate::consensus::LogPlace;
 use crate::id::{NodeId, NodeName};
 use crate::limits::{RECOVER_GENERATIONS, RECOVER_TOKENS, TOKEN_MAX};
+use crate::view::Role;
 
 /// Why nothing is given up where it need not be.
 pub const MAJORITY_IN_REACH: &str = "a majority of the voters is in reach: nothing needs to be given up, and \
@@ -55,7 +56,7 @@ pub fn plan(record: &Record, survivor: &Founder, logs: &[LogInReach], in_reach: 
     let me = survivor.id.node_id;
     let next = generation::next(record.generation(), survivor.store);
     let tokens = tokens_from(record.token_ceiling(), next);
-    let refused = refusal(record, (me, tokens), logs, in_reach);
+    let refused = refusal(record, (survivor, tokens), logs, in_reach);
     let name =
         |id: &NodeId| record.member(*id).map_or_else(|| format!("node_id {id}"), |member| member.name.to_string());
     let lost = given_up(record, in_reach);
@@ -84,6 +85,13 @@ pub fn plan(record: &Record, survivor: &Founder, logs: &[LogInReach], in_reach: 
         generation::words(next),
         name(&me)
     ));
+    if survivor.role == Role::Witness {
+        lines.push(format!(
+            "{} is a witness: it votes and holds no table. Start a core node at once; where a core member is left, run it \
+             there",
+            name(&me)
+        ));
+    }
     lines.push(format!("every lock is free again; fencing tokens begin at {tokens}"));
     if let Some(merging) = record.merging() {
         lines.push(format!("it does not go into {} any more", merging.into));
@@ -104,12 +112,24 @@ pub(super) fn volatile_jump(generation: u64) -> u64 {
     RECOVER_GENERATIONS * (1 + (generation::survivor(generation) >> 12))
 }
 
-fn refusal(record: &Record, (me, tokens): (NodeId, u64), logs: &[LogInReach], in_reach: &[NodeId]) -> Option<String> {
+fn refusal(
+    record: &Record,
+    (survivor, tokens): (&Founder, u64),
+    logs: &[LogInReach],
+    in_reach: &[NodeId],
+) -> Option<String> {
+    let me = survivor.id.node_id;
     if record.cluster().is_none() {
         return Some(String::from("this node has no record of a cluster: there is nothing to recover here"));
     }
     if record.is_majority(&in_reach.iter().copied().collect()) {
         return Some(String::from(MAJORITY_IN_REACH));
+    }
+    let was = record.member(me).map(|member| member.role);
+    if survivor.role == Role::Replicant || was == Some(Role::Replicant) {
+        return Some(String::from(
+            "this node is a replicant, which never voted: run it on a core member that is left, or on a witness",
+        ));
     }
     if !logs.iter().any(|log| log.node_id == me) {
         return Some(String::from("this node keeps no log of the group: run it on a voter"));
