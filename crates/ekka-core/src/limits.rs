@@ -156,11 +156,12 @@ pub const CHAIN_MAX: usize = 16;
 pub const TOKEN_MAX: u64 = 1 << 53;
 /// An authority for locks has its ceiling raised by so many tokens at a time.
 pub const TOKEN_STEP: u64 = 1_000_000;
-/// So far above the last known ceiling a recovered cluster begins. The lost majority may have raised it after the
-/// survivor's log ends: at 10,000 locks a second this covers three and a half years, and 8,192 recoveries fit below
-/// [`TOKEN_MAX`].
-pub const RECOVER_TOKENS: u64 = 1 << 40;
-/// So many generations of the volatile group a recovered cluster leaves out: the lost majority may have begun some.
+/// So far above the last known ceiling a recovered cluster begins, and at most twice as far. The lost majority may have
+/// raised it after the survivor's log ends; and another survivor, cut from this one, may begin elsewhere in between, the
+/// later generation higher. At 10,000 locks a second it covers fifty years, and 256 recoveries fit below [`TOKEN_MAX`].
+pub const RECOVER_TOKENS: u64 = 1 << 44;
+/// So many generations of the volatile group a recovered cluster leaves out, or a multiple that goes by its survivor: the
+/// lost majority may have begun some, and so may another survivor.
 pub const RECOVER_GENERATIONS: u64 = 1_000;
 /// So far above the last known place a recovered cluster goes on: the lost majority may have committed further, and a
 /// seat of theirs that comes back in gossip must lose.

@@ -185,6 +185,15 @@ impl Quorum {
         Self { voters, in_reach, needed, can_lose: in_reach.saturating_sub(needed) }
     }
 
+    /// Counts a majority of each of several sets of voters, as they have to agree while voters change: of each set how
+    /// many vote and how many of these are in reach. The worse one decides how many are needed in all.
+    #[must_use]
+    pub fn of_each(self, sets: impl IntoIterator<Item = (u32, u32)>) -> Self {
+        let needed = |(voters, in_reach): (u32, u32)| (self.in_reach + voters / 2 + 1).saturating_sub(in_reach);
+        let needed = sets.into_iter().map(needed).max().unwrap_or(self.needed);
+        Self { needed, can_lose: self.in_reach.saturating_sub(needed), ..self }
+    }
+
     /// Whether a majority is in reach.
     #[must_use]
     pub fn holds(self) -> bool {

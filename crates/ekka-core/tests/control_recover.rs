@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use control_common::{at, cluster, setup};
 use ekka_core::consensus::{Configuration, GroupEvent, LogPlace, Standing, StateMachine, VoterId};
 use ekka_core::control::{
-    Command, CommandError, ConnId, Control, GroupNews, GroupRequest, Input, Output, Reply, RequestId, Saved,
-    VolatileRequest,
+    Command, CommandError, ConnId, Control, GroupNews, GroupRequest, Input, Message, Output, Reply, RequestId, Saved,
+    Setup, VolatileRequest,
 };
-use ekka_core::durable::{Ask, Command as Entry, Entry as Written, Founder, Record, Why};
+use ekka_core::durable::{Ask, Command as Entry, Entry as Written, Founder, Record, Removal, Why};
 use ekka_core::id::{Guid, Incarnation, NodeId, NodeName, StoreId};
 use ekka_core::limits::RECOVER_TOKENS;
 use ekka_core::machine::Machine as _;
-use ekka_core::membership::{Record as MemberRecord, Roster, Seat};
+use ekka_core::membership::{self, Record as MemberRecord, RemovalCause, Roster, Seat};
 use ekka_core::time::Wall;
 use ekka_core::view::{Role, Status};
 use ekka_core::volatile::{Generation, Order, Proposal, Version};
@@ -71,8 +71,12 @@ struct Node {
 
 impl Node {
     fn start(saved: Saved, starts: u128) -> Self {
-        let me = Incarnation { node_id: NodeId::from_u128(1), guid: Guid::from_u128(100 + starts) };
-        let setup = setup(name(1), me, 1, saved);
+        Self::start_as(1, saved, starts)
+    }
+
+    fn start_as(n: u128, saved: Saved, starts: u128) -> Self {
+        let me = Incarnation { node_id: NodeId::from_u128(n), guid: Guid::from_u128(n * 100 + starts) };
+        let setup = Setup { store: StoreId::from_u128(n), ..setup(name(n), me, 1, saved) };
         let mut node = Self { control: Control::new(setup, at(0)), out: Vec::new(), ms: 0 };
         node.give(Input::Start);
         node
@@ -173,12 +177,34 @@ fn recover(accept_loss: bool) -> Input {
     Input::Command { id: RequestId(1), command: Command::Recover { accept_loss, plan: !accept_loss } }
 }
 
+/// Any of the refusals, of a plan.
+fn refused(node: &Node) -> String {
+    match node.reply() {
+        Some(Ok(Reply::Plan { refused, .. })) => refused.clone().unwrap_or_default(),
+        other => panic!("{other:?}"),
+    }
+}
+
 /// A survivor whose two peers are gone.
 fn survivor() -> Node {
-    let mut node = Node::start(saved(), 1);
+    survivor_as(1)
+}
+
+fn survivor_as(n: u128) -> Node {
+    let mut node = young(n);
+    for _ in 0..12 {
+        node.tick(500);
+    }
+    node.out.clear();
+    node
+}
+
+/// The same right after its start.
+fn young(n: u128) -> Node {
+    let mut node = Node::start_as(n, saved(), 1);
     node.replay(&before().0);
     let last = LogPlace { term: 1, index: 2 };
-    let standing = Standing { me: voter(1), term: 1, last, applied: last, ..Standing::default() };
+    let standing = Standing { me: voter(n), term: 1, last, applied: last, ..Standing::default() };
     node.news(GroupNews::Standing(Box::new(standing)));
     node.out.clear();
     node
@@ -196,22 +222,67 @@ fn the_plan_changes_nothing_and_says_who_is_given_up() {
     assert!(node.requests().is_empty() && node.control.saved().recovery.is_none());
 }
 
+#[test]
+fn a_node_that_has_just_started_says_when_to_try_again() {
+    let mut node = young(1);
+    node.give(recover(false));
+    assert!(refused(&node).contains("started 0 s ago") && refused(&node).contains("try again in 6 s"));
+    node.give(recover(true));
+    let Some(Err(CommandError::Refused(why))) = node.reply() else { panic!("{:?}", node.reply()) };
+    assert!(why.contains("try again in 6 s") && node.requests().is_empty(), "{why}");
+}
+
+/// Whoever is heard is there, whether it answers in time or not.
+#[test]
+fn a_majority_that_is_heard_is_in_reach_although_it_does_not_say_where_its_log_ends() {
+    let mut node = survivor();
+    node.give(hello(0));
+    node.give(frame(membership::Message::HeartbeatAck { number: 0, wall: Wall::from_millis(1) }));
+    node.give(recover(false));
+    assert!(node.reply().is_none(), "it asks the one that it is linked with");
+    for _ in 0..4 {
+        node.tick(500);
+        node.give(frame(membership::Message::HeartbeatAck { number: 0, wall: Wall::from_millis(1) }));
+    }
+    assert!(refused(&node).contains("a majority of the voters is in reach"), "{}", refused(&node));
+}
+
+/// While voters change, the old and the new ones each need their own majority.
+#[test]
+fn a_majority_of_all_that_vote_is_none_where_one_half_of_a_joint_configuration_lacks_its_own() {
+    let mut node = survivor();
+    node.give(hello(0));
+    node.give(frame(membership::Message::HeartbeatAck { number: 0, wall: Wall::from_millis(1) }));
+    let quorum = node.control.view().quorum;
+    assert!((quorum.voters, quorum.in_reach, quorum.needed) == (3, 2, 2) && quorum.holds(), "{quorum:?}");
+    let sets = vec![vec![voter(1)], vec![voter(2), voter(3)]];
+    let at = LogPlace { term: 1, index: 3 };
+    let joint = Configuration { voters: sets, learners: Vec::new(), at, committed: true };
+    node.news(GroupNews::Event { event: GroupEvent::Reconfigured(joint), replay: false });
+    let quorum = node.control.view().quorum;
+    assert!((quorum.voters, quorum.in_reach, quorum.needed) == (3, 2, 3) && !quorum.holds(), "{quorum:?}");
+}
+
 /// From the word of the operator to the write that decides.
 fn written() -> (Node, u64, Saved) {
-    let mut node = survivor();
+    written_by(1)
+}
+
+fn written_by(n: u128) -> (Node, u64, Saved) {
+    let mut node = survivor_as(n);
     node.give(recover(true));
     assert_eq!(node.requests(), [&GroupRequest::Whole], "nothing but reading before it is on disc");
     node.news(GroupNews::Whole(Ok(before().1.to_snapshot())));
     assert!(node.opened().is_none(), "the new log begins once the recovery is on disc");
     let (token, saved) = node.last_write().expect("a write");
-    assert_eq!((saved.store_resets, saved.formation.generation), (1, 1));
+    assert_eq!((saved.store_resets, saved.formation.generation >> 32), (1, 1));
     (node, token, saved)
 }
 
 /// The new log as its only voter founds it, applied.
 fn founds(node: &mut Node) -> Record {
     let me = node.opened().expect("a replica");
-    assert_ne!(me.start, voter(1).start, "a voter of the new group is none of the old one");
+    assert_ne!(me.start, voter(me.node_id.as_u128()).start, "a voter of the new group is none of the old one");
     let found = GroupRequest::Ask(Ask::Found { voters: BTreeSet::from([me]) });
     assert!(node.requests().contains(&&found), "{:?}", node.requests());
     let first = configured(vec![me], 1);
@@ -230,14 +301,25 @@ fn the_survivor_goes_on_alone_one_generation_later() {
     let (mut node, token, _) = written();
     node.give(Input::Persisted { token });
     let record = founds(&mut node);
-    assert_eq!((record.cluster(), record.generation()), (Some(cluster()), 1));
+    assert_eq!((record.cluster(), record.generation() >> 32), (Some(cluster()), 1));
     assert_eq!(record.members().keys().copied().collect::<Vec<_>>(), [NodeId::from_u128(1)]);
-    assert_eq!(record.token_floor(), RECOVER_TOKENS);
+    assert!(record.token_floor() >= RECOVER_TOKENS);
     assert!(matches!(node.reply(), Some(Ok(Reply::Done { .. }))), "{:?}", node.reply());
     assert!(node.control.saved().recovery.is_none(), "done, and not begun again at the next start");
-    assert_eq!(node.control.view().generation, 1);
+    assert_eq!(node.control.view().generation, record.generation());
     let roster = node.control.saved().roster;
     assert!([2, 3].iter().all(|n| !roster.is_member(NodeId::from_u128(*n))), "gossip has it too");
+}
+
+/// Whoever hears of a later generation is out at once: it must not be one that a crash takes back.
+#[test]
+fn nobody_hears_of_the_new_generation_before_it_is_on_disc() {
+    let (mut node, token, _) = written();
+    node.tick(10);
+    let told = |node: &Node| node.control.hello(Purpose::Peer(Lane::Control), Wall::from_millis(1)).generation;
+    assert_eq!((told(&node), node.control.view().generation), (0, 0));
+    node.give(Input::Persisted { token });
+    assert_eq!((told(&node) >> 32, node.control.view().generation >> 32), (1, 1));
 }
 
 #[test]
@@ -250,7 +332,7 @@ fn a_crash_before_the_write_changes_nothing_and_one_after_it_goes_on() {
     assert_eq!(as_before.control.view().generation, 0);
     let mut again = Node::start(after, 2);
     let record = founds(&mut again);
-    assert_eq!(record.generation(), 1);
+    assert_eq!(record.generation() >> 32, 1);
     assert!(again.control.saved().recovery.is_none());
 }
 
@@ -266,14 +348,19 @@ fn a_log_that_cannot_be_read_is_opened_again_and_nothing_was_changed() {
 }
 
 fn hello(generation: u64) -> Input {
+    hello_of(2, 0, generation)
+}
+
+/// Node `n` says Hello, after so many restarts.
+fn hello_of(n: u128, starts: u128, generation: u64) -> Input {
     let hello = Hello {
         versions: VersionRange::OURS,
         features: 0,
         software: "0.1.0".into(),
         purpose: Purpose::Peer(Lane::Control),
-        name: name(2),
-        node_id: NodeId::from_u128(2),
-        guid: Guid::from_u128(200),
+        name: name(n),
+        node_id: NodeId::from_u128(n),
+        guid: Guid::from_u128(n * 100 + starts),
         previous_guid: None,
         start_counter: 1,
         cluster_name: "ekka".into(),
@@ -303,6 +390,63 @@ fn a_node_that_hears_of_a_later_generation_stops_in_that_very_step_and_stays_out
     let again = Node::start(kept, 2);
     assert_eq!(again.opened(), None, "after a restart it is still no voter of anything");
     assert!(again.control.saved().formation.outranked.is_some());
+}
+
+fn frame(message: membership::Message) -> Input {
+    Input::Frame { conn: ConnId(1), bytes: postcard::to_allocvec(&Message::Membership(message)).unwrap() }
+}
+
+/// Two survivors that were cut from each other have both gone on, each without the other.
+#[test]
+fn of_two_survivors_that_meet_one_goes_on_and_the_other_keeps_its_log() {
+    let go_on = |n: u128| {
+        let (mut node, token, _) = written_by(n);
+        node.give(Input::Persisted { token });
+        let generation = founds(&mut node).generation();
+        node.out.clear();
+        (generation, n, node)
+    };
+    let (one, other) = (go_on(1), go_on(2));
+    let ((low, loser, mut lost), (high, winner, mut won)) = if one.0 < other.0 { (one, other) } else { (other, one) };
+    assert_ne!(low, high, "neither would give way");
+    let roster = lost.control.saved().roster;
+    assert!(!roster.is_member(NodeId::from_u128(winner)), "it has given up the other");
+    won.give(hello_of(loser, 1, low));
+    won.give(frame(membership::Message::Roster { roster, reply: true }));
+    assert!(won.requests().is_empty(), "{:?}", won.requests());
+    let kept = won.control.saved();
+    assert_eq!(kept.formation.cluster_id, Some(cluster()));
+    assert!(kept.roster.is_member(NodeId::from_u128(winner)), "a word of an earlier generation takes nobody out");
+    lost.give(hello_of(winner, 1, high));
+    assert_eq!(lost.requests(), [&GroupRequest::Close { delete: false }]);
+    let view = lost.control.view();
+    assert!(view.cluster_id.is_none() && view.reasons.iter().any(|reason| reason.code == "outranked"));
+}
+
+/// A seat in gossip says that this node was taken out.
+fn taken_out() -> Roster {
+    let mut roster = saved().roster;
+    let seat = Seat { number: 100, by: NodeId::from_u128(2), removed: Some(RemovalCause::Force) };
+    roster.seats.insert(NodeId::from_u128(1), seat);
+    roster
+}
+
+#[test]
+fn a_log_is_deleted_only_where_it_says_itself_that_its_node_is_out() {
+    let mut node = survivor();
+    node.give(hello(0));
+    node.give(frame(membership::Message::Roster { roster: taken_out(), reply: false }));
+    assert_eq!(node.requests(), [&GroupRequest::Close { delete: false }], "hearsay");
+    assert!(node.control.saved().formation.left && node.control.view().cluster_id.is_none());
+
+    let mut node = survivor();
+    let others = vec![voter(2), voter(3)];
+    node.news(GroupNews::Event { event: configured(others, 3), replay: false });
+    let out = Removal { node_id: NodeId::from_u128(1), seniority: 2, cause: RemovalCause::Force, by: start(2).node_id };
+    let command = Written { why: Why::new(out.by, 0, Vec::new()), command: Entry::Remove(out) }.encode();
+    let at = LogPlace { term: 1, index: 4 };
+    node.news(GroupNews::Event { event: GroupEvent::Applied { at, command }, replay: false });
+    assert_eq!(node.requests(), [&GroupRequest::Close { delete: true }], "its own record");
 }
 
 /// A replica that began again under the same guid would have forgotten its vote (found by the simulation of whole nodes,

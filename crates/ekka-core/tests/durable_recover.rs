@@ -25,6 +25,11 @@ fn survivor(n: u128) -> Founder {
     Founder { id: start(n, 2), name: name(n), role: Role::Core, store: 777 }
 }
 
+/// The first generation in which this survivor goes on.
+const FIRST: u64 = (1 << 32) + 777;
+/// So far above the last ceiling its tokens begin.
+const TOKENS: u64 = RECOVER_TOKENS + 777 * (RECOVER_TOKENS >> 32);
+
 fn log_of(n: u128, generation: u64, term: u64, index: u64) -> LogInReach {
     LogInReach { node_id: node(n), name: name(n), generation, last: LogPlace { term, index } }
 }
@@ -42,10 +47,10 @@ fn a_recovered_cluster_goes_on_with_its_roster_one_generation_later() {
     let old = before();
     let (mut log, changes) = recovered(&old.record, &[2, 3]);
     let record = &log.record;
-    assert_eq!((record.cluster(), record.generation()), (Some(cluster(5)), 1));
+    assert_eq!((record.cluster(), record.generation()), (Some(cluster(5)), FIRST));
     assert_eq!(record.members().keys().copied().collect::<Vec<_>>(), [node(1), node(4)]);
     assert!(record.number() > old.record.number(), "places grow on although the log is new");
-    assert_eq!(record.token_floor(), 1_000 + RECOVER_TOKENS);
+    assert_eq!(record.token_floor(), 1_000 + TOKENS);
     for n in [2, 3] {
         assert!(changes.contains(&Change::Ended { id: start(n, 1), proof: Proof::GivenUp }));
         assert!(record.is_over(start(n, 1)), "whatever it does behind the cut");
@@ -61,6 +66,29 @@ fn a_recovered_cluster_goes_on_with_its_roster_one_generation_later() {
     let who = Admission { asked: true, ..admission(2, 2, log.record.number()) };
     log.done(Command::Admit(who));
     log.done(Command::StoreChanged { node_id: node(4), from: None, to: store(4) });
+}
+
+/// Each of them has given up the other, and both go on from one log.
+#[test]
+fn two_survivors_begin_different_generations_and_the_later_one_has_the_higher_tokens() {
+    let old = before().record;
+    let go_on = |n: u128, store: u128, given_up: [u128; 2]| {
+        let survivor = Founder { store, ..survivor(n) };
+        let mut log = Log::new(Faults::default());
+        log.done(recover::command(&old, survivor, given_up.iter().copied().map(node).collect()));
+        log.record
+    };
+    let (one, other) = (go_on(1, 0xa000_0000, [2, 3]), go_on(2, 0xa100_0000, [1, 3]));
+    assert!(one.generation() < other.generation());
+    assert!(one.token_floor() + 10_000_000_000 < other.token_floor(), "what both issue before they meet differs");
+    assert_ne!(one.volatile().number(), other.volatile().number());
+    let words = recover::outranked(one.generation(), &name(2), other.generation()).unwrap();
+    assert!(words.contains("generation 1-a1000000") && words.contains("this node in 1-a0000000"), "{words}");
+    assert_eq!(recover::outranked(other.generation(), &name(1), one.generation()), None);
+    // Whoever has recovered twice is later than any that did so once, and its tokens are higher too.
+    let mut again = Log::new(Faults::default());
+    again.done(recover::command(&one, Founder { store: 1, ..survivor(1) }, vec![node(4)]));
+    assert!(again.record.generation() > other.generation() && again.record.token_floor() > other.token_floor());
 }
 
 #[test]
@@ -79,7 +107,7 @@ fn a_recovery_is_the_first_entry_of_a_log_and_follows_the_generation_before() {
     assert!(refused(recover::command(&old.record, survivor(9), Vec::new())), "no member");
     assert!(refused(recover::command(&old.record, survivor(1), vec![node(1)])), "gives itself up");
     let Command::Recover(mut jump) = recover::command(&old.record, survivor(1), Vec::new()) else { panic!() };
-    jump.generation = 7;
+    jump.generation += 1 << 32;
     assert!(refused(Command::Recover(jump)));
 }
 
@@ -89,7 +117,7 @@ fn a_cluster_that_was_to_go_into_a_lost_one_serves_again() {
     old.merge_into(cluster(2));
     let (mut log, _) = recovered(&old.record, &[2, 3]);
     assert_eq!(log.record.merging(), None);
-    assert_eq!(log.tokens(5).0, 1_000 + RECOVER_TOKENS);
+    assert_eq!(log.tokens(5).0, 1_000 + TOKENS);
 }
 
 #[test]
@@ -111,16 +139,17 @@ fn every_entry_after_a_recovery_is_read_alike_by_log_and_snapshot() {
 fn the_plan_says_what_is_given_up_and_where_the_newest_log_is() {
     let record = before().record;
     let logs = [log_of(1, 0, 3, 9), log_of(4, 0, 3, 7)];
-    let found = recover::plan(&record, node(1), &logs, &[node(1), node(4)]);
+    let found = recover::plan(&record, &survivor(1), &logs, &[node(1), node(4)]);
     assert_eq!(found.refused, None);
     let text = found.lines.join("\n");
     for part in [
         "1 of 3 voters in reach, 2 needed",
         "that of n1@h1: term 3, entry 9",
         "given up: n2@h2, n3@h3",
-        "generation 1",
-        "fencing tokens begin at 1099511628776",
+        "generation 1-00000309",
         "quorum tables",
+        "none of them may recover beside this node",
+        &format!("fencing tokens begin at {}", 1_000 + TOKENS),
     ] {
         assert!(text.contains(part), "`{part}` is not in\n{text}");
     }
@@ -132,7 +161,7 @@ fn recovery_is_refused_where_it_would_lose_what_need_not_be_lost() {
     let record = before().record;
     let refused = |logs: &[LogInReach], in_reach: &[u128]| {
         let in_reach: Vec<_> = in_reach.iter().copied().map(node).collect();
-        recover::plan(&record, node(1), logs, &in_reach).refused.unwrap_or_default()
+        recover::plan(&record, &survivor(1), logs, &in_reach).refused.unwrap_or_default()
     };
     let mine = log_of(1, 0, 3, 9);
     assert!(refused(std::slice::from_ref(&mine), &[1, 2]).contains("a majority"));
@@ -141,15 +170,33 @@ fn recovery_is_refused_where_it_would_lose_what_need_not_be_lost() {
     assert!(refused(&[mine.clone(), log_of(3, 1, 1, 1)], &[1]).contains("n3@h3 is newer"), "generations before terms");
     assert!(refused(&[], &[1]).contains("no log"));
     assert_eq!(refused(&[mine, log_of(3, 0, 3, 9)], &[1]), "", "as new as this one");
-    let nothing = recover::plan(&Record::default(), node(1), &[], &[]);
+    let nothing = recover::plan(&Record::default(), &survivor(1), &[], &[]);
     assert!(nothing.refused.is_some_and(|why| why.contains("nothing to recover")));
+}
+
+#[test]
+fn a_replicant_never_goes_on_and_the_plan_of_a_witness_says_what_it_is() {
+    let plan = |record: &Record, role| {
+        let found = recover::plan(record, &Founder { role, ..survivor(4) }, &[log_of(4, 0, 3, 9)], &[node(4)]);
+        (found.refused.unwrap_or_default(), found.lines.join("\n"))
+    };
+    let record = before().record;
+    let (refused, text) = plan(&record, Role::Witness);
+    assert!(refused.is_empty() && text.contains("n4@h4 is a witness"), "{refused}\n{text}");
+    assert!(!plan(&record, Role::Core).1.contains("witness"));
+    assert!(plan(&record, Role::Replicant).0.contains("is a replicant, which never voted"));
+    // A new role makes no voter of it as long as no entry says so.
+    let mut log = before();
+    let who = Admission { role: Role::Replicant, ..admission(4, 2, log.record.number()) };
+    log.done(Command::Returned { id: who.id, name: who.name, role: who.role });
+    assert!(plan(&log.record, Role::Core).0.contains("is a replicant, which never voted"));
 }
 
 #[test]
 fn tokens_end_before_numbers_do() {
     let mut log = Log::founded(cluster(5), &[1, 2, 3], Faults::default());
     log.done(Command::RaiseCeiling { by: TOKEN_MAX - 5 - 1_000 });
-    let found = recover::plan(&log.record, node(1), &[log_of(1, 0, 1, 1)], &[node(1)]);
+    let found = recover::plan(&log.record, &survivor(1), &[log_of(1, 0, 1, 1)], &[node(1)]);
     assert!(found.refused.is_some_and(|why| why.contains("used up")));
 }
 

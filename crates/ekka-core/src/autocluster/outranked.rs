@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::room::Autocluster;
 use super::{Output, Outranked};
+use crate::id::NodeId;
 
 impl Autocluster {
     /// The record of this node's cluster has this generation.
@@ -13,6 +14,15 @@ impl Autocluster {
             self.saved.generation = generation;
             self.persist_then(Vec::new(), out);
         }
+    }
+
+    /// Whether a peer has not said yet that it is in the generation of this node's cluster, or a later one.
+    #[must_use]
+    pub fn is_behind(&self, node_id: NodeId) -> bool {
+        let said = self.peers.get(&node_id).and_then(|known| known.said.as_ref());
+        let with_us = said
+            .is_some_and(|said| said.cluster_id == self.saved.cluster_id && said.generation >= self.saved.generation);
+        self.saved.generation > 0 && !with_us
     }
 
     /// Back to a node without a cluster. Promise and acceptance stay: the old decree is decided, and a second answer to

@@ -39,6 +39,7 @@ pub(super) struct Said {
     pub(super) idle: bool,
     pub(super) merge: Merge,
     pub(super) quorum_rows: bool,
+    pub(super) generation: u64,
 }
 
 /// A connected peer.
@@ -324,7 +325,9 @@ impl Autocluster {
             } => {
                 known.peer.store = store;
                 let by = known.peer.name.clone();
-                known.said = Some(Said { cluster_id, status, quorum, electorate, decider, idle, merge, quorum_rows });
+                let said =
+                    Said { cluster_id, status, quorum, electorate, decider, idle, merge, quorum_rows, generation };
+                known.said = Some(said);
                 self.learn_merged(merged, out);
                 if cluster_id.is_some() && cluster_id == self.cluster_on_disc() && generation > self.saved.generation {
                     out.push(Output::Heard { by, generation });

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::commands::Answer;
+use super::standing::Log;
 use super::{CommandError, Control, GroupRequest, Message, Output, RequestId};
 use crate::consensus::VoterId;
 use crate::decision::DecisionId;
@@ -150,11 +151,11 @@ impl Control {
     }
 
     /// This node's removal is committed: it is out, and says so once its disc has it.
-    pub(super) fn leave_committed(&mut self) {
+    pub(super) fn leave_committed(&mut self, log: Log) {
         if self.pending.leaving.as_ref().is_none_or(|leaving| leaving.committed.is_some()) {
             return;
         }
-        self.forget_cluster(true, false);
+        self.forget_cluster(true, log);
         let token = self.persist.next();
         if let Some(leaving) = &mut self.pending.leaving {
             leaving.committed = Some(token);
@@ -287,7 +288,7 @@ impl Control {
             (AskedFor::Force(forced), Ok(())) => self.forced(forced, out),
             (AskedFor::Force(forced), Err(words)) => self.force_failed(forced.id, &words, out),
             (AskedFor::Farewell { from, cluster_id }, Ok(())) => self.confirm_farewell(from, cluster_id),
-            (AskedFor::Leave, Ok(())) => self.leave_committed(),
+            (AskedFor::Leave, Ok(())) => self.leave_committed(Log::Delete),
             // Asked again, the next one.
             (AskedFor::Leave | AskedFor::Farewell { .. }, Err(_)) => {}
         }

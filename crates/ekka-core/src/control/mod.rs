@@ -52,7 +52,7 @@ use crate::wire::{Hello, HelloTemplate, Moment, Purpose};
 use conns::Conns;
 use group::Group;
 use persist::Persist;
-use standing::Standing;
+use standing::{Log, Standing};
 use twins::{Arrival, Twins};
 use volatile::Volatile;
 
@@ -62,8 +62,8 @@ enum Work {
     Autocluster(autocluster::Input),
     /// A Hello that was held back has all answers.
     Judge(ConnId),
-    /// This node is out of its cluster: its log goes.
-    DropGroup,
+    /// This node is out of its cluster: its replica ends.
+    DropGroup(Log),
 }
 
 /// The whole of a node that decides: see the module's head.
@@ -264,7 +264,7 @@ impl Control {
             }
             Work::Judge(conn) if !self.stopped => self.judge_held(conn, now, out),
             Work::Judge(_) => {}
-            Work::DropGroup => self.close_group(true, out),
+            Work::DropGroup(log) => self.close_group(log == Log::Delete, out),
         }
     }
 
@@ -281,6 +281,9 @@ impl Control {
             }
         };
         match message {
+            Message::Membership(message) if self.is_of_the_past(peer.node_id, &message) => {
+                self.work.push_back(Work::Membership(membership::Input::HeardFrom { id: peer, at: now.mono }));
+            }
             Message::Membership(message) => {
                 if matches!(message, membership::Message::Goodbye) {
                     self.goodbye_came(peer, now, out);

@@ -43,8 +43,10 @@ impl Control {
             farewells.extend(membership::Farewell::of(present, self.me().node_id));
         }
         farewells.retain(|farewell| Some(farewell.cluster_id) != roster.cluster_id);
-        let formation = self.autocluster.saved().clone();
+        let mut formation = self.autocluster.saved().clone();
         let recovery = self.recovery.saved().cloned();
+        // One write: after a crash the generation is known before the new log has begun.
+        formation.generation = formation.generation.max(recovery.as_ref().map_or(0, |recovery| recovery.generation));
         Saved { formation, roster: roster.clone(), farewells, store_resets: self.store_resets, recovery }
     }
 

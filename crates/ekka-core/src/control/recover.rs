@@ -19,10 +19,10 @@ use crate::consensus::{LogPlace, VoterId};
 use crate::decision::DecisionId;
 use crate::durable::plan::Plan;
 use crate::durable::recover::{self, LogInReach};
-use crate::durable::{self, Command, Entry, Founder, Record, Recovery, Why};
+use crate::durable::{self, Command, Entry, Founder, Record, Recovery, Why, generation};
 use crate::event::EventKind;
-use crate::id::{ClusterId, NodeId, NodeName, StoreId};
-use crate::limits::GROUP_COMMAND_MAX;
+use crate::id::{ClusterId, NodeId, NodeName};
+use crate::limits::{DETECTION_TIME, GROUP_COMMAND_MAX};
 use crate::membership::{self, RemovalCause, Seat};
 use crate::time::{Instant, Now};
 use crate::wire::Hello;
@@ -181,13 +181,13 @@ impl Control {
     /// Everybody in reach has answered: says what would be given up, or gives it up.
     fn judge_recovery(&mut self, now: Now, out: &mut Vec<Output>) {
         let Some(recovering) = self.recovery.under_way.take() else { return };
-        let me = self.me().node_id;
         let (record, in_reach) = (self.group.durable.record(), &recovering.in_reach);
-        let Plan { mut lines, refused } = recover::plan(record, me, &recovering.logs, in_reach);
+        let Plan { mut lines, refused } = recover::plan(record, &self.survivor(), &recovering.logs, in_reach);
         // A change of the voters that this log holds and nobody has confirmed yet counts too.
         let latest = &self.group.durable.standing().configuration;
         let latest = latest.is_majority(|voter| in_reach.contains(&voter.node_id));
         let refused = refused.or_else(|| latest.then(|| recover::MAJORITY_IN_REACH.into()));
+        let refused = refused.or_else(|| self.too_early(now));
         lines.extend(recover::given_up(record, in_reach).into_iter().map(|id| self.last_seen(id, now)));
         match refused {
             refused if !recovering.accept_loss => {
@@ -205,6 +205,18 @@ impl Control {
         }
     }
 
+    /// Why it cannot be said yet that the majority is gone. Who does not answer this node may be slow, or be heard by
+    /// others; and a node that has just started has not met those that live.
+    fn too_early(&self, now: Now) -> Option<String> {
+        if self.standing.quorum.holds() {
+            return Some(recover::MAJORITY_IN_REACH.into());
+        }
+        let since = now.mono.since(self.standing.started);
+        let left = (DETECTION_TIME * 2).checked_sub(since).filter(|left| !left.is_zero())?;
+        let (seconds, left) = (since.as_secs(), left.as_secs() + 1);
+        Some(format!("this node started {seconds} s ago and may not have met all that live: try again in {left} s"))
+    }
+
     /// When a member was heard last.
     fn last_seen(&self, node_id: NodeId, now: Now) -> String {
         let name = self.name_of(node_id);
@@ -219,12 +231,10 @@ impl Control {
     pub(super) fn whole_log_read(&mut self, result: Result<Vec<u8>, String>, now: Now, out: &mut Vec<Output>) {
         let Some(mut recovering) = self.recovery.under_way.take() else { return };
         let Step::Reading(decision) = recovering.step else { return };
-        let store = self.setup.store.after(self.store_resets + 1);
-        match result.and_then(|bytes| self.recovery_of(&bytes, &recovering.in_reach, store)) {
+        match result.and_then(|bytes| self.recovery_of(&bytes, &recovering.in_reach)) {
             Ok(recovery) => {
                 self.close_group(false, out);
                 self.take_new_store();
-                self.work.push_back(Work::Autocluster(autocluster::Input::Generation(recovery.generation)));
                 self.recovery.saved = Some(recovery);
                 recovering.step = Step::Writing(decision, self.persist.next());
                 self.recovery.under_way = Some(recovering);
@@ -238,13 +248,18 @@ impl Control {
         }
     }
 
-    /// What the new log is to begin with.
-    fn recovery_of(&self, snapshot: &[u8], in_reach: &[NodeId], store: StoreId) -> Result<Recovery, String> {
-        let newest = Record::from_snapshot(snapshot)?;
+    /// This node as the only voter of the new log.
+    fn survivor(&self) -> Founder {
         let role = self.membership.record(self.me().node_id).map(|record| record.role).unwrap_or_default();
-        let (id, name, store) = (self.me(), self.setup.name.clone(), store.as_u128());
+        let store = self.setup.store.after(self.store_resets + 1).as_u128();
+        Founder { id: self.me(), name: self.setup.name.clone(), role, store }
+    }
+
+    /// What the new log is to begin with.
+    fn recovery_of(&self, snapshot: &[u8], in_reach: &[NodeId]) -> Result<Recovery, String> {
+        let newest = Record::from_snapshot(snapshot)?;
         let given_up = recover::given_up(&newest, in_reach);
-        let command = recover::command(&newest, Founder { id, name, role, store }, given_up);
+        let command = recover::command(&newest, self.survivor(), given_up);
         let why = Why::new(self.me().node_id, 0, Vec::new());
         let length = Entry { why, command: command.clone() }.encode().len();
         match command {
@@ -262,6 +277,10 @@ impl Control {
         let Step::Writing(decision, wanted) = recovering.step else { return };
         if wanted <= token {
             recovering.step = Step::Committing(decision);
+            // Told from now on, not before: who hears of it is out at once, and a crash would take it back.
+            if let Some(Recovery { generation, .. }) = self.recovery.saved {
+                self.work.push_back(Work::Autocluster(autocluster::Input::Generation(generation)));
+            }
             self.open_group(now, out);
         }
     }
@@ -287,8 +306,8 @@ impl Control {
             self.persist.wanted = true;
             self.forget_ghosts();
             if let Some(Recovering { id, step: Step::Committing(decision), .. }) = self.recovery.under_way.take() {
-                let text =
-                    format!("the cluster goes on as its generation {generation}, {} votes alone", self.setup.name);
+                let (number, name) = (generation::words(generation), &self.setup.name);
+                let text = format!("the cluster goes on as its generation {number}, {name} votes alone");
                 let reply = self.done(text, decision);
                 out.push(Output::Reply { id, result: Ok(reply) });
             }
@@ -344,6 +363,15 @@ impl Control {
         if generation > self.generation() {
             self.durable(durable::Input::Heard { by, generation }, now, out);
         }
+    }
+
+    /// Whether these are members as an earlier generation of this node's cluster has them. Seats merge by their places,
+    /// and those of two generations do not follow each other: a survivor that is given up by another one would be taken
+    /// out by its word, and the other by that of this one. Whoever is behind hears so, and begins with this roster.
+    pub(super) fn is_of_the_past(&self, peer: NodeId, message: &membership::Message) -> bool {
+        let membership::Message::Roster { roster, .. } = message else { return false };
+        let ours = roster.cluster_id.is_some() && roster.cluster_id == self.autocluster.cluster_id();
+        ours && self.autocluster.is_behind(peer)
     }
 
     /// The cluster was recovered without this node: its replica ends at once, its log is kept, and it is out.

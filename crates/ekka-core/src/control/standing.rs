@@ -1,6 +1,6 @@
 //! How this node stands: its status, the majority in reach, why it is not ready, what it waits for, the split.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -33,6 +33,15 @@ pub(super) struct Entry {
     pub(super) asked: bool,
 }
 
+/// What becomes of the log of a cluster that this node is out of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Log {
+    /// That it is out stands in the log of the group itself.
+    Delete,
+    /// That it is out is hearsay. Others may have given up this node and be wrong, and the log be the last one.
+    Keep,
+}
+
 /// How this node stands.
 #[derive(Debug)]
 pub(super) struct Standing {
@@ -50,6 +59,8 @@ pub(super) struct Standing {
     /// The disc is nearly full.
     pub(super) disc: Option<String>,
     pub(super) split: Split,
+    /// When this start began.
+    pub(super) started: Instant,
     broken_since: Option<Instant>,
     since: BTreeMap<String, Wall>,
     expected: Option<Instant>,
@@ -70,6 +81,7 @@ impl Standing {
             clock: None,
             disc: None,
             split: Split::default(),
+            started: now.mono,
             broken_since: None,
             since: BTreeMap::from([(String::from("joining"), now.wall)]),
             expected: None,
@@ -126,9 +138,13 @@ impl Control {
         let me = self.me().node_id;
         let voters = self.membership.voters();
         let with_us = |v: &NodeId| self.membership.is_running(*v) && self.autocluster.is_with_us(*v);
-        let in_reach = voters.iter().filter(|v| **v == me || with_us(v)).count();
+        let in_reach: BTreeSet<NodeId> = voters.iter().copied().filter(|v| *v == me || with_us(v)).collect();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let quorum = Quorum::new(count(voters.len()), count(in_reach));
+        let sets = self.group.durable.record().configuration().voters.iter().map(|set| {
+            let here = set.iter().filter(|voter| in_reach.contains(&voter.node_id)).count();
+            (count(set.len()), count(here))
+        });
+        let quorum = Quorum::new(count(voters.len()), count(in_reach.len())).of_each(sets);
         let clock = self.clock_refused();
         // Who has others to compare with has compared before it is up for the first time.
         let comparable = voters.len() <= 1 || self.clocks.compared();
@@ -450,15 +466,23 @@ impl Control {
 
     /// Somebody removed this node while it was away or alive.
     pub(super) fn self_removed(&mut self, cause: RemovalCause, by: NodeId, now: Now, out: &mut Vec<Output>) {
+        // Its own `leave` is over by the leader's answer, or by a seat that gossip brings first.
+        let log = if cause == RemovalCause::Leave || self.is_out_by_record() { Log::Delete } else { Log::Keep };
         if self.standing.leaving {
-            return self.leave_committed();
+            return self.leave_committed(log);
         }
         let by = self.membership.record(by).map_or_else(|| by.to_string(), |record| record.name.to_string());
         let what = format!("this node was removed from the cluster ({}) by {by}", cause.as_str());
         let rule = "section 9: who was cleaned joins as new; whom an operator removed waits for an operator";
         let id = self.decisions.record(now.wall, "remove", what.clone(), rule, Vec::new());
         emit(Some(id), EventKind::NodeRefused { reason: "removed".into(), by }, out);
-        self.forget_cluster(cause != RemovalCause::Autoclean, false);
+        self.forget_cluster(cause != RemovalCause::Autoclean, log);
+    }
+
+    /// Whether this node's own record of the cluster says that it is no member of it.
+    fn is_out_by_record(&self) -> bool {
+        let record = self.group.durable.record();
+        record.cluster().is_some() && record.member(self.me().node_id).is_none()
     }
 
     /// The cluster that this node wanted to join has taken it out before.
@@ -470,13 +494,13 @@ impl Control {
     }
 
     /// Back to a node without a cluster.
-    pub(super) fn forget_cluster(&mut self, stay_out: bool, farewell: bool) {
+    pub(super) fn forget_cluster(&mut self, stay_out: bool, log: Log) {
         self.standing.was_up = false;
         self.standing.draining = false;
         self.work.push_back(Work::Autocluster(autocluster::Input::Left { stay_out }));
-        self.work.push_back(Work::Membership(membership::Input::Reset { farewell }));
-        self.work.push_back(Work::DropGroup);
-        // What it voted in that cluster is deleted with its log: should it vote there again, it is another voter.
+        self.work.push_back(Work::Membership(membership::Input::Reset { farewell: false }));
+        self.work.push_back(Work::DropGroup(log));
+        // What it voted in that cluster goes with its log: should it vote there again, it is another voter.
         self.take_new_store();
     }
 

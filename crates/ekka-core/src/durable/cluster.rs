@@ -10,9 +10,10 @@ use super::absorb::{MergeRecord, leads_into};
 use super::command::{Command, Founder, Recovery, Why};
 use super::outcome::{Change, Gave, Outcome, Refusal};
 use super::state::{Member, Record};
+use super::{generation, recover};
 use crate::id::{ClusterId, Incarnation, NodeId};
 use crate::lease::Agreed;
-use crate::limits::{MEMBERS_MAX, MERGED_MAX, RECOVER_GENERATIONS, RECOVER_PLACES, RECOVER_TOKENS, TOKEN_MAX};
+use crate::limits::{MEMBERS_MAX, MERGED_MAX, RECOVER_PLACES, TOKEN_MAX};
 use crate::volatile::{Generation, Proposal, Version};
 
 impl Record {
@@ -223,10 +224,11 @@ impl Record {
 
     /// The volatile group of a recovered cluster. Those of its voters that are given up were a majority, so nothing of it
     /// is known to be whole; and they may have begun further ones that this log does not hold, whose numbers must not be
-    /// met again.
+    /// met again. Nor may those of another survivor.
     fn recover_volatile(&mut self, survivor: Incarnation, changes: &mut Vec<Change>) {
         let before = self.volatile().number();
-        let version = Version { number: before + RECOVER_GENERATIONS, revision: 0 };
+        let number = before.saturating_add(recover::volatile_jump(self.generation));
+        let version = Version { number, revision: 0 };
         let founders = BTreeSet::from([survivor]);
         let next =
             Generation { version, founders: founders.clone(), sets: vec![founders], from: None, lost: before > 0 };
@@ -257,11 +259,11 @@ impl Record {
             }
             return refuse(Refusal::OtherCluster, format!("this log has begun already, as that of cluster {mine}"));
         }
-        if before.cluster.is_none() || recovery.generation != before.generation + 1 {
-            let words = format!("generation {} does not follow {}", recovery.generation, before.generation);
-            return refuse(Refusal::Outdated, words);
-        }
         let Founder { id, name, role, store } = &recovery.survivor;
+        if before.cluster.is_none() || recovery.generation != generation::next(before.generation, *store) {
+            let (wanted, present) = (generation::words(recovery.generation), generation::words(before.generation));
+            return refuse(Refusal::Outdated, format!("generation {wanted} does not follow {present}"));
+        }
         let known = before.members.get(&id.node_id).is_some_and(|member| member.guid <= id.guid);
         if !known || before.is_over(*id) || recovery.given_up.contains(&id.node_id) {
             return refuse(Refusal::NotMember, format!("{name} is no member that can go on"));
@@ -271,7 +273,7 @@ impl Record {
         *self = Self { applied, base, configuration, faults, generation: recovery.generation, ..before };
         // An absorption that was under way was one of the majority that is lost: this cluster serves again.
         self.merging = None;
-        self.floor = self.ceiling.saturating_add(RECOVER_TOKENS).min(TOKEN_MAX);
+        self.floor = recover::tokens_from(self.ceiling, self.generation);
         self.ceiling = self.floor;
         changes.push(Change::Recovered { generation: self.generation, given_up: recovery.given_up.clone() });
         for node_id in &recovery.given_up {

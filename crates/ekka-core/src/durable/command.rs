@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::absorb::MergeRecord;
+use super::generation;
 use crate::id::{ClusterId, Guid, Incarnation, NodeId, NodeName};
 use crate::lease::{Agreed, Cause, GoneEntry};
 use crate::limits::{EVIDENCE_MAX, REASON_LEN_MAX};
@@ -353,7 +354,7 @@ impl Command {
             }
             Self::Recover(recovery) => alloc::format!(
                 "recover as generation {} of the cluster, {} members given up",
-                recovery.generation,
+                generation::words(recovery.generation),
                 recovery.given_up.len()
             ),
             Self::QuorumRows => String::from("quorum tables hold rows from now on"),

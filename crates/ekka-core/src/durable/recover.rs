@@ -1,8 +1,11 @@
 //! `ekka recover`: a cluster goes on without the majority of its voters, by an operator's word.
 //!
 //! A survivor founds the group anew with itself as the only voter, on an empty store; the first entry brings the roster
-//! of the newest log in reach. The generation of the cluster is one more than before, and tokens begin far above the
-//! last known ceiling. Whoever was given up and lives learns of it at the first contact, by the generation.
+//! of the newest log in reach. The generation of the cluster is a later one, and tokens begin far above the last known
+//! ceiling. Whoever was given up and lives learns of it at the first contact, by the generation.
+//!
+//! Nobody else may recover beside the survivor, and nobody can be kept from it who does not hear of it. Where two did, each
+//! of them has given up the other: generation, tokens, places of the volatile group differ, and the later generation wins.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -10,11 +13,13 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::command::{Command, Founder, Recovery};
+use super::generation;
 use super::plan::Plan;
 use super::state::Record;
 use crate::consensus::LogPlace;
 use crate::id::{NodeId, NodeName};
-use crate::limits::{RECOVER_TOKENS, TOKEN_MAX};
+use crate::limits::{RECOVER_GENERATIONS, RECOVER_TOKENS, TOKEN_MAX};
+use crate::view::Role;
 
 /// Why nothing is given up where it need not be.
 pub const MAJORITY_IN_REACH: &str = "a majority of the voters is in reach: nothing needs to be given up, and \
@@ -45,10 +50,13 @@ pub fn given_up(record: &Record, in_reach: &[NodeId]) -> Vec<NodeId> {
     record.members().keys().copied().filter(|id| !in_reach.contains(id)).collect()
 }
 
-/// `recover --plan` on this node: what would be given up, or why nothing is.
+/// `recover --plan` on this node, with the store that it would vote with: what would be given up, or why nothing is.
 #[must_use]
-pub fn plan(record: &Record, me: NodeId, logs: &[LogInReach], in_reach: &[NodeId]) -> Plan {
-    let refused = refusal(record, me, logs, in_reach);
+pub fn plan(record: &Record, survivor: &Founder, logs: &[LogInReach], in_reach: &[NodeId]) -> Plan {
+    let me = survivor.id.node_id;
+    let next = generation::next(record.generation(), survivor.store);
+    let tokens = tokens_from(record.token_ceiling(), next);
+    let refused = refusal(record, (survivor, tokens), logs, in_reach);
     let name =
         |id: &NodeId| record.member(*id).map_or_else(|| format!("node_id {id}"), |member| member.name.to_string());
     let lost = given_up(record, in_reach);
@@ -70,34 +78,63 @@ pub fn plan(record: &Record, me: NodeId, logs: &[LogInReach], in_reach: &[NodeId
             "what only they held is lost: the last acknowledged writes of quorum tables, changes of members",
         ));
         lines.push(String::from("should one of them live, it stops granting and writing when it meets this cluster, and stays outside until `ekka join`"));
+        lines.push(String::from("none of them may recover beside this node: of two that did only one goes on, and what the other acknowledged since is lost"));
     }
     lines.push(format!(
         "the cluster goes on as its generation {}, {} as its only voter until others have caught up",
-        record.generation() + 1,
+        generation::words(next),
         name(&me)
     ));
-    lines.push(format!("every lock is free again; fencing tokens begin at {}", tokens_from(record)));
+    if survivor.role == Role::Witness {
+        lines.push(format!(
+            "{} is a witness: it votes and holds no table. Start a core node at once; where a core member is left, run it \
+             there",
+            name(&me)
+        ));
+    }
+    lines.push(format!("every lock is free again; fencing tokens begin at {tokens}"));
     if let Some(merging) = record.merging() {
         lines.push(format!("it does not go into {} any more", merging.into));
     }
     Plan { lines, refused }
 }
 
-fn tokens_from(record: &Record) -> u64 {
-    record.token_ceiling().saturating_add(RECOVER_TOKENS).min(TOKEN_MAX)
+/// The first token of this generation, by the last ceiling before it. The later of two generations begins higher, and
+/// what the other one issues stays below that.
+pub(super) fn tokens_from(ceiling: u64, generation: u64) -> u64 {
+    let apart = generation::survivor(generation) * (RECOVER_TOKENS >> 32);
+    ceiling.saturating_add(RECOVER_TOKENS).saturating_add(apart).min(TOKEN_MAX)
 }
 
-fn refusal(record: &Record, me: NodeId, logs: &[LogInReach], in_reach: &[NodeId]) -> Option<String> {
+/// By how much the number of the volatile group grows: no other survivor's group may be taken for this one. A millionth
+/// part of a chance is left, so that people need not read longer numbers.
+pub(super) fn volatile_jump(generation: u64) -> u64 {
+    RECOVER_GENERATIONS * (1 + (generation::survivor(generation) >> 12))
+}
+
+fn refusal(
+    record: &Record,
+    (survivor, tokens): (&Founder, u64),
+    logs: &[LogInReach],
+    in_reach: &[NodeId],
+) -> Option<String> {
+    let me = survivor.id.node_id;
     if record.cluster().is_none() {
         return Some(String::from("this node has no record of a cluster: there is nothing to recover here"));
     }
     if record.is_majority(&in_reach.iter().copied().collect()) {
         return Some(String::from(MAJORITY_IN_REACH));
     }
+    let was = record.member(me).map(|member| member.role);
+    if survivor.role == Role::Replicant || was == Some(Role::Replicant) {
+        return Some(String::from(
+            "this node is a replicant, which never voted: run it on a core member that is left, or on a witness",
+        ));
+    }
     if !logs.iter().any(|log| log.node_id == me) {
         return Some(String::from("this node keeps no log of the group: run it on a voter"));
     }
-    if tokens_from(record) >= TOKEN_MAX {
+    if tokens >= TOKEN_MAX {
         return Some(String::from("fencing tokens are used up: a new cluster has to be formed"));
     }
     let newest = newest(me, logs).filter(|log| log.node_id != me)?;
@@ -107,7 +144,7 @@ fn refusal(record: &Record, me: NodeId, logs: &[LogInReach], in_reach: &[NodeId]
 /// The first entry of the recovered cluster.
 #[must_use]
 pub fn command(newest: &Record, survivor: Founder, given_up: Vec<NodeId>) -> Command {
-    let generation = newest.generation() + 1;
+    let generation = generation::next(newest.generation(), survivor.store);
     Command::Recover(Recovery { generation, snapshot: newest.to_snapshot(), given_up, survivor })
 }
 
@@ -116,6 +153,7 @@ pub fn command(newest: &Record, survivor: Founder, given_up: Vec<NodeId>) -> Com
 #[must_use]
 pub fn outranked(mine: u64, by: &NodeName, theirs: u64) -> Option<String> {
     (theirs > mine).then(|| {
+        let (mine, theirs) = (generation::words(mine), generation::words(theirs));
         format!(
             "{by} is in generation {theirs} of this cluster, this node in {mine}: the cluster was recovered without it, \
              and it grants and writes nothing any more"

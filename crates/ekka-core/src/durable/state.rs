@@ -180,7 +180,7 @@ impl Record {
         self.volatile.generation()
     }
 
-    /// The generation of the cluster: 0, and one more with each recovery.
+    /// The generation of the cluster: 0, and a later one with each recovery ([`next`](super::generation::next)).
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation

@@ -91,7 +91,7 @@ pub struct Hello {
     pub listen_port: u16,
     /// It is up, and reaches a majority of its cluster's voters.
     pub holds: bool,
-    /// The generation of its cluster: one more with each recovery.
+    /// The generation of its cluster: a later one with each recovery.
     pub generation: u64,
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use ekka_core::durable::generation;
 use ekka_core::event::EventKind;
 
 /// What happened, in one sentence for people.
@@ -93,7 +94,7 @@ fn cluster_text(kind: &EventKind) -> Option<String> {
         EventKind::ClusterMerged { from, into } => format!("cluster {from} went into {into}"),
         EventKind::ClusterRecovered { generation, lost } => {
             let lost = if lost.is_empty() { "nobody".to_owned() } else { list(lost) };
-            format!("the cluster was recovered as its generation {generation}, given up: {lost}")
+            format!("the cluster was recovered as its generation {}, given up: {lost}", generation::words(*generation))
         }
         EventKind::ClusterVersion { from, to } => format!("the cluster's version is {to} now, was {from}"),
         EventKind::LeaderChanged { from, to } => change("leader", from.as_ref(), to.as_ref()),

@@ -31,7 +31,8 @@ pub struct StatusAnswer {
     pub cluster_name: String,
     /// The cluster's id; null before it has formed.
     pub cluster_id: Option<String>,
-    /// The generation of the cluster: one more with each `recover`.
+    /// The generation of the cluster: 0, and a larger one with each `recover`. Divided by 2^32 it is the number of
+    /// recoveries; what remains names the survivor.
     #[serde(default)]
     pub cluster_generation: u64,
     /// The smallest version among all members.
