@@ -139,6 +139,10 @@ impl Look {
     fn is_witness(&self, voter: VoterId) -> bool {
         self.members.get(&voter.node_id).is_some_and(|member| member.role == Role::Witness)
     }
+
+    fn witnesses(&self, voters: &BTreeSet<VoterId>) -> usize {
+        voters.iter().filter(|voter| self.is_witness(**voter)).count()
+    }
 }
 
 /// Who should vote, those who cannot yet included.
@@ -157,9 +161,10 @@ fn choose(look: &Look, present: &BTreeSet<VoterId>) -> Result<BTreeSet<VoterId>,
     let size = wanted(cores + witnesses.min(cores));
     let mut target = keep;
     shrink(look, &mut target, size);
+    // As many as went above that bound of witnesses come in again: there are as many cores as the bound asks for.
     while target.len() < size {
         let at_home = |voter: &VoterId| votes(voter.node_id);
-        let witnesses = target.iter().filter(|voter| look.is_witness(**voter)).count();
+        let witnesses = look.witnesses(&target);
         let room = |voter: &&VoterId| !look.is_witness(**voter) || (witnesses + 1) * 2 <= size;
         let best = spare.iter().filter(room).min_by_key(|voter| {
             let member = &look.members[&voter.node_id];
@@ -195,10 +200,16 @@ fn in_zone(look: &Look, voters: &BTreeSet<VoterId>, zone: &str) -> usize {
     voters.iter().filter(|voter| look.members.get(&voter.node_id).is_some_and(|member| member.zone == zone)).count()
 }
 
-/// Takes out whom the smaller group can do without: who is down, then of the fullest zone, then the youngest member.
+/// Takes out whom the smaller group can do without: who is down, then of the fullest zone, then the youngest member. While
+/// more than half were witnesses only these go, a core that is down or not: what was acknowledged must be where tables are.
 fn shrink(look: &Look, target: &mut BTreeSet<VoterId>, size: usize) {
-    while target.len() > size {
-        let least = target.iter().copied().max_by_key(|voter| {
+    loop {
+        let too_many = look.witnesses(target) * 2 > size;
+        if target.len() <= size && !too_many {
+            return;
+        }
+        let may_go = target.iter().copied().filter(|voter| !too_many || look.is_witness(*voter));
+        let least = may_go.max_by_key(|voter| {
             let member = &look.members[&voter.node_id];
             (!member.up, in_zone(look, target, &member.zone), look.is_witness(*voter), member.since, *voter)
         });
