@@ -235,6 +235,11 @@ fn force_leave_with_a_successor_waits_for_it_and_for_nobody_else() {
     look.replace = Some((id(2), id(6)));
     look.members.get_mut(&id(6)).unwrap().caught_up = false;
     assert!(matches!(next_step(&look), Step::Nothing { why } if why.contains("n6@h6")));
+    // On its way out it learns no more, or it could never go.
+    look.members.get_mut(&id(6)).unwrap().leaving = true;
+    assert!(matches!(next_step(&look), Step::Learn { learners, .. } if learners.is_empty()));
+    look.members.insert(id(6), core(6));
+    look.configuration.learners.clear();
     look.members.get_mut(&id(6)).unwrap().store = None;
     assert!(matches!(next_step(&look), Step::Nothing { why } if why.contains("n6@h6 cannot vote yet")));
     look.members.insert(id(6), core(6));

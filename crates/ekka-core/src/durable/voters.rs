@@ -92,9 +92,10 @@ pub fn next_step(look: &Look) -> Step {
         return Step::Nothing { why: why.into() };
     };
     let present: BTreeSet<VoterId> = present.iter().copied().collect();
-    let target = match choose(look, &present) {
-        Ok(target) => target,
-        Err(why) => return Step::Nothing { why },
+    // Where nobody can be chosen members come and go all the same: one that is to leave learns no more.
+    let (target, waits) = match choose(look, &present) {
+        Ok(target) => (target, None),
+        Err(why) => (present.clone(), Some(why)),
     };
     let learners = learners(look, &present, &target);
     let have: BTreeSet<VoterId> = look.configuration.learners.iter().copied().collect();
@@ -102,6 +103,9 @@ pub fn next_step(look: &Look) -> Step {
         let (comes, goes) = (names(look, learners.difference(&have)), names(look, have.difference(&learners)));
         let why = if comes.is_empty() { format!("{goes} learns no more") } else { format!("{comes} learns") };
         return Step::Learn { learners, why };
+    }
+    if let Some(why) = waits {
+        return Step::Nothing { why };
     }
     if let Some(late) = target.difference(&present).find(|voter| !look.is_ready(**voter)) {
         return Step::Nothing { why: format!("waits: {} catches up before it votes", look.name(late.node_id)) };
