@@ -1,4 +1,4 @@
-//! Plans that are refused as the command itself would be.
+//! Plans that are refused as the command itself would be, and what is heard of leases of another cluster.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod control_common;
@@ -9,10 +9,11 @@ use control_common::{at, cluster, setup};
 use ekka_core::autocluster::{self, Merge};
 use ekka_core::consensus::{Configuration, GroupEvent, LogPlace, VoterId};
 use ekka_core::control::{
-    Command, CommandError, ConnId, Control, GroupNews, Input, Message, Output, Reply, RequestId, Saved,
+    Command, CommandError, ConnId, Control, GroupNews, Input, Message, Output, Reply, RequestId, Saved, StopReason,
 };
 use ekka_core::durable::{Command as Entry, Entry as Written, Founder, Why};
 use ekka_core::id::{ClusterId, Guid, Incarnation, NodeId, NodeName, StoreId};
+use ekka_core::lease;
 use ekka_core::machine::Machine as _;
 use ekka_core::membership::{Record as MemberRecord, Roster, Seat};
 use ekka_core::time::Wall;
@@ -169,4 +170,17 @@ fn a_node_without_a_vote_takes_none_with_it() {
         let Ok(Reply::Plan { plan, refused: None }) = planned else { panic!("{planned:?}") };
         assert!(plan.iter().any(|line| line.contains(words)), "{voters:?}: {plan:?}");
     }
+}
+
+/// A node that has left one cluster and is in another has the same guid in both.
+#[test]
+fn what_another_cluster_says_of_leases_is_nothing_to_this_one() {
+    let mut node = Node::new(3, &[1, 2, 3]);
+    node.meets(cluster());
+    let over = |node: &Node| node.out.iter().any(|output| matches!(output, Output::Stop(StopReason::Over)));
+    let message = lease::Message::Gone { id: start(1) };
+    node.hears(&Message::Lease { cluster_id: younger(), message: message.clone() });
+    assert!(!over(&node), "it is over there, perhaps");
+    node.hears(&Message::Lease { cluster_id: cluster(), message });
+    assert!(over(&node), "{:?}", node.out);
 }
