@@ -58,6 +58,13 @@ impl Bench {
         self.give(Input::Configured(Configuration { voters, learners: Vec::new(), at, committed: true }))
     }
 
+    /// These learn beside nodes 1, 2 and 3.
+    fn learners(&mut self, of: &[u128]) -> Vec<Output> {
+        let (at, learners) = (self.at(), of.iter().copied().map(voter).collect());
+        let voters = vec![[1, 2, 3].map(voter).to_vec()];
+        self.give(Input::Configured(Configuration { voters, learners, at, committed: true }))
+    }
+
     fn lead(&mut self) -> Vec<Output> {
         let configuration = self.room.record().configuration().clone();
         self.give(Input::Standing(Standing { term: 1, leads: true, configuration, ..Standing::default() }))
@@ -83,8 +90,12 @@ impl Bench {
     }
 
     fn facts(&mut self, change: impl Fn(u128, &mut Fact)) -> Vec<Output> {
+        self.facts_of(3, change)
+    }
+
+    fn facts_of(&mut self, nodes: u128, change: impl Fn(u128, &mut Fact)) -> Vec<Output> {
         let mut facts = BTreeMap::new();
-        for n in 1..=3 {
+        for n in 1..=nodes {
             let mut fact = Fact {
                 id: start(n, 1),
                 name: name(n),
@@ -219,6 +230,78 @@ fn a_voter_goes_by_the_leader_only_and_its_vote_goes_first() {
     let number = bench.room.record().member(node(3)).unwrap().seniority;
     let again = bench.wish(3, removal(3, RemovalCause::Force));
     assert!(matches!(only(&again).1, Command::Remove(out) if out.seniority == number));
+}
+
+/// Cores 1, 2, 3 vote and core 4 learns; the third is to be replaced with the fourth, which has not caught up.
+fn replacing() -> Bench {
+    let mut bench = Bench::new();
+    bench.apply(Command::Admit(admission(4, 1, 9)));
+    bench.lead();
+    bench.facts_of(4, |n, fact| fact.caught_up = n != 4);
+    bench.learners(&[4]);
+    bench.lead();
+    let out = bench.wish(1, replacement(4));
+    assert!(reply(&out).is_none() && proposals(&out).is_empty(), "it waits: {out:?}");
+    bench
+}
+
+fn replacement(new: u128) -> Wish {
+    let Wish::Remove { node_id, cause, by, .. } = removal(3, RemovalCause::Force) else { panic!("a removal") };
+    Wish::Remove { node_id, cause, by, replace_with: Some(node(new)) }
+}
+
+fn refused(out: &[Output]) -> Option<(Refusal, &str)> {
+    match reply(out) {
+        Some(Reply::Refused { code: Some(code), words }) => Some((*code, words)),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_replacement_ends_where_its_successor_is_gone_or_goes() {
+    let mut bench = replacing();
+    let out = bench.apply(gone(start(4, 1), silent()));
+    let (code, words) = refused(&out).expect("it ends");
+    assert!(code == Refusal::Over && words.contains("n4@h4, which was to take the vote of n3@h3, is gone"), "{words}");
+    let kept = |output: &Output| matches!(output, Output::Decision { kind: "command", what, .. } if what.contains("keeps its vote"));
+    assert!(out.iter().any(kept), "{out:?}");
+    assert_eq!(bench.room.look().replace, None, "and other votes may move");
+
+    let mut bench = replacing();
+    let out = bench.facts_of(4, |n, fact| (fact.caught_up, fact.leaving) = (n != 4, n == 4));
+    assert!(refused(&out).is_some_and(|(code, words)| code == Refusal::Outdated && words.contains("on its way out")));
+    assert_eq!(bench.room.look().replace, None);
+
+    let mut bench = replacing();
+    let out = bench.wish(2, removal(4, RemovalCause::Force));
+    let out = if refused(&out).is_some() { out } else { bench.pass(0) };
+    assert!(refused(&out).is_some_and(|(_, words)| words.contains("on its way out")), "{out:?}");
+    assert_eq!(bench.room.look().replace, None);
+}
+
+#[test]
+fn once_the_vote_has_moved_the_end_of_the_successor_stops_nothing() {
+    let mut bench = replacing();
+    let out = bench.configure(&[1, 2, 4]);
+    let removes = |command: &Command| matches!(command, Command::Remove(out) if out.node_id == node(3));
+    assert!(proposals(&out).iter().any(|(_, command)| removes(command)), "{out:?}");
+    let out = bench.apply(gone(start(4, 1), silent()));
+    assert!(reply(&out).is_none(), "{out:?}");
+}
+
+#[test]
+fn a_later_word_on_the_same_member_takes_the_place_of_the_earlier() {
+    let mut bench = replacing();
+    bench.apply(Command::Admit(admission(5, 1, 10)));
+    let out = bench.wish(2, replacement(5));
+    assert!(refused(&out).is_some_and(|(_, words)| words.contains("a later word")), "{out:?}");
+    assert_eq!(bench.room.look().replace, Some((node(3), node(5))));
+    let out = bench.wish(3, replacement(5));
+    assert!(refused(&out).is_none(), "the same again takes nobody's place: {out:?}");
+    // Without a successor: the policy alone says who votes.
+    let out = bench.wish(4, removal(3, RemovalCause::Force));
+    assert_eq!(out.iter().filter(|output| matches!(output, Output::Reply { id: 2 | 3, .. })).count(), 2, "{out:?}");
+    assert_eq!(bench.room.look().replace, None);
 }
 
 #[test]

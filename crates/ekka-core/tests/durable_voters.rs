@@ -151,7 +151,7 @@ fn s1_9_another_store_is_another_voter_that_learns_before_the_old_one_goes() {
 }
 
 #[test]
-fn s1_13_two_nodes_and_a_witness_vote_and_witnesses_are_never_more_than_half() {
+fn s1_13_two_nodes_and_a_witness_vote() {
     let mut two = look(3, 2);
     two.members.get_mut(&id(3)).unwrap().role = Role::Witness;
     assert_eq!(settle(&mut two).last(), Some(&set(&[1, 2, 3])));
@@ -163,6 +163,44 @@ fn s1_13_two_nodes_and_a_witness_vote_and_witnesses_are_never_more_than_half() {
         one.members.get_mut(&id(n)).unwrap().role = Role::Witness;
     }
     assert_eq!(settle(&mut one).last(), Some(&set(&[1, 2])));
+}
+
+fn witness(n: u128) -> Candidate {
+    Candidate { role: Role::Witness, ..core(n) }
+}
+
+#[test]
+fn s1_13_witnesses_are_never_more_than_half_whoever_is_down_and_whatever_the_zones() {
+    // Cores 1, 2, 3 and witnesses 4, 5 vote; the third is down, the second leaves.
+    let mut five = look(5, 5);
+    for n in [4, 5] {
+        five.members.insert(id(n), witness(n));
+    }
+    five.members.get_mut(&id(3)).unwrap().up = false;
+    let mut zones = five.clone();
+    five.members.get_mut(&id(2)).unwrap().leaving = true;
+    assert_eq!(settle(&mut five).last(), Some(&set(&[1, 3, 4])), "a core that is down before a second witness");
+    // The cores share a zone, and still they stay.
+    for (n, zone) in [(1, "a"), (2, "a"), (3, "a"), (4, "b"), (5, "c")] {
+        zones.members.get_mut(&id(n)).unwrap().zone = zone.into();
+    }
+    zones.members.get_mut(&id(2)).unwrap().leaving = true;
+    assert_eq!(settle(&mut zones).last(), Some(&set(&[1, 3, 4])));
+}
+
+#[test]
+fn s1_13_a_witness_too_many_gives_its_place_to_a_core_once_that_has_the_log() {
+    let mut look = look(4, 4);
+    look.configuration.voters = vec![vec![voter(1), voter(3), voter(4)]];
+    for n in [3, 4] {
+        look.members.insert(id(n), witness(n));
+    }
+    look.members.get_mut(&id(2)).unwrap().caught_up = false;
+    assert!(matches!(next_step(&look), Step::Learn { learners, .. } if learners == set(&[2])));
+    look.configuration.learners = vec![voter(2)];
+    assert!(matches!(next_step(&look), Step::Nothing { why } if why.contains("n2@h2 catches up")));
+    look.members.get_mut(&id(2)).unwrap().caught_up = true;
+    assert_eq!(settle(&mut look), [set(&[1, 3, 4]), set(&[1, 2, 3])]);
 }
 
 #[test]
@@ -197,6 +235,11 @@ fn force_leave_with_a_successor_waits_for_it_and_for_nobody_else() {
     look.replace = Some((id(2), id(6)));
     look.members.get_mut(&id(6)).unwrap().caught_up = false;
     assert!(matches!(next_step(&look), Step::Nothing { why } if why.contains("n6@h6")));
+    // On its way out it learns no more, or it could never go.
+    look.members.get_mut(&id(6)).unwrap().leaving = true;
+    assert!(matches!(next_step(&look), Step::Learn { learners, .. } if learners.is_empty()));
+    look.members.insert(id(6), core(6));
+    look.configuration.learners.clear();
     look.members.get_mut(&id(6)).unwrap().store = None;
     assert!(matches!(next_step(&look), Step::Nothing { why } if why.contains("n6@h6 cannot vote yet")));
     look.members.insert(id(6), core(6));
@@ -218,6 +261,12 @@ fn in_any_history_sets_overlap_and_none_is_smaller_than_the_one_that_it_replaces
         let mut rng = Rng::new(seed);
         let cores = 1 + u128::from(rng.below(9));
         let mut look = look(cores, 1);
+        let witnesses = rng.below(4) == 0;
+        for member in look.members.values_mut().skip(1) {
+            if witnesses && rng.below(2) == 0 {
+                member.role = Role::Witness;
+            }
+        }
         for round in 0..12 {
             for member in look.members.values_mut() {
                 match rng.below(8) {
@@ -237,7 +286,13 @@ fn in_any_history_sets_overlap_and_none_is_smaller_than_the_one_that_it_replaces
                     member.store == Some(voter.start) && !member.leaving && !member.lost
                 });
                 let kept: Vec<_> = kept.collect();
-                let size = wanted(kept.len());
+                let witnesses = |set: &BTreeSet<VoterId>| {
+                    set.iter().filter(|voter| look.members[&voter.node_id].role == Role::Witness).count()
+                };
+                assert!(witnesses(&pair[1]) * 2 <= pair[1].len(), "seed {seed}: half are no witnesses: {pair:?}");
+                let all: BTreeSet<VoterId> = kept.iter().map(|voter| **voter).collect();
+                let cores = kept.len() - witnesses(&all);
+                let size = wanted(cores + cores.min(witnesses(&all)));
                 let stay = kept.iter().filter(|voter| pair[1].contains(voter)).count();
                 assert!(stay >= size.min(kept.len()), "seed {seed}: who may stay stays: {pair:?}");
             }

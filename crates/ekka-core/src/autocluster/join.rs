@@ -220,6 +220,14 @@ impl Autocluster {
         }
     }
 
+    /// Why this cluster cannot go into that of a peer as a whole, as far as the peer has said which that is.
+    #[must_use]
+    pub fn is_older(&self, node_id: NodeId, name: &NodeName) -> Option<String> {
+        let cluster = self.peers.get(&node_id)?.said.as_ref()?.cluster_id?;
+        let older = self.saved.cluster_id.is_some_and(|mine| mine < cluster);
+        older.then(|| only_the_younger(cluster, name, &self.own.name))
+    }
+
     /// Brings an operator's `join` on.
     pub(super) fn operator_step(&mut self, now: Now, out: &mut Vec<Output>) {
         let Some(operator) = &mut self.operator else { return };
@@ -253,11 +261,7 @@ impl Autocluster {
                 out.push(Output::JoinDone(Ok(cluster)));
             }
             (Some(_), Some(cluster)) if operator.absorb && self.saved.cluster_id.is_some_and(|mine| mine < cluster) => {
-                let why = format!(
-                    "cluster {cluster} of {} is the younger one, and only the younger goes into the older: \
-                     `ekka join {} --absorb` there",
-                    operator.name, self.own.name
-                );
+                let why = only_the_younger(cluster, &operator.name, &self.own.name);
                 self.operator = None;
                 out.push(Output::JoinDone(Err(why)));
             }
@@ -282,4 +286,11 @@ impl Autocluster {
             }
         }
     }
+}
+
+fn only_the_younger(cluster: ClusterId, of: &NodeName, me: &NodeName) -> String {
+    format!(
+        "cluster {cluster} of {of} is the younger one, and only the younger goes into the older: \
+         `ekka join {me} --absorb` there"
+    )
 }

@@ -163,11 +163,16 @@ impl Control {
         if endpoint == self.setup.endpoint {
             return refused(format!("{name} is this node itself"));
         }
-        if only_plan {
-            return self.plan_join(id, (&name, &endpoint), absorb, now, out);
-        }
         if absorb && !self.standing.quorum.holds() {
             return refused(self.no_majority("take this cluster into another one"));
+        }
+        // Of one that is not heard yet it is found out once it is.
+        let linked = self.conns.named(&name).next().map(|(peer, _)| peer.node_id);
+        if let Some(why) = linked.filter(|_| absorb).and_then(|peer| self.autocluster.is_older(peer, &name)) {
+            return refused(why);
+        }
+        if only_plan {
+            return self.plan_join(id, (&name, &endpoint), absorb, now, out);
         }
         let what = if absorb { format!("join {name} --absorb") } else { format!("join {name}") };
         self.record_command(now, &what);
@@ -237,7 +242,8 @@ impl Control {
     fn stop(&mut self, id: RequestId, by: String, only_plan: bool, now: Now, out: &mut Vec<Output>) -> Option<Answer> {
         if only_plan {
             let Quorum { needed, in_reach, .. } = self.standing.quorum;
-            let left = in_reach.saturating_sub(1);
+            let votes = self.membership.voters().contains(&self.me().node_id);
+            let left = in_reach.saturating_sub(u32::from(votes));
             let lines = vec![
                 format!("{} says goodbye and ends; it stays a member and comes back by itself", self.setup.name),
                 format!("{left} voters stay in reach, {needed} are needed"),

@@ -106,9 +106,19 @@ pub enum Message {
         message: volatile::Message,
     },
     /// Of the leases.
-    Lease(lease::Message),
+    Lease {
+        /// The cluster whose leases they are: a node that has left one may ask the same of another.
+        cluster_id: ClusterId,
+        /// What.
+        message: lease::Message,
+    },
     /// A voter tells the leader of the durable group whom it sees down.
-    SeenDown(BTreeSet<Incarnation>),
+    SeenDown {
+        /// In which cluster.
+        cluster_id: ClusterId,
+        /// Whom.
+        down: BTreeSet<Incarnation>,
+    },
     /// Where does your log of the cluster's group end? Asked before a cluster is recovered.
     LogEnd {
         /// Tells answers apart.

@@ -114,7 +114,7 @@ impl Control {
                 HolderOutput::Send { to, message } if to == me => {
                     queue.push_back(Input::Keeper(KeeperInput::Message { from: me, message }));
                 }
-                HolderOutput::Send { to, message } => self.send(to, &Message::Lease(message), out),
+                HolderOutput::Send { to, message } => self.send_lease(to, message, out),
                 HolderOutput::Fenced { unrenewed } => self.fenced(unrenewed.unwrap_or_default(), now, out),
                 HolderOutput::Renewed { .. } => {
                     (self.leases.fenced, self.leases.was_held) = (false, true);
@@ -132,12 +132,18 @@ impl Control {
                 KeeperOutput::Send { to, message } if to == me => {
                     queue.push_back(Input::Holder(HolderInput::Message(message)));
                 }
-                KeeperOutput::Send { to, message } => self.send(to, &Message::Lease(message), out),
+                KeeperOutput::Send { to, message } => self.send_lease(to, message, out),
                 KeeperOutput::Confirm { round, term } => {
                     out.push(Output::Group(GroupRequest::Confirm { round, term }));
                 }
                 KeeperOutput::Propose(entry) => self.wish_gone(entry, now, out),
             }
+        }
+    }
+
+    fn send_lease(&mut self, to: NodeId, message: lease::Message, out: &mut Vec<Output>) {
+        if let Some(cluster_id) = self.group.cluster() {
+            self.send(to, &Message::Lease { cluster_id, message }, out);
         }
     }
 
@@ -368,8 +374,8 @@ impl Control {
         let down: BTreeSet<Incarnation> = record.present().filter(|id| !self.sees(*id)).collect();
         if leader == me {
             self.down_reported(me, down, now, out);
-        } else {
-            self.send(leader, &Message::SeenDown(down), out);
+        } else if let Some(cluster_id) = self.group.cluster() {
+            self.send(leader, &Message::SeenDown { cluster_id, down }, out);
         }
     }
 

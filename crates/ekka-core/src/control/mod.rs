@@ -310,8 +310,11 @@ impl Control {
             Message::Generations { cluster_id, message } => {
                 self.generations_said(peer.node_id, cluster_id, message, now, out);
             }
-            Message::Lease(message) => self.lease_came(peer, message, now, out),
-            Message::SeenDown(down) => self.down_reported(peer.node_id, down, now, out),
+            // What another cluster says of leases, or what this node was told before it left one, is nothing to this one.
+            Message::Lease { cluster_id, .. } | Message::SeenDown { cluster_id, .. }
+                if self.group.cluster() != Some(cluster_id) => {}
+            Message::Lease { message, .. } => self.lease_came(peer, message, now, out),
+            Message::SeenDown { down, .. } => self.down_reported(peer.node_id, down, now, out),
             Message::LogEnd { nonce } => self.say_log_end(peer.node_id, nonce, out),
             Message::LogEnds { nonce, cluster_id, generation, last } => {
                 self.log_ends(peer.node_id, nonce, (cluster_id, generation, last), now, out);

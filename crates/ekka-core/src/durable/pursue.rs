@@ -2,15 +2,17 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::command::{Command, Entry, Why};
-use super::outcome::{Gave, Outcome};
+use super::outcome::{Gave, Outcome, Refusal};
 use super::room::{AGAIN, Asked, Durable};
-use super::wish::{Next, Verdict, Wish, judge};
+use super::wish::{Next, Verdict, Wish, judge, successor_lost};
 use super::{Ask, Failure, Output, Reply};
 use crate::limits::WISHES_MAX;
+use crate::membership::RemovalCause;
 use crate::time::{Instant, Now};
 
 /// How long a wish is tried before whoever has it is told to try again.
@@ -43,6 +45,7 @@ impl Durable {
             out.push(Output::Reply { id, reply: Reply::TryAgain { unknown: false, words } });
             return;
         }
+        self.supersede(&wish, out);
         let until = (!wish.is_patient()).then(|| now.mono + WISH_TIMEOUT);
         let of = wish.removes().and_then(|(node_id, ..)| self.record.member(node_id)).map(|member| member.since);
         let pending = Pending {
@@ -58,6 +61,20 @@ impl Durable {
             words: String::new(),
         };
         self.wishes.insert(id, pending);
+    }
+
+    /// Of two words on who takes the vote of one member the later counts.
+    fn supersede(&mut self, wish: &Wish, out: &mut Vec<Output>) {
+        let Some((node_id, RemovalCause::Force, successor)) = wish.removes() else { return };
+        let earlier = self.wishes.iter().filter(|(_, pending)| {
+            let other = pending.wish.removes().filter(|_| pending.command.is_none());
+            other.is_some_and(|(id, cause, to)| id == node_id && cause == RemovalCause::Force && to != successor)
+        });
+        for id in earlier.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.wishes.remove(&id);
+            let words = String::from("a later word says who takes the vote");
+            out.push(Output::Reply { id, reply: Reply::Refused { code: Some(Refusal::Outdated), words } });
+        }
     }
 
     /// Tries every wish whose time has come.
@@ -89,7 +106,7 @@ impl Durable {
         if pending.asked.is_some() || now.mono < pending.again_at {
             return None;
         }
-        if let Some(reply) = self.has_been_taken_out(pending) {
+        if let Some(reply) = self.has_been_taken_out(pending).or_else(|| self.is_given_up(pending, out)) {
             return Some(reply);
         }
         if pending.command.is_none() {
@@ -118,6 +135,21 @@ impl Durable {
         let (node_id, ..) = pending.wish.removes().filter(|_| pending.command.is_none())?;
         let again = self.record.member(node_id).filter(|member| pending.of.is_some_and(|of| of != member.since))?;
         Some(Reply::Done { number: again.since, gave: Gave::Nothing })
+    }
+
+    /// A replacement ends where its successor will not come: whoever asked may not wait any more, so it is kept as a
+    /// decision too.
+    fn is_given_up(&self, pending: &Pending, out: &mut Vec<Output>) -> Option<Reply> {
+        let (old, _, successor) = pending.wish.removes().filter(|_| pending.command.is_none())?;
+        let new = successor?;
+        let removed = |other: &Pending| other.wish.removes().is_some_and(|(node_id, ..)| node_id == new);
+        let leaves = self.facts.get(&new).is_some_and(|fact| fact.leaving) || self.wishes.values().any(removed);
+        let (code, words) = successor_lost(&self.record, (old, new), leaves)?;
+        let evidence = vec![words.clone()];
+        let what = format!("node_id {old} keeps its vote");
+        let rule = "section 12: nobody is taken out before its successor can vote";
+        out.push(Output::Decision { kind: "command", what, rule, evidence });
+        Some(Reply::Refused { code: Some(code), words })
     }
 
     pub(super) fn answered(&mut self, token: u64, result: Result<Vec<u8>, Failure>, now: Now, out: &mut Vec<Output>) {

@@ -92,9 +92,10 @@ pub fn next_step(look: &Look) -> Step {
         return Step::Nothing { why: why.into() };
     };
     let present: BTreeSet<VoterId> = present.iter().copied().collect();
-    let target = match choose(look, &present) {
-        Ok(target) => target,
-        Err(why) => return Step::Nothing { why },
+    // Where nobody can be chosen members come and go all the same: one that is to leave learns no more.
+    let (target, waits) = match choose(look, &present) {
+        Ok(target) => (target, None),
+        Err(why) => (present.clone(), Some(why)),
     };
     let learners = learners(look, &present, &target);
     let have: BTreeSet<VoterId> = look.configuration.learners.iter().copied().collect();
@@ -102,6 +103,9 @@ pub fn next_step(look: &Look) -> Step {
         let (comes, goes) = (names(look, learners.difference(&have)), names(look, have.difference(&learners)));
         let why = if comes.is_empty() { format!("{goes} learns no more") } else { format!("{comes} learns") };
         return Step::Learn { learners, why };
+    }
+    if let Some(why) = waits {
+        return Step::Nothing { why };
     }
     if let Some(late) = target.difference(&present).find(|voter| !look.is_ready(**voter)) {
         return Step::Nothing { why: format!("waits: {} catches up before it votes", look.name(late.node_id)) };
@@ -139,6 +143,10 @@ impl Look {
     fn is_witness(&self, voter: VoterId) -> bool {
         self.members.get(&voter.node_id).is_some_and(|member| member.role == Role::Witness)
     }
+
+    fn witnesses(&self, voters: &BTreeSet<VoterId>) -> usize {
+        voters.iter().filter(|voter| self.is_witness(**voter)).count()
+    }
 }
 
 /// Who should vote, those who cannot yet included.
@@ -157,9 +165,10 @@ fn choose(look: &Look, present: &BTreeSet<VoterId>) -> Result<BTreeSet<VoterId>,
     let size = wanted(cores + witnesses.min(cores));
     let mut target = keep;
     shrink(look, &mut target, size);
+    // As many as went above that bound of witnesses come in again: there are as many cores as the bound asks for.
     while target.len() < size {
         let at_home = |voter: &VoterId| votes(voter.node_id);
-        let witnesses = target.iter().filter(|voter| look.is_witness(**voter)).count();
+        let witnesses = look.witnesses(&target);
         let room = |voter: &&VoterId| !look.is_witness(**voter) || (witnesses + 1) * 2 <= size;
         let best = spare.iter().filter(room).min_by_key(|voter| {
             let member = &look.members[&voter.node_id];
@@ -195,10 +204,16 @@ fn in_zone(look: &Look, voters: &BTreeSet<VoterId>, zone: &str) -> usize {
     voters.iter().filter(|voter| look.members.get(&voter.node_id).is_some_and(|member| member.zone == zone)).count()
 }
 
-/// Takes out whom the smaller group can do without: who is down, then of the fullest zone, then the youngest member.
+/// Takes out whom the smaller group can do without: who is down, then of the fullest zone, then the youngest member. While
+/// more than half were witnesses only these go, a core that is down or not: what was acknowledged must be where tables are.
 fn shrink(look: &Look, target: &mut BTreeSet<VoterId>, size: usize) {
-    while target.len() > size {
-        let least = target.iter().copied().max_by_key(|voter| {
+    loop {
+        let too_many = look.witnesses(target) * 2 > size;
+        if target.len() <= size && !too_many {
+            return;
+        }
+        let may_go = target.iter().copied().filter(|voter| !too_many || look.is_witness(*voter));
+        let least = may_go.max_by_key(|voter| {
             let member = &look.members[&voter.node_id];
             (!member.up, in_zone(look, target, &member.zone), look.is_witness(*voter), member.since, *voter)
         });

@@ -1,7 +1,7 @@
 //! What is to be committed, and what it takes: the next thing to do for a wish, as the record stands.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::absorb::MergeRecord;
@@ -81,10 +81,6 @@ impl Wish {
     pub(super) fn next(&self, record: &Record, fact: impl Fn(NodeId) -> Option<Fact>, leads: bool) -> Next {
         match self {
             Self::Admit(who) => Next::Propose(Command::Admit(Admission { basis: record.number(), ..who.clone() })),
-            Self::Remove { replace_with: Some(new), .. } if record.member(*new).is_none() => {
-                let words = format!("node_id {new}, which was to take the vote, is no member any more");
-                Next::End(Reply::Refused { code: Some(Refusal::NotMember), words })
-            }
             Self::Remove { node_id, cause, by, .. } => removal(record, &fact, (*node_id, *cause, *by), leads),
             Self::Gone(entry) => Next::Propose(Command::Gone(entry.clone())),
             Self::Tokens(count) => Next::Propose(Command::RaiseCeiling { by: *count }),
@@ -93,6 +89,31 @@ impl Wish {
             Self::Generation(proposal) => Next::Propose(Command::Generation(proposal.clone())),
             Self::QuorumRows => Next::Propose(Command::QuorumRows),
         }
+    }
+}
+
+/// Why the second will not take the vote of the first any more, where that is so. While a replacement is waited for no
+/// other vote moves, so one that cannot come about has to end.
+pub(super) fn successor_lost(
+    record: &Record,
+    (old, new): (NodeId, NodeId),
+    on_its_way_out: bool,
+) -> Option<(Refusal, String)> {
+    let name = |id: NodeId| record.member(id).map_or_else(|| format!("node_id {id}"), |member| member.name.to_string());
+    let what = format!("{}, which was to take the vote of {},", name(new), name(old));
+    let again = "give another one, or none";
+    let Some(member) = record.member(new) else {
+        return Some((Refusal::NotMember, format!("{what} is no member any more: {again}")));
+    };
+    // Once it votes what is left to do needs it no more.
+    if record.votes(new) {
+        None
+    } else if on_its_way_out {
+        Some((Refusal::Outdated, format!("{what} is on its way out itself: {again}")))
+    } else if record.is_over(Incarnation { node_id: new, guid: member.guid }) {
+        Some((Refusal::Over, format!("{what} is gone: {again}, or the same once it is back")))
+    } else {
+        None
     }
 }
 

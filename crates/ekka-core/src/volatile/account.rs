@@ -3,7 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use super::{Facts, Generation, LogKey, Proposal, Source, Version};
+use super::{Facts, Generation, Held, Proposal, Source, Version};
 use crate::id::Incarnation;
 
 /// The voters of a generation by how they ended.
@@ -11,8 +11,8 @@ use crate::id::Incarnation;
 pub struct Accounts {
     /// (a) Their node started again from the same directory.
     pub over: BTreeSet<Incarnation>,
-    /// (b) They stopped serving for good, and handed this in.
-    pub handed_in: BTreeMap<Incarnation, Option<LogKey>>,
+    /// (b) They stopped serving for good, and handed this in, or say that they have it no more.
+    pub handed_in: BTreeMap<Incarnation, Held>,
     /// (c) They are gone by a committed entry, and may live behind a cut.
     pub gone: BTreeSet<Incarnation>,
 }
@@ -36,13 +36,13 @@ fn is_majority(count: usize, set: &BTreeSet<Incarnation>) -> bool {
 ///
 /// # Errors
 /// They are not all accounted for.
-fn sort(facts: &Facts, handed_in: &BTreeMap<Incarnation, Option<LogKey>>) -> Result<Accounts, Blocked> {
+fn sort(facts: &Facts, handed_in: &BTreeMap<Incarnation, Held>) -> Result<Accounts, Blocked> {
     let mut accounts = Accounts::default();
     let mut missing = BTreeSet::new();
     for voter in facts.generation.voters() {
         // A log that was handed in is worth more than the knowledge that its voter ended since.
-        if let Some(log) = handed_in.get(&voter) {
-            accounts.handed_in.insert(voter, *log);
+        if let Some(held) = handed_in.get(&voter) {
+            accounts.handed_in.insert(voter, *held);
         } else if facts.is_over(voter) {
             accounts.over.insert(voter);
         } else if facts.is_gone(voter) {
@@ -66,15 +66,17 @@ impl Accounts {
     /// share a voter with every majority: by Raft, the highest of logs that share one is complete.
     #[must_use]
     pub fn best(&self, lowest: bool) -> Option<Source> {
-        let logs = self.handed_in.iter().filter_map(|(voter, log)| log.map(|log| Source { voter: *voter, log }));
+        let logs =
+            self.handed_in.iter().filter_map(|(voter, held)| held.log().map(|log| Source { voter: *voter, log }));
         // Of those that still run, where they are alike: a start that is over has taken its log with it.
         if lowest { logs.min_by_key(|source| source.log) } else { logs.max_by_key(|source| source.log) }
     }
 
     /// Whether something that was acknowledged may be missing in `best`.
     fn may_lose(&self, generation: &Generation, best: Option<Source>) -> bool {
-        let silent = |set: &BTreeSet<Incarnation>| set.iter().filter(|id| !self.handed_in.contains_key(id)).count();
-        // A majority that handed nothing in may have acknowledged what nobody else holds.
+        let dropped = |id: &&Incarnation| self.handed_in.get(*id).is_none_or(|held| *held == Held::Dropped);
+        let silent = |set: &BTreeSet<Incarnation>| set.iter().filter(dropped).count();
+        // A majority that gave nothing of what it had may have acknowledged what nobody else holds.
         let unheard = generation.sets.iter().any(|set| is_majority(silent(set), set));
         // Nobody who handed in had begun: then what this generation was to begin with must be there.
         let behind = match (generation.from, best) {
@@ -92,7 +94,7 @@ impl Accounts {
 /// A voter of the present generation is not accounted for, or nobody is there to vote in the next.
 pub fn account(
     facts: &Facts,
-    handed_in: &BTreeMap<Incarnation, Option<LogKey>>,
+    handed_in: &BTreeMap<Incarnation, Held>,
     lowest: bool,
 ) -> Result<(Proposal, Accounts), Blocked> {
     let generation = &facts.generation;
@@ -107,7 +109,7 @@ pub fn account(
             .handed_in
             .iter()
             .filter(|(id, _)| !facts.is_over(**id))
-            .map(|(id, log)| (*id, *log))
+            .map(|(id, held)| (*id, *held))
             .collect(),
         ..accounts.clone()
     };
@@ -129,6 +131,7 @@ mod tests {
     use super::*;
     use crate::consensus::LogPlace;
     use crate::id::{Guid, NodeId};
+    use crate::volatile::LogKey;
 
     fn id(node: u128, guid: u128) -> Incarnation {
         Incarnation { node_id: NodeId::from_u128(node), guid: Guid::from_u128(guid) }
@@ -136,6 +139,10 @@ mod tests {
 
     fn log(generation: u64, index: u64) -> LogKey {
         LogKey { generation, place: LogPlace { term: 1, index } }
+    }
+
+    fn held(generation: u64, index: u64) -> Held {
+        Held::Log(log(generation, index))
     }
 
     /// Generation 1 of the first starts of nodes 1, 2, 3.
@@ -152,7 +159,7 @@ mod tests {
     #[test]
     fn every_voter_must_be_accounted_for() {
         let mut facts = facts();
-        let handed: BTreeMap<_, _> = [(id(1, 1), Some(log(1, 5))), (id(2, 1), Some(log(1, 7)))].into();
+        let handed: BTreeMap<_, _> = [(id(1, 1), held(1, 5)), (id(2, 1), held(1, 7))].into();
         assert_eq!(account(&facts, &handed, false), Err(Blocked::Missing([id(3, 1)].into())));
         facts.gone.insert(NodeId::from_u128(3), Guid::from_u128(1));
         let (proposal, _) = account(&facts, &handed, false).unwrap();
@@ -167,7 +174,7 @@ mod tests {
         for node in 2..4 {
             facts.gone.insert(NodeId::from_u128(node), Guid::from_u128(1));
         }
-        let handed: BTreeMap<_, _> = [(id(1, 1), Some(log(1, 5)))].into();
+        let handed: BTreeMap<_, _> = [(id(1, 1), held(1, 5))].into();
         assert!(matches!(account(&facts, &handed, false), Err(Blocked::TooManyGone(_))));
         facts.present.insert(NodeId::from_u128(2), Guid::from_u128(2));
         let (proposal, _) = account(&facts, &handed, false).unwrap();
@@ -184,15 +191,27 @@ mod tests {
     }
 
     #[test]
+    fn who_dropped_its_log_is_accounted_for_and_gives_nothing() {
+        let mut facts = facts();
+        facts.present.insert(NodeId::from_u128(1), Guid::from_u128(2));
+        let mut handed: BTreeMap<_, _> = [(id(2, 1), Held::Nothing), (id(3, 1), held(1, 5))].into();
+        assert!(!account(&facts, &handed, false).unwrap().0.next.lost, "one of three is silent");
+        handed.insert(id(2, 1), Held::Dropped);
+        let (proposal, _) = account(&facts, &handed, false).unwrap();
+        assert!(proposal.next.lost, "two of three may have acknowledged more");
+        assert_eq!(proposal.next.from, Some(Source { voter: id(3, 1), log: log(1, 5) }));
+    }
+
+    #[test]
     fn a_generation_that_nobody_began_loses_what_its_source_alone_had() {
         let mut facts = facts();
         facts.generation.version.number = 2;
         facts.generation.from = Some(Source { voter: id(3, 1), log: log(1, 9) });
         facts.present.insert(NodeId::from_u128(3), Guid::from_u128(2));
-        let older: BTreeMap<_, _> = [(id(1, 1), Some(log(1, 7))), (id(2, 1), Some(log(1, 8)))].into();
+        let older: BTreeMap<_, _> = [(id(1, 1), held(1, 7)), (id(2, 1), held(1, 8))].into();
         let (proposal, _) = account(&facts, &older, false).unwrap();
         assert!(proposal.next.lost);
-        let whole: BTreeMap<_, _> = [(id(1, 1), Some(log(1, 9))), (id(2, 1), Some(log(1, 8)))].into();
+        let whole: BTreeMap<_, _> = [(id(1, 1), held(1, 9)), (id(2, 1), held(1, 8))].into();
         assert!(!account(&facts, &whole, false).unwrap().0.next.lost);
     }
 }

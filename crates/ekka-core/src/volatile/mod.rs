@@ -10,8 +10,8 @@
 //! **Outputs** [`Output`]: messages, what to fetch, start and stop, changes of voters, proposals to the durable group.
 //!
 //! **When the next generation may be proposed.** Each voter of the present one is accounted for ([`account`]): (a) its
-//! node started again from the same directory; or (b) it has stopped serving for good and handed in its log; or (c),
-//! for less than a majority of them, it is gone by a committed entry. The new group starts from the highest log handed
+//! node started again from the same directory; or (b) it has stopped serving for good and handed in its log, or
+//! says that it has dropped it; or (c), for less than a majority of them, it is gone by a committed entry. The new group starts from the highest log handed
 //! in. What only the others had is lost, and [`Generation::lost`] says whether that can be anything.
 //!
 //! **Why a record has a revision.** While a group has its majority a restarted node becomes a voter of it, by a change in
@@ -37,7 +37,7 @@ pub mod tokens;
 
 pub use account::{Accounts, Blocked, account};
 pub use order::{Order, Report};
-pub use record::{Decided, Generation, LogKey, Proposal, Source, Version};
+pub use record::{Decided, Generation, Held, LogKey, Proposal, Source, Version};
 pub use room::Generations;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -83,6 +83,8 @@ pub struct Faults {
     pub lowest_log: bool,
     /// Voters change in the running group alone.
     pub unrecorded: bool,
+    /// A voter that has dropped its log hands in as one that never had any.
+    pub forgets_dropping: bool,
 }
 
 /// What the durable group has committed, as far as this node has applied it. It only ever grows.
@@ -152,8 +154,8 @@ pub enum Message {
         generation: u64,
         /// Who sealed it.
         voter: Incarnation,
-        /// What it holds; `None` where it never had anything.
-        log: Option<LogKey>,
+        /// What it holds.
+        held: Held,
     },
     /// The generation is alive: it has a leader. Or a later one is there.
     Serving {

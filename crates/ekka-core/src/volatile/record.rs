@@ -26,6 +26,29 @@ pub struct LogKey {
     pub place: LogPlace,
 }
 
+/// What a voter that serves no more has of its generation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Held {
+    /// It never had anything: nothing was ever acknowledged with its help.
+    Nothing,
+    /// It had a log and has dropped it: it left the cluster, and came back in the same process. It stopped for good, and
+    /// what it acknowledged it cannot give.
+    Dropped,
+    /// This log.
+    Log(LogKey),
+}
+
+impl Held {
+    /// How far its log reaches, where it has one.
+    #[must_use]
+    pub fn log(self) -> Option<LogKey> {
+        match self {
+            Self::Log(log) => Some(log),
+            Self::Nothing | Self::Dropped => None,
+        }
+    }
+}
+
 /// A log that was handed in, and by whom.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Source {

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::account::{Blocked, account};
 use super::sessions::Sessions;
-use super::{Facts, Input, LogKey, Message, Order, Output, Report, Settings, Standing, Start, Version};
+use super::{Facts, Held, Input, LogKey, Message, Order, Output, Report, Settings, Standing, Start, Version};
 use crate::id::{Incarnation, NodeId};
 use crate::limits::{BARRED_MAX, GENERATION_RETRY, UNLED_MAX};
 use crate::machine::Machine;
@@ -32,13 +32,15 @@ pub struct Generations {
     pub(super) serving: Serving,
     /// Through which generation this process serves nothing any more.
     sealed: u64,
+    /// Through which generation what it had is gone from this process.
+    dropped: u64,
     over: bool,
     /// The log that was kept when a replica stopped.
     log: Option<LogKey>,
     /// Who waits for the log.
     askers: BTreeSet<NodeId>,
-    /// Logs that were handed in here, all of the present generation.
-    handed_in: BTreeMap<Incarnation, Option<LogKey>>,
+    /// What was handed in here, all of the present generation.
+    handed_in: BTreeMap<Incarnation, Held>,
     /// Since when no leader of the present generation is known here.
     unled_since: Instant,
     /// Whom the next generation waited for at the last look, and whom people were told of.
@@ -61,6 +63,7 @@ impl Generations {
             standing: Standing::default(),
             serving: Serving::Nothing,
             sealed: 0,
+            dropped: 0,
             over: false,
             log: None,
             askers: BTreeSet::new(),
@@ -75,10 +78,10 @@ impl Generations {
     }
 
     /// The same, where this process has been a voter of the group before: through that generation it serves nothing any
-    /// more, or it would have forgotten its vote.
+    /// more, or it would have forgotten its vote; and what it held is not here any more.
     #[must_use]
     pub fn sealed_through(self, sealed: u64) -> Self {
-        Self { sealed, ..self }
+        Self { sealed, dropped: sealed, ..self }
     }
 
     /// The latest generation that this process served, or has sealed.
@@ -232,8 +235,8 @@ impl Generations {
             return;
         }
         if self.settings.faults.unsealed && self.serving == Serving::Runs(generation) {
-            let log = Some(LogKey { generation, place: self.standing.last });
-            let message = Message::HandedIn { generation, voter: self.me, log };
+            let held = Held::Log(LogKey { generation, place: self.standing.last });
+            let message = Message::HandedIn { generation, voter: self.me, held };
             return out.push(Output::Send { to: from, message });
         }
         self.sealed = self.sealed.max(generation);
@@ -250,9 +253,20 @@ impl Generations {
 
     /// Answers those who asked, once nothing runs here any more.
     fn hand_in(&mut self, out: &mut Vec<Output>) {
-        let (generation, voter, log) = (self.sealed, self.me, self.log);
+        let (generation, voter, held) = (self.sealed, self.me, self.held());
         for to in core::mem::take(&mut self.askers) {
-            out.push(Output::Send { to, message: Message::HandedIn { generation, voter, log } });
+            out.push(Output::Send { to, message: Message::HandedIn { generation, voter, held } });
+        }
+    }
+
+    /// What this process can give of the generation that it sealed.
+    fn held(&self) -> Held {
+        match self.log {
+            Some(log) => Held::Log(log),
+            None if (1..=self.dropped).contains(&self.sealed) && !self.settings.faults.forgets_dropping => {
+                Held::Dropped
+            }
+            None => Held::Nothing,
         }
     }
 
@@ -272,10 +286,10 @@ impl Generations {
     fn message(&mut self, from: NodeId, message: Message, now: Instant, out: &mut Vec<Output>) {
         match message {
             Message::Seal { generation, insists } => self.seal(from, generation, insists, now, out),
-            Message::HandedIn { generation, voter, log } => {
+            Message::HandedIn { generation, voter, held } => {
                 let is_voter = voter.node_id == from && self.facts.generation.voters().contains(&voter);
                 if generation == self.number() && is_voter {
-                    self.handed_in.insert(voter, log);
+                    self.handed_in.insert(voter, held);
                     self.propose(out);
                 }
             }
@@ -328,7 +342,7 @@ impl Generations {
     /// Whether the next generation could be proposed with this process's own log, or that is sealed already.
     fn is_last_to_seal(&self) -> bool {
         let mut handed_in = self.handed_in.clone();
-        handed_in.insert(self.me, self.log);
+        handed_in.insert(self.me, self.held());
         self.sealed >= self.number() || account(&self.facts, &handed_in, self.settings.faults.lowest_log).is_ok()
     }
 

@@ -11,6 +11,10 @@ pub(crate) enum Entry {
     /// A start of a directory.
     Started(Incarnation),
     Gone(Incarnation),
+    /// A member has left; its process runs on.
+    Left(Incarnation),
+    /// It is back, under the same guid.
+    Joined(Incarnation),
     /// Tokens below this may be issued by that generation.
     Ceiling {
         generation: u64,
@@ -24,6 +28,8 @@ pub(crate) struct State {
     pub(crate) decided: Decided,
     pub(crate) present: BTreeMap<NodeId, Guid>,
     pub(crate) gone: BTreeMap<NodeId, Guid>,
+    /// Who left and is not back.
+    left: BTreeMap<NodeId, Guid>,
     /// Tokens below this may be issued.
     pub(crate) ceiling: u64,
     /// The present generation issues none below this.
@@ -51,11 +57,26 @@ impl State {
             Entry::Started(id) => {
                 let guid = self.present.entry(id.node_id).or_insert(id.guid);
                 *guid = (*guid).max(id.guid);
+                self.left.remove(&id.node_id);
                 false
             }
             Entry::Gone(id) => {
                 let guid = self.gone.entry(id.node_id).or_insert(id.guid);
                 *guid = (*guid).max(id.guid);
+                false
+            }
+            Entry::Left(id) => {
+                if self.present.get(&id.node_id) == Some(&id.guid) {
+                    self.present.remove(&id.node_id);
+                    self.left.insert(id.node_id, id.guid);
+                }
+                false
+            }
+            Entry::Joined(id) => {
+                if self.left.get(&id.node_id) == Some(&id.guid) {
+                    self.left.remove(&id.node_id);
+                    self.present.insert(id.node_id, id.guid);
+                }
                 false
             }
             Entry::Ceiling { generation, below } => {
@@ -68,11 +89,16 @@ impl State {
     }
 
     pub(crate) fn facts(&self, wanted: &BTreeSet<NodeId>) -> Facts {
+        let mut gone = self.gone.clone();
+        for (node_id, guid) in &self.left {
+            let latest = gone.entry(*node_id).or_insert(*guid);
+            *latest = (*latest).max(*guid);
+        }
         Facts {
             generation: self.decided.generation().clone(),
             present: self.present.clone(),
-            gone: self.gone.clone(),
-            wanted: wanted.clone(),
+            gone,
+            wanted: wanted.difference(&self.left.keys().copied().collect()).copied().collect(),
             members: self.present.keys().copied().collect(),
         }
     }

@@ -64,6 +64,7 @@ fn every_planted_fault_is_caught() {
         ("no session is waited for", Faults { no_wait: true, ..none }, false),
         ("the lowest log is chosen", Faults { lowest_log: true, ..none }, false),
         ("voters change without a record", Faults { unrecorded: true, ..none }, false),
+        ("a log that was dropped counts as none", Faults { forgets_dropping: true, ..none }, false),
         ("a twin by name counts as a newer start", none, true),
     ];
     for (name, faults, twin_counts) in planted {

@@ -160,6 +160,35 @@ fn s1_3_a_rolling_restart_that_waits_for_each_vote_loses_nothing() {
     assert!(content.contains(&Row::Write(1)) && world.violation.is_none());
 }
 
+/// ... and one that restarts with one that left and came back, in the same process and under the same guid: what only
+/// these two had is lost, and the second has stopped for good and gives nothing.
+fn left_and_came_back(faults: Faults) -> World {
+    let mut world = scripted(faults);
+    world.procs[2].side = 1;
+    world.ask(0, 0, 3, 0, true);
+    until(&mut world, |world| world.must.len() == 1);
+    // Its removal cannot be followed by the group before it drops what it held.
+    world.leave(1);
+    restart(&mut world, 0);
+    world.join(1);
+    world.procs[2].side = 0;
+    until(&mut world, |world| world.state.decided.generation().number() == 2);
+    world
+}
+
+#[test]
+fn s1_3_a_voter_that_dropped_its_log_counts_as_silent() {
+    let world = left_and_came_back(Faults::default());
+    assert!(world.state.decided.generation().lost && world.must.is_empty());
+    assert!(world.violation.is_none(), "{:?}", world.violation);
+
+    let world = left_and_came_back(Faults { forgets_dropping: true, ..Faults::default() });
+    assert!(
+        world.violation.is_some_and(|violation| violation.contains("does not say so")),
+        "the schedule is as it was found"
+    );
+}
+
 /// ... and two of three at once lose what only they had, which is said.
 #[test]
 fn s1_3_two_of_three_at_once_may_lose_and_say_so() {

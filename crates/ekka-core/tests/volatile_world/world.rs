@@ -40,17 +40,42 @@ pub(crate) struct Plan {
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     Tick(usize),
-    Deliver { to: NodeId, from: usize, message: Message },
-    Append { by: usize, entry: Durable },
+    Deliver {
+        to: NodeId,
+        from: usize,
+        message: Message,
+    },
+    Append {
+        by: usize,
+        entry: Durable,
+    },
     Sync(usize),
-    Fetched { by: usize, generation: u64, from: Source, founders: BTreeSet<Incarnation> },
+    Fetched {
+        by: usize,
+        generation: u64,
+        from: Source,
+        founders: BTreeSet<Incarnation>,
+    },
     Beat(usize),
     Stand(usize),
     Client(usize),
-    Ask { client: usize, asked: u64, via: usize, to: usize, write: bool },
-    Answer { client: usize, asked: u64, via: usize, generation: u64 },
+    Ask {
+        client: usize,
+        asked: u64,
+        via: usize,
+        to: usize,
+        write: bool,
+    },
+    Answer {
+        client: usize,
+        asked: u64,
+        via: usize,
+        generation: u64,
+    },
     Disturb,
     Restart(usize),
+    /// A process that left comes back into the cluster.
+    Join(usize),
 }
 
 /// A grant in a leader's log that is not committed yet.
@@ -70,6 +95,8 @@ pub(crate) struct Proc {
     pub(crate) node: Option<usize>,
     pub(crate) alive: bool,
     pub(crate) side: u8,
+    /// It has left the cluster, and its process runs on.
+    pub(crate) outside: bool,
     fast: u64,
     pub(crate) room: Generations,
     pub(crate) replica: Option<Replica>,
@@ -114,6 +141,8 @@ pub(crate) struct World {
     pub(crate) handed_on: u64,
     /// What each generation has committed.
     history: BTreeMap<u64, Vec<(u64, Entry)>>,
+    /// What each replica held when it was stopped.
+    sealed: BTreeMap<(Incarnation, LogKey), Vec<Entry>>,
     wanted: BTreeSet<NodeId>,
     /// By time, and then in the order in which they were put in.
     queue: BTreeMap<(u64, u64), Event>,
@@ -147,6 +176,7 @@ impl World {
             losses: 0,
             handed_on: 0,
             history: BTreeMap::new(),
+            sealed: BTreeMap::new(),
             wanted: (0..NODES).map(node_id).collect(),
             queue: BTreeMap::new(),
             order: 0,
@@ -179,6 +209,7 @@ impl World {
             node,
             alive: true,
             side,
+            outside: false,
             fast,
             room: Generations::new(id, settings, now),
             replica: None,
@@ -245,6 +276,9 @@ impl World {
     }
 
     pub(crate) fn give(&mut self, p: usize, input: Input) {
+        if self.procs[p].outside {
+            return;
+        }
         let (now, mut out) = (self.reads(p), Vec::new());
         self.procs[p].room.handle(input, now, &mut out);
         self.procs[p].room.check();
@@ -252,6 +286,9 @@ impl World {
     }
 
     pub(crate) fn tick(&mut self, p: usize) {
+        if self.procs[p].outside {
+            return;
+        }
         let (now, mut out) = (self.reads(p), Vec::new());
         self.procs[p].room.tick(now, &mut out);
         self.procs[p].room.check();
@@ -279,6 +316,7 @@ impl World {
                 let replica = self.procs[p].replica.take().expect("what is stopped was started");
                 let log = replica.key();
                 if let Some(key) = log {
+                    self.sealed.insert((self.procs[p].id, key), replica.content());
                     self.procs[p].kept = Some((key, replica.content()));
                 }
                 self.give(p, Input::Report(Report::Stopped { generation, log }));
@@ -374,11 +412,37 @@ impl World {
             Event::Ask { client, asked, via, to, write } => self.ask(client, asked, via, to, write),
             Event::Answer { client, asked, via, generation } => self.answer(client, asked, via, generation),
             Event::Disturb => self.disturb(),
+            Event::Join(p) => self.join(p),
             Event::Restart(node) => {
                 let side = self.rng.below(2).min(u64::from(self.now < self.calm_at));
                 self.boot(Some(node), node_id(node), u8::try_from(side).expect("0 or 1"));
             }
         }
+    }
+
+    /// A member leaves, and its process runs on: everything that it holds of the group is dropped.
+    pub(crate) fn leave(&mut self, p: usize) {
+        self.append(p, Durable::Left(self.procs[p].id));
+        let now = self.reads(p).mono;
+        let settings = Settings { session_max: Duration::from_nanos(SESSION), faults: self.plan.faults };
+        let proc = &mut self.procs[p];
+        let served = proc.room.served_through();
+        proc.room = Generations::new(proc.id, settings, now).sealed_through(served);
+        (proc.outside, proc.replica, proc.kept, proc.fetched) = (true, None, None, None);
+        proc.pending.clear();
+        proc.sessions.clear();
+    }
+
+    /// It is admitted again, under the same guid, unless that is over.
+    pub(crate) fn join(&mut self, p: usize) {
+        if !self.procs[p].alive {
+            return;
+        }
+        if !self.reaches_durable(p) {
+            return self.after(SECOND, Event::Join(p));
+        }
+        self.append(p, Durable::Joined(self.procs[p].id));
+        self.procs[p].outside = false;
     }
 
     // ---- the durable group
@@ -405,8 +469,9 @@ impl World {
         let content = generation.from.map_or_else(Vec::new, |from| {
             self.handed_on += 1;
             let holder = self.procs.iter().find(|proc| proc.id == from.voter).expect("who handed in was there");
-            match (&holder.kept, &holder.replica) {
-                (Some((key, content)), _) if *key == from.log => content.clone(),
+            // Who leaves before it has given it drops it: then nobody begins, and the generation after says so.
+            match (self.sealed.get(&(from.voter, from.log)), &holder.replica) {
+                (Some(content), _) => content.clone(),
                 (_, Some(replica)) => replica.content(),
                 _ => Vec::new(),
             }

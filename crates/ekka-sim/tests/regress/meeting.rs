@@ -1,7 +1,7 @@
 //! Clusters that meet: section 8, rule 6.
 
 use ekka_core::autocluster::Merge;
-use ekka_core::control::Command as Operator;
+use ekka_core::control::{Command as Operator, Reply};
 use ekka_core::durable::Command;
 use ekka_core::id::NodeName;
 use ekka_core::view::Status;
@@ -74,6 +74,14 @@ fn s1_5_a_younger_cluster_with_quorum_rows_goes_by_word_only() {
     assert_eq!(view(&world, younger).cluster_id, before, "nothing moves");
     let target = world.machines[oldest].spec.name.clone();
     let wrong_way = world.machines[younger].spec.name.clone();
+    let id = world.command(oldest, Operator::Join { name: wrong_way.clone(), absorb: true, plan: true });
+    let says_so = |reply: &Reply| matches!(reply, Reply::Plan { refused: Some(why), .. } if why.contains("younger"));
+    wait(
+        &mut world,
+        "the plan says so",
+        5,
+        |w| matches!(w.replies.get(&(oldest, id)), Some(Ok(reply)) if says_so(reply)),
+    );
     let id = world.command(oldest, Operator::Join { name: wrong_way, absorb: true, plan: false });
     wait(&mut world, "refused", 40, |w| matches!(w.replies.get(&(oldest, id)), Some(Err(_))));
     let id = world.command(younger, Operator::Join { name: target, absorb: true, plan: false });

@@ -21,7 +21,7 @@ impl World {
             return self.after(SECOND, Event::Disturb);
         }
         let who = living[self.rng.index(living.len())];
-        match self.rng.below(12) {
+        match self.rng.below(13) {
             0..=2 => {
                 // By nodes, so that who restarts stays where its node is.
                 for p in living {
@@ -49,6 +49,13 @@ impl World {
                     }
                     (_, Some(dead)) => self.append(who, Durable::Gone(self.procs[dead].id)),
                     _ => {}
+                }
+            }
+            11 => {
+                if self.procs[who].node.is_some() && !self.procs[who].outside && self.reaches_durable(who) {
+                    self.leave(who);
+                    let away = self.rng.below(4 * SECOND);
+                    self.after(away, Event::Join(who));
                 }
             }
             _ => self.elect(who),
