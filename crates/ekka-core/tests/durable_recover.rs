@@ -115,6 +115,9 @@ fn a_recovery_is_the_first_entry_of_a_log_and_follows_the_generation_before() {
 fn a_cluster_that_was_to_go_into_a_lost_one_serves_again() {
     let mut old = before();
     old.merge_into(cluster(2));
+    let found = recover::plan(&old.record, &survivor(1), &[log_of(1, 0, 3, 9)], &[node(1)]);
+    let said = format!("its nodes still go there one by one where they meet {}", cluster(2));
+    assert!(found.lines.iter().any(|line| line.contains(&said)), "{:?}", found.lines);
     let (mut log, _) = recovered(&old.record, &[2, 3]);
     assert_eq!(log.record.merging(), None);
     assert_eq!(log.tokens(5).0, 1_000 + TOKENS);

@@ -94,7 +94,11 @@ pub fn plan(record: &Record, survivor: &Founder, logs: &[LogInReach], in_reach: 
     }
     lines.push(format!("every lock is free again; fencing tokens begin at {tokens}"));
     if let Some(merging) = record.merging() {
-        lines.push(format!("it does not go into {} any more", merging.into));
+        lines.push(format!(
+            "it was to go into {0}, and serves again; its nodes still go there one by one where they meet {0} and it has a \
+             majority, and tokens fall below those granted here until then: keep them apart",
+            merging.into
+        ));
     }
     Plan { lines, refused }
 }
