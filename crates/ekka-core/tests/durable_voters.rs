@@ -82,18 +82,34 @@ fn a_learner_comes_before_the_vote_and_catches_up_first() {
 
 #[test]
 fn s2_7_no_voter_moves_in_a_rolling_restart() {
-    let mut look = look(5, 3);
-    settle(&mut look);
-    let voters = look.configuration.voters.clone();
-    for n in (1..=5).chain(1..=5) {
-        // Down, back, behind for a while: nothing of that moves a vote.
-        for (up, caught_up) in [(false, false), (true, false), (true, true)] {
-            let member = look.members.get_mut(&id(n)).unwrap();
-            (member.up, member.caught_up) = (up, caught_up);
-            settle(&mut look);
-            assert_eq!(look.configuration.voters, voters, "n{n}: up {up}");
+    // In each there is a core that does not vote and would take a place, were it free for a moment.
+    for (cores, voting) in [(4, 3), (6, 5)] {
+        let mut look = look(cores, voting);
+        settle(&mut look);
+        let before = look.configuration.clone();
+        assert_eq!((before.voters[0].len(), before.learners.len()), (wanted(usize::try_from(cores).unwrap()), 1));
+        for n in (1..=cores).chain(1..=cores) {
+            // Down, back, behind for a while: nobody comes, nobody goes, nothing is copied.
+            for (up, caught_up) in [(false, false), (true, false), (true, true)] {
+                let member = look.members.get_mut(&id(n)).unwrap();
+                (member.up, member.caught_up) = (up, caught_up);
+                assert_eq!(settle(&mut look).len(), 1, "{cores} cores, n{n}: up {up}");
+                assert_eq!(look.configuration, before, "{cores} cores, n{n}: up {up}");
+            }
         }
     }
+}
+
+#[test]
+fn s2_7_two_cores_both_vote_and_the_fifth_core_makes_three_voters_five() {
+    let mut two = look(2, 1);
+    assert_eq!(settle(&mut two).last(), Some(&set(&[1, 2])));
+    let mut five = look(4, 3);
+    assert_eq!(settle(&mut five).last(), Some(&set(&[1, 2, 3])));
+    five.members.insert(id(5), core(5));
+    assert_eq!(settle(&mut five).last(), Some(&set(&[1, 2, 3, 4, 5])));
+    five.members.remove(&id(5));
+    assert_eq!(settle(&mut five).last(), Some(&set(&[1, 2, 3])));
 }
 
 #[test]

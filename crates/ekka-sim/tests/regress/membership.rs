@@ -5,12 +5,24 @@ use ekka_sim::core_world::{World, converged};
 
 use crate::support::{SECOND, cut, guids, run, together, view, wait};
 
-/// S1-6: a partition that is repaired before anybody is gone makes no new incarnation.
+/// S1-6: a partition that is repaired before anybody is gone makes no new incarnation, so nobody is younger than before,
+/// nobody else leads or votes, and no generation of the volatile group begins.
 #[test]
 fn s1_6_a_repaired_split_keeps_every_guid() {
     for seed in 0..10 {
         let mut world = together(4, seed);
-        let before = guids(&world);
+        let known = |world: &World| {
+            (0..4)
+                .map(|i| {
+                    let view = view(world, i);
+                    let members: Vec<_> = view.members.iter().map(|m| (m.id, m.seniority, m.voter)).collect();
+                    (members, view.leader, view.volatile.voters.clone(), view.volatile.generation)
+                })
+                .collect::<Vec<_>>()
+        };
+        wait(&mut world, "the volatile group has begun", 30, |w| (0..4).all(|i| view(w, i).volatile.generation == 1));
+        run(&mut world, SECOND * 5);
+        let (before, known_before) = (guids(&world), known(&world));
         for (a, b) in [(0, 2), (0, 3), (1, 2), (1, 3)] {
             cut(&mut world, a, b);
         }
@@ -21,6 +33,7 @@ fn s1_6_a_repaired_split_keeps_every_guid() {
         world.mend_all();
         wait(&mut world, "all together again", 15, converged);
         assert_eq!(guids(&world), before);
+        assert_eq!(known(&world), known_before, "seed {seed}");
     }
 }
 

@@ -113,10 +113,10 @@ fn a_hand_over_needs_no_silence() {
 }
 
 #[test]
-fn a_witness_leads_just_long_enough_to_bring_a_core_voter_up_to_date() {
+fn s1_13_a_witness_leads_just_long_enough_to_bring_a_core_voter_up_to_date() {
     for seed in 0..20 {
         let mut world = World::new(3, &[2], seed);
-        // The third alone has what was committed with the one that is lost (S1-13).
+        // The third alone has what was committed with the one that is lost.
         world.set_last(0, LogPlace { term: 1, index: 10 });
         world.set_last(2, LogPlace { term: 1, index: 11 });
         world.kill(1);

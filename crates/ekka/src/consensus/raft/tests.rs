@@ -178,9 +178,9 @@ async fn readers_share_rounds() {
     }
 }
 
-/// Two core voters and a witness (S1-13): what the lost core voter and the witness alone had committed is kept.
+/// Two core voters and a witness: what the lost core voter and the witness alone had committed is kept.
 #[tokio::test(start_paused = true)]
-async fn a_witness_saves_what_it_alone_has_and_gives_leadership_away() {
+async fn s1_13_a_witness_saves_what_it_alone_has_and_gives_leadership_away() {
     for seed in 0..5 {
         let world = RaftWorld::new(seed, Settings::default()).with_witnesses(&[2]);
         for number in 0..3 {
@@ -223,7 +223,7 @@ async fn a_stale_read_is_caught() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forgotten_vote_is_caught() {
+async fn s1_9_a_forgotten_vote_is_caught() {
     let faults = Faults { forgotten_vote: true, ..Faults::default() };
     let world = RaftWorld::new(1, Settings::default()).with_faults(faults);
     let found = suite::votes_survive_restarts(Arc::new(world)).await.unwrap_err();
