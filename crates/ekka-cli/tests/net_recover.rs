@@ -264,3 +264,50 @@ fn of_two_that_are_left_one_goes_on_and_the_other_follows_by_itself() {
         Ok(())
     });
 }
+
+/// Each goes on while the other one does not run, as if they were cut from each other, and each gives up the other.
+#[test]
+fn of_two_that_went_on_without_each_other_one_goes_on_and_the_other_keeps_its_log() {
+    let mut cluster = Cluster::on_loopback(2);
+    let (id, _) = cluster.form(LIMIT);
+    cluster.wait("two voters", LIMIT, |cluster| {
+        let status = is_ready(&cluster.agents[0])?;
+        if status["quorum"]["voters"] == 2 { Ok(()) } else { Err(status["quorum"].to_string()) }
+    });
+    cluster.agents[1].kill();
+    goes_on_alone(&cluster, 0);
+    cluster.agents[0].kill();
+    cluster.agents[1].start();
+    goes_on_alone(&cluster, 1);
+    cluster.agents[0].start();
+    let generation = |agent: &Agent| status(agent).ok().and_then(|status| status["cluster_generation"].as_u64());
+    let (winner, loser) = cluster.wait("one of them is out", LIMIT, |cluster| {
+        let [zero, one] = [0, 1].map(|index| generation(&cluster.agents[index]).unwrap_or_default());
+        let (winner, loser) = if zero > one { (0, 1) } else { (1, 0) };
+        is_outranked(&cluster.agents[loser])?;
+        is_ready(&cluster.agents[winner]).map(|_| (winner, loser))
+    });
+    cluster.throughout("the other one goes on", Duration::from_secs(3), |cluster| {
+        let status = is_ready(&cluster.agents[winner])?;
+        if status["cluster_id"] == id.as_str() { is_outranked(&cluster.agents[loser]) } else { Err(status.to_string()) }
+    });
+    let survivor = cluster.agents[winner].name.clone();
+    done(&cluster.agents[loser], &["join", &survivor]);
+    cluster.wait("both are in one cluster", LIMIT, |cluster| {
+        let [one, other] = [winner, loser].map(|index| is_ready(&cluster.agents[index]));
+        let (one, other) = (one?, other?);
+        let same = |key: &str| one[key] == other[key];
+        if same("cluster_id") && same("cluster_generation") { Ok(()) } else { Err(format!("{one}\n{other}")) }
+    });
+}
+
+/// It has no majority, and is recovered.
+fn goes_on_alone(cluster: &Cluster, index: usize) {
+    cluster.wait("no majority", LIMIT, |cluster| {
+        let status = status(&cluster.agents[index])?;
+        if status["quorum"]["in_reach"] == 1 { Ok(()) } else { Err(status["quorum"].to_string()) }
+    });
+    is_old_enough(cluster, index);
+    done(&cluster.agents[index], &["recover", "--accept-loss"]);
+    cluster.wait("ready alone", LIMIT, |cluster| is_ready(&cluster.agents[index]));
+}
