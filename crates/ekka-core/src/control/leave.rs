@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::commands::Answer;
-use super::standing::Log;
+use super::removed::Log;
 use super::{CommandError, Control, GroupRequest, Message, Output, RequestId};
 use crate::consensus::VoterId;
 use crate::decision::DecisionId;

@@ -20,6 +20,7 @@ mod persist;
 mod plans;
 mod publish;
 mod recover;
+mod removed;
 pub mod replica;
 mod rooms;
 mod standing;
@@ -52,7 +53,8 @@ use crate::wire::{Hello, HelloTemplate, Moment, Purpose};
 use conns::Conns;
 use group::Group;
 use persist::Persist;
-use standing::{Log, Standing};
+use removed::Log;
+use standing::Standing;
 use twins::{Arrival, Twins};
 use volatile::Volatile;
 

@@ -8,12 +8,11 @@ use core::time::Duration;
 
 use super::{Control, Output, Work, emit, recover};
 use crate::autocluster;
-use crate::decision::DecisionId;
 use crate::event::EventKind;
 use crate::id::{ClusterId, Incarnation, NodeId, NodeName};
 use crate::limits::DETECTION_TIME;
 use crate::machine::Machine;
-use crate::membership::{self, RemovalCause, Roster};
+use crate::membership::{self, Roster};
 use crate::time::{Instant, Now, Wall};
 use crate::view::{Conflict, LinkState, Quorum, Reason, Split, SplitState, Status};
 use crate::wire::Refusal;
@@ -31,15 +30,6 @@ pub(super) struct Entry {
     pub(super) how: &'static str,
     /// By an operator's word.
     pub(super) asked: bool,
-}
-
-/// What becomes of the log of a cluster that this node is out of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Log {
-    /// That it is out stands in the log of the group itself.
-    Delete,
-    /// That it is out is hearsay. Others may have given up this node and be wrong, and the log be the last one.
-    Keep,
 }
 
 /// How this node stands.
@@ -447,70 +437,5 @@ impl Control {
             let peer = record.name.clone();
             emit(None, EventKind::ClockOffset { peer, ms: *ms }, out);
         }
-    }
-
-    pub(super) fn member_removed(&mut self, node_id: NodeId, cause: RemovalCause, now: Now, out: &mut Vec<Output>) {
-        let Some(record) = self.membership.record(node_id) else { return };
-        let name = record.name.clone();
-        let what = format!("{name} (node_id {node_id}) is no member any more: {}", cause.as_str());
-        let rule = "section 9: removal (a record of the gossip until the durable group holds it)";
-        let id: DecisionId = self.decisions.record(now.wall, "remove", what, rule, Vec::new());
-        let kind = match cause {
-            RemovalCause::Leave => EventKind::MemberLeft { name, node_id },
-            RemovalCause::Force | RemovalCause::Autoclean => {
-                EventKind::MemberRemoved { name, node_id, cause: cause.as_str().into() }
-            }
-        };
-        emit(Some(id), kind, out);
-    }
-
-    /// Somebody removed this node while it was away or alive.
-    pub(super) fn self_removed(&mut self, cause: RemovalCause, by: NodeId, now: Now, out: &mut Vec<Output>) {
-        // Its own `leave` is over by the leader's answer, or by a seat that gossip brings first.
-        let log = if cause == RemovalCause::Leave || self.is_out_by_record() { Log::Delete } else { Log::Keep };
-        if self.standing.leaving {
-            return self.leave_committed(log);
-        }
-        let by = self.membership.record(by).map_or_else(|| by.to_string(), |record| record.name.to_string());
-        let what = format!("this node was removed from the cluster ({}) by {by}", cause.as_str());
-        let rule = "section 9: who was cleaned joins as new; whom an operator removed waits for an operator";
-        let id = self.decisions.record(now.wall, "remove", what.clone(), rule, Vec::new());
-        emit(Some(id), EventKind::NodeRefused { reason: "removed".into(), by }, out);
-        self.forget_cluster(cause != RemovalCause::Autoclean, log);
-    }
-
-    /// Whether this node's own record of the cluster says that it is no member of it.
-    fn is_out_by_record(&self) -> bool {
-        let record = self.group.durable.record();
-        record.cluster().is_some() && record.member(self.me().node_id).is_none()
-    }
-
-    /// The cluster that this node wanted to join has taken it out before.
-    pub(super) fn taken_out(&mut self, why: String, now: Now, out: &mut Vec<Output>) {
-        let rule = "section 6: who left or was removed waits for an operator";
-        let id = self.decisions.record(now.wall, "remove", why.clone(), rule, Vec::new());
-        emit(Some(id), EventKind::NodeRefused { reason: "removed".into(), by: why }, out);
-        self.dirty = true;
-    }
-
-    /// Back to a node without a cluster.
-    pub(super) fn forget_cluster(&mut self, stay_out: bool, log: Log) {
-        self.standing.was_up = false;
-        self.standing.draining = false;
-        self.work.push_back(Work::Autocluster(autocluster::Input::Left { stay_out }));
-        self.work.push_back(Work::Membership(membership::Input::Reset { farewell: false }));
-        self.work.push_back(Work::DropGroup(log));
-        // What it voted in that cluster goes with its log: should it vote there again, it is another voter.
-        self.take_new_store();
-    }
-
-    /// From now on this node votes as another voter.
-    pub(super) fn take_new_store(&mut self) {
-        self.store_resets += 1;
-        let store = self.setup.store.after(self.store_resets);
-        self.work.push_back(Work::Autocluster(autocluster::Input::Store(store)));
-        self.work.push_back(Work::Membership(membership::Input::SetStore(store)));
-        self.persist.wanted = true;
-        self.dirty = true;
     }
 }
