@@ -62,7 +62,10 @@ fn lose_a_disc(world: &mut World, fault: DiscFault) -> Result<(), String> {
     world.start(i);
     world.run_to("all together after a disc was lost", CONVERGE, World::together)?;
     if matches!(fault, DiscFault::Spoil(_)) {
-        let other = (i + 1) % world.hosts();
+        // One that is outside sees nobody vote.
+        let outside = world.outsiders();
+        let other =
+            (0..world.hosts()).find(|other| *other != i && !outside.contains(other)).ok_or("all are outside")?;
         world.run_to("all vote again", CONVERGE, |world| world.all_vote(other, &before))?;
     }
     world.run_for(Duration::from_secs(2))
