@@ -67,8 +67,9 @@ impl Log {
                 return Err(format!("term {} at {} follows term {}", at.term, at.index, reader.at.term));
             }
             reader.next = 0;
-        } else if at.index < reader.at.index {
-            // A replica that was opened again in the same process reads its log from the start.
+        } else if at.index < reader.at.index || matches!(item, Item::Configuration(_)) {
+            // A replica that was opened again in the same process reads its log from the start: from a configuration,
+            // which is an entry of its own, and may be all that it had read.
             reader.next = 0;
         }
         let place = (at.index, reader.next);
@@ -130,6 +131,17 @@ mod tests {
 
     fn applied(term: u64, index: u64, command: &[u8]) -> GroupEvent {
         GroupEvent::Applied { at: LogPlace { term, index }, command: command.to_vec() }
+    }
+
+    #[test]
+    fn a_replica_that_had_read_its_first_configuration_alone_may_read_it_again() {
+        let mut log = Log::default();
+        let mut one = Reader::default();
+        let first = Configuration { at: LogPlace { term: 0, index: 1 }, committed: true, ..Configuration::default() };
+        for event in [GroupEvent::Reconfigured(first.clone()), GroupEvent::Reconfigured(first), applied(1, 2, b"a")] {
+            log.read(&mut one, &event).unwrap();
+        }
+        assert_eq!(log.items.len(), 2);
     }
 
     #[test]
