@@ -10,8 +10,8 @@ pub mod config;
 pub mod consensus;
 pub mod discovery;
 pub mod env;
-#[cfg(any(feature = "etcd", feature = "k8s"))]
 pub mod histogram;
+#[cfg(any(feature = "etcd", feature = "k8s"))]
 mod http;
 pub mod node;
 mod pem;
