@@ -3,9 +3,9 @@
 
 mod control_common;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use control_common::{at, cluster, setup};
+use control_common::{at, cluster, core_member, setup};
 use ekka_core::consensus::{Configuration, GroupEvent, LogPlace, Standing, StateMachine, VoterId};
 use ekka_core::control::{
     Command, CommandError, ConnId, Control, GroupNews, GroupRequest, Input, Message, Output, Reply, RequestId, Saved,
@@ -34,20 +34,7 @@ fn voter(n: u128) -> VoterId {
 }
 
 fn member(n: u128) -> MemberRecord {
-    let name = name(n);
-    MemberRecord {
-        id: start(n),
-        version: 1,
-        endpoint: name.endpoint(4370).unwrap(),
-        name,
-        role: Role::Core,
-        status: Status::Up,
-        software: "0.1.0".into(),
-        start_counter: 1,
-        started: Wall::from_millis(1),
-        store: StoreId::from_u128(n),
-        tags: BTreeMap::new(),
-    }
+    core_member(name(n), start(n), 1, StoreId::from_u128(n))
 }
 
 /// Three members; node 1 is looked at.

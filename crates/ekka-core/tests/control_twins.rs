@@ -3,11 +3,9 @@
 
 mod control_common;
 
-use std::collections::BTreeMap;
-
-use control_common::{at, cluster, setup};
+use control_common::{at, cluster, core_member, setup};
 use ekka_core::control::{ConnId, Control, Input, Message, Output, Saved};
-use ekka_core::id::{Guid, Incarnation, NodeId, NodeName};
+use ekka_core::id::{Guid, Incarnation, NodeId, NodeName, StoreId};
 use ekka_core::machine::Machine as _;
 use ekka_core::membership::{self, Record, Roster, Seat};
 use ekka_core::time::Wall;
@@ -22,20 +20,8 @@ fn name(i: usize) -> NodeName {
 }
 
 fn record(node: u128, guid: u128, counter: u64, i: usize) -> Record {
-    let name = name(i);
-    Record {
-        id: Incarnation { node_id: NodeId::from_u128(node), guid: Guid::from_u128(guid) },
-        version: 1,
-        endpoint: name.endpoint(4370).unwrap(),
-        name,
-        role: Role::Core,
-        status: Status::Up,
-        software: "0.1.0".into(),
-        start_counter: counter,
-        started: Wall::from_millis(1),
-        store: ekka_core::id::StoreId::MIN,
-        tags: BTreeMap::new(),
-    }
+    let id = Incarnation { node_id: NodeId::from_u128(node), guid: Guid::from_u128(guid) };
+    core_member(name(i), id, counter, StoreId::MIN)
 }
 
 /// A node that knows start 1 (guid 100) of P from its disc.

@@ -3,9 +3,7 @@
 
 mod control_common;
 
-use std::collections::BTreeMap;
-
-use control_common::{at, cluster, setup};
+use control_common::{at, cluster, core_member, setup};
 use ekka_core::autocluster::{self, Merge};
 use ekka_core::consensus::{Configuration, GroupEvent, LogPlace, VoterId};
 use ekka_core::control::{
@@ -34,20 +32,7 @@ fn start(n: u128) -> Incarnation {
 }
 
 fn member(n: u128) -> MemberRecord {
-    let name = name(n);
-    MemberRecord {
-        id: start(n),
-        version: 1,
-        endpoint: name.endpoint(4370).unwrap(),
-        name,
-        role: Role::Core,
-        status: Status::Up,
-        software: "0.1.0".into(),
-        start_counter: 1,
-        started: Wall::from_millis(1),
-        store: StoreId::from_u128(n),
-        tags: BTreeMap::new(),
-    }
+    core_member(name(n), start(n), 1, StoreId::from_u128(n))
 }
 
 struct Node {

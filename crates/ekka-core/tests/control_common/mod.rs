@@ -7,8 +7,9 @@ use std::time::Duration;
 use ekka_core::autocluster::{Faults as FormationFaults, Merge, Settings};
 use ekka_core::control::{Faults, Identity, Saved, Setup};
 use ekka_core::id::{ClusterId, Incarnation, NodeName, StoreId};
+use ekka_core::membership::Record;
 use ekka_core::time::{Instant, Now, Wall};
-use ekka_core::view::Role;
+use ekka_core::view::{Role, Status};
 
 pub(crate) fn cluster() -> ClusterId {
     ClusterId::mint(Wall::from_millis(1), 5)
@@ -16,6 +17,23 @@ pub(crate) fn cluster() -> ClusterId {
 
 pub(crate) fn at(ms: u64) -> Now {
     Now { mono: Instant::from_nanos(1_000_000_000 + ms * 1_000_000), wall: Wall::from_millis(1_800_000_000_000 + ms) }
+}
+
+/// A core member that is up.
+pub(crate) fn core_member(name: NodeName, id: Incarnation, start_counter: u64, store: StoreId) -> Record {
+    Record {
+        id,
+        version: 1,
+        endpoint: name.endpoint(4370).unwrap(),
+        name,
+        role: Role::Core,
+        status: Status::Up,
+        software: "0.1.0".into(),
+        start_counter,
+        started: Wall::from_millis(1),
+        store,
+        tags: BTreeMap::new(),
+    }
 }
 
 /// A core of a manual cluster, with what is on its disc.
