@@ -31,7 +31,7 @@ const FLOOR: u64 = 16 << 20;
 pub(super) struct Room {
     reserve: u64,
     /// Bytes.
-    pub(super) free: u64,
+    free: u64,
     /// There is less than the reserve, or was, and is not yet twice as much again.
     pub(super) full: bool,
     /// There is less than the floor, or was, and is not yet the reserve again.
@@ -68,7 +68,11 @@ pub(super) async fn watch_disc(storage: Arc<dyn Storage>, shared: Arc<Shared>, o
     let mut told = None;
     loop {
         if let Some(free) = storage.disc().free {
-            shared.room().send_modify(|room| *room = room.seen(free));
+            // Whoever follows it is woken where something begins or ends, not by each number.
+            shared.room().send_if_modified(|room| {
+                let before = std::mem::replace(room, room.seen(free));
+                (before.full, before.low) != (room.full, room.low)
+            });
             let words = shared.room().borrow().words();
             // The number changes all the time: what is told is that it began, and that it ended.
             if words.is_some() != told.is_some() {
