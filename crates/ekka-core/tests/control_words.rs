@@ -164,8 +164,8 @@ fn what_another_cluster_says_of_leases_is_nothing_to_this_one() {
     node.meets(cluster());
     let over = |node: &Node| node.out.iter().any(|output| matches!(output, Output::Stop(StopReason::Over)));
     let message = lease::Message::Gone { id: start(1) };
-    node.hears(&Message::Lease { cluster_id: younger(), message: message.clone() });
+    node.hears(&Message::Lease { cluster_id: younger(), generation: 0, message: message.clone() });
     assert!(!over(&node), "it is over there, perhaps");
-    node.hears(&Message::Lease { cluster_id: cluster(), message });
+    node.hears(&Message::Lease { cluster_id: cluster(), generation: 0, message });
     assert!(over(&node), "{:?}", node.out);
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use durable_common::{Log, admission, cluster, entry, found, gone, node, nodes, returned, silent, start, store, voter};
 use ekka_core::consensus::{Configuration, LogPlace, StateMachine, VoterId};
-use ekka_core::durable::{Change, Command, Faults, Gave, Outcome, Proof, Record, Refusal};
+use ekka_core::durable::{Change, Command, Faults, Gave, InReach, Outcome, Proof, Record, Refusal, Removal};
 use ekka_core::id::Incarnation;
 use ekka_core::lease::{Agreed, Cause, GoneEntry};
 use ekka_core::limits::{FORGOTTEN_MAX, TOKEN_MAX};
@@ -56,18 +56,22 @@ fn s1_8_majority_is_of_the_voters_and_of_nobody_else() {
     for n in 4..=7 {
         log.done(Command::Admit(admission(n, 1, log.record.number())));
     }
-    assert!(log.record.is_majority(&nodes([1, 2, 3])));
-    assert!(!log.record.is_majority(&nodes(4..=7)), "four of seven members, and none of them votes");
+    assert!(nodes([1, 2, 3]).is_majority_of(log.record.configuration()));
+    assert!(!nodes(4..=7).is_majority_of(log.record.configuration()), "four of seven members, and none of them votes");
     // Seven cores of which three vote.
-    assert!(log.record.is_majority(&nodes([1, 2])));
-    assert!(!log.record.is_majority(&nodes(3..=7)), "five of seven cores, one of them votes");
+    assert!(nodes([1, 2]).is_majority_of(log.record.configuration()));
+    assert!(!nodes(3..=7).is_majority_of(log.record.configuration()), "five of seven cores, one of them votes");
+    // One of them is heard with another store than that which votes: its vote is lost.
+    let here = |store_of_2| InReach::new([(node(1), Some(store(1))), (node(2), Some(store_of_2))]);
+    assert!(here(store(2)).is_majority_of(log.record.configuration()));
+    assert!(!here(store(9)).is_majority_of(log.record.configuration()));
     // A joint change: a majority of both sets.
     let sets = vec![vec![voter(1), voter(2), voter(3)], vec![voter(1), voter(4), voter(5)]];
     let at = LogPlace { term: 2, index: 50 };
     log.record.reconfigured(&Configuration { voters: sets, learners: Vec::new(), at, committed: true });
-    assert!(!log.record.is_majority(&nodes([1, 2])));
-    assert!(log.record.is_majority(&nodes([1, 2, 4])));
-    assert!(!Record::default().is_majority(&nodes([1, 2, 3])), "no voters, no majority");
+    assert!(!nodes([1, 2]).is_majority_of(log.record.configuration()));
+    assert!(nodes([1, 2, 4]).is_majority_of(log.record.configuration()));
+    assert!(!nodes([1, 2, 3]).is_majority_of(Record::default().configuration()), "no voters, no majority");
 }
 
 #[test]
@@ -348,7 +352,7 @@ fn commands() -> impl Strategy<Value = Command> {
         4 => (n.clone(), guid.clone()).prop_map(|(n, guid)| returned(n, guid)),
         3 => (n.clone(), guid).prop_map(|(n, guid)| gone(start(n, guid), silent())),
         3 => (n.clone(), 0u64..40, cause, n.clone()).prop_map(|(n, seniority, cause, by)| {
-            Command::Remove(ekka_core::durable::Removal { node_id: node(n), seniority, cause, by: node(by) })
+            Command::Remove(Removal { node_id: node(n), seniority, cause, by: node(by) })
         }),
         2 => (n, 0u128..4, 0u128..4).prop_map(|(n, from, to)| Command::StoreChanged {
             node_id: node(n),
@@ -447,4 +451,25 @@ fn a_snapshot_that_is_none_leaves_the_record_as_it_was() {
     assert!(log.record.restore(&[]).is_err());
     assert_eq!(log.record, before);
     assert_eq!(entry(Command::QuorumRows).encode(), entry(Command::QuorumRows).encode());
+}
+
+/// S2-4, section 9: who was taken out by others is no member from then on, and its start is over by another entry, once its
+/// lease has run out. Who left had given it up, and may come back under the same guid.
+#[test]
+fn a_removal_is_not_the_end_of_a_start() {
+    for (cause, may_live) in [(RemovalCause::Force, true), (RemovalCause::Leave, false)] {
+        let mut log = three();
+        log.vote(&[1, 2]);
+        let seniority = log.record.member(node(3)).unwrap().seniority;
+        let out = Removal { node_id: node(3), seniority, cause, by: node(1) };
+        log.done(Command::Remove(out));
+        assert!(!log.record.is_over(start(3, 1)));
+        assert_eq!(log.record.removed().collect::<Vec<_>>(), if may_live { vec![start(3, 1)] } else { Vec::new() });
+        if may_live {
+            let changes = log.done(gone(start(3, 1), Cause::Removed { unheard_ms: 15_000 }));
+            assert_eq!(changes, [Change::Ended { id: start(3, 1), proof: Proof::Removed }]);
+            assert_eq!(log.record.removed().count(), 0);
+            log.refused(Refusal::Over, Command::Admit(admission(3, 1, log.record.number())));
+        }
+    }
 }

@@ -112,15 +112,25 @@ fn a_recovery_is_the_first_entry_of_a_log_and_follows_the_generation_before() {
 }
 
 #[test]
-fn a_cluster_that_was_to_go_into_a_lost_one_serves_again() {
+fn m10_a_cluster_that_was_to_go_into_a_lost_one_serves_again() {
     let mut old = before();
     old.merge_into(cluster(2));
-    let found = recover::plan(&old.record, &survivor(1), &[log_of(1, 0, 3, 9)], &[node(1)]);
-    let said = format!("its nodes still go there one by one where they meet {}", cluster(2));
-    assert!(found.lines.iter().any(|line| line.contains(&said)), "{:?}", found.lines);
+    // Also with all of its voters in reach: it is the other one that is lost.
+    let found = recover::plan(&old.record, &survivor(1), &[log_of(1, 0, 3, 9)], &nodes([1, 2, 3, 4]));
+    let said = format!("it was to go into {}", cluster(2));
+    assert!(found.refused.is_none() && found.lines.iter().any(|line| line.contains(&said)), "{found:?}");
     let (mut log, _) = recovered(&old.record, &[2, 3]);
     assert_eq!(log.record.merging(), None);
     assert_eq!(log.tokens(5).0, 1_000 + TOKENS);
+    // The other one was not lost after all, and the two meet again: it takes the ceiling of now, not that of then.
+    let mut other = Log::founded(cluster(2), &[8], Faults::default());
+    let (first, again) = (old.record.merging().unwrap(), log.merge_into(cluster(2)));
+    other.done(Command::Merged { chain: vec![first] });
+    assert_eq!(other.record.token_floor(), 1_000);
+    other.done(Command::Merged { chain: vec![again] });
+    assert_eq!(other.record.merged().get(cluster(5)), Some(&again));
+    assert_eq!(other.record.token_floor(), 1_005 + TOKENS);
+    other.already(Command::Merged { chain: vec![first] });
 }
 
 #[test]
@@ -142,7 +152,7 @@ fn every_entry_after_a_recovery_is_read_alike_by_log_and_snapshot() {
 fn the_plan_says_what_is_given_up_and_where_the_newest_log_is() {
     let record = before().record;
     let logs = [log_of(1, 0, 3, 9), log_of(4, 0, 3, 7)];
-    let found = recover::plan(&record, &survivor(1), &logs, &[node(1), node(4)]);
+    let found = recover::plan(&record, &survivor(1), &logs, &nodes([1, 4]));
     assert_eq!(found.refused, None);
     let text = found.lines.join("\n");
     for part in [
@@ -156,14 +166,14 @@ fn the_plan_says_what_is_given_up_and_where_the_newest_log_is() {
     ] {
         assert!(text.contains(part), "`{part}` is not in\n{text}");
     }
-    assert_eq!(recover::given_up(&record, &[node(1), node(4)]), [node(2), node(3)]);
+    assert_eq!(recover::given_up(&record, &nodes([1, 4])), [node(2), node(3)]);
 }
 
 #[test]
 fn recovery_is_refused_where_it_would_lose_what_need_not_be_lost() {
     let record = before().record;
     let refused = |logs: &[LogInReach], in_reach: &[u128]| {
-        let in_reach: Vec<_> = in_reach.iter().copied().map(node).collect();
+        let in_reach = nodes(in_reach.iter().copied());
         recover::plan(&record, &survivor(1), logs, &in_reach).refused.unwrap_or_default()
     };
     let mine = log_of(1, 0, 3, 9);
@@ -173,14 +183,14 @@ fn recovery_is_refused_where_it_would_lose_what_need_not_be_lost() {
     assert!(refused(&[mine.clone(), log_of(3, 1, 1, 1)], &[1]).contains("n3@h3 is newer"), "generations before terms");
     assert!(refused(&[], &[1]).contains("no log"));
     assert_eq!(refused(&[mine, log_of(3, 0, 3, 9)], &[1]), "", "as new as this one");
-    let nothing = recover::plan(&Record::default(), &survivor(1), &[], &[]);
+    let nothing = recover::plan(&Record::default(), &survivor(1), &[], &nodes([]));
     assert!(nothing.refused.is_some_and(|why| why.contains("nothing to recover")));
 }
 
 #[test]
 fn a_replicant_never_goes_on_and_the_plan_of_a_witness_says_what_it_is() {
     let plan = |record: &Record, role| {
-        let found = recover::plan(record, &Founder { role, ..survivor(4) }, &[log_of(4, 0, 3, 9)], &[node(4)]);
+        let found = recover::plan(record, &Founder { role, ..survivor(4) }, &[log_of(4, 0, 3, 9)], &nodes([4]));
         (found.refused.unwrap_or_default(), found.lines.join("\n"))
     };
     let record = before().record;
@@ -199,7 +209,7 @@ fn a_replicant_never_goes_on_and_the_plan_of_a_witness_says_what_it_is() {
 fn tokens_end_before_numbers_do() {
     let mut log = Log::founded(cluster(5), &[1, 2, 3], Faults::default());
     log.done(Command::RaiseCeiling { by: TOKEN_MAX - 5 - 1_000 });
-    let found = recover::plan(&log.record, &survivor(1), &[log_of(1, 0, 1, 1)], &[node(1)]);
+    let found = recover::plan(&log.record, &survivor(1), &[log_of(1, 0, 1, 1)], &nodes([1]));
     assert!(found.refused.is_some_and(|why| why.contains("used up")));
 }
 
@@ -291,7 +301,7 @@ fn only_a_core_that_is_up_and_has_no_vote_yet_takes_the_place_of_a_voter() {
 #[test]
 fn the_plan_of_an_admission_says_what_it_raises_and_why_it_is_refused() {
     let log = before();
-    let chain = vec![MergeRecord { from: cluster(9), into: cluster(5), ceiling: 123 }];
+    let chain = vec![MergeRecord { from: cluster(9), into: cluster(5), ceiling: 123, generation: 0 }];
     let who = Admission { chain, ..admission(8, 1, log.record.number()) };
     let found = plan::admit(&log.record, &who);
     assert_eq!(found.refused, None);

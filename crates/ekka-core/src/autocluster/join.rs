@@ -204,7 +204,12 @@ impl Autocluster {
         // Not at once: whoever refused needs time to change its mind.
         joining.to = None;
         joining.until = now.mono + JOIN_AGAIN;
-        if let Some(operator) = &mut self.operator {
+        if denial == Denial::Over {
+            if self.operator.take().is_some() {
+                out.push(Output::JoinDone(Err(format!("{why}; it takes one now: ask again"))));
+            }
+            out.push(Output::Over);
+        } else if let Some(operator) = &mut self.operator {
             if denial == Denial::Later {
                 operator.refused = Some(why);
             } else {

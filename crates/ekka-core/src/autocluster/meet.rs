@@ -26,7 +26,11 @@ impl Autocluster {
     /// Takes records of merged clusters; they only add up.
     pub(super) fn learn_merged(&mut self, merged: Vec<MergeRecord>, out: &mut Vec<Output>) {
         let mut news = false;
-        for record in merged {
+        // Of this cluster as it was before it was recovered.
+        let past = |record: &MergeRecord| {
+            Some(record.from) == self.saved.cluster_id && record.generation < self.saved.generation
+        };
+        for record in merged.into_iter().filter(|record| !past(record)).collect::<Vec<_>>() {
             news |= self.saved.merged.learn(record);
         }
         if news {

@@ -409,6 +409,8 @@ pub enum Output {
     },
     /// This node was taken out of the cluster that it wanted to join, and stays outside until an operator's word.
     TakenOut(String),
+    /// This start is over in the cluster that it wants to join.
+    Over,
     /// What this node waits for, in words; empty where it waits for nothing. Given when it changes.
     Waits(String),
     /// Another cluster that nothing moves with; `None` where it is gone from sight.

@@ -10,8 +10,9 @@ use crate::id::NodeId;
 impl Autocluster {
     /// The record of this node's cluster has this generation.
     pub(super) fn raise_generation(&mut self, generation: u64, out: &mut Vec<Output>) {
-        if self.saved.cluster_id.is_some() && generation > self.saved.generation {
+        if let Some(mine) = self.saved.cluster_id.filter(|_| generation > self.saved.generation) {
             self.saved.generation = generation;
+            self.saved.merged.forget_before(mine, generation);
             self.persist_then(Vec::new(), out);
         }
     }
@@ -41,6 +42,8 @@ impl Autocluster {
     pub(super) fn outranked(&mut self, words: String, out: &mut Vec<Output>) {
         let Some(cluster_id) = self.saved.cluster_id else { return };
         self.forget_cluster();
+        // Where it was to go then is no way to where that cluster is now.
+        self.saved.merged.forget(cluster_id);
         self.saved.outranked = Some(Outranked { cluster_id, words });
         self.persist_then(Vec::new(), out);
     }

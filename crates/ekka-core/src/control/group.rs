@@ -106,7 +106,7 @@ impl Group {
 
 impl Control {
     /// With which store this node votes.
-    fn store(&self) -> StoreId {
+    pub(super) fn store(&self) -> StoreId {
         self.setup.store.after(self.store_resets)
     }
 
@@ -441,6 +441,7 @@ impl Control {
             }
             (durable::Reply::Refused { code, words }, waiting) => {
                 let denial = match code {
+                    Some(Refusal::Over) => Denial::Over,
                     Some(Refusal::TakenOut) => Denial::TakenOut,
                     Some(Refusal::Full) => Denial::Never,
                     _ => Denial::Later,

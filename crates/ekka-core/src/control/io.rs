@@ -109,6 +109,8 @@ pub enum Message {
     Lease {
         /// The cluster whose leases they are: a node that has left one may ask the same of another.
         cluster_id: ClusterId,
+        /// The generation of that cluster: none says anything of another one.
+        generation: u64,
         /// What.
         message: lease::Message,
     },
@@ -116,6 +118,8 @@ pub enum Message {
     SeenDown {
         /// In which cluster.
         cluster_id: ClusterId,
+        /// In which generation of it.
+        generation: u64,
         /// Whom.
         down: BTreeSet<Incarnation>,
     },

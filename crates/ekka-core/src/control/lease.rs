@@ -143,7 +143,8 @@ impl Control {
 
     fn send_lease(&mut self, to: NodeId, message: lease::Message, out: &mut Vec<Output>) {
         if let Some(cluster_id) = self.group.cluster() {
-            self.send(to, &Message::Lease { cluster_id, message }, out);
+            let generation = self.generation();
+            self.send(to, &Message::Lease { cluster_id, generation, message }, out);
         }
     }
 
@@ -159,8 +160,11 @@ impl Control {
     fn fenced(&mut self, unrenewed: Duration, now: Now, out: &mut Vec<Output>) {
         // Before anything else that this step gives out.
         self.tell_lease(out);
-        self.leases.fenced = true;
         self.dirty = true;
+        if self.standing.leaving {
+            return;
+        }
+        self.leases.fenced = true;
         if self.stopping {
             return;
         }
@@ -172,13 +176,18 @@ impl Control {
     }
 
     /// This start was declared gone while it lived: the node goes on under a new guid.
-    fn over(&mut self, now: Now, out: &mut Vec<Output>) {
+    pub(super) fn over(&mut self, now: Now, out: &mut Vec<Output>) {
         let incarnation = self.me().guid;
         let what = format!("this start of {} (guid {incarnation}) is over: it takes a new guid", self.setup.name);
         let rule = "section 9: who lives and is gone takes a new guid and comes back under it";
         let id = self.decisions.record(now.wall, "down", what, rule, Vec::new());
         emit(Some(id), EventKind::NodeOver { incarnation }, out);
         self.end(StopReason::Over, now, out);
+    }
+
+    /// This node asks to be taken out, or stays after all.
+    pub(super) fn leases_leave(&mut self, leaves: bool, now: Now, out: &mut Vec<Output>) {
+        self.lease(Input::Holder(HolderInput::Leaving(leaves)), now, out);
     }
 
     /// The node is about to say goodbye: from here on others may be told that it is gone.
@@ -266,8 +275,9 @@ impl Control {
 
     fn tell_present(&mut self, now: Now, out: &mut Vec<Output>) {
         let present: BTreeSet<Incarnation> = self.group.durable.record().present().collect();
+        let removed: BTreeSet<Incarnation> = self.group.durable.record().removed().collect();
         let own = present.contains(&self.me());
-        self.lease(Input::Keeper(KeeperInput::Present(present)), now, out);
+        self.lease(Input::Keeper(KeeperInput::Starts { present, removed }), now, out);
         if own {
             self.ask_for_lease(now, out);
         }
@@ -375,7 +385,8 @@ impl Control {
         if leader == me {
             self.down_reported(me, down, now, out);
         } else if let Some(cluster_id) = self.group.cluster() {
-            self.send(leader, &Message::SeenDown { cluster_id, down }, out);
+            let generation = self.generation();
+            self.send(leader, &Message::SeenDown { cluster_id, generation, down }, out);
         }
     }
 
@@ -395,6 +406,9 @@ impl Control {
                 format!("its lease was not renewed for {unheard_ms} ms"),
                 format!("down in the eyes of {}", seen_down_by.iter().map(name).collect::<Vec<_>>().join(", ")),
             ],
+            Cause::Removed { unheard_ms } => {
+                vec![String::from("its node was taken out"), format!("its lease was not renewed for {unheard_ms} ms")]
+            }
         };
         let what = format!("{} (guid {}) is to be gone", name(&entry.id.node_id), entry.id.guid);
         let rule = "section 9: gone is one committed entry, and for ever";

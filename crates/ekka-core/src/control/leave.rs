@@ -10,6 +10,7 @@ use super::removed::Log;
 use super::{CommandError, Control, GroupRequest, Message, Output, RequestId};
 use crate::consensus::VoterId;
 use crate::decision::DecisionId;
+use crate::durable::REPLACE_WITHIN;
 use crate::id::{ClusterId, NodeId};
 use crate::machine::Machine;
 use crate::membership::{self, RemovalCause};
@@ -18,8 +19,8 @@ use crate::view::Status;
 
 /// How long `leave` and `force-leave` wait until the removal is committed: a vote moves first, to one that has caught up.
 pub(super) const REMOVAL_TIMEOUT: Duration = Duration::from_secs(30);
-/// The same with `--replace-with`.
-const REPLACE_TIMEOUT: Duration = Duration::from_secs(300);
+/// The same with `--replace-with`: a little longer than the leader of the group waits, which says why.
+const REPLACE_TIMEOUT: Duration = REPLACE_WITHIN.saturating_add(Duration::from_secs(10));
 /// How often `leave` looks for somebody to ask.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// How long one that was asked to remove a member may take, before another is asked.
@@ -112,6 +113,8 @@ impl Control {
         self.membership.handle(membership::Input::SetStatus(Status::Leaving), now, &mut given);
         self.membership_gave(given, now, out);
         self.standing.leaving = true;
+        // What ends with its membership ends for all others with the entry: it must not be in use then.
+        self.leases_leave(true, now, out);
         let until = now.mono + REMOVAL_TIMEOUT;
         let ask_at = now.mono;
         self.pending.leaving = Some(Leaving { id, decision, ask_at, asked: 0, committed: None, on_disc: false, until });
@@ -163,11 +166,12 @@ impl Control {
     }
 
     /// It is not, and this node stays a member.
-    pub(super) fn leave_failed(&mut self, words: &str, out: &mut Vec<Output>) {
+    pub(super) fn leave_failed(&mut self, words: &str, now: Now, out: &mut Vec<Output>) {
         let Some(Leaving { id, .. }) = self.pending.leaving.take_if(|leaving| leaving.committed.is_none()) else {
             return;
         };
         self.standing.leaving = false;
+        self.leases_leave(false, now, out);
         self.dirty = true;
         let text = format!("{} stays a member: {words}", self.setup.name);
         out.push(Output::Reply { id, result: Err(CommandError::Failed(text)) });
@@ -189,7 +193,7 @@ impl Control {
             let waits = self.group.waits.clone();
             let waits = if waits.is_empty() { String::new() } else { format!("; {waits}") };
             let words = format!("its removal was not committed within {seconds} s{waits}; it may be all the same");
-            return self.leave_failed(&words, out);
+            return self.leave_failed(&words, now, out);
         }
         if committed.is_none() || !on_disc && now.mono < until {
             return;

@@ -313,8 +313,8 @@ impl Control {
                 self.generations_said(peer.node_id, cluster_id, message, now, out);
             }
             // What another cluster says of leases, or what this node was told before it left one, is nothing to this one.
-            Message::Lease { cluster_id, .. } | Message::SeenDown { cluster_id, .. }
-                if self.group.cluster() != Some(cluster_id) => {}
+            Message::Lease { cluster_id, generation, .. } | Message::SeenDown { cluster_id, generation, .. }
+                if (self.group.cluster(), self.generation()) != (Some(cluster_id), generation) => {}
             Message::Lease { message, .. } => self.lease_came(peer, message, now, out),
             Message::SeenDown { down, .. } => self.down_reported(peer.node_id, down, now, out),
             Message::LogEnd { nonce } => self.say_log_end(peer.node_id, nonce, out),

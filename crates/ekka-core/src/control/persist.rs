@@ -18,6 +18,8 @@ pub(super) struct Persist {
     /// Token of this room → highest token of autocluster that it covers.
     waiting: BTreeMap<u64, u64>,
     pub(super) covers: Option<u64>,
+    /// Once this write is done the node takes a new guid.
+    pub(super) anew: Option<u64>,
     /// Until when a large cluster's roster waits for more changes.
     pub(super) not_before: Instant,
 }
@@ -69,6 +71,7 @@ impl Control {
         }
         self.commands_persisted(token, out);
         self.recovery_persisted(token, now, out);
+        self.begin_anew(token, now, out);
     }
 
     /// Whether what is to be kept can wait: a roster that others told of, while a large cluster forms. Each write holds

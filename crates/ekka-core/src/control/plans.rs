@@ -1,6 +1,5 @@
 //! `--plan`, and `force-leave` with what it must know first: the policy of the voters itself says what would be done.
 
-use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -12,7 +11,7 @@ use super::leave::Forced;
 use super::{CommandError, Control, Message, Output, Reply, RequestId};
 use crate::durable::plan::{self as durable_plan, Plan};
 use crate::durable::voters::Look;
-use crate::durable::{Admission, Record};
+use crate::durable::{Admission, InReach, Record};
 use crate::id::{Endpoint, NodeId, NodeName, StoreId};
 use crate::membership;
 use crate::time::{Instant, Now};
@@ -30,12 +29,21 @@ pub(super) struct PlannedJoin {
 }
 
 impl Control {
-    /// The nodes that this one hears in its cluster, itself included.
-    pub(super) fn in_reach(&self) -> BTreeSet<NodeId> {
+    /// Whom this node hears in its cluster.
+    pub(super) fn in_reach(&self) -> InReach {
         let me = self.me().node_id;
         let members = self.membership.roster().by_seniority().into_iter();
         let here = |id: &NodeId| *id == me || self.membership.is_running(*id) && self.autocluster.is_with_us(*id);
-        members.filter(here).collect()
+        self.with_stores(members.filter(here))
+    }
+
+    /// These nodes, with the stores that they said last.
+    pub(super) fn with_stores(&self, nodes: impl Iterator<Item = NodeId>) -> InReach {
+        let me = self.me().node_id;
+        let said = |id: NodeId| self.membership.record(id).map(|record| record.store);
+        let store = |id: NodeId| if id == me { Some(self.store()) } else { said(id) };
+        let known = |id: NodeId| store(id).filter(|store| *store != StoreId::MIN).map(StoreId::as_u128);
+        InReach::new(nodes.map(|id| (id, known(id))))
     }
 
     /// What is committed here, and what the policy looks at.

@@ -19,7 +19,7 @@ use crate::consensus::{LogPlace, VoterId};
 use crate::decision::DecisionId;
 use crate::durable::plan::Plan;
 use crate::durable::recover::{self, LogInReach};
-use crate::durable::{self, Command, Entry, Founder, Record, Recovery, Why, generation};
+use crate::durable::{self, Command, Entry, Founder, InReach, Record, Recovery, Why, generation};
 use crate::event::EventKind;
 use crate::id::{ClusterId, NodeId, NodeName};
 use crate::limits::{DETECTION_TIME, GROUP_COMMAND_MAX};
@@ -181,12 +181,13 @@ impl Control {
     /// Everybody in reach has answered: says what would be given up, or gives it up.
     fn judge_recovery(&mut self, now: Now, out: &mut Vec<Output>) {
         let Some(recovering) = self.recovery.under_way.take() else { return };
-        let (record, in_reach) = (self.group.durable.record(), &recovering.in_reach);
+        let (record, in_reach) = (self.group.durable.record(), self.reach_of(&recovering.in_reach));
+        let in_reach = &in_reach;
         let Plan { mut lines, refused } = recover::plan(record, &self.survivor(), &recovering.logs, in_reach);
         // A change of the voters that this log holds and nobody has confirmed yet counts too.
         let latest = &self.group.durable.standing().configuration;
-        let latest = latest.is_majority(|voter| in_reach.contains(&voter.node_id));
-        let refused = refused.or_else(|| latest.then(|| recover::MAJORITY_IN_REACH.into()));
+        let whole = record.merging().is_none() && in_reach.is_majority_of(latest);
+        let refused = refused.or_else(|| whole.then(|| recover::MAJORITY_IN_REACH.into()));
         let refused = refused.or_else(|| self.too_early(now));
         lines.extend(recover::given_up(record, in_reach).into_iter().map(|id| self.last_seen(id, now)));
         match refused {
@@ -205,10 +206,15 @@ impl Control {
         }
     }
 
+    /// These nodes, with the stores that they vote with.
+    fn reach_of(&self, nodes: &[NodeId]) -> InReach {
+        self.with_stores(nodes.iter().copied())
+    }
+
     /// Why it cannot be said yet that the majority is gone. Who does not answer this node may be slow, or be heard by
     /// others; and a node that has just started has not met those that live.
     fn too_early(&self, now: Now) -> Option<String> {
-        if self.standing.quorum.holds() {
+        if self.standing.quorum.holds() && self.group.durable.record().merging().is_none() {
             return Some(recover::MAJORITY_IN_REACH.into());
         }
         let since = now.mono.since(self.standing.started);
@@ -258,7 +264,7 @@ impl Control {
     /// What the new log is to begin with.
     fn recovery_of(&self, snapshot: &[u8], in_reach: &[NodeId]) -> Result<Recovery, String> {
         let newest = Record::from_snapshot(snapshot)?;
-        let given_up = recover::given_up(&newest, in_reach);
+        let given_up = recover::given_up(&newest, &self.reach_of(in_reach));
         let command = recover::command(&newest, self.survivor(), given_up);
         let why = Why::new(self.me().node_id, 0, Vec::new());
         let length = Entry { why, command: command.clone() }.encode().len();

@@ -41,6 +41,9 @@ impl Control {
     pub(super) fn self_removed(&mut self, cause: RemovalCause, by: NodeId, now: Now, out: &mut Vec<Output>) {
         // Its own `leave` is over by the leader's answer, or by a seat that gossip brings first.
         let log = if cause == RemovalCause::Leave || self.is_out_by_record() { Log::Delete } else { Log::Keep };
+        // Once its lease has run out this start is over in that cluster: under its guid it is not admitted again.
+        let begins_anew = self.standing.was_up && cause != RemovalCause::Leave;
+        self.persist.anew = begins_anew.then(|| self.persist.next()).or(self.persist.anew);
         if self.standing.leaving {
             return self.leave_committed(log);
         }
@@ -50,6 +53,15 @@ impl Control {
         let id = self.decisions.record(now.wall, "remove", what.clone(), rule, Vec::new());
         emit(Some(id), EventKind::NodeRefused { reason: "removed".into(), by }, out);
         self.forget_cluster(cause != RemovalCause::Autoclean, log);
+    }
+
+    /// Goes on under a new guid, once its own disc has that it is out.
+    pub(super) fn begin_anew(&mut self, token: u64, now: Now, out: &mut Vec<Output>) {
+        if self.persist.anew.is_some_and(|at| at <= token) {
+            self.persist.anew = None;
+            self.finish_leaving(now, out);
+            self.over(now, out);
+        }
     }
 
     /// Whether this node's own record of the cluster says that it is no member of it.

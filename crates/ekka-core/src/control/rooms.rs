@@ -85,6 +85,7 @@ impl Control {
                 }
                 autocluster::Output::Absorb { into, by_word } => self.wish_absorb(into, by_word, now, out),
                 autocluster::Output::Heard { by, generation } => self.heard_generation(by, generation, now, out),
+                autocluster::Output::Over => self.over(now, out),
                 autocluster::Output::TakenOut(why) => self.taken_out(why, now, out),
                 autocluster::Output::Waits(text) => {
                     if self.standing.waits != text {

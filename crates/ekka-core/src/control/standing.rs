@@ -1,6 +1,6 @@
 //! How this node stands: its status, the majority in reach, why it is not ready, what it waits for, the split.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -128,13 +128,24 @@ impl Control {
         let me = self.me().node_id;
         let voters = self.membership.voters();
         let with_us = |v: &NodeId| self.membership.is_running(*v) && self.autocluster.is_with_us(*v);
-        let in_reach: BTreeSet<NodeId> = voters.iter().copied().filter(|v| *v == me || with_us(v)).collect();
+        let in_reach = self.with_stores(voters.iter().copied().filter(|v| *v == me || with_us(v)));
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let sets = self.group.durable.record().configuration().voters.iter().map(|set| {
-            let here = set.iter().filter(|voter| in_reach.contains(&voter.node_id)).count();
-            (count(set.len()), count(here))
-        });
-        let quorum = Quorum::new(count(voters.len()), count(in_reach.len())).of_each(sets);
+        let sets = self
+            .group
+            .durable
+            .record()
+            .configuration()
+            .voters
+            .iter()
+            .map(|set| (count(set.len()), count(in_reach.count(set))));
+        // Before anything is committed here nobody can have lost the store that it votes with.
+        let committed = self.group.durable.record().voters();
+        let lost = |node_id: &NodeId| {
+            let mut own = committed.iter().filter(|voter| voter.node_id == *node_id).peekable();
+            own.peek().is_some() && !own.any(|voter| in_reach.has_voter(*voter))
+        };
+        let here = voters.iter().filter(|node_id| in_reach.has(**node_id) && !lost(node_id)).count();
+        let quorum = Quorum::new(count(voters.len()), count(here)).of_each(sets);
         let clock = self.clock_refused();
         // Who has others to compare with has compared before it is up for the first time.
         let comparable = voters.len() <= 1 || self.clocks.compared();
@@ -296,7 +307,7 @@ impl Control {
         }
         if self.standing.was_up
             && self.leases.lacks()
-            && !matches!(self.standing.status, Status::Stopped | Status::Gone)
+            && !matches!(self.standing.status, Status::Leaving | Status::Stopped | Status::Gone)
         {
             let text = "fenced: no majority has renewed its lease, so others may be told that it is gone".to_string();
             found.push(("fenced", text));

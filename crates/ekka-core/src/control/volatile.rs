@@ -107,7 +107,8 @@ impl Volatile {
         let members = if generation.number() == self.facts.generation.number() {
             core::mem::take(&mut self.facts.members)
         } else {
-            record.members().keys().copied().collect()
+            let removed = record.removed().map(|id| id.node_id);
+            record.members().keys().copied().chain(removed).collect()
         };
         (self.configured, self.told) = (record.configuration().at, record.number());
         self.facts = Facts { generation, present: each(present), gone: each(gone), wanted, members };

@@ -24,6 +24,8 @@ pub struct MergeRecord {
     pub into: ClusterId,
     /// No token at or above this was ever issued in the younger one.
     pub ceiling: u64,
+    /// The generation of the younger one: of later ones, after a recovery, it says nothing.
+    pub generation: u64,
 }
 
 impl MergeRecord {
@@ -42,9 +44,12 @@ pub struct Chains {
 }
 
 impl Chains {
-    /// Takes a record; whether it was news. One cluster goes into one other only, so the first record of it stands.
+    /// Takes a record; whether it was news. One cluster goes into one other only, so the first record of it stands, unless
+    /// it was recovered since, and went once more.
     pub fn learn(&mut self, record: MergeRecord) -> bool {
-        if !record.is_sound() || self.records.contains_key(&record.from) || self.records.len() >= MERGED_MAX {
+        let known = self.records.get(&record.from);
+        let full = known.is_none() && self.records.len() >= MERGED_MAX;
+        if !record.is_sound() || known.is_some_and(|known| known.generation >= record.generation) || full {
             return false;
         }
         self.records.insert(record.from, record);
@@ -60,6 +65,12 @@ impl Chains {
     #[must_use]
     pub fn get(&self, from: ClusterId) -> Option<&MergeRecord> {
         self.records.get(&from)
+    }
+
+    /// Drops the record of this cluster from before this generation, after a recovery.
+    pub fn forget_before(&mut self, from: ClusterId, generation: u64) -> bool {
+        let old = self.records.get(&from).is_some_and(|record| record.generation < generation);
+        old && self.records.remove(&from).is_some()
     }
 
     /// Drops the record of this cluster: an operator's word goes against it.
@@ -216,7 +227,7 @@ mod tests {
     }
 
     fn record(from: u128, into: u128) -> MergeRecord {
-        MergeRecord { from: id(from), into: id(into), ceiling: 0 }
+        MergeRecord { from: id(from), into: id(into), ceiling: 0, generation: 0 }
     }
 
     #[test]
@@ -258,6 +269,7 @@ mod tests {
         let mut known = Chains::default();
         assert!(known.learn(record(2, 1)) && known.learn(record(1, 0)));
         assert!(!known.learn(record(2, 0)), "the first record of a cluster stands");
+        assert!(!known.forget_before(id(2), 0));
         assert!(!known.learn(record(0, 5)), "no record leads to a younger one");
         assert_eq!(known.end(id(2), Faults::default()), id(0));
         assert_eq!(known.from(id(2), Faults::default()), vec![record(2, 1), record(1, 0)]);

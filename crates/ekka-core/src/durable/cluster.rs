@@ -108,7 +108,7 @@ impl Record {
             let words = "quorum tables have held rows, which are not merged by themselves: `ekka join NODE --absorb`";
             return Outcome::refused(Refusal::HasRows, words);
         }
-        let record = MergeRecord { from, into, ceiling: self.ceiling };
+        let record = MergeRecord { from, into, ceiling: self.ceiling, generation: self.generation };
         self.merging = Some(record);
         changes.push(Change::Merging(record));
         Outcome::Done { number: self.number(), gave: Gave::Merge(record) }

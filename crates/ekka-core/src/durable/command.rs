@@ -60,6 +60,8 @@ pub enum Proof {
     Lease,
     /// Its node was given up by `recover`.
     GivenUp,
+    /// Its node was taken out, and its lease ran out since.
+    Removed,
 }
 
 impl Proof {
@@ -71,6 +73,7 @@ impl Proof {
             Self::NewerStart => "a later start of its directory runs",
             Self::Lease => "its lease ran out",
             Self::GivenUp => "it was given up by recover",
+            Self::Removed => "its node was taken out, and its lease ran out",
         }
     }
 }
@@ -81,6 +84,7 @@ impl From<&Cause> for Proof {
             Cause::Goodbye => Self::Goodbye,
             Cause::NewerStart => Self::NewerStart,
             Cause::Silent { .. } => Self::Lease,
+            Cause::Removed { .. } => Self::Removed,
         }
     }
 }

@@ -32,7 +32,7 @@
 //!   [`Output::Changed`] goes to tables, locks and duties, [`Output::Decision`] to `decisions`.
 //! - [`Input::Facts`] is made from membership's members whenever one of them changes. `leaving` comes from the status,
 //!   the store id has to be a field of a member's own record.
-//! - majority everywhere (readiness, split, autoclean) is [`Record::is_majority`] of the nodes in reach.
+//! - majority everywhere (readiness, split, autoclean) is [`InReach::is_majority_of`] the configuration.
 //! - a Hello carries [`Record::generation`]; what a peer says becomes [`Input::Heard`].
 //!
 //! **Sources**: sections 2, 4, 6, 8 to 10, 12, 13 of the design; schedules S1-5, S1-6, S1-8, S1-9, S1-12, S1-13, S2-4, S2-6,
@@ -48,6 +48,7 @@ mod members;
 pub mod outcome;
 pub mod plan;
 mod pursue;
+mod reach;
 pub mod recover;
 mod room;
 mod state;
@@ -61,6 +62,8 @@ use alloc::vec::Vec;
 pub use absorb::{Chains, MergeRecord};
 pub use command::{Admission, Command, Entry, Founder, Proof, Recovery, Removal, Why};
 pub use outcome::{Change, Gave, Outcome, Refusal};
+pub use pursue::REPLACE_WITHIN;
+pub use reach::InReach;
 pub use room::Durable;
 pub use state::{Forgotten, Member, Record};
 pub use wish::Wish;

@@ -8,10 +8,11 @@ use alloc::vec::Vec;
 
 use super::command::Admission;
 use super::outcome::Outcome;
+use super::reach::InReach;
 use super::state::Record;
 use super::voters::{Candidate, Look, Step, next_step};
 use crate::consensus::VoterId;
-use crate::id::NodeId;
+use crate::id::{Incarnation, NodeId};
 use crate::view::Role;
 
 /// Steps after which the policy must have come to rest: each brings in or takes out at least one.
@@ -127,14 +128,14 @@ pub fn leave(record: &Record, mut look: Look, node_id: NodeId) -> Plan {
     with_votes(&look, node_id, lines, None)
 }
 
-/// `force-leave NODE [--replace-with NEW]`; `in_reach` are the nodes that this one hears, itself included.
+/// `force-leave NODE [--replace-with NEW]`; with whom this node hears.
 #[must_use]
 pub fn force_leave(
     record: &Record,
     mut look: Look,
     node_id: NodeId,
     replace_with: Option<NodeId>,
-    in_reach: &BTreeSet<NodeId>,
+    in_reach: &InReach,
 ) -> Plan {
     let Some(member) = record.member(node_id) else {
         return Plan { lines: Vec::new(), refused: Some(format!("node_id {node_id} is no member")) };
@@ -151,16 +152,22 @@ pub fn force_leave(
         lines.push(format!("waits until {} has caught up, then moves the vote in one change", new.name));
     }
     lines.push(format!("{} is taken out for good: its vote and its row in `members`", member.name));
+    if !record.is_over(Incarnation { node_id, guid: member.guid })
+        && let Some(agreed) = record.leases()
+    {
+        let seconds = agreed.waited().as_secs_f64();
+        lines.push(format!("its locks and rows of its own end once its lease has run out: at most {seconds} s later"));
+    }
     lines.push(String::from("should it come back, it is told so and stays outside until `ekka join`"));
     with_votes(&look, node_id, lines, refused)
 }
 
-fn no_majority(record: &Record, in_reach: &BTreeSet<NodeId>) -> Option<String> {
-    if record.is_majority(in_reach) {
+fn no_majority(record: &Record, in_reach: &InReach) -> Option<String> {
+    if in_reach.is_majority_of(record.configuration()) {
         return None;
     }
     let voters = record.voters();
-    let here = voters.iter().filter(|voter| in_reach.contains(&voter.node_id)).count();
+    let here = in_reach.count(&voters);
     let needed = voters.len() / 2 + 1;
     Some(format!(
         "{here} of {} voters in reach, {needed} needed to remove a member: see `ekka recover --plan`",
@@ -169,7 +176,7 @@ fn no_majority(record: &Record, in_reach: &BTreeSet<NodeId>) -> Option<String> {
 }
 
 /// Why the second cannot take the vote of the first, if it cannot: what was found, and what is taken.
-fn replacement(record: &Record, look: &Look, old: NodeId, new: NodeId, in_reach: &BTreeSet<NodeId>) -> Option<String> {
+fn replacement(record: &Record, look: &Look, old: NodeId, new: NodeId, in_reach: &InReach) -> Option<String> {
     let name = |id: NodeId| record.member(id).map_or_else(|| format!("node_id {id}"), |member| member.name.to_string());
     let taken = "--replace-with takes a core member that is up, follows the log and does not vote yet";
     let found = if old == new {
@@ -186,7 +193,7 @@ fn replacement(record: &Record, look: &Look, old: NodeId, new: NodeId, in_reach:
                 format!("{} is a witness, and {} is none", name(new), name(old))
             }
             Some(_) if record.votes(new) => format!("{} votes already", name(new)),
-            Some(_) if !in_reach.contains(&new) => format!("{} is down", name(new)),
+            Some(_) if !in_reach.has(new) => format!("{} is down", name(new)),
             Some(_) if look.members.get(&new).is_none_or(|candidate| candidate.store.is_none()) => {
                 format!("{} has not said yet which store it votes with", name(new))
             }

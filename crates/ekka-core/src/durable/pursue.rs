@@ -1,7 +1,7 @@
 //! Wishes on their way into the log: proposed, proposed again, answered.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -11,12 +11,16 @@ use super::outcome::{Gave, Outcome, Refusal};
 use super::room::{AGAIN, Asked, Durable};
 use super::wish::{Next, Verdict, Wish, judge, successor_lost};
 use super::{Ask, Failure, Output, Reply};
+use crate::id::NodeId;
 use crate::limits::WISHES_MAX;
 use crate::membership::RemovalCause;
 use crate::time::{Instant, Now};
 
 /// How long a wish is tried before whoever has it is told to try again.
-const WISH_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const WISH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a successor may take to catch up with whom it is to replace. Until then no other vote moves.
+pub const REPLACE_WITHIN: Duration = Duration::from_secs(300);
 
 /// A wish under way.
 #[derive(Clone, Debug)]
@@ -46,7 +50,7 @@ impl Durable {
             return;
         }
         self.supersede(&wish, out);
-        let until = (!wish.is_patient()).then(|| now.mono + WISH_TIMEOUT);
+        let until = wish.timeout().map(|timeout| now.mono + timeout);
         let of = wish.removes().and_then(|(node_id, ..)| self.record.member(node_id)).map(|member| member.since);
         let pending = Pending {
             wish,
@@ -95,6 +99,9 @@ impl Durable {
 
     fn try_wish(&mut self, id: u64, pending: &mut Pending, now: Now, out: &mut Vec<Output>) -> Option<Reply> {
         if pending.until.is_some_and(|until| until <= now.mono) {
+            if let Some(reply) = self.not_caught_up(pending, out) {
+                return Some(reply);
+            }
             let unknown = pending.unknown || pending.asked.is_some();
             let words = if pending.words.is_empty() {
                 format!("the group did not answer within {} s", WISH_TIMEOUT.as_secs())
@@ -145,11 +152,29 @@ impl Durable {
         let removed = |other: &Pending| other.wish.removes().is_some_and(|(node_id, ..)| node_id == new);
         let leaves = self.facts.get(&new).is_some_and(|fact| fact.leaving) || self.wishes.values().any(removed);
         let (code, words) = successor_lost(&self.record, (old, new), leaves)?;
+        Some(Self::keeps_its_vote(old, (code, words), out))
+    }
+
+    /// The same where it is up, and too slow.
+    fn not_caught_up(&self, pending: &Pending, out: &mut Vec<Output>) -> Option<Reply> {
+        let (old, _, successor) = pending.wish.removes().filter(|_| pending.command.is_none())?;
+        let new = successor?;
+        let name = |id: NodeId| self.record.member(id).map_or_else(|| format!("node_id {id}"), |m| m.name.to_string());
+        let words = format!(
+            "{} has not caught up within {} s: give another one to take the vote of {}, or none",
+            name(new),
+            REPLACE_WITHIN.as_secs(),
+            name(old)
+        );
+        Some(Self::keeps_its_vote(old, (Refusal::Outdated, words), out))
+    }
+
+    fn keeps_its_vote(old: NodeId, (code, words): (Refusal, String), out: &mut Vec<Output>) -> Reply {
         let evidence = vec![words.clone()];
         let what = format!("node_id {old} keeps its vote");
         let rule = "section 12: nobody is taken out before its successor can vote";
         out.push(Output::Decision { kind: "command", what, rule, evidence });
-        Some(Reply::Refused { code: Some(code), words })
+        Reply::Refused { code: Some(code), words }
     }
 
     pub(super) fn answered(&mut self, token: u64, result: Result<Vec<u8>, Failure>, now: Now, out: &mut Vec<Output>) {

@@ -15,8 +15,9 @@ use alloc::vec::Vec;
 use super::command::{Command, Founder, Recovery};
 use super::generation;
 use super::plan::Plan;
+use super::reach::InReach;
 use super::state::Record;
-use crate::consensus::LogPlace;
+use crate::consensus::{LogPlace, VoterId};
 use crate::id::{NodeId, NodeName};
 use crate::limits::{RECOVER_GENERATIONS, RECOVER_TOKENS, TOKEN_MAX};
 use crate::view::Role;
@@ -46,13 +47,13 @@ pub fn newest(me: NodeId, logs: &[LogInReach]) -> Option<&LogInReach> {
 
 /// Members that are given up: all whose log is not in reach and who do not answer.
 #[must_use]
-pub fn given_up(record: &Record, in_reach: &[NodeId]) -> Vec<NodeId> {
-    record.members().keys().copied().filter(|id| !in_reach.contains(id)).collect()
+pub fn given_up(record: &Record, in_reach: &InReach) -> Vec<NodeId> {
+    record.members().keys().copied().filter(|id| !in_reach.has(*id)).collect()
 }
 
 /// `recover --plan` on this node, with the store that it would vote with: what would be given up, or why nothing is.
 #[must_use]
-pub fn plan(record: &Record, survivor: &Founder, logs: &[LogInReach], in_reach: &[NodeId]) -> Plan {
+pub fn plan(record: &Record, survivor: &Founder, logs: &[LogInReach], in_reach: &InReach) -> Plan {
     let me = survivor.id.node_id;
     let next = generation::next(record.generation(), survivor.store);
     let tokens = tokens_from(record.token_ceiling(), next);
@@ -60,9 +61,13 @@ pub fn plan(record: &Record, survivor: &Founder, logs: &[LogInReach], in_reach: 
     let name =
         |id: &NodeId| record.member(*id).map_or_else(|| format!("node_id {id}"), |member| member.name.to_string());
     let lost = given_up(record, in_reach);
-    let votes = |id: &&NodeId| record.votes(**id);
-    let (voters, here) = (record.voters().len(), in_reach.iter().filter(votes).count());
-    let mut lines = vec![format!("{here} of {voters} voters in reach, {} needed", voters / 2 + 1)];
+    let voters = record.voters();
+    let (all, here) = (voters.len(), in_reach.count(&voters));
+    let mut lines = vec![format!("{here} of {all} voters in reach, {} needed", all / 2 + 1)];
+    let replaced = |voter: &&VoterId| in_reach.has(voter.node_id) && !in_reach.has_voter(**voter);
+    lines.extend(voters.iter().filter(replaced).map(|voter| {
+        format!("{} is in reach and has another store than that which votes: its log is lost", name(&voter.node_id))
+    }));
     if let Some(log) = newest(me, logs) {
         lines.push(format!(
             "the newest log in reach is that of {}: term {}, entry {}",
@@ -95,8 +100,8 @@ pub fn plan(record: &Record, survivor: &Founder, logs: &[LogInReach], in_reach: 
     lines.push(format!("every lock is free again; fencing tokens begin at {tokens}"));
     if let Some(merging) = record.merging() {
         lines.push(format!(
-            "it was to go into {0}, and serves again; its nodes still go there one by one where they meet {0} and it has a \
-             majority, and tokens fall below those granted here until then: keep them apart",
+            "it was to go into {}, and serves again: do this only where that one is lost for good. Should they meet all the \
+             same, it goes there anew",
             merging.into
         ));
     }
@@ -120,13 +125,14 @@ fn refusal(
     record: &Record,
     (survivor, tokens): (&Founder, u64),
     logs: &[LogInReach],
-    in_reach: &[NodeId],
+    in_reach: &InReach,
 ) -> Option<String> {
     let me = survivor.id.node_id;
     if record.cluster().is_none() {
         return Some(String::from("this node has no record of a cluster: there is nothing to recover here"));
     }
-    if record.is_majority(&in_reach.iter().copied().collect()) {
+    // Who was to go into a cluster that is lost serves nobody, majority or not (schedule M10).
+    if record.merging().is_none() && in_reach.is_majority_of(record.configuration()) {
         return Some(String::from(MAJORITY_IN_REACH));
     }
     let was = record.member(me).map(|member| member.role);

@@ -211,13 +211,6 @@ impl Record {
         self.votes(node_id) || self.configuration.learners.iter().any(|learner| learner.node_id == node_id)
     }
 
-    /// Whether these nodes hold a majority of each set of voters: the one meaning of *majority*. Members that do not
-    /// vote count for nothing, however many they are.
-    #[must_use]
-    pub fn is_majority(&self, in_reach: &BTreeSet<NodeId>) -> bool {
-        self.configuration.is_majority(|voter| in_reach.contains(&voter.node_id))
-    }
-
     /// Members by the seniority of their present start, the oldest first.
     #[must_use]
     pub fn by_seniority(&self) -> Vec<NodeId> {
@@ -260,6 +253,14 @@ impl Record {
     /// The present start of each member, save those that are over.
     pub fn present(&self) -> impl Iterator<Item = Incarnation> + '_ {
         let starts = self.members.iter().map(|(node_id, member)| Incarnation { node_id: *node_id, guid: member.guid });
+        starts.filter(|id| !self.is_over(*id))
+    }
+
+    /// The last start of each member that was taken out by others and may live: over once its lease has run out. Who left
+    /// by itself gave its lease up before it asked for that, and may come back under the same guid.
+    pub fn removed(&self) -> impl Iterator<Item = Incarnation> + '_ {
+        let by_others = self.forgotten.iter().filter(|(_, out)| out.cause != RemovalCause::Leave);
+        let starts = by_others.map(|(node_id, out)| Incarnation { node_id: *node_id, guid: out.guid });
         starts.filter(|id| !self.is_over(*id))
     }
 

@@ -3,10 +3,12 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::absorb::MergeRecord;
 use super::command::{Admission, Command, Removal};
 use super::outcome::{Gave, Outcome, Refusal};
+use super::pursue::{REPLACE_WITHIN, WISH_TIMEOUT};
 use super::state::Record;
 use super::{Fact, Reply};
 use crate::id::{ClusterId, Incarnation, NodeId};
@@ -72,9 +74,13 @@ impl Wish {
         }
     }
 
-    /// Whether it goes on until it is done, refused or withdrawn: a vote may take long to move.
-    pub(super) fn is_patient(&self) -> bool {
-        matches!(self, Self::Remove { .. })
+    /// How long it is tried. A removal goes on until it is done, refused or withdrawn: a vote may take long to move.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        match self {
+            Self::Remove { replace_with: Some(_), .. } => Some(REPLACE_WITHIN),
+            Self::Remove { .. } => None,
+            _ => Some(WISH_TIMEOUT),
+        }
     }
 
     /// What comes next.

@@ -21,6 +21,11 @@ pub enum Cause {
         /// The voters that saw it down.
         seen_down_by: Vec<NodeId>,
     },
+    /// Its member was taken out while it may have lived, and its lease, renewed no more since, has run out.
+    Removed {
+        /// How long ago it was renewed last, by the clock of the leader.
+        unheard_ms: u64,
+    },
 }
 
 /// The proposal that an incarnation is over.

@@ -46,8 +46,14 @@ pub enum KeeperInput {
     },
     /// Who votes in the durable group: one set, or two while a joint change is under way.
     Voters(Vec<BTreeSet<NodeId>>),
-    /// The present incarnations of all members, as committed.
-    Present(BTreeSet<Incarnation>),
+    /// The incarnations that the durable group knows and that are not over, as committed.
+    Starts {
+        /// Of members: their leases are renewed.
+        present: BTreeSet<Incarnation>,
+        /// Of members that were taken out while they may have lived: no lease of theirs is renewed, and they are over once
+        /// the last one has run out.
+        removed: BTreeSet<Incarnation>,
+    },
     /// The durable group applied that this incarnation is over.
     Gone(Incarnation),
     /// It ended for certain: it said goodbye, or its directory was started again.
@@ -139,6 +145,7 @@ pub struct Keeper {
     ready: bool,
     voters: Vec<BTreeSet<NodeId>>,
     present: BTreeSet<Incarnation>,
+    removed: BTreeSet<Incarnation>,
     gone: GoneTable,
     /// Who ended for certain, and is not gone yet.
     ended: BTreeMap<Incarnation, Cause>,
@@ -171,6 +178,7 @@ impl Keeper {
             ready: false,
             voters: Vec::new(),
             present: BTreeSet::new(),
+            removed: BTreeSet::new(),
             gone,
             ended: BTreeMap::new(),
             renewed: BTreeMap::new(),
@@ -225,12 +233,15 @@ impl Keeper {
         }
     }
 
-    fn present(&mut self, present: BTreeSet<Incarnation>, now: Instant) {
+    fn starts(&mut self, present: BTreeSet<Incarnation>, removed: BTreeSet<Incarnation>, now: Instant) {
         for id in present.difference(&self.present) {
             self.renewed.insert(*id, now);
         }
-        self.renewed.retain(|id, _| present.contains(id));
-        self.present = present;
+        for id in &removed {
+            self.renewed.entry(*id).or_insert(now);
+        }
+        self.renewed.retain(|id, _| present.contains(id) || removed.contains(id));
+        (self.present, self.removed) = (present, removed);
     }
 
     fn gone(&mut self, id: Incarnation) {
@@ -314,8 +325,12 @@ impl Keeper {
         if unheard < self.waited {
             return None;
         }
+        let unheard_ms = u64::try_from(unheard.as_millis()).unwrap_or(u64::MAX);
+        if self.removed.contains(&id) {
+            return Some(Cause::Removed { unheard_ms });
+        }
         let seen_down_by = self.seen_down(id, now)?;
-        Some(Cause::Silent { unheard_ms: u64::try_from(unheard.as_millis()).unwrap_or(u64::MAX), seen_down_by })
+        Some(Cause::Silent { unheard_ms, seen_down_by })
     }
 
     fn propose(&mut self, id: Incarnation, cause: Cause, unknown: bool, out: &mut Vec<KeeperOutput>) {
@@ -352,7 +367,8 @@ impl Keeper {
         for (id, Proposal { cause, unknown, .. }) in again {
             self.propose(id, cause, unknown, out);
         }
-        let candidates: Vec<Incarnation> = self.present.iter().chain(self.ended.keys()).copied().collect();
+        let starts = self.present.iter().chain(&self.removed).chain(self.ended.keys());
+        let candidates: Vec<Incarnation> = starts.copied().collect();
         for id in candidates {
             if self.gone.is_gone(id) || self.proposed.contains_key(&id) {
                 continue;
@@ -386,7 +402,7 @@ impl Machine for Keeper {
             }
             KeeperInput::Terms { given, waited } => (self.given, self.waited) = (given, waited.max(given.gone_after())),
             KeeperInput::Voters(voters) => self.voters = voters,
-            KeeperInput::Present(present) => self.present(present, now),
+            KeeperInput::Starts { present, removed } => self.starts(present, removed, now),
             KeeperInput::Gone(id) => self.gone(id),
             KeeperInput::Ended(id, cause) => {
                 if !self.gone.is_gone(id) && self.ended.len() < MEMBERS_MAX {
@@ -430,6 +446,7 @@ impl Machine for Keeper {
     fn check(&self) {
         assert!(self.proposed.keys().all(|id| !self.gone.is_gone(*id)), "what is gone is no open proposal");
         assert!(self.leads() || (self.waiting.is_empty() && self.round.is_none()), "only a leader lets renewals wait");
-        assert!(self.renewed.keys().all(|id| self.present.contains(id)), "leases of present incarnations only");
+        let known = |id: &Incarnation| self.present.contains(id) || self.removed.contains(id);
+        assert!(self.renewed.keys().all(known), "leases of incarnations that are not over only");
     }
 }

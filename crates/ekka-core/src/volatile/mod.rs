@@ -98,7 +98,7 @@ pub struct Facts {
     pub gone: BTreeMap<NodeId, Guid>,
     /// The nodes that should vote: those of the durable group.
     pub wanted: BTreeSet<NodeId>,
-    /// All members, whoever is up.
+    /// Whoever may keep sessions of clients: all members, whoever is up, and those that were taken out and may live.
     pub members: BTreeSet<NodeId>,
 }
 

@@ -1,12 +1,10 @@
 //! Small makers of ids, entries and records that the tests of the durable group share.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::collections::BTreeSet;
-
 use ekka_core::consensus::{Configuration, LogPlace, StateMachine, VoterId};
 use ekka_core::durable::absorb::MergeRecord;
 use ekka_core::durable::{
-    Admission, Change, Command, Entry, Faults, Founder, Gave, Outcome, Record, Refusal, Removal, Why,
+    Admission, Change, Command, Entry, Faults, Founder, Gave, InReach, Outcome, Record, Refusal, Removal, Why,
 };
 use ekka_core::id::{ClusterId, Guid, Incarnation, NodeId, NodeName};
 use ekka_core::lease::{Cause, GoneEntry};
@@ -167,6 +165,7 @@ impl Log {
     }
 }
 
-pub(crate) fn nodes(of: impl IntoIterator<Item = u128>) -> BTreeSet<NodeId> {
-    of.into_iter().map(node).collect()
+/// These nodes are in reach, and nobody knows their stores.
+pub(crate) fn nodes(of: impl IntoIterator<Item = u128>) -> InReach {
+    InReach::new(of.into_iter().map(|n| (node(n), None)))
 }

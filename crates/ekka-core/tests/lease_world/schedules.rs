@@ -1,5 +1,6 @@
 //! The schedules that bear a number, each as it was found.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ekka_core::id::{Guid, Incarnation, NodeId};
@@ -56,7 +57,7 @@ fn pass(world: &mut World, l: usize, long: u64) {
 }
 
 fn report(world: &mut World) {
-    let down: std::collections::BTreeSet<Incarnation> = world.nodes.iter().map(|node| node.id).collect();
+    let down: BTreeSet<Incarnation> = world.nodes.iter().map(|node| node.id).collect();
     for to in 0..3 {
         for voter in 0..3 {
             if world.linked(to, voter) {
@@ -221,7 +222,7 @@ fn proposals(report: bool, ended: Option<Cause>, times: &[u64]) -> Vec<(u64, Cau
     let mut keeper = Keeper::new(me, Terms::new(GONE_AFTER), GoneTable::default(), Faults::default());
     let mut out = Vec::new();
     keeper.handle(KeeperInput::Voters(vec![[me].into()]), at(0), &mut out);
-    keeper.handle(KeeperInput::Present([id(2, 9)].into()), at(0), &mut out);
+    keeper.handle(KeeperInput::Starts { present: [id(2, 9)].into(), removed: BTreeSet::new() }, at(0), &mut out);
     keeper.handle(KeeperInput::Standing { term: 1, leader: Some(me), ready: true }, at(0), &mut out);
     if let Some(cause) = ended {
         keeper.handle(KeeperInput::Ended(id(2, 9), cause), at(0), &mut out);
@@ -294,5 +295,53 @@ fn s2_9_a_stopped_process_is_fenced_by_its_clock_whatever_it_hears_first() {
         assert!(!woken.holds(at(10_000).mono), "asked at waking, before any input");
         woken.handle(first, at(10_000), &mut out);
         assert!(matches!(out[0], HolderOutput::Fenced { .. }), "the first thing that is said: {out:?}");
+    }
+}
+
+/// A member was taken out while it may live: no lease of it is renewed from then on, and it is over once the last one, or
+/// one that a leader before this one may have given, has run out. Nobody need see it down.
+#[test]
+fn who_was_taken_out_is_over_once_its_lease_has_run_out() {
+    let me = NodeId::from_u128(1);
+    for elected_late in [false, true] {
+        let mut keeper = Keeper::new(me, Terms::new(GONE_AFTER), GoneTable::default(), Faults::default());
+        let mut out = Vec::new();
+        let leads = |term| KeeperInput::Standing { term, leader: Some(me), ready: true };
+        let starts = |present: &[Incarnation], removed: &[Incarnation]| KeeperInput::Starts {
+            present: present.iter().copied().collect(),
+            removed: removed.iter().copied().collect(),
+        };
+        keeper.handle(KeeperInput::Voters(vec![[me].into()]), at(0), &mut out);
+        keeper.handle(starts(&[id(2, 9)], &[]), at(0), &mut out);
+        keeper.handle(leads(1), at(0), &mut out);
+        (0..4_000).step_by(500).for_each(|ms| keeper.tick(at(ms), &mut out));
+        let renew = KeeperInput::Message { from: id(2, 9).node_id, message: Message::Renew { id: id(2, 9), ask: 1 } };
+        keeper.handle(renew.clone(), at(4_000), &mut out);
+        let round = out.iter().find_map(|output| match output {
+            KeeperOutput::Confirm { round, .. } => Some(*round),
+            _ => None,
+        });
+        keeper.handle(KeeperInput::Confirmed { round: round.unwrap(), ok: true }, at(4_000), &mut out);
+        // Who is not called for two seconds was stopped, and knows nothing of what came meanwhile.
+        (5_000..9_000).step_by(500).for_each(|ms| keeper.tick(at(ms), &mut out));
+        keeper.handle(starts(&[], &[id(2, 9)]), at(9_000), &mut out);
+        let over_at = if elected_late {
+            keeper.handle(KeeperInput::Standing { term: 2, leader: None, ready: false }, at(9_100), &mut out);
+            keeper.handle(leads(3), at(9_500), &mut out);
+            9_500 + 15_000
+        } else {
+            4_000 + 15_000
+        };
+        out.clear();
+        keeper.handle(renew, at(10_000), &mut out);
+        for ms in (10_000..over_at).step_by(500) {
+            keeper.tick(at(ms), &mut out);
+            keeper.check();
+        }
+        assert!(out.is_empty(), "neither renewed nor over before: {out:?}");
+        keeper.tick(at(over_at), &mut out);
+        let proposed: Vec<_> = out.iter().filter(|o| matches!(o, KeeperOutput::Propose(_))).collect();
+        let [KeeperOutput::Propose(entry)] = proposed[..] else { panic!("{out:?}") };
+        assert_eq!((entry.id, &entry.cause), (id(2, 9), &Cause::Removed { unheard_ms: 15_000 }));
     }
 }

@@ -504,7 +504,7 @@ impl World {
                     if before.is_none_or(|before| before.guid < id.guid) {
                         node.members.insert(id.node_id, id);
                         let present = node.members.values().copied().collect();
-                        self.keep(v, KeeperInput::Present(present));
+                        self.keep(v, KeeperInput::Starts { present, removed: BTreeSet::new() });
                         if let Some(before) = before {
                             self.keep(v, KeeperInput::Ended(before, Cause::NewerStart));
                         }

@@ -296,6 +296,13 @@ impl World {
         }
     }
 
+    /// Whether the node of this machine runs and holds its lease at this moment.
+    #[must_use]
+    pub fn holds_lease(&self, machine: usize) -> bool {
+        let process = self.machines[machine].process.as_ref();
+        process.is_some_and(|process| process.lease.is_some_and(|until| until > self.now))
+    }
+
     /// The machine that leads the only group.
     #[must_use]
     pub fn leads(&self) -> Option<usize> {

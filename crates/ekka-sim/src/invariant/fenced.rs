@@ -15,7 +15,7 @@ pub(super) fn check(
     if !said.insert((cluster_id, id)) {
         return Err(format!("start {} of {} was said to be gone twice", id.guid, id.node_id));
     }
-    if holds && matches!(proof, Proof::Lease | Proof::Goodbye) {
+    if holds && matches!(proof, Proof::Lease | Proof::Goodbye | Proof::Removed) {
         return Err(format!("start {} of {} is gone and holds its lease: {}", id.guid, id.node_id, proof.as_str()));
     }
     Ok(())

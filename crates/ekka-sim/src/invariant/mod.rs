@@ -142,6 +142,12 @@ impl Watch {
         fenced::check(&mut self.gone, cluster_id, (id, proof), holds)
     }
 
+    /// Whether this start was said to be over.
+    #[must_use]
+    pub fn is_gone(&self, cluster_id: ClusterId, id: Incarnation) -> bool {
+        self.gone.contains(&(cluster_id, id))
+    }
+
     /// Looks at the end of a process by its own decision.
     ///
     /// # Errors

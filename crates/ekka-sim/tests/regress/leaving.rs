@@ -270,3 +270,69 @@ fn a_join_out_of_a_cluster_is_told_although_the_node_is_killed() {
         wait(&mut world, "the old cluster has two members", 20, |w| (0..2).all(|i| view(w, i).members.len() == 2));
     }
 }
+
+/// Who is taken out behind a cut is no member at once, and its start is over only once its lease has run out: until then
+/// it may use what it holds, and so nobody else may.
+#[test]
+fn who_is_forced_out_behind_a_cut_is_over_once_it_is_fenced() {
+    let mut world = together(3, 17);
+    world.watch.may_leave(2);
+    let (victim, cluster) = (view(&world, 2).me, view(&world, 0).cluster_id.expect("it is in a cluster"));
+    world.watch.may_go(victim.node_id);
+    (0..2).for_each(|i| cut(&mut world, 2, i));
+    wait(&mut world, "seen down", 5, |w| (0..2).all(|i| view(w, i).members.iter().any(|m| m.status == Status::Down)));
+    let node = world.machines[2].spec.name.to_string();
+    let id = world.command(0, Command::ForceLeave { node, replace_with: None, alive: false, plan: false });
+    wait(&mut world, "force-leave is answered", 5, |w| matches!(w.replies.get(&(0, id)), Some(Ok(_))));
+    assert!(world.holds_lease(2) && !world.watch.is_gone(cluster, victim), "out, and not over");
+    wait(&mut world, "its start is over", 20, |w| {
+        assert!(!w.holds_lease(2) || !w.watch.is_gone(cluster, victim));
+        w.watch.is_gone(cluster, victim)
+    });
+    world.mend_all();
+    wait(&mut world, "it goes on outside under another guid", 20, |w| {
+        let running = w.machines[2].process.is_some();
+        running && view(w, 2).guid() != victim.guid && view(w, 2).cluster_id.is_none()
+    });
+    run(&mut world, SECOND * 20);
+    assert!((0..2).all(|i| view(&world, i).members.len() == 2), "it came back uncalled");
+    let id = world.command(2, Command::Join { name: name(0), absorb: false, plan: false });
+    wait(&mut world, "join is answered", 20, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
+    wait(&mut world, "all together again", 10, converged);
+}
+
+/// Who is taken out while it is up hears of it, is out, and comes back by `join`, at once or after its old start is over.
+#[test]
+fn who_is_forced_out_alive_comes_back_by_word_at_any_time() {
+    for (seed, later) in [(18, 0), (19, 30)] {
+        let mut world = together(3, seed);
+        world.watch.may_leave(2);
+        let victim = view(&world, 2).me;
+        world.watch.may_go(victim.node_id);
+        let node = world.machines[2].spec.name.to_string();
+        let id = world.command(0, Command::ForceLeave { node, replace_with: None, alive: true, plan: false });
+        wait(&mut world, "force-leave is answered", 10, |w| matches!(w.replies.get(&(0, id)), Some(Ok(_))));
+        wait(&mut world, "it is out under another guid", 10, |w| {
+            w.machines[2].process.is_some() && view(w, 2).guid() != victim.guid && view(w, 2).cluster_id.is_none()
+        });
+        run(&mut world, SECOND * later);
+        let id = world.command(2, Command::Join { name: name(0), absorb: false, plan: false });
+        wait(&mut world, "join is answered", 20, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
+        wait(&mut world, "all together again", 10, converged);
+    }
+}
+
+/// Who left, and lives on in the same process, is let in again however much later.
+#[test]
+fn who_left_joins_again_in_the_same_process() {
+    for (seed, later) in [(23, 0), (24, 60)] {
+        let mut world = together(3, seed);
+        world.watch.may_leave(2);
+        let id = world.command(2, Command::Leave { plan: false });
+        wait(&mut world, "leave is answered", 15, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
+        run(&mut world, SECOND * later);
+        let id = world.command(2, Command::Join { name: name(0), absorb: false, plan: false });
+        wait(&mut world, "join is answered", 20, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
+        wait(&mut world, "all together again", 10, converged);
+    }
+}

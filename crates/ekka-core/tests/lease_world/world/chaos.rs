@@ -86,7 +86,7 @@ impl World {
         if node.keeper.is_some() {
             node.keeper = Some(Keeper::new(node_id(i), terms, gone, faults));
             let present = node.members.values().copied().collect();
-            self.keep(i, KeeperInput::Present(present));
+            self.keep(i, KeeperInput::Starts { present, removed: [].into() });
         }
         self.reborn(i);
     }

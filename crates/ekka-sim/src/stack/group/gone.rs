@@ -18,7 +18,7 @@ impl Groups {
     /// A command was applied somewhere.
     pub(super) fn check_gone(&self, at: LogPlace, command: &[u8]) -> Result<(), String> {
         let Ok(Entry { command: Command::Gone(gone), .. }) = Entry::decode(command) else { return Ok(()) };
-        if gone.term != at.term || !matches!(gone.cause, Cause::Silent { .. }) {
+        if gone.term != at.term || !matches!(gone.cause, Cause::Silent { .. } | Cause::Removed { .. }) {
             return Ok(());
         }
         for (host, node) in &self.nodes {
