@@ -311,3 +311,35 @@ fn goes_on_alone(cluster: &Cluster, index: usize) {
     done(&cluster.agents[index], &["recover", "--accept-loss"]);
     cluster.wait("ready alone", LIMIT, |cluster| is_ready(&cluster.agents[index]));
 }
+
+/// One machine is lost for good, and another one has lost its store: two of three are up, and one vote is left.
+#[test]
+fn a_lost_machine_and_a_lost_store_of_three_are_a_lost_majority() {
+    let mut cluster = Cluster::on_loopback(3);
+    let (id, _) = cluster.form(LIMIT);
+    cluster.wait("ready", LIMIT, |cluster| (0..3).try_for_each(|index| is_ready(&cluster.agents[index]).map(|_| ())));
+    cluster.agents[1].kill();
+    cluster.agents[2].kill();
+    fs::remove_dir_all(cluster.agents[2].data().join("store")).expect("the folder can be removed");
+    cluster.agents[2].start();
+    let emptied = cluster.agents[2].name.clone();
+    is_old_enough(&cluster, 0);
+    cluster.wait("it counts votes, not nodes", LIMIT, |cluster| {
+        let up = up_names(&cluster.agents[0])?;
+        let status = status(&cluster.agents[0])?;
+        let (text, refused) = plan(&cluster.agents[0], &["recover", "--plan"]);
+        let says_so = text.contains(&format!("{emptied} is in reach and has another store than that which votes"));
+        let found = up.contains(&emptied) && refused.is_none() && says_so && status["quorum"]["in_reach"] == 1;
+        if found { Ok(()) } else { Err(format!("{up:?} {refused:?} {text} {}", status["quorum"])) }
+    });
+    done(&cluster.agents[0], &["recover", "--accept-loss"]);
+    cluster.wait("both vote", LIMIT, |cluster| {
+        for index in [0, 2] {
+            let status = is_ready(&cluster.agents[index])?;
+            if status["cluster_id"] != id.as_str() || status["quorum"]["voters"] != 2 {
+                return Err(format!("{}: {status}", cluster.agents[index].name));
+            }
+        }
+        Ok(())
+    });
+}

@@ -6,13 +6,14 @@ mod control_common;
 use std::collections::BTreeSet;
 
 use control_common::{at, cluster, core_member, setup};
+use ekka_core::autocluster::{self, Merge};
 use ekka_core::consensus::{Configuration, GroupEvent, LogPlace, Standing, StateMachine, VoterId};
 use ekka_core::control::{
     Command, CommandError, ConnId, Control, GroupNews, GroupRequest, Input, Message, Output, Reply, RequestId, Saved,
     Setup, VolatileRequest,
 };
-use ekka_core::durable::{Ask, Command as Entry, Entry as Written, Founder, Record, Removal, Why};
-use ekka_core::id::{Guid, Incarnation, NodeId, NodeName, StoreId};
+use ekka_core::durable::{Ask, Command as Entry, Entry as Written, Founder, MergeRecord, Record, Removal, Why};
+use ekka_core::id::{ClusterId, Guid, Incarnation, NodeId, NodeName, StoreId};
 use ekka_core::limits::RECOVER_TOKENS;
 use ekka_core::machine::Machine as _;
 use ekka_core::membership::{self, Record as MemberRecord, RemovalCause, Roster, Seat};
@@ -332,6 +333,59 @@ fn a_log_that_cannot_be_read_is_opened_again_and_nothing_was_changed() {
     assert!(why.contains("nothing was changed") && why.contains("the disc is gone"), "{why}");
     assert_eq!(node.opened(), Some(voter(1)));
     assert_eq!(node.control.saved().store_resets, 0);
+}
+
+/// What a peer says of clusters that have gone into others.
+fn says_merged(merged: Vec<MergeRecord>) -> Input {
+    let state = autocluster::Message::State {
+        cluster_id: Some(cluster()),
+        status: Status::Up,
+        quorum: true,
+        electorate: None,
+        decider: None,
+        merged,
+        idle: false,
+        merge: Merge::Empty,
+        store: StoreId::from_u128(2),
+        generation: 0,
+        quorum_rows: false,
+    };
+    let bytes = postcard::to_allocvec(&Message::Autocluster(state)).unwrap();
+    Input::Frame { conn: ConnId(1), bytes }
+}
+
+/// M10: the cluster has committed that it goes into another one, and that is lost for good. With a majority of its voters
+/// up it serves nobody; `recover` takes the way back, and nobody's memory of the old record leads there again.
+#[test]
+fn m10_out_of_a_merge_into_a_lost_cluster_with_a_majority_in_reach() {
+    let mut node = survivor();
+    let into = ClusterId::from_u128(1);
+    let command =
+        Written { why: Why::new(NodeId::from_u128(1), 0, Vec::new()), command: Entry::Merging { into, by_word: true } };
+    let mut log = before().0;
+    log.push(GroupEvent::Applied { at: LogPlace { term: 1, index: 3 }, command: command.encode() });
+    let merging = record(&log);
+    let gone_into = merging.merging().expect("it was committed");
+    node.news(GroupNews::Event { event: log[2].clone(), replay: false });
+    node.give(hello(0));
+    node.give(frame(membership::Message::HeartbeatAck { number: 0, wall: Wall::from_millis(1) }));
+    assert!(node.control.view().quorum.holds());
+    let known = |node: &Node| node.control.saved().formation.merged.get(cluster()).copied();
+    assert_eq!(known(&node), Some(gone_into));
+    node.give(recover(true));
+    for _ in 0..4 {
+        node.tick(500);
+        node.give(frame(membership::Message::HeartbeatAck { number: 0, wall: Wall::from_millis(1) }));
+    }
+    assert!(node.requests().contains(&&GroupRequest::Whole), "{:?}", node.reply());
+    node.news(GroupNews::Whole(Ok(merging.to_snapshot())));
+    let (token, _) = node.last_write().expect("a write");
+    node.give(Input::Persisted { token });
+    let after = founds(&mut node);
+    assert_eq!((after.merging(), after.generation() >> 32), (None, 1));
+    assert_eq!(known(&node), None, "it goes nowhere any more");
+    node.give(says_merged(vec![gone_into]));
+    assert_eq!(known(&node), None, "what others remember is of the past");
 }
 
 fn hello(generation: u64) -> Input {

@@ -65,13 +65,13 @@ impl Autocluster {
         self.joining = None;
         // What this node holds is of that cluster: it goes into no other by itself.
         let wanted = self.saved.outranked.as_ref().map(|outranked| self.end_of_chain(outranked.cluster_id));
-        let best = self
-            .peers
-            .values()
-            .filter_map(|known| known.said.as_ref().and_then(|said| said.cluster_id.filter(|_| said.quorum)))
-            .filter(|id| wanted.is_none_or(|wanted| *id == wanted))
-            .min();
-        if let Some(cluster_id) = best {
+        let best = |able: fn(Status) -> bool| {
+            let said = self.peers.values().filter_map(|known| known.said.as_ref());
+            let in_one = said.filter(|said| said.quorum && able(said.status)).filter_map(|said| said.cluster_id);
+            in_one.filter(|id| wanted.is_none_or(|wanted| *id == wanted)).min()
+        };
+        // One whose members all wait themselves, for a right clock perhaps, lets nobody in for now.
+        if let Some(cluster_id) = best(Status::takes_part).or_else(|| best(|_| true)) {
             self.ask_to_join(cluster_id, None, now, out);
         }
     }
@@ -178,6 +178,7 @@ impl Autocluster {
             return;
         }
         let before = self.saved.cluster_id;
+        self.denied = None;
         self.remember_cluster();
         // An operator's word may go against a record that this node wrote of its own cluster; it must not lead back.
         self.saved.merged.forget(joining.cluster_id);
@@ -201,6 +202,7 @@ impl Autocluster {
         if joining.to != Some(from) {
             return;
         }
+        self.denied = self.peers.get(&from).map(|known| (known.peer.name.clone(), why.clone()));
         // Not at once: whoever refused needs time to change its mind.
         joining.to = None;
         joining.until = now.mono + JOIN_AGAIN;

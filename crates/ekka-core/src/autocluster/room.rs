@@ -67,6 +67,8 @@ pub struct Autocluster {
     pub(super) peers: BTreeMap<NodeId, Known>,
     pub(super) candidates: Candidates,
     pub(super) proposer: Proposer,
+    /// Who did not let this node in last, and why.
+    pub(super) denied: Option<(NodeName, String)>,
     pub(super) joining: Option<Joining>,
     pub(super) operator: Option<OperatorJoin>,
     pub(super) met: BTreeMap<ClusterId, Met>,
@@ -108,6 +110,7 @@ impl Autocluster {
             rng,
             peers: BTreeMap::new(),
             proposer: Proposer::default(),
+            denied: None,
             joining: None,
             operator: None,
             met: BTreeMap::new(),

@@ -40,8 +40,9 @@ impl Autocluster {
         if self.saved.cluster_id.is_some() || self.saved.left {
             return String::new();
         }
-        if let Some(known) = self.peers.values().find(|k| k.said.as_ref().is_some_and(|s| s.cluster_id.is_some())) {
-            return words_for_formed(known);
+        if let Some(known) = self.met_in_cluster() {
+            let why = self.denied.as_ref().map(|(by, why)| format!("; {by} lets it in not yet: {why}"));
+            return words_for_formed(known) + &why.unwrap_or_default();
         }
         if let Some(outranked) = &self.saved.outranked {
             return format!("waits: a member of cluster {} that has a majority in reach", outranked.cluster_id);
@@ -74,6 +75,14 @@ impl Autocluster {
             format!("needs one of {}", joined(missing))
         };
         format!("waits: {count} of {expect} nodes; {needs}")
+    }
+
+    /// A peer in a cluster: in the one that this node asks, where it asks one.
+    fn met_in_cluster(&self) -> Option<&Known> {
+        let asked = self.joining.as_ref().map(|joining| joining.cluster_id);
+        let cluster = |known: &Known| known.said.as_ref().and_then(|said| said.cluster_id);
+        let met = || self.peers.values().filter(|known| cluster(known).is_some());
+        met().find(|known| cluster(known) == asked).or_else(|| met().next())
     }
 
     fn words_for_lists(&self) -> Option<String> {

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::leave::Forced;
-use super::{CommandError, Control, GroupNews, GroupRequest, Message, Output, RequestId, Work, emit};
+use super::{CommandError, Control, GroupNews, GroupRequest, Message, NotRemoved, Output, RequestId, Work, emit};
 use crate::autocluster::{self, Denial};
 use crate::consensus::{GroupEvent, VoterId};
 use crate::decision::DecisionId;
@@ -379,9 +379,15 @@ impl Control {
         now: Now,
         out: &mut Vec<Output>,
     ) {
-        if !self.group.durable.leads() {
-            let result = Err(format!("{} does not lead the group", self.setup.name));
-            return self.send(by, &Message::Removed { nonce, result }, out);
+        let others = self.leads_with();
+        // Who leads cannot take itself out: from then on it does not lead, and nobody would know what was asked of it.
+        let hands_over = node_id == self.me().node_id && others.as_ref().is_some_and(|others| !others.is_empty());
+        if others.is_none() || hands_over {
+            if hands_over {
+                out.push(Output::Group(GroupRequest::HandOver));
+            }
+            let words = format!("{} does not lead the group, or not for long", self.setup.name);
+            return self.send(by, &Message::Removed { nonce, result: Err(NotRemoved { words, again: true }) }, out);
         }
         let what = format!("take out node_id {node_id} ({}), asked by node_id {by}", cause.as_str());
         let rule = "section 9: removal is one committed entry";
@@ -436,6 +442,10 @@ impl Control {
             (durable::Reply::AskLeader { leader }, Waiting::Force(forced)) => {
                 self.ask_leader(leader, forced, now, out);
             }
+            (durable::Reply::AskLeader { .. }, Waiting::Asked { by, nonce }) => {
+                let refused = NotRemoved { words: String::from("another member leads now"), again: true };
+                self.send(by, &Message::Removed { nonce, result: Err(refused) }, out);
+            }
             (durable::Reply::AskLeader { .. }, waiting) => {
                 self.wish_failed(waiting, "another member leads now", Denial::Later, out);
             }
@@ -465,7 +475,8 @@ impl Control {
                 out.push(Output::Reply { id, result: Err(CommandError::Failed(words.to_string())) });
             }
             Waiting::Asked { by, nonce } => {
-                self.send(by, &Message::Removed { nonce, result: Err(words.to_string()) }, out);
+                let result = Err(NotRemoved { words: words.to_string(), again: false });
+                self.send(by, &Message::Removed { nonce, result }, out);
             }
             // It is said again, or the clusters meet again, and it is tried anew.
             Waiting::Farewell { .. } | Waiting::Absorb(_) | Waiting::Gone { .. } => {}

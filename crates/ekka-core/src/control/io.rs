@@ -18,7 +18,7 @@ use crate::id::{ClusterId, Endpoint, Guid, Incarnation, NodeId, NodeName, StoreI
 use crate::identity::Claim;
 use crate::lease;
 use crate::membership::{self, RemovalCause};
-use crate::time::Instant;
+use crate::time::{Instant, Wall};
 use crate::view::{Role, View};
 use crate::volatile;
 use crate::wire::{Hello, Refusal};
@@ -30,6 +30,15 @@ pub struct ConnId(pub u64);
 /// A command under way, numbered by the shell.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct RequestId(pub u64);
+
+/// Why a member was not taken out.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NotRemoved {
+    /// In words.
+    pub words: String,
+    /// Another member leads, or is about to: the same is asked of that one.
+    pub again: bool,
+}
 
 /// The envelope of the control lane. New kinds are appended, never inserted.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -64,6 +73,18 @@ pub enum Message {
         /// The start that answered just now, and how it stands; `None` where none is linked.
         claim: Option<Claim>,
     },
+    /// What does your clock say? Asked while the own one seems to be wrong.
+    WhatTime {
+        /// Tells answers apart.
+        nonce: u64,
+    },
+    /// It says this.
+    Time {
+        /// The nonce that is answered.
+        nonce: u64,
+        /// The clock.
+        wall: Wall,
+    },
     /// This member is to be taken out, by an operator's word or its own: asked of the leader of the durable group.
     Remove {
         /// Tells answers apart.
@@ -79,8 +100,8 @@ pub enum Message {
     Removed {
         /// The nonce that is answered.
         nonce: u64,
-        /// Why not, in words.
-        result: Result<(), String>,
+        /// Why not.
+        result: Result<(), NotRemoved>,
     },
     /// What would come of an admission of this node to your cluster? Nothing is to be done.
     MayJoin {

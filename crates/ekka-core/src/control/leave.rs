@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use super::commands::Answer;
 use super::removed::Log;
-use super::{CommandError, Control, GroupRequest, Message, Output, RequestId};
+use super::{CommandError, Control, GroupRequest, Message, NotRemoved, Output, RequestId};
 use crate::consensus::VoterId;
 use crate::decision::DecisionId;
 use crate::durable::REPLACE_WITHIN;
@@ -23,6 +23,8 @@ pub(super) const REMOVAL_TIMEOUT: Duration = Duration::from_secs(30);
 const REPLACE_TIMEOUT: Duration = REPLACE_WITHIN.saturating_add(Duration::from_secs(10));
 /// How often `leave` looks for somebody to ask.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// How long whoever was asked to take out itself may need to hand over leadership.
+const ASK_ANOTHER_AFTER: Duration = Duration::from_millis(500);
 /// How long one that was asked to remove a member may take, before another is asked.
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Of so many looks, every so many hands leadership over: the one before may have come to nothing.
@@ -286,11 +288,20 @@ impl Control {
     }
 
     /// The leader has answered.
-    pub(super) fn leader_removed(&mut self, nonce: u64, result: Result<(), String>, out: &mut Vec<Output>) {
+    pub(super) fn leader_removed(
+        &mut self,
+        nonce: u64,
+        result: Result<(), NotRemoved>,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
         let Some(AskedLeader { what, .. }) = self.pending.asked.remove(&nonce) else { return };
         match (what, result) {
             (AskedFor::Force(forced), Ok(())) => self.forced(forced, out),
-            (AskedFor::Force(forced), Err(words)) => self.force_failed(forced.id, &words, out),
+            (AskedFor::Force(forced), Err(NotRemoved { again: true, .. })) => {
+                self.pending.leaderless.push((now.mono + ASK_ANOTHER_AFTER, forced));
+            }
+            (AskedFor::Force(forced), Err(NotRemoved { words, .. })) => self.force_failed(forced.id, &words, out),
             (AskedFor::Farewell { from, cluster_id }, Ok(())) => self.confirm_farewell(from, cluster_id),
             (AskedFor::Leave, Ok(())) => self.leave_committed(Log::Delete),
             // Asked again, the next one.

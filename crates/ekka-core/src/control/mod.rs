@@ -7,6 +7,7 @@
 //!
 //! **Invariants** (checked by `check`, beside those of the rooms): every link belongs to the incarnation that is linked; of one node only one incarnation is linked; the number of the view grows.
 
+mod clock;
 mod command;
 mod commands;
 mod conns;
@@ -50,6 +51,7 @@ use crate::time::{Instant, Now, Wall};
 use crate::view::{Status, View};
 use crate::wire::{Hello, HelloTemplate, Moment, Purpose};
 
+use clock::ClockAsks;
 use conns::Conns;
 use group::Group;
 use persist::Persist;
@@ -75,6 +77,7 @@ pub struct Control {
     membership: Membership,
     autocluster: Autocluster,
     clocks: Clocks,
+    clock_asks: ClockAsks,
     decisions: Decisions,
     group: Group,
     conns: Conns,
@@ -159,6 +162,7 @@ impl Control {
             membership,
             autocluster,
             clocks: Clocks::default(),
+            clock_asks: ClockAsks::default(),
             decisions: Decisions::default(),
             conns: Conns::default(),
             twins: Twins::default(),
@@ -231,6 +235,7 @@ impl Control {
             self.stand();
             if self.dirty {
                 self.tell_facts(now, out);
+                self.follow_generations(now, out);
             }
             if self.work.is_empty() {
                 break;
@@ -301,12 +306,14 @@ impl Control {
                 self.send(peer.node_id, &Message::IAmHere { nonce, claim }, out);
             }
             Message::IAmHere { nonce, claim } => self.is_here(peer, nonce, claim, out),
+            Message::WhatTime { nonce } => self.say_time(peer.node_id, nonce, now, out),
+            Message::Time { nonce, wall } => self.time_came(peer.node_id, nonce, wall, now, out),
             Message::WhoRuns { node_id, nonce } => self.who_runs(peer.node_id, node_id, nonce, now, out),
             Message::Runs { nonce, claim } => self.answered(peer.node_id, nonce, claim),
             Message::Remove { nonce, node_id, cause, replace_with } => {
                 self.asked_to_remove((peer.node_id, nonce), (node_id, cause, replace_with), now, out);
             }
-            Message::Removed { nonce, result } => self.leader_removed(nonce, result, out),
+            Message::Removed { nonce, result } => self.leader_removed(nonce, result, now, out),
             Message::MayJoin { nonce, record } => self.may_join(peer.node_id, nonce, record, now, out),
             Message::Joinable { nonce, lines, refused } => self.joinable(nonce, lines, refused, out),
             Message::Generations { cluster_id, message } => {
@@ -411,6 +418,7 @@ impl Machine for Control {
         self.expire_asked(now, out);
         self.expire_plans(now, out);
         self.tick_recovery(now, out);
+        self.ask_for_clocks(now, out);
         if now.mono >= self.refresh_at {
             self.dirty = true;
         }
@@ -430,6 +438,7 @@ impl Machine for Control {
             self.group.is_open().then(|| self.leases.deadline()).flatten(),
             self.pending.deadline(),
             self.recovery.deadline(),
+            self.clock_deadline(),
             self.standing.deadline(),
             self.volatile.deadline(),
             Some(self.refresh_at),

@@ -186,7 +186,7 @@ impl Control {
         let Plan { mut lines, refused } = recover::plan(record, &self.survivor(), &recovering.logs, in_reach);
         // A change of the voters that this log holds and nobody has confirmed yet counts too.
         let latest = &self.group.durable.standing().configuration;
-        let whole = record.merging().is_none() && in_reach.is_majority_of(latest);
+        let whole = recover::serves(record) && in_reach.is_majority_of(latest);
         let refused = refused.or_else(|| whole.then(|| recover::MAJORITY_IN_REACH.into()));
         let refused = refused.or_else(|| self.too_early(now));
         lines.extend(recover::given_up(record, in_reach).into_iter().map(|id| self.last_seen(id, now)));
@@ -214,7 +214,7 @@ impl Control {
     /// Why it cannot be said yet that the majority is gone. Who does not answer this node may be slow, or be heard by
     /// others; and a node that has just started has not met those that live.
     fn too_early(&self, now: Now) -> Option<String> {
-        if self.standing.quorum.holds() && self.group.durable.record().merging().is_none() {
+        if self.standing.quorum.holds() && recover::serves(self.group.durable.record()) {
             return Some(recover::MAJORITY_IN_REACH.into());
         }
         let since = now.mono.since(self.standing.started);

@@ -51,9 +51,7 @@ impl Control {
                     }
                 }
                 membership::Output::RoundTrip { node_id, rtt_us, peer_wall } => {
-                    let was = (self.clocks.warns(), self.clock_refused().is_some());
-                    self.clocks.observe(node_id, peer_wall, now.wall, rtt_us);
-                    self.clock_observed(was, node_id, out);
+                    self.compare_clock(node_id, peer_wall, rtt_us, now, out);
                 }
             }
         }

@@ -17,7 +17,7 @@ use crate::event::EventKind;
 use crate::id::{ClusterId, Guid, Incarnation, NodeId};
 use crate::machine::Machine;
 use crate::time::{Instant, Now};
-use crate::view;
+use crate::view::{self, Status};
 use crate::volatile::{self, Facts, Faults, Generations, Input, Proposal, Settings, incarnation, voter};
 
 /// The room and what waits on it.
@@ -30,6 +30,7 @@ pub(super) struct Volatile {
     facts: Facts,
     configured: LogPlace,
     looks_at: BTreeSet<NodeId>,
+    leaving: BTreeSet<NodeId>,
     /// What the replica of this generation said last.
     standing: (u64, consensus::Standing),
     /// What is to be proposed, once the durable group can be asked.
@@ -56,6 +57,7 @@ impl Volatile {
             facts: Facts::default(),
             configured: LogPlace::default(),
             looks_at: BTreeSet::new(),
+            leaving: BTreeSet::new(),
             standing: <(u64, consensus::Standing)>::default(),
             proposal: None,
             wished: false,
@@ -83,21 +85,27 @@ impl Volatile {
     }
 
     /// Whether the record says nothing that the room was not told.
-    fn knows(&self, record: &Record) -> bool {
+    fn knows(&self, record: &Record, leaving: &BTreeSet<NodeId>) -> bool {
         let known = |node_id: &NodeId| {
             self.facts.present.get(node_id).copied() == present(record, *node_id)
-                && self.facts.gone.get(node_id).copied() == gone(record, *node_id)
+                && self.facts.gone.get(node_id).copied() == record.last_gone(*node_id)
+                && self.facts.left.get(node_id).copied() == record.last_left(*node_id)
         };
         self.facts.generation.version == record.volatile().version
             && self.configured == record.configuration().at
+            && self.leaving == *leaving
             && self.looks_at.iter().all(known)
     }
 
     /// Takes what the record says.
-    fn read(&mut self, record: &Record) -> Facts {
+    fn read(&mut self, record: &Record, leaving: BTreeSet<NodeId>) -> Facts {
         let generation = record.volatile().clone();
         let latest = record.configuration().voters.last();
-        let wanted: BTreeSet<NodeId> = latest.into_iter().flatten().map(|voter| voter.node_id).collect();
+        let all: BTreeSet<NodeId> = latest.into_iter().flatten().map(|voter| voter.node_id).collect();
+        // Who is about to leave hands on what it holds while it is a member yet.
+        let stay: BTreeSet<NodeId> = all.difference(&leaving).copied().collect();
+        let wanted = if stay.is_empty() { all } else { stay };
+        self.leaving = leaving;
         let voters = generation.voters().into_iter().chain(generation.founders.iter().copied());
         self.looks_at = voters.map(|id| id.node_id).chain(wanted.iter().copied()).collect();
         let each = |of: fn(&Record, NodeId) -> Option<Guid>| {
@@ -111,7 +119,8 @@ impl Volatile {
             record.members().keys().copied().chain(removed).collect()
         };
         (self.configured, self.told) = (record.configuration().at, record.number());
-        self.facts = Facts { generation, present: each(present), gone: each(gone), wanted, members };
+        let (present, gone, left) = (each(present), each(Record::last_gone), each(Record::last_left));
+        self.facts = Facts { generation, present, gone, left, wanted, members };
         self.facts.clone()
     }
 
@@ -130,13 +139,6 @@ impl Volatile {
 
 fn present(record: &Record, node_id: NodeId) -> Option<Guid> {
     record.member(node_id).map(|member| member.guid)
-}
-
-/// The latest start of a node that is gone by an entry: its lease ran out, it said goodbye, or the node was taken out.
-/// It may live behind a cut, and the starts before a present one are over without this.
-fn gone(record: &Record, node_id: NodeId) -> Option<Guid> {
-    let over = Some(record.over(node_id)).filter(|guid| *guid > Guid::MIN);
-    over.max(record.forgotten().get(&node_id).map(|out| out.guid))
 }
 
 /// What the room wants to know of a replica.
@@ -252,13 +254,18 @@ impl Control {
         if record.number() < self.volatile.told {
             return;
         }
-        if self.volatile.room.is_none() || self.volatile.knows(record) {
+        if self.volatile.room.is_none() {
+            return;
+        }
+        let leaves = |id: &NodeId| self.membership.record(*id).is_some_and(|known| known.status == Status::Leaving);
+        let leaving = record.voters().into_iter().map(|voter| voter.node_id).filter(leaves).collect();
+        if self.volatile.knows(record, &leaving) {
             return self.propose_generation(now, out);
         }
         if self.volatile.facts.generation.version != record.volatile().version {
             self.volatile.waits.clear();
         }
-        let facts = self.volatile.read(record);
+        let facts = self.volatile.read(record, leaving);
         self.dirty = true;
         self.volatile(Input::Facts(facts), now, out);
     }
@@ -341,12 +348,12 @@ impl Control {
         };
         let names: Vec<String> = self.volatile.waits.iter().map(name).collect();
         let number = self.volatile.facts.generation.number();
-        (!names.is_empty()).then(|| {
-            format!(
-                "generation {} of the volatile group waits for {}, of the one before: it is neither back, nor sealed, nor gone",
-                number + 1,
-                names.join(" and ")
-            )
+        let names = (!names.is_empty()).then(|| names.join(" and "))?;
+        let head = format!("generation {} of the volatile group waits for {names}, of the one before", number + 1);
+        Some(if self.group.durable.record().volatile_lost().is_empty() {
+            format!("{head}: it is neither back, nor sealed, nor gone")
+        } else {
+            format!("{head}: they are gone, and could go on without this cluster. Lost for good? ekka recover --plan")
         })
     }
 

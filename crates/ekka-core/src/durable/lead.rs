@@ -94,8 +94,9 @@ impl Durable {
                 zone: fact.map(|fact| fact.zone.clone()).unwrap_or_default(),
                 up: fact.is_some_and(|fact| fact.up),
                 caught_up: fact.is_some_and(|fact| fact.caught_up),
-                leaving: fact.is_some_and(|fact| fact.leaving)
-                    || removed(*node_id, RemovalCause::Leave)
+                // The volatile group goes on without it first.
+                leaving: fact.is_some_and(|fact| fact.leaving) && !self.holds_back(*node_id)
+                    || removed(*node_id, RemovalCause::Leave) && !self.holds_back(*node_id)
                     || removed(*node_id, RemovalCause::Force),
                 lost: removed(*node_id, RemovalCause::Autoclean),
             };
@@ -106,6 +107,12 @@ impl Durable {
             configuration: self.record.configuration().clone(),
             replace: removals.iter().find_map(|(old, _, new)| new.map(|new| (*old, new))),
         }
+    }
+
+    /// Whether a member that leaves in good order is waited for: with it the volatile group would lose its majority.
+    fn holds_back(&self, node_id: NodeId) -> bool {
+        let leaves = self.facts.get(&node_id).is_some_and(|fact| fact.up && fact.leaving);
+        leaves && self.record.volatile_needs(node_id)
     }
 
     fn step_voters(&mut self, out: &mut Vec<Output>) {

@@ -42,6 +42,7 @@ pub mod absorb;
 mod check;
 mod cluster;
 pub mod command;
+mod ends;
 pub mod generation;
 mod lead;
 mod members;

@@ -74,6 +74,14 @@ pub fn plan(record: &Record, survivor: &Founder, logs: &[LogInReach], in_reach: 
             log.name, log.last.term, log.last.index
         ));
     }
+    let volatile = record.volatile_lost();
+    if !volatile.is_empty() {
+        let names: Vec<String> = volatile.iter().map(|id| name(&id.node_id)).collect();
+        lines.push(format!(
+            "the volatile group is lost with {}, which are gone and could go on without this cluster",
+            names.join(", ")
+        ));
+    }
     lines.push(match lost.as_slice() {
         [] => String::from("nobody is given up"),
         lost => format!("given up: {}", lost.iter().map(name).collect::<Vec<_>>().join(", ")),
@@ -108,6 +116,13 @@ pub fn plan(record: &Record, survivor: &Founder, logs: &[LogInReach], in_reach: 
     Plan { lines, refused }
 }
 
+/// Whether a majority of the voters is enough for this cluster to serve. Who was to go into a cluster that is lost serves
+/// nobody (schedule M10); nor does the volatile group of which a majority is gone.
+#[must_use]
+pub fn serves(record: &Record) -> bool {
+    record.merging().is_none() && record.volatile_lost().is_empty()
+}
+
 /// The first token of this generation, by the last ceiling before it. The later of two generations begins higher, and
 /// what the other one issues stays below that.
 pub(super) fn tokens_from(ceiling: u64, generation: u64) -> u64 {
@@ -131,8 +146,7 @@ fn refusal(
     if record.cluster().is_none() {
         return Some(String::from("this node has no record of a cluster: there is nothing to recover here"));
     }
-    // Who was to go into a cluster that is lost serves nobody, majority or not (schedule M10).
-    if record.merging().is_none() && in_reach.is_majority_of(record.configuration()) {
+    if in_reach.is_majority_of(record.configuration()) && serves(record) {
         return Some(String::from(MAJORITY_IN_REACH));
     }
     let was = record.member(me).map(|member| member.role);

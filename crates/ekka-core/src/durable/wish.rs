@@ -166,6 +166,12 @@ fn removal(
     if cause == RemovalCause::Autoclean && fact(node_id).is_some_and(|fact| fact.up) {
         return refuse(Refusal::Outdated, format!("{} is back", member.name));
     }
+    if cause == RemovalCause::Leave
+        && record.volatile_needs(node_id)
+        && fact(node_id).is_some_and(|fact| fact.up && fact.leaving)
+    {
+        return Next::Wait(format!("the volatile group goes on without {} first", member.name));
+    }
     if record.follows(node_id) {
         if cause != RemovalCause::Leave && !leads {
             return Next::End(Reply::AskLeader { leader: None });

@@ -288,7 +288,11 @@ impl World {
         for (id, proof) in std::mem::take(&mut group.ended) {
             let holds = self.machines.iter().filter(|machine| !machine.copy).any(|machine| {
                 machine.process.as_ref().is_some_and(|process| {
-                    process.control.view().me == id && process.lease.is_some_and(|until| until > self.now)
+                    let view = process.control.view();
+                    // A lease in another cluster is none here.
+                    view.me == id
+                        && view.cluster_id == Some(cluster_id)
+                        && process.lease.is_some_and(|until| until > self.now)
                 })
             });
             let seen = self.watch.gone(cluster_id, id, proof, holds);

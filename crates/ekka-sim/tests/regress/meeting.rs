@@ -110,34 +110,3 @@ fn the_clocks_of_another_cluster_trouble_nobody() {
         assert!(view(&world, i).reasons.iter().all(|reason| reason.code != "clock"), "{}", world.words());
     }
 }
-
-/// M10: a cluster has committed that it goes into another one, and that is lost for good: it grants nothing and joins
-/// nobody, with all of its voters up. `recover` takes the way back, and should the other one turn up after all, it goes
-/// there anew.
-#[test]
-fn m10_who_was_to_go_into_a_lost_cluster_recovers_and_goes_there_anew_if_it_returns() {
-    let mut world = clusters_that_meet(Merge::Never, 5);
-    let mut by_age: Vec<usize> = (0..3).collect();
-    by_age.sort_by_key(|i| view(&world, *i).cluster_id);
-    let [oldest, between, younger] = by_age[..] else { panic!("three clusters") };
-    let into = view(&world, oldest).cluster_id.expect("a cluster");
-    world.kill(oldest);
-    world.kill(between);
-    world.commit(younger, Command::Merging { into, by_word: true });
-    run(&mut world, SECOND * 20);
-    let id = world.command(younger, Operator::Recover { accept_loss: true, plan: false });
-    wait(&mut world, "recovered", 30, |w| matches!(w.replies.get(&(younger, id)), Some(Ok(_))));
-    wait(&mut world, "it serves again", 30, |w| view(w, younger).status == Status::Up);
-    run(&mut world, SECOND * 20);
-    assert_ne!(view(&world, younger).cluster_id, Some(into));
-    world.machines.iter_mut().for_each(|machine| machine.spec.merge = Merge::Empty);
-    for i in [oldest, younger] {
-        if world.machines[i].process.is_some() {
-            world.kill(i);
-        }
-        world.start(i);
-    }
-    wait(&mut world, "one cluster", 120, |w| {
-        [oldest, younger].iter().all(|i| view(w, *i).cluster_id == Some(into) && view(w, *i).members.len() == 2)
-    });
-}
