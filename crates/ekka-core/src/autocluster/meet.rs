@@ -55,10 +55,16 @@ impl Autocluster {
     #[must_use]
     pub fn merges_with(&self, cluster_id: ClusterId) -> bool {
         let Some(mine) = self.saved.cluster_id else { return false };
+        if self.end_of_chain(cluster_id) == mine {
+            return true;
+        }
+        let said = || self.peers.values().filter_map(|k| k.said.as_ref()).filter(|s| s.cluster_id == Some(cluster_id));
         // As long as nobody of it has said otherwise.
-        let commits = |id: ClusterId| self.others(mine).get(&id).is_none_or(|other| other.can_commit);
-        self.end_of_chain(cluster_id) == mine
-            || cluster_id < mine && self.settings.merge == Merge::Empty && !self.quorum_rows && commits(cluster_id)
+        let commits = said().next().is_none() || said().any(|said| said.quorum);
+        let never = self.settings.merge == Merge::Never || said().any(|said| said.merge == Merge::Never);
+        // Rows keep the younger one where it is.
+        let rows = if cluster_id < mine { self.quorum_rows } else { said().any(|said| said.quorum_rows) };
+        commits && !never && !rows
     }
 
     /// The other clusters in sight, each with what its members say together.
@@ -70,7 +76,9 @@ impl Autocluster {
             let member = known.peer.name.clone();
             let none = Side { cluster_id, member, can_commit: false, quorum_rows: false, merging: None, never: false };
             let other = others.entry(cluster_id).or_insert(none);
-            other.can_commit |= said.quorum;
+            // Who is up has its seat by a committed entry. Before that a majority may be one by name only: founders that
+            // have gone elsewhere, by an operator's word, are counted until they say so.
+            other.can_commit |= said.quorum && said.status.takes_part();
             other.quorum_rows |= said.quorum_rows;
             other.never |= said.merge == Merge::Never;
         }
@@ -91,6 +99,10 @@ impl Autocluster {
             return;
         }
         self.joining = None;
+        if let Some(instead) = self.went_elsewhere(mine) {
+            self.ask_to_join(instead, None, now, out);
+            return;
+        }
         let target = self.end_of_chain(mine);
         if target != mine {
             if others.get(&target).is_some_and(|other| other.can_commit) {
@@ -101,7 +113,7 @@ impl Autocluster {
         let own = Side {
             cluster_id: mine,
             member: self.own.name.clone(),
-            can_commit: self.quorum,
+            can_commit: self.quorum && self.status.takes_part(),
             quorum_rows: self.quorum_rows,
             merging: None,
             never: self.settings.merge == Merge::Never,
@@ -126,6 +138,17 @@ impl Autocluster {
                 }
             }
         }
+    }
+
+    /// The cluster in which the other one of two founders is, where nothing was ever committed in this one and, without it,
+    /// nothing ever will be: an operator said `form` there while it was voting. What two found begins with both of them, so
+    /// an empty log here says that there is nothing to lose.
+    fn went_elsewhere(&self, mine: ClusterId) -> Option<ClusterId> {
+        let [one, other] = self.saved.first_voters.as_slice() else { return None };
+        let me = self.own.id.node_id;
+        let other = [one, other].into_iter().find(|founder| founder.id.node_id != me).filter(|_| self.unfounded)?;
+        let said = self.peers.get(&other.id.node_id)?.said.as_ref()?;
+        said.cluster_id.filter(|id| *id != mine && said.quorum && said.status.takes_part())
     }
 
     /// The younger one is on its way, or both go elsewhere.

@@ -297,6 +297,8 @@ pub enum Input {
         clock_refused: bool,
         /// It is the only member of its cluster.
         alone: bool,
+        /// Its log of the cluster holds nothing but the first voters.
+        unfounded: bool,
     },
     /// An admission that this room asked for: the roster with the newcomer, or why not.
     Admitted {

@@ -69,6 +69,8 @@ pub struct Autocluster {
     pub(super) proposer: Proposer,
     /// Who did not let this node in last, and why.
     pub(super) denied: Option<(NodeName, String)>,
+    /// Nothing is in the log of this node's cluster yet but its first voters.
+    pub(super) unfounded: bool,
     pub(super) joining: Option<Joining>,
     pub(super) operator: Option<OperatorJoin>,
     pub(super) met: BTreeMap<ClusterId, Met>,
@@ -111,6 +113,7 @@ impl Autocluster {
             peers: BTreeMap::new(),
             proposer: Proposer::default(),
             denied: None,
+            unfounded: false,
             joining: None,
             operator: None,
             met: BTreeMap::new(),
@@ -425,7 +428,8 @@ impl Machine for Autocluster {
             Input::DialFailed { endpoint, why } => self.candidates.failed(&endpoint, why),
             Input::Received { from, message } => self.received(from, message, now, out),
             Input::Persisted { token } => self.persisted(token, now, out),
-            Input::Standing { quorum, status, clock_refused, alone } => {
+            Input::Standing { quorum, status, clock_refused, alone, unfounded } => {
+                self.unfounded = unfounded;
                 self.quorum = quorum;
                 self.status = status;
                 self.clock_refused = clock_refused;

@@ -62,6 +62,9 @@ pub(super) struct Group {
     reopen_at: Option<Instant>,
 }
 
+/// The place of the first voters in a log; the replica puts them there before anybody has voted.
+const FIRST_VOTERS: u64 = 1;
+
 impl Group {
     pub(super) fn new(me: Incarnation, leases: Terms) -> Self {
         Self {
@@ -96,6 +99,13 @@ impl Group {
 
     fn absorbs(&self, into: ClusterId) -> bool {
         self.waiting.values().any(|waiting| matches!(waiting, Waiting::Absorb(other) if *other == into))
+    }
+
+    /// Whether its log is there and holds nothing but the first voters: nothing that it was asked to keep.
+    pub(super) fn is_unfounded(&self) -> bool {
+        let standing = self.durable.standing();
+        let begun = self.open.is_some() && standing.failed.is_none() && !standing.configuration.voters.is_empty();
+        begun && self.durable.record().cluster().is_none() && standing.last.index <= FIRST_VOTERS
     }
 
     fn admits(&self, id: Incarnation) -> bool {

@@ -54,7 +54,7 @@ pub(super) struct Standing {
     broken_since: Option<Instant>,
     since: BTreeMap<String, Wall>,
     expected: Option<Instant>,
-    told: Option<(bool, Status, bool, bool)>,
+    told: Option<(bool, Status, bool, bool, bool)>,
 }
 
 impl Standing {
@@ -163,11 +163,12 @@ impl Control {
             }
             self.work.push_back(Work::Membership(membership::Input::SetStatus(status)));
         }
-        let told = (quorum.holds(), status, self.standing.clock.is_some(), self.membership.size() <= 1);
+        let (alone, unfounded) = (self.membership.size() <= 1, self.group.is_unfounded());
+        let told = (quorum.holds(), status, self.standing.clock.is_some(), alone, unfounded);
         if self.standing.told != Some(told) {
             self.standing.told = Some(told);
-            let (quorum, status, clock_refused, alone) = told;
-            let standing = autocluster::Input::Standing { quorum, status, clock_refused, alone };
+            let (quorum, status, clock_refused, alone, unfounded) = told;
+            let standing = autocluster::Input::Standing { quorum, status, clock_refused, alone, unfounded };
             self.work.push_back(Work::Autocluster(standing));
         }
     }

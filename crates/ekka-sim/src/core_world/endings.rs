@@ -74,10 +74,19 @@ pub(super) fn undrain_all(world: &mut World) -> Result<(), Failure> {
 pub(super) fn settled(world: &mut World) -> Result<(), Failure> {
     let ready = |world: &World| insiders(world).iter().all(|view| view.ready_quorum);
     world.run_to("all that are together are ready", CONVERGE, ready)?;
+    // Voters may still move, and each node hears of that in its own time.
+    let agree = |world: &World| agree(world).is_ok();
+    match world.run_to("all agree", CONVERGE, agree) {
+        Ok(_) => Ok(()),
+        Err(failure) => Err(self::agree(world).map_or_else(|what| world.failed(what), |()| failure)),
+    }
+}
+
+fn agree(world: &World) -> Result<(), String> {
     let views = insiders(world);
     let out = outsiders(world).into_iter();
     let out: Vec<_> = out.filter_map(|i| Some(world.machines[i].process.as_ref()?.control.view().me.node_id)).collect();
-    world.watch.settled(&views, &out).map_err(|what| world.failed(what))
+    world.watch.settled(&views, &out)
 }
 
 /// Takes back whoever is outside, one after the other; each is inside once `join` says so. Not `alive`: each starts

@@ -1,4 +1,5 @@
-//! Sections 4 and 8: a node changes its cluster only into an older one (rule 6), or by an operator's word.
+//! Sections 4 and 8: a node changes its cluster only into an older one (rule 6), or by an operator's word;
+//! one that never began, because a founder went elsewhere by such a word, it gives up.
 
 use ekka_core::id::{ClusterId, NodeId};
 use ekka_core::view::View;

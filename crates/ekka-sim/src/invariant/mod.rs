@@ -44,6 +44,8 @@ pub struct Watch {
     left: BTreeSet<NodeId>,
     seats: BTreeMap<usize, Seat>,
     gone: BTreeSet<(ClusterId, Incarnation)>,
+    /// Clusters in which somebody was up.
+    begun: BTreeSet<ClusterId>,
 }
 
 /// What is remembered of one machine.
@@ -199,7 +201,10 @@ impl Watch {
         own_row::check(before.as_deref(), view).map_err(words)?;
         own_row::check_start(&mut seat.start, view).map_err(words)?;
         hints::check(view).map_err(words)?;
-        id_kept::check(&mut seat.cluster, seat.may_leave, view).map_err(words)?;
+        self.begun.extend(view.cluster_id.filter(|_| view.status.takes_part()));
+        // A cluster in which nobody was ever up may be given up.
+        let begun = seat.cluster.is_none_or(|(_, id)| self.begun.contains(&id));
+        id_kept::check(&mut seat.cluster, seat.may_leave || !begun, view).map_err(words)?;
         if !self.founders_may_go {
             members_kept::check(&self.may_go, before.as_deref(), view).map_err(words)?;
         }

@@ -2,6 +2,7 @@
 
 mod copies;
 mod formation;
+mod found;
 mod identity;
 mod leases;
 mod leaving;

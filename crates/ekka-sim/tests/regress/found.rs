@@ -1,0 +1,23 @@
+//! Seeds of the swarm that found something, with what it was.
+
+use ekka_sim::core_world::Plan;
+
+const FOUND: [(u64, &str); 8] = [
+    (0x42, "a cluster went into one that had never begun: one of its two founders was in the younger"),
+    (0x299, "the only voter of the volatile group left before another one had what it held"),
+    (0x378, "a clock that was set was compared with peers of no common cluster never again"),
+    (0x38a, "newcomers waited for the cluster with the smallest id, in which nobody could let them in"),
+    (0x3c9, "a node that was admitted while it formed its own cluster said farewell to one that was coming into that"),
+    (0x475, "as 0x378, with six newcomers that wait for one node"),
+    (0x48f, "as 0x378, after `ekka form` on a node whose clock is a year ahead"),
+    (0x12d9, "one of two founders was told to form alone while it voted, and the other one waited for it for ever"),
+];
+
+#[test]
+fn what_the_swarm_found_once_it_does_not_find_again() {
+    for (seed, what) in FOUND {
+        if let Err(failure) = Plan::swarm(seed, &[]).run() {
+            panic!("{what}\n{}", failure.tell("swarm", seed));
+        }
+    }
+}
