@@ -39,6 +39,16 @@ impl Generations {
         self.amend(sets, out);
     }
 
+    /// Whether this process leads, and no change of voters can come to anything: the latest set names a start that is over,
+    /// and the record has no room for another one. A node that restarts again and again where the leader does not reach it
+    /// fills it.
+    pub(super) fn is_stuck(&self) -> bool {
+        let record = &self.facts.generation;
+        let leads = self.standing.leads && self.serving == Serving::Runs(record.number());
+        let full = record.sets.len() >= VOTER_SETS_MAX;
+        leads && full && record.sets.last().is_some_and(|latest| self.still_possible(latest) != *latest)
+    }
+
     fn amend(&self, sets: Vec<BTreeSet<Incarnation>>, out: &mut Vec<Output>) {
         let record = &self.facts.generation;
         let version = Version { revision: record.version.revision + 1, ..record.version };

@@ -46,7 +46,7 @@ pub struct Generations {
     /// Whom the next generation waited for at the last look, and whom people were told of.
     blocked: (Version, BTreeSet<Incarnation>),
     told_waiting: (Version, BTreeSet<Incarnation>),
-    /// Since when this process is a voter of the present generation and has sealed it.
+    /// Since when this process is a voter of the present generation and has sealed it, or leads it and can change no voters.
     barred_since: Option<Instant>,
     pub(super) sessions: Sessions,
     pub(super) retry_at: Instant,
@@ -317,11 +317,12 @@ impl Generations {
         may && !self.led() && now.since(self.unled_since) >= self.patience()
     }
 
-    /// A voter that sealed while the others went on can never serve this generation again. After a while it insists on
-    /// the next one: that costs the group a moment, and a voter less for good would cost it the next failure.
+    /// A voter that sealed while the others went on can never serve this generation again; and a leader whose record is full
+    /// of sets that can never be in force brings in nobody any more. After a while it insists on the next generation: that
+    /// costs the group a moment, and a voter less for good would cost it the next failure.
     fn insists(&mut self, now: Instant) -> bool {
         let barred = !self.over && self.sealed >= self.number() && self.facts.generation.voters().contains(&self.me);
-        self.barred_since = if barred { self.barred_since.or(Some(now)) } else { None };
+        self.barred_since = if barred || self.is_stuck() { self.barred_since.or(Some(now)) } else { None };
         self.barred_since.is_some_and(|since| now.since(since) >= BARRED_MAX)
     }
 

@@ -34,6 +34,8 @@ enum Entry {
 struct Replica {
     machine: usize,
     life: u64,
+    /// Which one of its machine.
+    opening: u64,
     /// Nothing is delivered to it before this: the order stays.
     not_before: Instant,
     /// Entries given to it in this life.
@@ -203,7 +205,9 @@ impl World {
         let first = !self.groups.contains_key(&cluster_id);
         let now = self.now;
         let mut group = self.groups.remove(&cluster_id).unwrap_or_default();
-        let replica = Replica { machine, life, not_before: now, given: 0, told: None };
+        self.machines[machine].opening += 1;
+        let opening = self.machines[machine].opening;
+        let replica = Replica { machine, life, opening, not_before: now, given: 0, told: None };
         match group.replicas.get(&me).cloned() {
             Some(holder) if holder.machine != machine && self.runs(&holder) && self.reaches_majority(&group, me) => {
                 group.doubles.insert(me, replica);
@@ -455,7 +459,8 @@ impl World {
     fn tell_replica(&mut self, cluster_id: ClusterId, replica: &mut Replica, news: GroupNews) {
         let when = (self.now + self.net.latency(&mut self.rng)).max(replica.not_before);
         replica.not_before = when;
-        let delivery = Delivery::Backend(Box::new(Input::Group { cluster_id, news }));
+        let (opening, input) = (replica.opening, Box::new(Input::Group { cluster_id, news }));
+        let delivery = Delivery::Replica { opening, input };
         let (machine, life) = (replica.machine, replica.life);
         self.at(when, Happening::Deliver { machine, life, delivery });
     }

@@ -28,8 +28,10 @@ pub enum Delivery {
     Persisted { token: u64, saved: Box<ekka_core::control::Saved> },
     /// Discovery answers.
     Discovered,
-    /// A backend of discovery, or the durable group, says something.
+    /// A backend of discovery, or the volatile group, says something.
     Backend(Box<ekka_core::control::Input>),
+    /// A replica of the durable group says something; nobody hears it once another one was opened in its place.
+    Replica { opening: u64, input: Box<ekka_core::control::Input> },
 }
 
 /// One end of a connection.

@@ -133,6 +133,8 @@ pub struct Machine {
     pub process: Option<Process>,
     /// Counts processes, so that what was meant for an old one does not reach a new one.
     pub life: u64,
+    /// Counts the replicas of the durable group that it has opened.
+    pub(super) opening: u64,
     /// Its directory was copied from another machine.
     pub copy: bool,
     /// Why its last process ended, where that was by its own decision.
@@ -163,6 +165,7 @@ impl Machine {
             disc: Disc::default(),
             process: None,
             life: 0,
+            opening: 0,
             copy: false,
             ended: None,
             guids: Vec::new(),

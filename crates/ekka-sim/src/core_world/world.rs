@@ -356,6 +356,10 @@ impl World {
             }
             Delivery::Discovered => self.discovered(machine),
             Delivery::Backend(input) => self.input(machine, *input),
+            Delivery::Replica { opening, input } if self.machines[machine].opening == opening => {
+                self.input(machine, *input);
+            }
+            Delivery::Replica { .. } => {}
         }
     }
 
