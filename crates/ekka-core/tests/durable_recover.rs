@@ -231,6 +231,7 @@ fn look(log: &Log, voting: &[u128]) -> Look {
         up: true,
         caught_up: false,
         leaving: false,
+        follows: false,
         lost: false,
     };
     let members: BTreeMap<_, _> =

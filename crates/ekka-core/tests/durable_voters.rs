@@ -26,6 +26,7 @@ fn core(n: u128) -> Candidate {
         up: true,
         caught_up: true,
         leaving: false,
+        follows: false,
         lost: false,
     }
 }

@@ -64,11 +64,12 @@ impl Autocluster {
         }
         self.joining = None;
         // What this node holds is of that cluster: it goes into no other by itself.
-        let wanted = self.saved.outranked.as_ref().map(|outranked| self.end_of_chain(outranked.cluster_id));
+        let outranked = self.saved.outranked.as_ref().map(|outranked| outranked.cluster_id);
+        let wanted = |id: ClusterId| outranked.is_none_or(|from| id == from || id == self.end_of_chain(from));
         let best = |able: fn(Status) -> bool| {
             let said = self.peers.values().filter_map(|known| known.said.as_ref());
             let in_one = said.filter(|said| said.quorum && able(said.status)).filter_map(|said| said.cluster_id);
-            in_one.filter(|id| wanted.is_none_or(|wanted| *id == wanted)).min()
+            in_one.filter(|id| wanted(*id)).min()
         };
         // One whose members all wait themselves, for a right clock perhaps, lets nobody in for now.
         if let Some(cluster_id) = best(Status::takes_part).or_else(|| best(|_| true)) {

@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::room::Autocluster;
 use super::{Merge, Output};
 use crate::durable::absorb::{self, Meeting, Side};
-use crate::durable::{Faults, MergeRecord};
+use crate::durable::{Faults, Founder, MergeRecord};
 use crate::id::ClusterId;
 use crate::time::{Instant, Now};
 
@@ -23,12 +23,22 @@ pub(super) struct Met {
 }
 
 impl Autocluster {
+    /// A peer is in this generation of its cluster: where that was to go before it was recovered counts no more.
+    pub(super) fn forget_merged(&mut self, cluster_id: Option<ClusterId>, generation: u64, out: &mut Vec<Output>) {
+        if cluster_id.is_some_and(|id| self.saved.merged.forget_before(id, generation)) {
+            self.persist_then(Vec::new(), out);
+        }
+    }
+
     /// Takes records of merged clusters; they only add up.
     pub(super) fn learn_merged(&mut self, merged: Vec<MergeRecord>, out: &mut Vec<Output>) {
         let mut news = false;
-        // Of this cluster as it was before it was recovered.
+        // Of a cluster as it was before it was recovered.
         let past = |record: &MergeRecord| {
-            Some(record.from) == self.saved.cluster_id && record.generation < self.saved.generation
+            let said = self.peers.values().filter_map(|known| known.said.as_ref());
+            let mine = (self.saved.cluster_id, self.saved.generation);
+            let mut known = said.map(|said| (said.cluster_id, said.generation)).chain([mine]);
+            known.any(|(id, generation)| id == Some(record.from) && record.generation < generation)
         };
         for record in merged.into_iter().filter(|record| !past(record)).collect::<Vec<_>>() {
             news |= self.saved.merged.learn(record);
@@ -64,7 +74,9 @@ impl Autocluster {
         let never = self.settings.merge == Merge::Never || said().any(|said| said.merge == Merge::Never);
         // Rows keep the younger one where it is.
         let rows = if cluster_id < mine { self.quorum_rows } else { said().any(|said| said.quorum_rows) };
-        commits && !never && !rows
+        // It comes only where this one can let it in.
+        let lets_in = cluster_id < mine || self.quorum;
+        commits && lets_in && !never && !rows
     }
 
     /// The other clusters in sight, each with what its members say together.
@@ -145,8 +157,13 @@ impl Autocluster {
     /// an empty log here says that there is nothing to lose.
     fn went_elsewhere(&self, mine: ClusterId) -> Option<ClusterId> {
         let [one, other] = self.saved.first_voters.as_slice() else { return None };
-        let me = self.own.id.node_id;
-        let other = [one, other].into_iter().find(|founder| founder.id.node_id != me).filter(|_| self.unfounded)?;
+        let is_me =
+            |founder: &Founder| founder.id.node_id == self.own.id.node_id && founder.store == self.own.store.as_u128();
+        let other = match (is_me(one), is_me(other)) {
+            (true, false) if self.unfounded => other,
+            (false, true) if self.unfounded => one,
+            _ => return None,
+        };
         let said = self.peers.get(&other.id.node_id)?.said.as_ref()?;
         said.cluster_id.filter(|id| *id != mine && said.quorum && said.status.takes_part())
     }

@@ -119,10 +119,10 @@ pub enum Denial {
     Later,
     /// Asking again cannot help.
     Never,
-    /// Its start is over in this cluster: it asks again under a new guid.
-    Over,
     /// It was taken out for good, and waits for an operator's word.
     TakenOut,
+    /// Its start is over in this cluster: it asks again under a new guid.
+    Over,
 }
 
 /// Why an acceptor refuses.

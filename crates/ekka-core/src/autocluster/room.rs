@@ -335,6 +335,7 @@ impl Autocluster {
                     Said { cluster_id, status, quorum, electorate, decider, idle, merge, quorum_rows, generation };
                 known.said = Some(said);
                 self.learn_merged(merged, out);
+                self.forget_merged(cluster_id, generation, out);
                 if cluster_id.is_some() && cluster_id == self.cluster_on_disc() && generation > self.saved.generation {
                     out.push(Output::Heard { by, generation });
                 }

@@ -42,6 +42,8 @@ pub(super) enum Waiting {
     Tokens(RequestId),
     /// The next record of the volatile group.
     Generation,
+    /// The same by an operator's word.
+    Volatile { id: RequestId, decision: DecisionId },
     /// An incarnation that is to be gone, proposed in this term.
     Gone { id: Incarnation, term: u64 },
 }
@@ -449,6 +451,9 @@ impl Control {
             }
             (durable::Reply::Done { .. }, Waiting::Absorb(_) | Waiting::Tokens(_)) => {}
             (durable::Reply::Done { .. }, Waiting::Generation) => self.volatile.wish_ended(),
+            (durable::Reply::Done { .. }, Waiting::Volatile { id, decision }) => {
+                self.volatile_recovered(id, decision, out);
+            }
             (durable::Reply::AskLeader { leader }, Waiting::Force(forced)) => {
                 self.ask_leader(leader, forced, now, out);
             }
@@ -481,7 +486,7 @@ impl Control {
                 self.work.push_back(Work::Autocluster(autocluster::Input::Admitted { id: record.id, result }));
             }
             Waiting::Force(forced) => self.force_failed(forced.id, words, out),
-            Waiting::Tokens(id) => {
+            Waiting::Tokens(id) | Waiting::Volatile { id, .. } => {
                 out.push(Output::Reply { id, result: Err(CommandError::Failed(words.to_string())) });
             }
             Waiting::Asked { by, nonce } => {

@@ -73,18 +73,6 @@ pub enum Message {
         /// The start that answered just now, and how it stands; `None` where none is linked.
         claim: Option<Claim>,
     },
-    /// What does your clock say? Asked while the own one seems to be wrong.
-    WhatTime {
-        /// Tells answers apart.
-        nonce: u64,
-    },
-    /// It says this.
-    Time {
-        /// The nonce that is answered.
-        nonce: u64,
-        /// The clock.
-        wall: Wall,
-    },
     /// This member is to be taken out, by an operator's word or its own: asked of the leader of the durable group.
     Remove {
         /// Tells answers apart.
@@ -159,6 +147,18 @@ pub enum Message {
         generation: u64,
         /// The last entry; `None` where it keeps no log that can be read.
         last: Option<LogPlace>,
+    },
+    /// What does your clock say? Asked while the own one seems to be wrong.
+    WhatTime {
+        /// Tells answers apart.
+        nonce: u64,
+    },
+    /// It says this.
+    Time {
+        /// The nonce that is answered.
+        nonce: u64,
+        /// The clock.
+        wall: Wall,
     },
 }
 

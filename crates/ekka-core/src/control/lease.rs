@@ -160,11 +160,8 @@ impl Control {
     fn fenced(&mut self, unrenewed: Duration, now: Now, out: &mut Vec<Output>) {
         // Before anything else that this step gives out.
         self.tell_lease(out);
-        self.dirty = true;
-        if self.standing.leaving {
-            return;
-        }
         self.leases.fenced = true;
+        self.dirty = true;
         if self.stopping {
             return;
         }
@@ -183,11 +180,6 @@ impl Control {
         let id = self.decisions.record(now.wall, "down", what, rule, Vec::new());
         emit(Some(id), EventKind::NodeOver { incarnation }, out);
         self.end(StopReason::Over, now, out);
-    }
-
-    /// This node asks to be taken out, or stays after all.
-    pub(super) fn leases_leave(&mut self, leaves: bool, now: Now, out: &mut Vec<Output>) {
-        self.lease(Input::Holder(HolderInput::Leaving(leaves)), now, out);
     }
 
     /// The node is about to say goodbye: from here on others may be told that it is gone.

@@ -115,8 +115,6 @@ impl Control {
         self.membership.handle(membership::Input::SetStatus(Status::Leaving), now, &mut given);
         self.membership_gave(given, now, out);
         self.standing.leaving = true;
-        // What ends with its membership ends for all others with the entry: it must not be in use then.
-        self.leases_leave(true, now, out);
         let until = now.mono + REMOVAL_TIMEOUT;
         let ask_at = now.mono;
         self.pending.leaving = Some(Leaving { id, decision, ask_at, asked: 0, committed: None, on_disc: false, until });
@@ -162,18 +160,19 @@ impl Control {
         }
         self.forget_cluster(true, log);
         let token = self.persist.next();
+        // Its start is over there once its lease has run out: it comes back under another guid, whenever that is.
+        self.persist.anew = Some(token);
         if let Some(leaving) = &mut self.pending.leaving {
             leaving.committed = Some(token);
         }
     }
 
     /// It is not, and this node stays a member.
-    pub(super) fn leave_failed(&mut self, words: &str, now: Now, out: &mut Vec<Output>) {
+    pub(super) fn leave_failed(&mut self, words: &str, out: &mut Vec<Output>) {
         let Some(Leaving { id, .. }) = self.pending.leaving.take_if(|leaving| leaving.committed.is_none()) else {
             return;
         };
         self.standing.leaving = false;
-        self.leases_leave(false, now, out);
         self.dirty = true;
         let text = format!("{} stays a member: {words}", self.setup.name);
         out.push(Output::Reply { id, result: Err(CommandError::Failed(text)) });
@@ -192,10 +191,13 @@ impl Control {
         let Some(Leaving { committed, on_disc, until, .. }) = self.pending.leaving else { return };
         if committed.is_none() && now.mono >= until {
             let seconds = REMOVAL_TIMEOUT.as_secs();
-            let waits = self.group.waits.clone();
+            let mut waits = self.group.waits.clone();
+            if waits.is_empty() && self.group.durable.record().volatile_names(self.me().node_id) {
+                waits = String::from("the volatile group does not go on without it yet");
+            }
             let waits = if waits.is_empty() { String::new() } else { format!("; {waits}") };
             let words = format!("its removal was not committed within {seconds} s{waits}; it may be all the same");
-            return self.leave_failed(&words, now, out);
+            return self.leave_failed(&words, out);
         }
         if committed.is_none() || !on_disc && now.mono < until {
             return;
@@ -235,6 +237,8 @@ impl Control {
             let waits = if waits.is_empty() { String::new() } else { format!(" ({waits})") };
             let words = if self.group_leader().is_none() {
                 String::from("no leader of the group was found in time: try again")
+            } else if self.pending.leaderless.iter().any(|(_, forced)| forced.id == id) {
+                String::from("no leader of the group that may do it was found in time, and nothing was done: try again")
             } else {
                 format!("not committed in time{waits}; it goes on")
             };

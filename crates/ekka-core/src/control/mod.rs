@@ -235,7 +235,6 @@ impl Control {
             self.stand();
             if self.dirty {
                 self.tell_facts(now, out);
-                self.follow_generations(now, out);
             }
             if self.work.is_empty() {
                 break;

@@ -13,18 +13,20 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::commands::{Answer, plan};
+use super::group::Waiting;
 use super::{CommandError, Control, GroupRequest, Message, Output, RequestId, Work, emit};
 use crate::autocluster::{self, Outranked};
 use crate::consensus::{LogPlace, VoterId};
 use crate::decision::DecisionId;
 use crate::durable::plan::Plan;
 use crate::durable::recover::{self, LogInReach};
-use crate::durable::{self, Command, Entry, Founder, InReach, Record, Recovery, Why, generation};
+use crate::durable::{self, Command, Entry, Founder, InReach, Record, Recovery, Why, Wish, generation};
 use crate::event::EventKind;
-use crate::id::{ClusterId, NodeId, NodeName};
+use crate::id::{ClusterId, Incarnation, NodeId, NodeName};
 use crate::limits::{DETECTION_TIME, GROUP_COMMAND_MAX};
 use crate::membership::{self, RemovalCause, Seat};
 use crate::time::{Instant, Now};
+use crate::volatile::{Generation, Proposal, Version};
 use crate::wire::Hello;
 
 /// How long members may take to say where their logs end: who does not answer is not in reach.
@@ -112,6 +114,9 @@ impl Control {
         if self.recovery.under_way.is_some() || self.recovery.saved.is_some() {
             return Some(Err(CommandError::Refused("`recover` is under way on this node: wait for its end".into())));
         }
+        if self.standing.quorum.holds() && !self.group.durable.record().volatile_lost().is_empty() {
+            return self.recover_volatile(id, accept_loss, now, out);
+        }
         let me = self.me().node_id;
         let nonce = self.rng.next_u64();
         let waiting: BTreeSet<NodeId> = self.conns.nodes().filter(|node_id| *node_id != me).collect();
@@ -138,6 +143,42 @@ impl Control {
             self.judge_recovery(now, out);
         }
         None
+    }
+
+    /// Only the volatile group is lost: a majority commits that the next one begins with nothing.
+    fn recover_volatile(
+        &mut self,
+        id: RequestId,
+        accept_loss: bool,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Option<Answer> {
+        let record = self.group.durable.record();
+        let lines = recover::plan_volatile(record, |lost| self.name_of(lost.node_id));
+        if !accept_loss {
+            return Some(plan(lines, None));
+        }
+        let voters = record.voters().into_iter().map(|voter| voter.node_id);
+        let present = |node_id: NodeId| record.member(node_id).map(|member| Incarnation { node_id, guid: member.guid });
+        let founders: BTreeSet<Incarnation> =
+            voters.filter_map(present).filter(|start| record.is_present(*start)).collect();
+        let expected = record.volatile().version;
+        let version = Version { number: expected.number + 1, revision: 0 };
+        let next =
+            Generation { version, founders: founders.clone(), sets: Vec::from([founders]), from: None, lost: true };
+        let rule = "section 10: recover, by an operator's word";
+        let what = format!("recover the volatile group: {}", lines.join("; "));
+        let decision = self.decisions.record(now.wall, "command", what, rule, lines.clone());
+        let wish = Wish::Generation(Proposal { expected, next });
+        self.wish((wish, Waiting::Volatile { id, decision }), decision, lines, now, out);
+        None
+    }
+
+    /// It is committed.
+    pub(super) fn volatile_recovered(&mut self, id: RequestId, decision: DecisionId, out: &mut Vec<Output>) {
+        let number = self.group.durable.record().volatile().number();
+        let reply = self.done(format!("generation {number} of the volatile group begins empty"), decision);
+        out.push(Output::Reply { id, result: Ok(reply) });
     }
 
     /// Where this node's log ends, where it has one that can be read.
@@ -186,9 +227,9 @@ impl Control {
         let Plan { mut lines, refused } = recover::plan(record, &self.survivor(), &recovering.logs, in_reach);
         // A change of the voters that this log holds and nobody has confirmed yet counts too.
         let latest = &self.group.durable.standing().configuration;
-        let whole = recover::serves(record) && in_reach.is_majority_of(latest);
+        let whole = record.merging().is_none() && in_reach.is_majority_of(latest);
         let refused = refused.or_else(|| whole.then(|| recover::MAJORITY_IN_REACH.into()));
-        let refused = refused.or_else(|| self.too_early(now));
+        let refused = refused.or_else(|| self.too_early(now)).or_else(|| self.led_elsewhere());
         lines.extend(recover::given_up(record, in_reach).into_iter().map(|id| self.last_seen(id, now)));
         match refused {
             refused if !recovering.accept_loss => {
@@ -214,13 +255,20 @@ impl Control {
     /// Why it cannot be said yet that the majority is gone. Who does not answer this node may be slow, or be heard by
     /// others; and a node that has just started has not met those that live.
     fn too_early(&self, now: Now) -> Option<String> {
-        if self.standing.quorum.holds() && recover::serves(self.group.durable.record()) {
+        if self.standing.quorum.holds() && self.group.durable.record().merging().is_none() {
             return Some(recover::MAJORITY_IN_REACH.into());
         }
         let since = now.mono.since(self.standing.started);
         let left = (DETECTION_TIME * 2).checked_sub(since).filter(|left| !left.is_zero())?;
         let (seconds, left) = (since.as_secs(), left.as_secs() + 1);
         Some(format!("this node started {seconds} s ago and may not have met all that live: try again in {left} s"))
+    }
+
+    /// With a majority up the leader is the one to do it: what it holds is all that was ever acknowledged.
+    fn led_elsewhere(&self) -> Option<String> {
+        let leader =
+            self.group_leader().filter(|leader| *leader != self.me().node_id && self.standing.quorum.holds())?;
+        Some(format!("{} leads the group: run it there, or what it has acknowledged is lost", self.name_of(leader)))
     }
 
     /// When a member was heard last.

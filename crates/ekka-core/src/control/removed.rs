@@ -42,7 +42,7 @@ impl Control {
         // Its own `leave` is over by the leader's answer, or by a seat that gossip brings first.
         let log = if cause == RemovalCause::Leave || self.is_out_by_record() { Log::Delete } else { Log::Keep };
         // Once its lease has run out this start is over in that cluster: under its guid it is not admitted again.
-        let begins_anew = self.standing.was_up && cause != RemovalCause::Leave;
+        let begins_anew = self.standing.was_up;
         self.persist.anew = begins_anew.then(|| self.persist.next()).or(self.persist.anew);
         if self.standing.leaving {
             return self.leave_committed(log);

@@ -308,7 +308,7 @@ impl Control {
         }
         if self.standing.was_up
             && self.leases.lacks()
-            && !matches!(self.standing.status, Status::Leaving | Status::Stopped | Status::Gone)
+            && !matches!(self.standing.status, Status::Stopped | Status::Gone)
         {
             let text = "fenced: no majority has renewed its lease, so others may be told that it is gone".to_string();
             found.push(("fenced", text));

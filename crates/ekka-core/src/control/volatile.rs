@@ -17,7 +17,7 @@ use crate::event::EventKind;
 use crate::id::{ClusterId, Guid, Incarnation, NodeId};
 use crate::machine::Machine;
 use crate::time::{Instant, Now};
-use crate::view::{self, Status};
+use crate::view;
 use crate::volatile::{self, Facts, Faults, Generations, Input, Proposal, Settings, incarnation, voter};
 
 /// The room and what waits on it.
@@ -30,7 +30,6 @@ pub(super) struct Volatile {
     facts: Facts,
     configured: LogPlace,
     looks_at: BTreeSet<NodeId>,
-    leaving: BTreeSet<NodeId>,
     /// What the replica of this generation said last.
     standing: (u64, consensus::Standing),
     /// What is to be proposed, once the durable group can be asked.
@@ -57,7 +56,6 @@ impl Volatile {
             facts: Facts::default(),
             configured: LogPlace::default(),
             looks_at: BTreeSet::new(),
-            leaving: BTreeSet::new(),
             standing: <(u64, consensus::Standing)>::default(),
             proposal: None,
             wished: false,
@@ -85,27 +83,21 @@ impl Volatile {
     }
 
     /// Whether the record says nothing that the room was not told.
-    fn knows(&self, record: &Record, leaving: &BTreeSet<NodeId>) -> bool {
+    fn knows(&self, record: &Record) -> bool {
         let known = |node_id: &NodeId| {
             self.facts.present.get(node_id).copied() == present(record, *node_id)
                 && self.facts.gone.get(node_id).copied() == record.last_gone(*node_id)
-                && self.facts.left.get(node_id).copied() == record.last_left(*node_id)
         };
         self.facts.generation.version == record.volatile().version
             && self.configured == record.configuration().at
-            && self.leaving == *leaving
             && self.looks_at.iter().all(known)
     }
 
     /// Takes what the record says.
-    fn read(&mut self, record: &Record, leaving: BTreeSet<NodeId>) -> Facts {
+    fn read(&mut self, record: &Record) -> Facts {
         let generation = record.volatile().clone();
         let latest = record.configuration().voters.last();
-        let all: BTreeSet<NodeId> = latest.into_iter().flatten().map(|voter| voter.node_id).collect();
-        // Who is about to leave hands on what it holds while it is a member yet.
-        let stay: BTreeSet<NodeId> = all.difference(&leaving).copied().collect();
-        let wanted = if stay.is_empty() { all } else { stay };
-        self.leaving = leaving;
+        let wanted: BTreeSet<NodeId> = latest.into_iter().flatten().map(|voter| voter.node_id).collect();
         let voters = generation.voters().into_iter().chain(generation.founders.iter().copied());
         self.looks_at = voters.map(|id| id.node_id).chain(wanted.iter().copied()).collect();
         let each = |of: fn(&Record, NodeId) -> Option<Guid>| {
@@ -119,8 +111,8 @@ impl Volatile {
             record.members().keys().copied().chain(removed).collect()
         };
         (self.configured, self.told) = (record.configuration().at, record.number());
-        let (present, gone, left) = (each(present), each(Record::last_gone), each(Record::last_left));
-        self.facts = Facts { generation, present, gone, left, wanted, members };
+        let (present, gone) = (each(present), each(Record::last_gone));
+        self.facts = Facts { generation, present, gone, wanted, members };
         self.facts.clone()
     }
 
@@ -254,18 +246,13 @@ impl Control {
         if record.number() < self.volatile.told {
             return;
         }
-        if self.volatile.room.is_none() {
-            return;
-        }
-        let leaves = |id: &NodeId| self.membership.record(*id).is_some_and(|known| known.status == Status::Leaving);
-        let leaving = record.voters().into_iter().map(|voter| voter.node_id).filter(leaves).collect();
-        if self.volatile.knows(record, &leaving) {
+        if self.volatile.room.is_none() || self.volatile.knows(record) {
             return self.propose_generation(now, out);
         }
         if self.volatile.facts.generation.version != record.volatile().version {
             self.volatile.waits.clear();
         }
-        let facts = self.volatile.read(record, leaving);
+        let facts = self.volatile.read(record);
         self.dirty = true;
         self.volatile(Input::Facts(facts), now, out);
     }
@@ -350,10 +337,12 @@ impl Control {
         let number = self.volatile.facts.generation.number();
         let names = (!names.is_empty()).then(|| names.join(" and "))?;
         let head = format!("generation {} of the volatile group waits for {names}, of the one before", number + 1);
-        Some(if self.group.durable.record().volatile_lost().is_empty() {
+        let lost: Vec<String> = self.group.durable.record().volatile_lost().iter().map(name).collect();
+        Some(if lost.is_empty() {
             format!("{head}: it is neither back, nor sealed, nor gone")
         } else {
-            format!("{head}: they are gone, and could go on without this cluster. Lost for good? ekka recover --plan")
+            let lost = lost.join(" and ");
+            format!("{head}: {lost}, gone, could go on without this cluster. Lost for good? ekka recover --plan")
         })
     }
 

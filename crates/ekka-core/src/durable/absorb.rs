@@ -25,6 +25,7 @@ pub struct MergeRecord {
     /// No token at or above this was ever issued in the younger one.
     pub ceiling: u64,
     /// The generation of the younger one: of later ones, after a recovery, it says nothing.
+    #[serde(default)]
     pub generation: u64,
 }
 

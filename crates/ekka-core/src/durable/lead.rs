@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use super::command::{Command, Entry, Why};
 use super::room::{AGAIN, Asked, Durable};
 use super::voters::{self, Candidate, Look, Step};
+use super::wish::held_back;
 use super::{Ask, Fact, Output};
 use crate::consensus::LogPlace;
 use crate::id::NodeId;
@@ -94,10 +95,10 @@ impl Durable {
                 zone: fact.map(|fact| fact.zone.clone()).unwrap_or_default(),
                 up: fact.is_some_and(|fact| fact.up),
                 caught_up: fact.is_some_and(|fact| fact.caught_up),
-                // The volatile group goes on without it first.
-                leaving: fact.is_some_and(|fact| fact.leaving) && !self.holds_back(*node_id)
-                    || removed(*node_id, RemovalCause::Leave) && !self.holds_back(*node_id)
+                leaving: fact.is_some_and(|fact| fact.leaving)
+                    || removed(*node_id, RemovalCause::Leave)
                     || removed(*node_id, RemovalCause::Force),
+                follows: held_back(&self.record, *node_id, fact),
                 lost: removed(*node_id, RemovalCause::Autoclean),
             };
             (*node_id, candidate)
@@ -107,12 +108,6 @@ impl Durable {
             configuration: self.record.configuration().clone(),
             replace: removals.iter().find_map(|(old, _, new)| new.map(|new| (*old, new))),
         }
-    }
-
-    /// Whether a member that leaves in good order is waited for: with it the volatile group would lose its majority.
-    fn holds_back(&self, node_id: NodeId) -> bool {
-        let leaves = self.facts.get(&node_id).is_some_and(|fact| fact.up && fact.leaving);
-        leaves && self.record.volatile_needs(node_id)
     }
 
     fn step_voters(&mut self, out: &mut Vec<Output>) {

@@ -99,6 +99,7 @@ pub fn admit_and_vote(record: &Record, mut look: Look, who: &Admission) -> Plan 
             up: true,
             caught_up: true,
             leaving: false,
+            follows: false,
             lost: false,
         };
         look.members.insert(who.id.node_id, candidate);

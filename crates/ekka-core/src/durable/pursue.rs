@@ -104,7 +104,10 @@ impl Durable {
             }
             let unknown = pending.unknown || pending.asked.is_some();
             let words = if pending.words.is_empty() {
-                format!("the group did not answer within {} s", WISH_TIMEOUT.as_secs())
+                format!(
+                    "the group did not answer within {} s",
+                    pending.wish.timeout().unwrap_or(WISH_TIMEOUT).as_secs()
+                )
             } else {
                 pending.words.clone()
             };

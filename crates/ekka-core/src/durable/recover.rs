@@ -18,7 +18,7 @@ use super::plan::Plan;
 use super::reach::InReach;
 use super::state::Record;
 use crate::consensus::{LogPlace, VoterId};
-use crate::id::{NodeId, NodeName};
+use crate::id::{Incarnation, NodeId, NodeName};
 use crate::limits::{RECOVER_GENERATIONS, RECOVER_TOKENS, TOKEN_MAX};
 use crate::view::Role;
 
@@ -74,14 +74,6 @@ pub fn plan(record: &Record, survivor: &Founder, logs: &[LogInReach], in_reach: 
             log.name, log.last.term, log.last.index
         ));
     }
-    let volatile = record.volatile_lost();
-    if !volatile.is_empty() {
-        let names: Vec<String> = volatile.iter().map(|id| name(&id.node_id)).collect();
-        lines.push(format!(
-            "the volatile group is lost with {}, which are gone and could go on without this cluster",
-            names.join(", ")
-        ));
-    }
     lines.push(match lost.as_slice() {
         [] => String::from("nobody is given up"),
         lost => format!("given up: {}", lost.iter().map(name).collect::<Vec<_>>().join(", ")),
@@ -112,15 +104,31 @@ pub fn plan(record: &Record, survivor: &Founder, logs: &[LogInReach], in_reach: 
              same, it goes there anew",
             merging.into
         ));
+        lines.push(String::from(
+            "members that are taken out, or come back, while this runs may have to do so again: other members go on with \
+             the old log until they hear of it",
+        ));
     }
     Plan { lines, refused }
 }
 
-/// Whether a majority of the voters is enough for this cluster to serve. Who was to go into a cluster that is lost serves
-/// nobody (schedule M10); nor does the volatile group of which a majority is gone.
+/// What is said where only the volatile group is lost: the next one begins with nothing, by an entry of a majority.
 #[must_use]
-pub fn serves(record: &Record) -> bool {
-    record.merging().is_none() && record.volatile_lost().is_empty()
+pub fn plan_volatile(record: &Record, names: impl Fn(&Incarnation) -> String) -> Vec<String> {
+    let lost: Vec<String> = record.volatile_lost().iter().map(names).collect();
+    vec![
+        String::from(
+            "a majority of the voters is in reach: no member is given up, no acknowledged write of a disc is lost",
+        ),
+        format!(
+            "the volatile group is lost with {}, which are gone and could go on without this cluster",
+            lost.join(", ")
+        ),
+        String::from(
+            "the next one begins empty: ram quorum tables are lost, every lock is free after the longest session time",
+        ),
+        String::from("should they live behind a cut, they must not go on serving: keep them off the network"),
+    ]
 }
 
 /// The first token of this generation, by the last ceiling before it. The later of two generations begins higher, and
@@ -146,7 +154,8 @@ fn refusal(
     if record.cluster().is_none() {
         return Some(String::from("this node has no record of a cluster: there is nothing to recover here"));
     }
-    if in_reach.is_majority_of(record.configuration()) && serves(record) {
+    // Who was to go into a cluster that is lost serves nobody, majority or not (schedule M10).
+    if record.merging().is_none() && in_reach.is_majority_of(record.configuration()) {
         return Some(String::from(MAJORITY_IN_REACH));
     }
     let was = record.member(me).map(|member| member.role);

@@ -19,7 +19,7 @@ use crate::view::Role;
 use crate::volatile::{Decided, Generation};
 
 /// The form of snapshots that this code writes.
-const FORM: u16 = 1;
+const FORM: u16 = 2;
 
 /// A member, as committed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -256,11 +256,9 @@ impl Record {
         starts.filter(|id| !self.is_over(*id))
     }
 
-    /// The last start of each member that was taken out by others and may live: over once its lease has run out. Who left
-    /// by itself gave its lease up before it asked for that, and may come back under the same guid.
+    /// The last start of each member that left or was taken out, and may live: over once its lease has run out.
     pub fn removed(&self) -> impl Iterator<Item = Incarnation> + '_ {
-        let by_others = self.forgotten.iter().filter(|(_, out)| out.cause != RemovalCause::Leave);
-        let starts = by_others.map(|(node_id, out)| Incarnation { node_id: *node_id, guid: out.guid });
+        let starts = self.forgotten.iter().map(|(node_id, out)| Incarnation { node_id: *node_id, guid: out.guid });
         starts.filter(|id| !self.is_over(*id))
     }
 

@@ -35,6 +35,8 @@ pub struct Candidate {
     pub caught_up: bool,
     /// It is on its way out, or is to be forced out.
     pub leaving: bool,
+    /// It leaves, and follows the log as long as the volatile group needs it.
+    pub follows: bool,
     /// It has been down for as long as `cluster.autoclean` says.
     pub lost: bool,
 }
@@ -111,6 +113,12 @@ pub fn next_step(look: &Look) -> Step {
         return Step::Nothing { why: format!("waits: {} catches up before it votes", look.name(late.node_id)) };
     }
     if target != present {
+        // A set that cannot have its majority now would stop the group before it is in force.
+        let (up, needed) = (target.iter().filter(|voter| look.is_up(**voter)).count(), target.len() / 2 + 1);
+        if up < needed {
+            let why = format!("waits: {up} of the {} that would vote are up, {needed} needed", target.len());
+            return Step::Nothing { why };
+        }
         let why = change_words(look, &present, &target);
         // Whoever leads now can hand over to somebody who votes already: no two sets in a row are strangers.
         let voters = if target.is_disjoint(&present) { &target | &present } else { target };
@@ -126,14 +134,18 @@ impl Look {
 
     /// The voter that this member would be, where it may be one.
     fn voter(&self, node_id: NodeId, member: &Candidate) -> Option<VoterId> {
-        self.follower(node_id, member).filter(|_| member.role != Role::Replicant)
+        self.follower(node_id, member).filter(|_| member.role != Role::Replicant && !member.leaving)
     }
 
     /// The learner that it would be: whoever stays follows the log.
     fn follower(&self, node_id: NodeId, member: &Candidate) -> Option<VoterId> {
         let forced = self.replace.is_some_and(|(old, _)| old == node_id);
-        let stays = !member.leaving && !member.lost && !forced;
+        let stays = (!member.leaving || member.follows) && !member.lost && !forced;
         member.store.filter(|_| stays).map(|start| VoterId { node_id, start })
+    }
+
+    fn is_up(&self, voter: VoterId) -> bool {
+        self.members.get(&voter.node_id).is_some_and(|member| member.up)
     }
 
     fn is_ready(&self, voter: VoterId) -> bool {

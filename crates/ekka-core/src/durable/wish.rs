@@ -123,6 +123,12 @@ pub(super) fn successor_lost(
     }
 }
 
+/// Whether a member that leaves in good order is waited for: the volatile group still names it, and hands on what it holds
+/// first. It follows the log until then, or it could not play its part in that.
+pub(super) fn held_back(record: &Record, node_id: NodeId, fact: Option<&Fact>) -> bool {
+    fact.is_some_and(|fact| fact.up && fact.leaving) && record.volatile_names(node_id)
+}
+
 /// What an outcome means for the wish.
 pub(super) enum Verdict {
     /// Its end.
@@ -167,13 +173,18 @@ fn removal(
         return refuse(Refusal::Outdated, format!("{} is back", member.name));
     }
     if cause == RemovalCause::Leave
-        && record.volatile_needs(node_id)
-        && fact(node_id).is_some_and(|fact| fact.up && fact.leaving)
+        && let Some(known) = fact(node_id).filter(|known| known.up)
     {
-        return Next::Wait(format!("the volatile group goes on without {} first", member.name));
+        if !known.leaving {
+            // It waits no more, or has started again; it asks anew where it still wants to.
+            return refuse(Refusal::Outdated, format!("{} does not say that it leaves", member.name));
+        }
+        if held_back(record, node_id, Some(&known)) {
+            return Next::Wait(format!("the volatile group goes on without {} first", member.name));
+        }
     }
     if record.follows(node_id) {
-        if cause != RemovalCause::Leave && !leads {
+        if !leads {
             return Next::End(Reply::AskLeader { leader: None });
         }
         return Next::Wait(format!("the place of {} in the group goes first", member.name));

@@ -25,9 +25,6 @@ pub enum HolderInput {
     Ask,
     /// The process ends: it is fenced from now on, and renews no more. Given before the goodbye is sent.
     Goodbye,
-    /// The node asks to be taken out: it is fenced from now on, so that whatever is ended with its membership is not in use.
-    /// `false`: it stays after all.
-    Leaving(bool),
 }
 
 /// What a holder wants.
@@ -60,10 +57,6 @@ enum Phase {
     New,
     Held,
     Fenced {
-        since: Instant,
-    },
-    /// It asks to be taken out.
-    Leaving {
         since: Instant,
     },
     /// Goodbye was said.
@@ -129,7 +122,7 @@ impl Holder {
     pub fn until(&self) -> Option<Instant> {
         match self.phase {
             Phase::Held => Some(self.until),
-            Phase::New | Phase::Fenced { .. } | Phase::Leaving { .. } | Phase::Ended | Phase::Over => None,
+            Phase::New | Phase::Fenced { .. } | Phase::Ended | Phase::Over => None,
         }
     }
 
@@ -192,7 +185,7 @@ impl Holder {
             Phase::New => out.push(HolderOutput::Renewed { fenced_for: None }),
             Phase::Fenced { since } => out.push(HolderOutput::Renewed { fenced_for: Some(now.since(since)) }),
             Phase::Held => {}
-            Phase::Leaving { .. } | Phase::Ended | Phase::Over => return,
+            Phase::Ended | Phase::Over => return,
         }
         self.phase = Phase::Held;
     }
@@ -211,17 +204,6 @@ impl Holder {
         self.give_up(now, out);
         self.phase = Phase::Over;
         out.push(HolderOutput::Over);
-    }
-
-    fn leaving(&mut self, leaves: bool, now: Instant, out: &mut Vec<HolderOutput>) {
-        match self.phase {
-            Phase::New | Phase::Held | Phase::Fenced { .. } if leaves => {
-                self.give_up(now, out);
-                self.phase = Phase::Leaving { since: now };
-            }
-            Phase::Leaving { since } if !leaves => (self.phase, self.ask_at) = (Phase::Fenced { since }, now),
-            _ => {}
-        }
     }
 
     fn message(&mut self, message: &Message, now: Instant, out: &mut Vec<HolderOutput>) {
@@ -258,13 +240,12 @@ impl Machine for Holder {
                     self.phase = Phase::Ended;
                 }
             }
-            HolderInput::Leaving(leaves) => self.leaving(leaves, now.mono, out),
         }
     }
 
     fn tick(&mut self, now: Now, out: &mut Vec<HolderOutput>) {
         self.look(now.mono, out);
-        if !matches!(self.phase, Phase::Leaving { .. } | Phase::Ended | Phase::Over) && now.mono >= self.ask_at {
+        if !matches!(self.phase, Phase::Ended | Phase::Over) && now.mono >= self.ask_at {
             self.ask(now.mono, out);
             self.ask_at = now.mono + LEASE_INTERVAL;
         }
@@ -272,7 +253,7 @@ impl Machine for Holder {
 
     fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Leaving { .. } | Phase::Ended | Phase::Over => None,
+            Phase::Ended | Phase::Over => None,
             Phase::New | Phase::Held | Phase::Fenced { .. } => {
                 Some(self.until().map_or(self.ask_at, |until| until.min(self.ask_at)))
             }
@@ -388,22 +369,5 @@ mod tests {
         holder.handle(HolderInput::Message(Message::Gone { id: holder.id() }), at(30), &mut out);
         assert!(matches!(out[..], [HolderOutput::Fenced { .. }, HolderOutput::Over]), "{out:?}");
         assert!(answer(&mut holder, ask, 40).is_empty() && !holder.holds(at(40).mono));
-    }
-
-    #[test]
-    fn who_asks_to_be_taken_out_is_fenced_until_it_is_told_that_it_stays() {
-        let mut holder = holder();
-        let (ask, _) = asks(&mut holder, 0);
-        answer(&mut holder, ask, 10);
-        let (under_way, _) = asks(&mut holder, 1_000);
-        let mut out = Vec::new();
-        holder.handle(HolderInput::Leaving(true), at(1_010), &mut out);
-        assert!(matches!(out[..], [HolderOutput::Fenced { .. }]) && !holder.holds(at(1_010).mono), "{out:?}");
-        assert!(answer(&mut holder, under_way, 1_020).is_empty() && holder.deadline().is_none());
-        holder.handle(HolderInput::Leaving(false), at(3_000), &mut out);
-        assert!(!holder.holds(at(3_000).mono), "it asks first");
-        let (ask, _) = asks(&mut holder, 3_000);
-        let fenced_for = Some(Duration::from_millis(2_000));
-        assert_eq!(answer(&mut holder, ask, 3_010), [HolderOutput::Renewed { fenced_for }]);
     }
 }

@@ -45,8 +45,6 @@ fn sort(facts: &Facts, handed_in: &BTreeMap<Incarnation, Held>) -> Result<Accoun
             accounts.handed_in.insert(voter, *held);
         } else if facts.is_over(voter) {
             accounts.over.insert(voter);
-        } else if facts.has_left(voter) {
-            accounts.handed_in.insert(voter, Held::Dropped);
         } else if facts.is_gone(voter) {
             accounts.gone.insert(voter);
         } else {
@@ -202,22 +200,6 @@ mod tests {
         let (proposal, _) = account(&facts, &handed, false).unwrap();
         assert!(proposal.next.lost, "two of three may have acknowledged more");
         assert_eq!(proposal.next.from, Some(Source { voter: id(3, 1), log: log(1, 5) }));
-    }
-
-    #[test]
-    fn who_left_serves_nothing_and_may_be_the_majority() {
-        let mut facts = facts();
-        for node in 2..4 {
-            facts.gone.insert(NodeId::from_u128(node), Guid::from_u128(1));
-            facts.left.insert(NodeId::from_u128(node), Guid::from_u128(1));
-        }
-        let handed: BTreeMap<_, _> = [(id(1, 1), held(1, 5))].into();
-        assert!(account(&facts, &handed, false).unwrap().0.next.lost, "two of three gave nothing");
-        // A later start of one of them was taken out by others.
-        facts.generation.sets[0].remove(&id(2, 1));
-        facts.generation.sets[0].insert(id(2, 2));
-        facts.gone.insert(NodeId::from_u128(2), Guid::from_u128(2));
-        assert!(!facts.has_left(id(2, 2)) && account(&facts, &handed, false).is_ok(), "one of three is only gone");
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //!
 //! **When the next generation may be proposed.** Each voter of the present one is accounted for ([`account`]): (a) its
 //! node started again from the same directory; or (b) it has stopped serving for good and handed in its log, or
-//! says that it has dropped it, as who leaves the cluster does; or (c), for less than a majority of them, it is gone by a committed entry. The new group starts from the highest log handed
+//! says that it has dropped it; or (c), for less than a majority of them, it is gone by a committed entry. The new group starts from the highest log handed
 //! in. What only the others had is lost, and [`Generation::lost`] says whether that can be anything.
 //!
 //! **Why a record has a revision.** While a group has its majority a restarted node becomes a voter of it, by a change in
@@ -96,9 +96,7 @@ pub struct Facts {
     pub present: BTreeMap<NodeId, Guid>,
     /// The newest incarnation of each node that is gone.
     pub gone: BTreeMap<NodeId, Guid>,
-    /// The start under which a node has left by itself, and before that stopped serving for good.
-    pub left: BTreeMap<NodeId, Guid>,
-    /// The nodes that should vote: those of the durable group, without those that are about to leave.
+    /// The nodes that should vote: those of the durable group.
     pub wanted: BTreeSet<NodeId>,
     /// Whoever may keep sessions of clients: all members, whoever is up, and those that were taken out and may live.
     pub members: BTreeSet<NodeId>,
@@ -115,12 +113,6 @@ impl Facts {
     #[must_use]
     pub fn is_gone(&self, voter: Incarnation) -> bool {
         self.gone.get(&voter.node_id).is_some_and(|guid| *guid >= voter.guid)
-    }
-
-    /// Whether a start has left: it serves nothing, and gives nothing of what it had.
-    #[must_use]
-    pub fn has_left(&self, voter: Incarnation) -> bool {
-        self.left.get(&voter.node_id).is_some_and(|guid| *guid >= voter.guid)
     }
 
     /// The present start of a node, unless that is gone.

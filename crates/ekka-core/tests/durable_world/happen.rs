@@ -111,7 +111,10 @@ impl World {
             _ => {
                 if self.nodes[n].up {
                     self.nodes[n].leaving = true;
-                    self.want(n, Wish::Remove { node_id, cause: RemovalCause::Leave, by: node_id, replace_with: None });
+                    self.want(
+                        by,
+                        Wish::Remove { node_id, cause: RemovalCause::Leave, by: node_id, replace_with: None },
+                    );
                 }
                 return;
             }

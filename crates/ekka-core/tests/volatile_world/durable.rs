@@ -100,7 +100,6 @@ impl State {
             gone,
             wanted: wanted.difference(&self.left.keys().copied().collect()).copied().collect(),
             members: self.present.keys().copied().collect(),
-            left: BTreeMap::new(),
         }
     }
 }
