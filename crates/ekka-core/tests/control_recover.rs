@@ -14,6 +14,7 @@ use ekka_core::control::{
 };
 use ekka_core::durable::{Ask, Command as Entry, Entry as Written, Founder, MergeRecord, Record, Removal, Why};
 use ekka_core::id::{ClusterId, Guid, Incarnation, NodeId, NodeName, StoreId};
+use ekka_core::lease::{Cause, GoneEntry};
 use ekka_core::limits::RECOVER_TOKENS;
 use ekka_core::machine::Machine as _;
 use ekka_core::membership::{self, Record as MemberRecord, RemovalCause, Roster, Seat};
@@ -519,4 +520,42 @@ fn the_volatile_replica_goes_on_while_that_of_the_durable_group_is_opened_anew()
     assert_eq!(opened, 2);
     node.replay(&log);
     assert_eq!(asked(&node).len(), 1, "{:?}", asked(&node));
+}
+
+/// A majority of the volatile group is gone, and could go on behind a cut: nobody begins the next one beside them. With a
+/// majority of the durable group up an operator's word is one more entry, and nothing else is given up.
+#[test]
+fn a_volatile_group_that_is_lost_begins_again_by_word() {
+    let mut node = survivor();
+    node.give(hello(0));
+    node.give(frame(membership::Message::HeartbeatAck { number: 0, wall: Wall::from_millis(1) }));
+    let mut index = 2;
+    let mut commit = |node: &mut Node, command: Entry| {
+        index += 1;
+        let command = Written { why: Why::new(NodeId::from_u128(1), 0, Vec::new()), command }.encode();
+        let event = GroupEvent::Applied { at: LogPlace { term: 1, index }, command };
+        node.news(GroupNews::Event { event, replay: false });
+    };
+    let founders = BTreeSet::from([start(3)]);
+    let version = Version { number: 1, revision: 0 };
+    let next = Generation { version, founders: founders.clone(), sets: vec![founders], from: None, lost: false };
+    commit(&mut node, Entry::Generation(Proposal { expected: Version::default(), next }));
+    node.give(recover(false));
+    for _ in 0..4 {
+        node.tick(500);
+        node.give(frame(membership::Message::HeartbeatAck { number: 0, wall: Wall::from_millis(1) }));
+    }
+    assert!(refused(&node).contains("a majority of the voters is in reach"), "nobody is gone yet");
+    commit(&mut node, Entry::Gone(GoneEntry { id: start(3), term: 1, cause: Cause::Goodbye }));
+    node.out.clear();
+    node.give(recover(false));
+    let Some(Ok(Reply::Plan { plan, refused: None })) = node.reply() else { panic!("{:?}", node.reply()) };
+    assert!(plan.join("\n").contains("the volatile group is lost with ekka@10.0.0.3"), "{plan:?}");
+    assert!(node.proposed().is_none(), "a plan changes nothing");
+    node.give(recover(true));
+    let proposed = Written::decode(&node.proposed().expect("an entry")).unwrap();
+    let Entry::Generation(proposal) = proposed.command.clone() else { panic!("{proposed:?}") };
+    assert!(proposal.next.number() == 2 && proposal.next.lost && proposal.next.from.is_none(), "{proposal:?}");
+    assert!(!proposal.next.founders.contains(&start(3)) && !proposal.next.founders.is_empty());
+    assert!(!node.requests().contains(&&GroupRequest::Whole), "no log is left behind");
 }

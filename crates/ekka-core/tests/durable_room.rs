@@ -2,7 +2,7 @@
 
 mod durable_common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use durable_common::{
@@ -13,12 +13,14 @@ use ekka_core::durable::{
     Admission, Ask, Command, Durable, Entry, Fact, Failure, Faults, Gave, Input, Outcome, Output, Refusal, Reply, Wish,
 };
 use ekka_core::event::EventKind;
+use ekka_core::id::Incarnation;
 use ekka_core::lease::{Agreed, Cause, GoneEntry, Terms};
 use ekka_core::limits::{TOKEN_STEP, WISHES_MAX};
 use ekka_core::machine::Machine;
 use ekka_core::membership::RemovalCause;
 use ekka_core::time::{Instant, Now};
 use ekka_core::view::Role;
+use ekka_core::volatile::{Generation, Proposal, Version};
 
 struct Bench {
     room: Durable,
@@ -482,4 +484,55 @@ fn the_leader_has_its_length_of_leases_committed_and_waits_for_longer_ones_after
     assert!(proposals(&bench.pass(59_000)).is_empty());
     let out = bench.pass(1_000);
     assert_eq!(commits_leases(&mut bench, &out), Agreed { given_ms: 10_000, waited_ms: 10_000 });
+}
+
+/// The volatile group of these starts.
+fn volatile(bench: &mut Bench, revision: u64, of: &[u128]) {
+    let founders: BTreeSet<Incarnation> = of.iter().map(|n| start(*n, 1)).collect();
+    let version = Version { number: 1, revision };
+    let next = Generation { version, founders: founders.clone(), sets: vec![founders], from: None, lost: false };
+    let expected = bench.room.record().volatile().version;
+    bench.apply(Command::Generation(Proposal { expected, next }));
+}
+
+/// The wish of a member that leaves waits until the volatile group names it no more; until then it has no vote and follows
+/// the log.
+#[test]
+fn who_leaves_hands_on_its_part_in_the_volatile_group_first() {
+    let mut bench = Bench::new();
+    volatile(&mut bench, 0, &[3]);
+    bench.lead();
+    bench.facts(|n, fact| fact.leaving = n == 3);
+    let out = bench.wish(1, removal(3, RemovalCause::Leave));
+    assert!(proposals(&out).is_empty() && reply(&out).is_none(), "{out:?}");
+    // The vote goes, and it learns.
+    bench.configure(&[1, 2]);
+    bench.lead();
+    let look = bench.room.look();
+    assert!(look.members[&node(3)].leaving && look.members[&node(3)].follows);
+    let out = bench.pass(300);
+    assert!(proposals(&out).is_empty(), "{out:?}");
+    volatile(&mut bench, 1, &[1, 2]);
+    assert!(!bench.room.look().members[&node(3)].follows);
+    bench.configure(&[1, 2]);
+    let out = bench.wish(2, removal(3, RemovalCause::Leave));
+    assert!(matches!(only(&out).1, Command::Remove(_)), "{out:?}");
+}
+
+/// A member that stays after all, or has started again, is not taken out for what it said before.
+#[test]
+fn a_wish_to_leave_ends_where_the_member_does_not_say_so_any_more() {
+    let mut bench = Bench::new();
+    volatile(&mut bench, 0, &[3]);
+    bench.lead();
+    bench.facts(|n, fact| fact.leaving = n == 3);
+    assert_eq!(reply(&bench.wish(1, removal(3, RemovalCause::Leave))), None);
+    let out = bench.facts(|_, _| {});
+    assert!(matches!(reply(&out), Some(Reply::Refused { code: Some(Refusal::Outdated), .. })), "{out:?}");
+    // One that is elsewhere has left, whatever it said.
+    volatile(&mut bench, 1, &[1, 2]);
+    bench.configure(&[1, 2]);
+    bench.lead();
+    bench.facts(|n, fact| fact.up = n != 3);
+    assert!(matches!(only(&bench.wish(2, removal(3, RemovalCause::Leave))).1, Command::Remove(_)));
 }

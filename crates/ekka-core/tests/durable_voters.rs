@@ -316,3 +316,30 @@ fn in_any_history_sets_overlap_and_none_is_smaller_than_the_one_that_it_replaces
         }
     }
 }
+
+/// A set of voters that cannot have its majority would stop the group before it is in force: with one of three down none of
+/// the other two can go.
+#[test]
+fn no_change_is_begun_whose_new_voters_are_not_up_by_majority() {
+    let mut look = look(3, 3);
+    look.members.get_mut(&id(3)).unwrap().up = false;
+    look.members.get_mut(&id(2)).unwrap().leaving = true;
+    let Step::Nothing { why } = next_step(&look) else { panic!("{:?}", next_step(&look)) };
+    assert!(why.contains("1 of the 2 that would vote are up, 2 needed"), "{why}");
+    look.members.get_mut(&id(3)).unwrap().up = true;
+    assert!(matches!(next_step(&look), Step::Change { voters, .. } if voters == set(&[1, 3])));
+}
+
+/// Who leaves and is needed by the volatile group has no vote, and learns.
+#[test]
+fn who_leaves_and_is_needed_follows_without_a_vote() {
+    let mut look = look(4, 3);
+    let leaver = look.members.get_mut(&id(2)).unwrap();
+    (leaver.leaving, leaver.follows) = (true, true);
+    settle(&mut look);
+    assert_eq!(look.configuration.voters[0].iter().copied().collect::<BTreeSet<_>>(), set(&[1, 3, 4]));
+    assert_eq!(look.configuration.learners, [voter(2)]);
+    look.members.get_mut(&id(2)).unwrap().follows = false;
+    settle(&mut look);
+    assert!(look.configuration.learners.is_empty());
+}

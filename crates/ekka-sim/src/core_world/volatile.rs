@@ -116,7 +116,9 @@ impl World {
     }
 
     fn lives_meet(&self, a: Life, b: Life) -> bool {
-        self.lives(a) && self.lives(b) && (a.machine == b.machine || self.net.connects(a.machine, b.machine))
+        let (one, other) = (a.machine, b.machine);
+        // Who is refused has no link, whatever the network lets through.
+        self.lives(a) && self.lives(b) && (one == other || self.net.linked(one, other) && self.net.connects(one, other))
     }
 
     /// Whether a process that keeps this state is in reach: its source, or a founder that has it from there.
