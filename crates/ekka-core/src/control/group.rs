@@ -13,8 +13,7 @@ use super::{CommandError, Control, GroupNews, GroupRequest, Message, NotRemoved,
 use crate::autocluster::{self, Denial};
 use crate::consensus::{GroupEvent, VoterId};
 use crate::decision::DecisionId;
-use crate::durable::absorb::MergeRecord;
-use crate::durable::{self, Admission, Change, Durable, Refusal, Wish};
+use crate::durable::{self, Change, Durable, Refusal, Wish};
 use crate::id::{ClusterId, Incarnation, NodeId, StoreId};
 use crate::lease::Terms;
 use crate::machine::Machine;
@@ -57,7 +56,7 @@ pub(super) struct Group {
     pub(super) waiting: BTreeMap<u64, Waiting>,
     last_wish: u64,
     /// Admissions that are committed, each with its place: answered once this node has applied it too.
-    admitted: Vec<(u64, Box<Record>)>,
+    pub(super) admitted: Vec<(u64, Box<Record>)>,
     /// What the group waits for, in words.
     pub(super) waits: String,
     /// The replica has failed, and is opened anew then.
@@ -110,7 +109,7 @@ impl Group {
         begun && self.durable.record().cluster().is_none() && standing.last.index <= FIRST_VOTERS
     }
 
-    fn admits(&self, id: Incarnation) -> bool {
+    pub(super) fn admits(&self, id: Incarnation) -> bool {
         let waits = |waiting: &Waiting| matches!(waiting, Waiting::Admission(record) if record.id == id);
         self.waiting.values().any(waits) || self.admitted.iter().any(|(_, record)| record.id == id)
     }
@@ -303,47 +302,6 @@ impl Control {
         self.durable(durable::Input::Wish { id, wish, decision: decision.0, evidence }, now, out);
     }
 
-    /// Has the admission of a newcomer committed.
-    pub(super) fn wish_admission(
-        &mut self,
-        record: Record,
-        (asked, chain): (bool, Vec<MergeRecord>),
-        decision: DecisionId,
-        evidence: Vec<String>,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) {
-        if self.group.admits(record.id) {
-            return;
-        }
-        let store = (record.store != StoreId::MIN).then(|| record.store.as_u128());
-        let (id, name, role) = (record.id, record.name.clone(), record.role);
-        let admission = Admission { id, name, role, store, asked, basis: 0, chain };
-        let waiting = Waiting::Admission(Box::new(record));
-        self.wish((Wish::Admit(admission), waiting), decision, evidence, now, out);
-    }
-
-    /// Whether a node that asks to be admitted votes in this cluster already: it was there when the vote was taken, and
-    /// has not heard how it ended. Without it there may be no majority to admit anybody.
-    pub(super) fn is_founder(&self, asking: &Record) -> bool {
-        let node_id = asking.id.node_id;
-        let first = &self.autocluster.saved().first_voters;
-        let named =
-            first.iter().any(|founder| founder.id.node_id == node_id && founder.store == asking.store.as_u128());
-        let record = self.group.durable.record();
-        named && (record.cluster().is_none() || record.member(node_id).is_some())
-    }
-
-    /// Tells it, as whoever took the vote would have.
-    pub(super) fn let_founder_in(&mut self, record: Record, now: Now, out: &mut Vec<Output>) {
-        let id = record.id;
-        let mut given = Vec::new();
-        self.membership.handle(membership::Input::Record(record), now, &mut given);
-        self.membership_gave(given, now, out);
-        let result = Ok(self.membership.roster().clone());
-        self.work.push_back(Work::Autocluster(autocluster::Input::Admitted { id, result }));
-    }
-
     /// Has this cluster's way into an older one committed.
     pub(super) fn wish_absorb(&mut self, into: ClusterId, by_word: bool, now: Now, out: &mut Vec<Output>) {
         if self.group.absorbs(into) || self.group.open.is_none() {
@@ -496,30 +454,6 @@ impl Control {
             // It is said again, or the clusters meet again, and it is tried anew.
             Waiting::Farewell { .. } | Waiting::Absorb(_) | Waiting::Gone { .. } => {}
             Waiting::Generation => self.volatile.wish_ended(),
-        }
-    }
-
-    /// Lets in whose admission this node has applied: the answer carries the roster with the newcomer.
-    fn answer_admitted(&mut self, now: Now, out: &mut Vec<Output>) {
-        if self.group.admitted.is_empty() {
-            return;
-        }
-        let number = self.group.durable.record().number();
-        let (done, later) = core::mem::take(&mut self.group.admitted).into_iter().partition(|(at, _)| *at <= number);
-        self.group.admitted = later;
-        let done: Vec<(u64, Box<Record>)> = done;
-        if done.is_empty() {
-            return;
-        }
-        // Its seat first: it waits among the work.
-        self.work_off(now, out);
-        for (_, record) in done {
-            let id = record.id;
-            let mut given = Vec::new();
-            self.membership.handle(membership::Input::Record(*record), now, &mut given);
-            self.membership_gave(given, now, out);
-            let result = Ok(self.membership.roster().clone());
-            self.work.push_back(Work::Autocluster(autocluster::Input::Admitted { id, result }));
         }
     }
 }

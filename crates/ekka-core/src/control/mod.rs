@@ -7,6 +7,7 @@
 //!
 //! **Invariants** (checked by `check`, beside those of the rooms): every link belongs to the incarnation that is linked; of one node only one incarnation is linked; the number of the view grows.
 
+mod admission;
 mod clock;
 mod command;
 mod commands;

@@ -5,6 +5,9 @@
 //! ends and the whole log is read, committed or not. The state goes to disc with a new store id and the next generation,
 //! and then into a new log as its first entry, of which this node is the only voter. A crash before that write changes
 //! nothing; one after it goes on where it was. The old log stays in the store under its own name.
+//!
+//! Where only the volatile group is lost, and a majority of the durable one is up, nothing of that: the next volatile group
+//! is one more entry.
 
 use alloc::collections::BTreeSet;
 use alloc::format;

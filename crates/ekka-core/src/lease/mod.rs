@@ -9,9 +9,9 @@
 //! **Outputs** messages, the wish to have a term confirmed, the proposal that an incarnation is gone, and to the node
 //! itself: fenced, no longer fenced, over.
 //!
-//! **Invariants**: an incarnation is fenced, by its own clock, before `gone` of it can be committed for silence, and
-//! stays so; no renewal is answered after `gone` of its incarnation was proposed, by whomever; a lease never reaches
-//! further than two thirds of `gone_after` from before its renewal was sent.
+//! **Invariants**: an incarnation is fenced, by its own clock, before `gone` of it can be committed for silence or for its
+//! removal, and stays so; no renewal is answered after `gone` of its incarnation was proposed, by whomever, nor after its
+//! member was taken out; a lease never reaches further than two thirds of `gone_after` from before its renewal was sent.
 //!
 //! **Why two thirds.** The keeper waits the whole of `gone_after` from a later moment than the one from which the
 //! holder counts. So clocks may differ in rate by half before a holder believes longer than its keeper waits; the
