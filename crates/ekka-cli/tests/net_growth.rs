@@ -104,6 +104,9 @@ impl Growth {
         }
         let (gap, at) = longest_gap(&ops, (Duration::ZERO, until), &self.alone_and_down);
         println!("in {until:.1?}: {counts:?}; the longest time without a commit began at {at:.1?}: {gap:.2?}");
+        if gap > LEADERLESS {
+            println!("{}", cluster.report());
+        }
         leaderless.add(gap);
         counts
     }
