@@ -199,6 +199,20 @@ fn young(n: u128) -> Node {
     node
 }
 
+/// The second node is linked, and heard.
+fn meets(node: &mut Node) {
+    node.give(hello(0));
+    node.give(frame(membership::Message::HeartbeatAck { number: 0, wall: Wall::from_millis(1) }));
+}
+
+/// It is heard for as long as it may take to say where its log ends, and does not say that.
+fn answers_for_two_seconds(node: &mut Node) {
+    for _ in 0..4 {
+        node.tick(500);
+        node.give(frame(membership::Message::HeartbeatAck { number: 0, wall: Wall::from_millis(1) }));
+    }
+}
+
 #[test]
 fn the_plan_changes_nothing_and_says_who_is_given_up() {
     let mut node = survivor();
@@ -225,14 +239,10 @@ fn a_node_that_has_just_started_says_when_to_try_again() {
 #[test]
 fn a_majority_that_is_heard_is_in_reach_although_it_does_not_say_where_its_log_ends() {
     let mut node = survivor();
-    node.give(hello(0));
-    node.give(frame(membership::Message::HeartbeatAck { number: 0, wall: Wall::from_millis(1) }));
+    meets(&mut node);
     node.give(recover(false));
     assert!(node.reply().is_none(), "it asks the one that it is linked with");
-    for _ in 0..4 {
-        node.tick(500);
-        node.give(frame(membership::Message::HeartbeatAck { number: 0, wall: Wall::from_millis(1) }));
-    }
+    answers_for_two_seconds(&mut node);
     assert!(refused(&node).contains("a majority of the voters is in reach"), "{}", refused(&node));
 }
 
@@ -240,8 +250,7 @@ fn a_majority_that_is_heard_is_in_reach_although_it_does_not_say_where_its_log_e
 #[test]
 fn a_majority_of_all_that_vote_is_none_where_one_half_of_a_joint_configuration_lacks_its_own() {
     let mut node = survivor();
-    node.give(hello(0));
-    node.give(frame(membership::Message::HeartbeatAck { number: 0, wall: Wall::from_millis(1) }));
+    meets(&mut node);
     let quorum = node.control.view().quorum;
     assert!((quorum.voters, quorum.in_reach, quorum.needed) == (3, 2, 2) && quorum.holds(), "{quorum:?}");
     let sets = vec![vec![voter(1)], vec![voter(2), voter(3)]];
@@ -368,16 +377,12 @@ fn m10_out_of_a_merge_into_a_lost_cluster_with_a_majority_in_reach() {
     let merging = record(&log);
     let gone_into = merging.merging().expect("it was committed");
     node.news(GroupNews::Event { event: log[2].clone(), replay: false });
-    node.give(hello(0));
-    node.give(frame(membership::Message::HeartbeatAck { number: 0, wall: Wall::from_millis(1) }));
+    meets(&mut node);
     assert!(node.control.view().quorum.holds());
     let known = |node: &Node| node.control.saved().formation.merged.get(cluster()).copied();
     assert_eq!(known(&node), Some(gone_into));
     node.give(recover(true));
-    for _ in 0..4 {
-        node.tick(500);
-        node.give(frame(membership::Message::HeartbeatAck { number: 0, wall: Wall::from_millis(1) }));
-    }
+    answers_for_two_seconds(&mut node);
     assert!(node.requests().contains(&&GroupRequest::Whole), "{:?}", node.reply());
     node.news(GroupNews::Whole(Ok(merging.to_snapshot())));
     let (token, _) = node.last_write().expect("a write");
@@ -527,8 +532,7 @@ fn the_volatile_replica_goes_on_while_that_of_the_durable_group_is_opened_anew()
 #[test]
 fn a_volatile_group_that_is_lost_begins_again_by_word() {
     let mut node = survivor();
-    node.give(hello(0));
-    node.give(frame(membership::Message::HeartbeatAck { number: 0, wall: Wall::from_millis(1) }));
+    meets(&mut node);
     let mut index = 2;
     let mut commit = |node: &mut Node, command: Entry| {
         index += 1;
@@ -541,10 +545,7 @@ fn a_volatile_group_that_is_lost_begins_again_by_word() {
     let next = Generation { version, founders: founders.clone(), sets: vec![founders], from: None, lost: false };
     commit(&mut node, Entry::Generation(Proposal { expected: Version::default(), next }));
     node.give(recover(false));
-    for _ in 0..4 {
-        node.tick(500);
-        node.give(frame(membership::Message::HeartbeatAck { number: 0, wall: Wall::from_millis(1) }));
-    }
+    answers_for_two_seconds(&mut node);
     assert!(refused(&node).contains("a majority of the voters is in reach"), "nobody is gone yet");
     commit(&mut node, Entry::Gone(GoneEntry { id: start(3), term: 1, cause: Cause::Goodbye }));
     node.out.clear();

@@ -161,10 +161,7 @@ impl Control {
         if !accept_loss {
             return Some(plan(lines, None));
         }
-        let voters = record.voters().into_iter().map(|voter| voter.node_id);
-        let present = |node_id: NodeId| record.member(node_id).map(|member| Incarnation { node_id, guid: member.guid });
-        let founders: BTreeSet<Incarnation> =
-            voters.filter_map(present).filter(|start| record.is_present(*start)).collect();
+        let founders: BTreeSet<Incarnation> = record.present().filter(|start| record.votes(start.node_id)).collect();
         let expected = record.volatile().version;
         let version = Version { number: expected.number + 1, revision: 0 };
         let next =

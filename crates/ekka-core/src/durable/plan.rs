@@ -178,7 +178,7 @@ fn no_majority(record: &Record, in_reach: &InReach) -> Option<String> {
 
 /// Why the second cannot take the vote of the first, if it cannot: what was found, and what is taken.
 fn replacement(record: &Record, look: &Look, old: NodeId, new: NodeId, in_reach: &InReach) -> Option<String> {
-    let name = |id: NodeId| record.member(id).map_or_else(|| format!("node_id {id}"), |member| member.name.to_string());
+    let name = |id| record.name_of(id);
     let taken = "--replace-with takes a core member that is up, follows the log and does not vote yet";
     let found = if old == new {
         format!("{} is the one that is to go", name(old))

@@ -1,7 +1,7 @@
 //! Wishes on their way into the log: proposed, proposed again, answered.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -162,7 +162,7 @@ impl Durable {
     fn not_caught_up(&self, pending: &Pending, out: &mut Vec<Output>) -> Option<Reply> {
         let (old, _, successor) = pending.wish.removes().filter(|_| pending.command.is_none())?;
         let new = successor?;
-        let name = |id: NodeId| self.record.member(id).map_or_else(|| format!("node_id {id}"), |m| m.name.to_string());
+        let name = |id| self.record.name_of(id);
         let words = format!(
             "{} has not caught up within {} s: give another one to take the vote of {}, or none",
             name(new),

@@ -8,7 +8,7 @@
 //! of them has given up the other: generation, tokens, places of the volatile group differ, and the later generation wins.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -58,8 +58,7 @@ pub fn plan(record: &Record, survivor: &Founder, logs: &[LogInReach], in_reach: 
     let next = generation::next(record.generation(), survivor.store);
     let tokens = tokens_from(record.token_ceiling(), next);
     let refused = refusal(record, (survivor, tokens), logs, in_reach);
-    let name =
-        |id: &NodeId| record.member(*id).map_or_else(|| format!("node_id {id}"), |member| member.name.to_string());
+    let name = |id: &NodeId| record.name_of(*id);
     let lost = given_up(record, in_reach);
     let voters = record.voters();
     let (all, here) = (voters.len(), in_reach.count(&voters));

@@ -1,7 +1,7 @@
 //! The record of the cluster: what the log of the durable group adds up to. No clock, no chance: equal logs, equal records.
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -121,6 +121,12 @@ impl Record {
     #[must_use]
     pub fn member(&self, node_id: NodeId) -> Option<&Member> {
         self.members.get(&node_id)
+    }
+
+    /// The name of a member, or else its id, for words.
+    #[must_use]
+    pub fn name_of(&self, node_id: NodeId) -> String {
+        self.member(node_id).map_or_else(|| alloc::format!("node_id {node_id}"), |member| member.name.to_string())
     }
 
     /// The removed nodes that are still remembered: the latest

@@ -1,7 +1,7 @@
 //! What is to be committed, and what it takes: the next thing to do for a wish, as the record stands.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -105,7 +105,7 @@ pub(super) fn successor_lost(
     (old, new): (NodeId, NodeId),
     on_its_way_out: bool,
 ) -> Option<(Refusal, String)> {
-    let name = |id: NodeId| record.member(id).map_or_else(|| format!("node_id {id}"), |member| member.name.to_string());
+    let name = |id| record.name_of(id);
     let what = format!("{}, which was to take the vote of {},", name(new), name(old));
     let again = "give another one, or none";
     let Some(member) = record.member(new) else {

@@ -290,14 +290,10 @@ impl World {
 
     fn look_who_is_gone(&mut self, cluster_id: ClusterId, group: &mut Group) {
         for (id, proof) in std::mem::take(&mut group.ended) {
-            let holds = self.machines.iter().filter(|machine| !machine.copy).any(|machine| {
-                machine.process.as_ref().is_some_and(|process| {
-                    let view = process.control.view();
-                    // A lease in another cluster is none here.
-                    view.me == id
-                        && view.cluster_id == Some(cluster_id)
-                        && process.lease.is_some_and(|until| until > self.now)
-                })
+            let holds = self.machines.iter().enumerate().filter(|(_, machine)| !machine.copy).any(|(i, machine)| {
+                let view = machine.process.as_ref().map(|process| process.control.view());
+                // A lease in another cluster is none here.
+                self.holds_lease(i) && view.is_some_and(|v| v.me == id && v.cluster_id == Some(cluster_id))
             });
             let seen = self.watch.gone(cluster_id, id, proof, holds);
             self.broken(seen);

@@ -11,6 +11,13 @@ use ekka_sim::core_world::{NodeSpec, World, converged, name};
 
 use crate::support::{SECOND, cut, names, run, together, view, wait};
 
+/// The third machine is let in again by an operator's word.
+fn joins_again(world: &mut World) {
+    let id = world.command(2, Command::Join { name: name(0), absorb: false, plan: false });
+    wait(world, "join is answered", 20, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
+    wait(world, "all together again", 10, converged);
+}
+
 /// S1-12: stopping is not leaving: whoever was stopped comes back by itself, also after all were.
 #[test]
 fn s1_12_a_stopped_node_comes_back_by_itself() {
@@ -140,9 +147,7 @@ fn who_was_forced_out_does_not_come_back_by_itself_even_without_its_note() {
     assert!((0..2).all(|i| view(&world, i).members.len() == 2), "it came back uncalled");
     let words: Vec<String> = view(&world, 2).reasons.iter().map(|r| r.text.clone()).collect();
     assert!(words.iter().any(|text| text.contains("ekka join")), "{words:?}");
-    let id = world.command(2, Command::Join { name: name(0), absorb: false, plan: false });
-    wait(&mut world, "join is answered", 20, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
-    wait(&mut world, "all together again", 10, converged);
+    joins_again(&mut world);
 }
 
 /// Members that all drain still let others in.
@@ -296,9 +301,7 @@ fn who_is_forced_out_behind_a_cut_is_over_once_it_is_fenced() {
     });
     run(&mut world, SECOND * 20);
     assert!((0..2).all(|i| view(&world, i).members.len() == 2), "it came back uncalled");
-    let id = world.command(2, Command::Join { name: name(0), absorb: false, plan: false });
-    wait(&mut world, "join is answered", 20, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
-    wait(&mut world, "all together again", 10, converged);
+    joins_again(&mut world);
 }
 
 /// Who is taken out while it is up hears of it, is out, and comes back by `join`, at once or after its old start is over.
@@ -316,9 +319,7 @@ fn who_is_forced_out_alive_comes_back_by_word_at_any_time() {
             w.machines[2].process.is_some() && view(w, 2).guid() != victim.guid && view(w, 2).cluster_id.is_none()
         });
         run(&mut world, SECOND * later);
-        let id = world.command(2, Command::Join { name: name(0), absorb: false, plan: false });
-        wait(&mut world, "join is answered", 20, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
-        wait(&mut world, "all together again", 10, converged);
+        joins_again(&mut world);
     }
 }
 
@@ -331,8 +332,6 @@ fn who_left_joins_again_in_the_same_process() {
         let id = world.command(2, Command::Leave { plan: false });
         wait(&mut world, "leave is answered", 15, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
         run(&mut world, SECOND * later);
-        let id = world.command(2, Command::Join { name: name(0), absorb: false, plan: false });
-        wait(&mut world, "join is answered", 20, |w| matches!(w.replies.get(&(2, id)), Some(Ok(_))));
-        wait(&mut world, "all together again", 10, converged);
+        joins_again(&mut world);
     }
 }
