@@ -61,21 +61,16 @@ impl Growth {
             self.cluster.wait("a node has joined, and votes where it should", LIMIT, joined);
         }
         while self.cluster.agents.len() > size {
-            let mut agent = self.cluster.agents.remove(self.leaves());
+            let last = self.cluster.agents.len() - 1;
+            // The one that leads, where it may leave: the hardest one to do without. The first one stays.
+            let leaves = leader(&self.cluster).filter(|index| *index > 0).unwrap_or(last);
+            let mut agent = self.cluster.agents.remove(leaves);
             let output = agent.ekka(&["leave"]);
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             agent.kill();
             self.cluster.wait("a node has left, and votes no more", LIMIT, joined);
         }
         self.cluster.wait("all vote", LIMIT, all_vote);
-    }
-
-    /// The node that leads, where it may leave: the hardest one to do without. The first one stays.
-    fn leaves(&self) -> usize {
-        let status = get(&self.cluster.agents[0].data(), "/v1/status").unwrap_or_else(|error| panic!("{error}"));
-        let leads = |agent: &Agent| status["leader"] == *agent.name;
-        let last = self.cluster.agents.len() - 1;
-        self.cluster.agents.iter().position(leads).filter(|index| *index > 0).unwrap_or(last)
     }
 
     fn kill_each(&mut self) {
@@ -118,6 +113,12 @@ fn joined(cluster: &Cluster) -> Result<String, String> {
     settled(cluster, if nodes <= 2 { nodes } else { (nodes - 1) | 1 })
 }
 
+/// The one that leads.
+fn leader(cluster: &Cluster) -> Option<usize> {
+    let status = get(&cluster.agents[0].data(), "/v1/status").unwrap_or_else(|error| panic!("{error}"));
+    cluster.agents.iter().position(|agent| status["leader"] == *agent.name)
+}
+
 #[test]
 fn a_cluster_grows_and_shrinks_under_load_while_each_voter_is_killed() {
     let mut leaderless = Figures::new("growth 1, 3, 5, 3, 1: longest time without a commit", LEADERLESS);
@@ -131,6 +132,44 @@ fn a_cluster_grows_and_shrinks_under_load_while_each_voter_is_killed() {
         let counts = growth.end(&mut leaderless);
         assert!(counts.took > 100, "only {counts:?}");
     }
+    leaderless.assert_each();
+}
+
+/// Who leads leaves, again and again: the group has a leader all the time but for one election.
+#[test]
+fn whoever_leads_leaves_under_load() {
+    let mut leaderless = Figures::new("whoever leads leaves: longest time without a commit", LEADERLESS);
+    let mut cluster = Cluster::on_loopback(3);
+    cluster.start();
+    cluster.wait("all vote", LIMIT, all_vote);
+    let load = Load::begin(cluster.agents.iter().map(Agent::data).collect::<Vec<_>>(), MIX);
+    let mut marks = vec![load.now()];
+    for _ in 0..rounds(2, 40) {
+        let mut outside = Vec::new();
+        while cluster.agents.len() > 1 {
+            let mut agent = cluster.agents.remove(leader(&cluster).unwrap_or(0));
+            let output = agent.ekka(&["leave"]);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            agent.kill();
+            outside.push(agent);
+            cluster.wait("a node has left, and votes no more", LIMIT, joined);
+        }
+        for mut agent in outside {
+            agent.start();
+            cluster.wait("it has joined", LIMIT, |cluster| agent.json(&["join", &cluster.agents[0].name]).map(drop));
+            cluster.agents.push(agent);
+            cluster.wait("a node has joined, and votes", LIMIT, joined);
+        }
+        marks.push(load.now());
+    }
+    let ops = load.end();
+    let counts = check(&ops).unwrap_or_else(|found| panic!("{found}\n{}", cluster.report()));
+    for span in marks.windows(2) {
+        let (gap, at) = longest_gap(&ops, (span[0], span[1]), &[]);
+        println!("in {:.1?} to {:.1?}: the longest time without a commit began at {at:.1?}: {gap:.2?}", span[0], span[1]);
+        leaderless.add(gap);
+    }
+    println!("{counts:?}");
     leaderless.assert_each();
 }
 

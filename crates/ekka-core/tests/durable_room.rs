@@ -536,3 +536,53 @@ fn a_wish_to_leave_ends_where_the_member_does_not_say_so_any_more() {
     bench.facts(|n, fact| fact.up = n != 3);
     assert!(matches!(only(&bench.wish(2, removal(3, RemovalCause::Leave))).1, Command::Remove(_)));
 }
+
+fn hands_over(out: &[Output]) -> bool {
+    out.contains(&Output::HandOver)
+}
+
+fn changes_voters(out: &[Output]) -> bool {
+    out.iter().any(|output| matches!(output, Output::Ask(Ask::ChangeVoters { .. })))
+}
+
+#[test]
+fn a_leader_that_leaves_lets_another_one_lead_instead_of_taking_itself_out() {
+    let mut bench = Bench::new();
+    bench.facts(|n, fact| fact.leaving = n == 1);
+    let out = bench.lead();
+    assert!(hands_over(&out) && !changes_voters(&out), "{out:?}");
+    // What comes to nothing is not tried at once again: nothing is committed meanwhile.
+    for _ in 0..10 {
+        let out = bench.pass(700);
+        assert!(!hands_over(&out) && !changes_voters(&out), "{out:?}");
+    }
+    let out = bench.give(Input::HandOver);
+    assert!(!hands_over(&out), "nor by another's word: {out:?}");
+    assert!(hands_over(&bench.pass(1_100)), "a while later it is");
+
+    // Of any other the leader moves the vote itself.
+    let mut bench = Bench::new();
+    bench.facts(|n, fact| fact.leaving = n == 2);
+    let out = bench.lead();
+    assert!(changes_voters(&out) && !hands_over(&out), "{out:?}");
+}
+
+#[test]
+fn the_only_voter_takes_the_next_one_in_and_then_lets_it_lead() {
+    let mut bench = Bench::new();
+    bench.configure(&[1]);
+    bench.facts_of(2, |n, fact| fact.leaving = n == 1);
+    let asked = bench.lead();
+    assert!(matches!(asked.as_slice(), [Output::Ask(Ask::SetLearners { .. }), ..]), "{asked:?}");
+    let (at, learners) = (bench.at(), [2, 3].map(voter).to_vec());
+    let both = Configuration { voters: vec![vec![voter(1)]], learners, at, committed: true };
+    bench.give(Input::Configured(both));
+    bench.give(Input::Reconfigured { token: 1, result: Ok(()), latest: at });
+    let out = bench.lead();
+    assert!(changes_voters(&out) && !hands_over(&out), "nobody else could lead yet: {out:?}");
+    let (at, voters, learners) = (bench.at(), vec![[1, 2].map(voter).to_vec()], vec![voter(3)]);
+    bench.give(Input::Configured(Configuration { voters, learners, at, committed: true }));
+    bench.give(Input::Reconfigured { token: 2, result: Ok(()), latest: at });
+    let out = bench.lead();
+    assert!(hands_over(&out) && !changes_voters(&out), "{out:?}");
+}

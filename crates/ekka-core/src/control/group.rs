@@ -237,6 +237,7 @@ impl Control {
         for output in given {
             match output {
                 durable::Output::Ask(ask) => out.push(Output::Group(GroupRequest::Ask(ask))),
+                durable::Output::HandOver => out.push(Output::Group(GroupRequest::HandOver)),
                 durable::Output::Changed(changes) => {
                     self.group_changed(&changes);
                     self.leases_changed(&changes, now, out);
@@ -321,13 +322,6 @@ impl Control {
         self.wish((Wish::Generation(proposal), Waiting::Generation), decision, Vec::new(), now, out);
     }
 
-    /// Whether this node leads the group, and who else could.
-    pub(super) fn leads_with(&self) -> Option<Vec<NodeId>> {
-        let me = self.me().node_id;
-        let voters = || self.group.durable.record().voters().into_iter().map(|voter| voter.node_id);
-        self.group.durable.leads().then(|| voters().filter(|id| *id != me).collect())
-    }
-
     /// Who leads the group, as far as its replica here knows.
     pub(super) fn group_leader(&self) -> Option<NodeId> {
         self.group.durable.standing().leader.map(|leader| leader.node_id)
@@ -349,12 +343,13 @@ impl Control {
         now: Now,
         out: &mut Vec<Output>,
     ) {
-        let others = self.leads_with();
+        let (me, durable) = (self.me().node_id, &self.group.durable);
         // Who leads cannot take itself out: from then on it does not lead, and nobody would know what was asked of it.
-        let hands_over = node_id == self.me().node_id && others.as_ref().is_some_and(|others| !others.is_empty());
-        if others.is_none() || hands_over {
+        let others = || durable.record().voters().into_iter().any(|voter| voter.node_id != me);
+        let hands_over = node_id == me && durable.leads() && others();
+        if !durable.leads() || hands_over {
             if hands_over {
-                out.push(Output::Group(GroupRequest::HandOver));
+                self.durable(durable::Input::HandOver, now, out);
             }
             let words = format!("{} does not lead the group, or not for long", self.setup.name);
             return self.send(by, &Message::Removed { nonce, result: Err(NotRemoved { words, again: true }) }, out);

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use super::commands::Answer;
 use super::removed::Log;
-use super::{CommandError, Control, GroupRequest, Message, NotRemoved, Output, RequestId};
+use super::{CommandError, Control, Message, NotRemoved, Output, RequestId};
 use crate::consensus::VoterId;
 use crate::decision::DecisionId;
 use crate::durable::REPLACE_WITHIN;
@@ -27,8 +27,6 @@ const ASK_AGAIN: Duration = Duration::from_millis(200);
 const ASK_ANOTHER_AFTER: Duration = Duration::from_millis(500);
 /// How long one that was asked to remove a member may take, before another is asked.
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(5);
-/// Of so many looks, every so many hands leadership over: the one before may have come to nothing.
-const HAND_OVER_EVERY: usize = 10;
 
 /// This node's own `leave` under way.
 #[derive(Debug)]
@@ -123,8 +121,8 @@ impl Control {
     }
 
     /// Brings this node's own `leave` on. The leader of the group has it committed: it moves this node's vote first, and
-    /// from then on the group does not talk to this node any more. So a leader lets another one lead, and whoever is
-    /// not known to lead is asked in turn.
+    /// from then on the group does not talk to this node any more. So a leader lets another one lead first, and whoever
+    /// is not known to lead is asked in turn.
     fn pursue_leave(&mut self, now: Now, out: &mut Vec<Output>) {
         let asks = self.pending.asked.values().any(|asked| matches!(asked.what, AskedFor::Leave));
         let due = |leaving: &&mut Leaving| leaving.committed.is_none() && leaving.ask_at <= now.mono;
@@ -133,15 +131,12 @@ impl Control {
         if asks {
             return;
         }
-        leaving.asked += 1;
-        let turn = leaving.asked;
-        if let Some(others) = self.leads_with() {
-            // The only voter says by its status that it leaves, and moves its own vote.
-            if !others.is_empty() && turn % HAND_OVER_EVERY == 1 {
-                out.push(Output::Group(GroupRequest::HandOver));
-            }
+        if self.group.durable.leads() {
+            // It says by its status that it leaves: its room hands over, or moves the only vote.
             return;
         }
+        leaving.asked += 1;
+        let turn = leaving.asked;
         let me = self.me().node_id;
         let linked = |id: &NodeId| *id != me && self.conns.is_linked(*id);
         let members: Vec<NodeId> = self.membership.roster().by_seniority().into_iter().filter(linked).collect();

@@ -1,5 +1,7 @@
 //! What only the leader does: the first entry, what members say of themselves, the steps towards the voters.
 
+use alloc::collections::BTreeSet;
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -9,7 +11,7 @@ use super::room::{AGAIN, Asked, Durable};
 use super::voters::{self, Candidate, Look, Step};
 use super::wish::held_back;
 use super::{Ask, Fact, Output};
-use crate::consensus::LogPlace;
+use crate::consensus::{LogPlace, VoterId};
 use crate::id::NodeId;
 use crate::lease::Agreed;
 use crate::membership::RemovalCause;
@@ -19,6 +21,7 @@ impl Durable {
     /// What only the leader does: the first entry, new starts and stores of members, the next step towards the voters.
     pub(super) fn lead(&mut self, now: Now, out: &mut Vec<Output>) {
         self.again_at = self.again_at.filter(|at| now.mono < *at);
+        self.hand_over_at = self.hand_over_at.filter(|at| now.mono < *at);
         if !self.leads() || self.again_at.is_some() {
             return;
         }
@@ -36,7 +39,7 @@ impl Durable {
             self.propose_own(Some(node_id), command, "its own record says so", out);
         }
         if self.record.merging().is_none() && self.change.is_none() {
-            self.step_voters(out);
+            self.step_voters(now, out);
         }
     }
 
@@ -110,7 +113,7 @@ impl Durable {
         }
     }
 
-    fn step_voters(&mut self, out: &mut Vec<Output>) {
+    fn step_voters(&mut self, now: Now, out: &mut Vec<Output>) {
         let latest = &self.standing.configuration;
         let held = self.record.configuration().at;
         if !latest.committed || latest.at != held || held < self.due {
@@ -123,6 +126,10 @@ impl Durable {
                 out.push(Output::Ask(Ask::SetLearners { token, learners }));
                 why
             }
+            Step::Change { voters, .. } if self.takes_itself_out(&voters) => {
+                self.hand_over(now, out);
+                format!("waits: {} leads, and another voter is to lead first", self.record.name_of(self.me.node_id))
+            }
             Step::Change { voters, why } => {
                 let token = self.begin_change();
                 out.push(Output::Ask(Ask::ChangeVoters { token, voters }));
@@ -131,6 +138,13 @@ impl Durable {
             Step::Nothing { why } => why,
         };
         self.say(waits, out);
+    }
+
+    /// Whether this leader would have no vote any more. From then on nobody would lead until the others have noticed; one
+    /// that hands over while it has its vote costs an election by permission, and may lead on where that fails.
+    fn takes_itself_out(&self, voters: &BTreeSet<VoterId>) -> bool {
+        let me = self.me.node_id;
+        self.record.votes(me) && !voters.iter().any(|voter| voter.node_id == me)
     }
 
     fn begin_change(&mut self) -> u64 {

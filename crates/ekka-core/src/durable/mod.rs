@@ -222,6 +222,8 @@ pub enum Input {
     /// This node goes on without the majority, by an operator's word: what was the newest log is the first entry of a
     /// new one. Said again at each start until the record holds it.
     Recover(Recovery),
+    /// Another voter is to lead, since this one is to be taken out.
+    HandOver,
 }
 
 /// What the room, and `Control` for it, wants of the group.
@@ -260,6 +262,8 @@ pub enum Ask {
 pub enum Output {
     /// The group is to do something.
     Ask(Ask),
+    /// Another voter is to lead, if one can.
+    HandOver,
     /// What a committed entry changed.
     Changed(Vec<Change>),
     /// The seats as committed, for gossip. Given when they change.

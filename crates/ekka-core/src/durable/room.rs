@@ -23,6 +23,10 @@ use crate::time::{Instant, Now};
 /// How long after a failure the next try waits.
 pub(super) const AGAIN: Duration = Duration::from_millis(300);
 
+/// How long after leadership was to be handed over that is tried again. While it is tried nothing is committed, so one
+/// that comes to nothing must leave time for the rest.
+const HAND_OVER_AGAIN: Duration = Duration::from_secs(8);
+
 /// What a token stands for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Asked {
@@ -51,6 +55,8 @@ pub struct Durable {
     pub(super) due: LogPlace,
     /// When the leader's own work is tried again after a failure.
     pub(super) again_at: Option<Instant>,
+    /// Before that leadership is not handed over again.
+    pub(super) hand_over_at: Option<Instant>,
     pub(super) waits: String,
     /// How long leases are to last where this node leads; `None` where nobody keeps leases.
     pub(super) leases: Option<Terms>,
@@ -77,6 +83,7 @@ impl Durable {
             change: None,
             due: LogPlace::default(),
             again_at: None,
+            hand_over_at: None,
             waits: String::new(),
             leases: None,
             agreed_since: None,
@@ -176,9 +183,18 @@ impl Durable {
         if led && !self.leads() {
             // A change that this node began is the next leader's now, or nobody's, and may be cut off its log.
             (self.change, self.due) = (None, LogPlace::default());
-            self.agree_at = None;
+            (self.agree_at, self.hand_over_at) = (None, None);
             self.asked.retain(|_, asked| matches!(asked, Asked::Wish(_)));
             self.say(String::new(), out);
+        }
+    }
+
+    /// Lets another voter lead, where there is one.
+    pub(super) fn hand_over(&mut self, now: Now, out: &mut Vec<Output>) {
+        let others = self.record.voters().into_iter().any(|voter| voter.node_id != self.me.node_id);
+        if self.leads() && others && self.hand_over_at.is_none_or(|at| at <= now.mono) {
+            self.hand_over_at = Some(now.mono + HAND_OVER_AGAIN);
+            out.push(Output::HandOver);
         }
     }
 
@@ -267,6 +283,7 @@ impl Machine for Durable {
                 }
             }
             Input::Recover(recovery) => self.begin_again(recovery, out),
+            Input::HandOver => self.hand_over(now, out),
         }
         self.work(now, out);
     }
@@ -278,7 +295,7 @@ impl Machine for Durable {
     fn deadline(&self) -> Option<Instant> {
         let tries = self.wishes.values().filter(|p| p.asked.is_none() && !p.waits).map(|p| p.again_at);
         let ends = self.wishes.values().filter_map(|pending| pending.until);
-        tries.chain(ends).chain(self.again_at).chain(self.agree_at).min()
+        tries.chain(ends).chain(self.again_at).chain(self.agree_at).chain(self.hand_over_at).min()
     }
 
     fn check(&self) {

@@ -30,6 +30,22 @@ impl World {
         self.tell_standing();
     }
 
+    /// Another voter leads, unless it comes to nothing.
+    pub(super) fn hand_over(&mut self, n: usize) {
+        if self.leader != Some(n) || !self.calm && self.rng.below(3) == 0 {
+            return;
+        }
+        let voters = self.truth.configuration().voters.concat();
+        let here = self.answering();
+        let able = voters.into_iter().filter(|voter| here.contains(voter) && self.index(voter.node_id) != n);
+        let able: Vec<VoterId> = able.collect();
+        if !able.is_empty() && self.has_majority(&self.truth.configuration().clone()) {
+            self.term += 1;
+            let pick = able[self.rng.index(able.len())];
+            self.leader = Some(self.index(pick.node_id));
+        }
+    }
+
     pub(super) fn propose(&mut self, n: usize, token: u64, command: Vec<u8>) {
         let from = (n, self.nodes[n].id.guid, token);
         let luck = if self.calm { 0 } else { self.rng.below(10) };

@@ -88,6 +88,10 @@ impl Driver {
     }
 
     fn take(&mut self, event: Event) {
+        if matches!(event, Event::Notice(..)) {
+            // What is asked and answered is about the log as it is now, not as it was when the engine last reported.
+            self.look();
+        }
         match event {
             Event::Heard(sign) => self.handle(Input::Heard(sign)),
             Event::Yielding(to) => self.handle(Input::Yielding(to)),
@@ -215,8 +219,8 @@ impl Driver {
                     }
                 }
                 Output::HandOver(to) => {
-                    let shared = self.shared.clone();
-                    self.shared.tasks.spawn(async move { hand_over::to(&shared, to).await });
+                    let (shared, log) = (self.shared.clone(), self.log.clone());
+                    self.shared.tasks.spawn(async move { hand_over::to(&shared, &log, to).await });
                 }
             }
         }

@@ -3,18 +3,22 @@
 //! The engine has no message for it. The leader stops taking commands, waits until the other has its whole log, falls
 //! silent so that leases end, and asks the other to campaign with its permission; the voters grant that. If nothing
 //! comes of it the leader speaks again, and leads on.
+//!
+//! Whole means whole: the leader does not vote for a log that lacks one entry of its own, and says nothing more that
+//! could bring it. A command that was on its way to the engine when commands were stopped would be such an entry.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ekka_core::consensus::VoterId;
+use ekka_core::consensus::{LogPlace, VoterId};
 use openraft::ServerState;
 use tokio::time::{Instant, timeout};
 
 use super::campaign::Event;
+use super::log::LogStore;
 use super::message::{Body, Notice};
 use super::shared::{Shared, lock};
-use super::types::Metrics;
+use super::types::{Metrics, Raft, place_or_start};
 
 /// Time for the other to get the rest of the log.
 const CATCH_UP: Duration = Duration::from_millis(500);
@@ -43,11 +47,10 @@ pub(super) fn best(shared: &Shared, metrics: &Metrics) -> Option<VoterId> {
 }
 
 /// Hands over to this voter, where it can be done.
-pub(super) async fn to(shared: &Arc<Shared>, to: VoterId) {
+pub(super) async fn to(shared: &Arc<Shared>, log: &LogStore, to: VoterId) {
     let Some(raft) = shared.raft() else { return };
     let Ok(_one) = shared.changing.try_lock() else { return };
     let mut metrics = raft.metrics();
-    let leads = |metrics: &Metrics| metrics.state == ServerState::Leader;
     if !leads(&metrics.borrow()) {
         return;
     }
@@ -55,15 +58,7 @@ pub(super) async fn to(shared: &Arc<Shared>, to: VoterId) {
     // Commands wait from here on; those under way still go to the others.
     *lock(&shared.yielding_from_callers) = true;
     let _callers = Callers { shared };
-    let has_all = |metrics: &Metrics| {
-        let at = metrics.replication.as_ref().and_then(|matched| matched.get(&to).copied().flatten());
-        !leads(metrics) || at.map(|id| id.index) >= metrics.last_log_index
-    };
-    if timeout(CATCH_UP, metrics.wait_for(has_all)).await.is_err() {
-        return;
-    }
-    *lock(&shared.yielding) = Some(Instant::now() + ELECTION);
-    let _speak = Yielding { shared };
+    let Ok(Some(_speak)) = timeout(CATCH_UP, fall_silent(shared, raft, log, to)).await else { return };
     if shared.events.send(Event::Yielding(Some(to))).await.is_err() {
         return;
     }
@@ -71,6 +66,44 @@ pub(super) async fn to(shared: &Arc<Shared>, to: VoterId) {
         return;
     }
     let _ = timeout(ELECTION, metrics.wait_for(|metrics| !leads(metrics))).await;
+}
+
+fn leads(metrics: &Metrics) -> bool {
+    metrics.state == ServerState::Leader
+}
+
+/// Waits until the other has all of this leader's log, and falls silent; `None` where it leads no more.
+async fn fall_silent<'a>(
+    shared: &'a Arc<Shared>,
+    raft: &Raft,
+    log: &LogStore,
+    to: VoterId,
+) -> Option<Yielding<'a>> {
+    let mut metrics = raft.metrics();
+    let mut last = written(raft, log).await?;
+    loop {
+        let has_all = |metrics: &Metrics| {
+            let at = metrics.replication.as_ref().and_then(|matched| matched.get(&to)?.as_ref());
+            !leads(metrics) || place_or_start(at) >= last
+        };
+        if !leads(&*metrics.wait_for(has_all).await.ok()?) {
+            return None;
+        }
+        *lock(&shared.yielding) = Some(Instant::now() + ELECTION);
+        let silent = Yielding { shared };
+        let now = written(raft, log).await?;
+        if now == last {
+            return Some(silent);
+        }
+        // It speaks again: somebody came between.
+        last = now;
+    }
+}
+
+/// The end of the log, with all that was given to the engine until now: it takes one thing after the other.
+async fn written(raft: &Raft, log: &LogStore) -> Option<LogPlace> {
+    raft.with_raft_state(|_| ()).await.ok()?;
+    Some(log.last())
 }
 
 /// Lets commands pass again.

@@ -343,7 +343,7 @@ impl RaftGroup {
         let Ok(raft) = self.raft() else { return };
         let best = hand_over::best(&self.shared, &raft.metrics().borrow());
         if let Some(best) = best {
-            hand_over::to(&self.shared, best).await;
+            hand_over::to(&self.shared, &self.log, best).await;
         }
     }
 

@@ -25,6 +25,7 @@ pub use self::faults::{
 pub use self::ledger::{Ledger, LedgerMachine};
 pub use self::quiet::{
     barriers_see_what_was_acknowledged, commands_are_applied_once_and_in_one_order, leadership_is_handed_over,
+    leadership_is_handed_over_under_load,
 };
 pub use self::voters::{
     a_learner_follows, a_removed_leader_changes_nothing_more, a_sleeper_comes_back_by_snapshot,
@@ -167,6 +168,7 @@ macro_rules! consensus_suite {
     ($make:path, $seeds:expr) => {
         $crate::consensus_suite!(@claims $make, $seeds,
             commands_are_applied_once_and_in_one_order, barriers_see_what_was_acknowledged, leadership_is_handed_over,
+            leadership_is_handed_over_under_load,
             a_killed_leader_is_replaced, a_minority_refuses, restarts_keep_what_was_committed,
             a_leader_that_starts_again_reads_what_was_acknowledged,
             a_partial_partition_does_not_move_leadership, a_leader_that_hears_nobody_is_replaced,

@@ -1,9 +1,11 @@
 //! Scenarios without faults.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{LEADERLESS_MAX, Verdict, World, agree, ensure, founded, leader, propose, standing, until};
 
@@ -76,4 +78,41 @@ pub async fn leadership_is_handed_over(world: Arc<dyn World>) -> Verdict {
     let all = agree(&*world, 0..3).await?;
     ensure!(all == ["before", "after"], "{all:?} is left");
     Ok(())
+}
+
+/// The same of one of two, whose vote the other needs, again and again under load: a command that is on its way just
+/// then costs no second try.
+///
+/// # Errors
+/// What was found instead.
+pub async fn leadership_is_handed_over_under_load(world: Arc<dyn World>) -> Verdict {
+    let mut old = founded(&*world, 2).await?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut callers = JoinSet::new();
+    for caller in 0..8usize {
+        let (world, stop) = (world.clone(), stop.clone());
+        callers.spawn(async move {
+            let mut count = 0usize;
+            while !stop.load(Ordering::Relaxed) {
+                // Of what was under way when the leader changed the outcome may be unknown.
+                let _ = world.group(caller % 2).propose(format!("{caller}.{count}").into_bytes()).await;
+                count += 1;
+                sleep(Duration::from_millis(1 + caller as u64 % 3)).await;
+            }
+        });
+    }
+    for turn in 0..20 {
+        sleep(Duration::from_millis(300)).await;
+        let (term, began) = (standing(&*world, old).term, Instant::now());
+        world.group(old).hand_over().await;
+        let new = leader(&*world, [1 - old]).await?;
+        let took = began.elapsed();
+        ensure!(took.as_millis() < 500, "handing over took {took:?} the {turn}th time");
+        let now = standing(&*world, new).term;
+        ensure!(now == term + 1, "from term {term} to {now}: more than one election was needed the {turn}th time");
+        old = new;
+    }
+    stop.store(true, Ordering::Relaxed);
+    while callers.join_next().await.is_some() {}
+    agree(&*world, 0..2).await.map(drop)
 }
