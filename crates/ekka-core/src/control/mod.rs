@@ -236,6 +236,7 @@ impl Control {
             self.stand();
             if self.dirty {
                 self.tell_facts(now, out);
+                self.tell_who_is_up(now, out);
             }
             if self.work.is_empty() {
                 break;

@@ -30,6 +30,8 @@ pub(super) struct Volatile {
     facts: Facts,
     configured: LogPlace,
     looks_at: BTreeSet<NodeId>,
+    /// Which of their starts it was told that this node hears.
+    up: BTreeSet<Incarnation>,
     /// What the replica of this generation said last.
     standing: (u64, consensus::Standing),
     /// What is to be proposed, once the durable group can be asked.
@@ -56,6 +58,7 @@ impl Volatile {
             facts: Facts::default(),
             configured: LogPlace::default(),
             looks_at: BTreeSet::new(),
+            up: BTreeSet::new(),
             standing: <(u64, consensus::Standing)>::default(),
             proposal: None,
             wished: false,
@@ -254,7 +257,22 @@ impl Control {
         }
         let facts = self.volatile.read(record);
         self.dirty = true;
+        self.tell_who_is_up(now, out);
         self.volatile(Input::Facts(facts), now, out);
+    }
+
+    /// Tells the room whom this node hears, where that is news.
+    pub(super) fn tell_who_is_up(&mut self, now: Now, out: &mut Vec<Output>) {
+        let me = self.me().node_id;
+        let hears = |id: &NodeId| {
+            *id == me || self.membership.is_running(*id) && self.autocluster.says_it_is_in(*id)
+        };
+        let records = self.volatile.looks_at.iter().filter(|id| hears(id)).filter_map(|id| self.membership.record(*id));
+        let up: BTreeSet<Incarnation> = records.map(|record| record.id).collect();
+        if up != self.volatile.up {
+            self.volatile.up.clone_from(&up);
+            self.volatile(Input::Up(up), now, out);
+        }
     }
 
     /// Has the latest proposal committed, as soon as there is somebody to ask and the record here is not an old one.

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::room::{Generations, Serving};
 use super::{Generation, Order, Output, Proposal, Version};
-use crate::id::Incarnation;
+use crate::id::{Incarnation, NodeId};
 use crate::limits::VOTER_SETS_MAX;
 
 impl Generations {
@@ -26,7 +26,7 @@ impl Generations {
             self.amend(Vec::from([latest.clone()]), out);
             return;
         }
-        let target = if in_force { self.target(latest) } else { self.still_possible(latest) };
+        let target = if in_force { self.target(latest) } else { self.instead_of(latest) };
         if target == *latest || record.sets.len() >= VOTER_SETS_MAX {
             return;
         }
@@ -39,14 +39,15 @@ impl Generations {
         self.amend(sets, out);
     }
 
-    /// Whether this process leads, and no change of voters can come to anything: the latest set names a start that is over,
-    /// and the record has no room for another one. A node that restarts again and again where the leader does not reach it
-    /// fills it.
+    /// Whether this process leads, and no change of voters can come to anything: the latest set cannot come into force any
+    /// more, and the record has no room for another one. A node that restarts again and again where the leader does not
+    /// reach it fills it.
     pub(super) fn is_stuck(&self) -> bool {
         let record = &self.facts.generation;
         let leads = self.standing.leads && self.serving == Serving::Runs(record.number());
         let full = record.sets.len() >= VOTER_SETS_MAX;
-        leads && full && record.sets.last().is_some_and(|latest| self.still_possible(latest) != *latest)
+        let waits = |latest: &BTreeSet<Incarnation>| self.standing.voters.as_ref().is_some_and(|sets| sets != &[latest.clone()]);
+        leads && full && record.sets.last().is_some_and(|latest| waits(latest) && self.instead_of(latest) != *latest)
     }
 
     fn amend(&self, sets: Vec<BTreeSet<Incarnation>>, out: &mut Vec<Output>) {
@@ -54,6 +55,25 @@ impl Generations {
         let version = Version { revision: record.version.revision + 1, ..record.version };
         let next = Generation { version, sets, ..record.clone() };
         out.push(Output::Propose(Proposal { expected: record.version, next }));
+    }
+
+    /// What is to come into force in place of a set that is not: the set itself as long as it can.
+    fn instead_of(&self, latest: &BTreeSet<Incarnation>) -> BTreeSet<Incarnation> {
+        let possible = self.still_possible(latest);
+        let lives = possible.iter().filter(|voter| self.facts.living(voter.node_id) == Some(**voter)).count();
+        let Some([now]) = self.standing.voters.as_deref().filter(|_| lives * 2 <= possible.len()) else { return possible };
+        // Its voters have ended since it was recorded, most of them. Another one goes beside it, never the one in force: the
+        // running group may be about to count in the set that is given up, and only a later change is certain to end that.
+        let target = self.target(now);
+        if target == *now { latest.clone() } else { target }
+    }
+
+    /// Whether a majority of this set is heard, as far as this process is told: one that cannot have its majority now would
+    /// stop the group.
+    fn can_count(&self, set: &BTreeSet<Incarnation>) -> bool {
+        let heard = |voter: &&Incarnation| **voter == self.me || self.up.as_ref().is_none_or(|up| up.contains(voter));
+        let lives = |voter: &&Incarnation| self.facts.living(voter.node_id) == Some(**voter);
+        set.iter().filter(lives).filter(heard).count() * 2 > set.len()
     }
 
     /// The same set without those of its new voters that ended before they counted: the group would wait for them for
@@ -71,22 +91,123 @@ impl Generations {
         target
     }
 
-    /// The voters that there should be, at most one node away from those that there are.
+    /// The voters that there should be, at most one node away from those that there are, as far as a majority of them can be
+    /// had.
     fn target(&self, now: &BTreeSet<Incarnation>) -> BTreeSet<Incarnation> {
-        let mut target = now.clone();
-        for node_id in &self.facts.wanted {
-            // Who is gone and has not come back keeps its place, and counts as a voter that is silent.
-            let Some(living) = self.facts.living(*node_id) else { continue };
-            if !now.contains(&living) {
-                target.retain(|voter| voter.node_id != *node_id);
-                target.insert(living);
-                return target;
-            }
+        let moved = |goes: NodeId, comes: Option<Incarnation>| {
+            let mut target = now.clone();
+            target.retain(|voter| voter.node_id != goes);
+            target.extend(comes);
+            target
+        };
+        // Who is gone and has not come back keeps its place, and counts as a voter that is silent.
+        let living = self.facts.wanted.iter().filter_map(|node_id| self.facts.living(*node_id));
+        let comes = living.filter(|id| !now.contains(id)).map(|id| moved(id.node_id, Some(id)));
+        let unwanted = now.iter().filter(|voter| !self.facts.wanted.contains(&voter.node_id));
+        let goes = unwanted.map(|voter| moved(voter.node_id, None));
+        comes.chain(goes).find(|target| self.can_count(target)).unwrap_or_else(|| now.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Guid;
+    use crate::limits::GENERATION_RETRY;
+    use crate::machine::Machine;
+    use crate::time::{Instant, Now};
+    use crate::volatile::{Facts, Faults, Input, Settings, Standing};
+
+    fn id(n: u128, guid: u128) -> Incarnation {
+        Incarnation { node_id: NodeId::from_u128(n), guid: Guid::from_u128(guid) }
+    }
+
+    fn set(of: &[(u128, u128)]) -> BTreeSet<Incarnation> {
+        of.iter().map(|(n, guid)| id(*n, *guid)).collect()
+    }
+
+    /// The room of node 1, which leads a group of five, and hears these nodes.
+    struct Leader {
+        room: Generations,
+        facts: Facts,
+        now: Now,
+    }
+
+    impl Leader {
+        fn new(up: &[(u128, u128)]) -> Self {
+            let five = set(&[(1, 1), (2, 1), (3, 1), (4, 1), (5, 1)]);
+            let settings = Settings { session_max: GENERATION_RETRY, faults: Faults::default() };
+            let mut room = Generations::new(id(1, 1), settings, Instant::default());
+            let generation = Generation {
+                version: Version { number: 1, revision: 0 },
+                founders: five.clone(),
+                sets: Vec::from([five.clone()]),
+                from: None,
+                lost: false,
+            };
+            let present = five.iter().map(|id| (id.node_id, id.guid)).collect();
+            let wanted: BTreeSet<NodeId> = five.iter().map(|id| id.node_id).collect();
+            let facts = Facts { generation, present, wanted: wanted.clone(), members: wanted, ..Facts::default() };
+            let now = Now::default();
+            let mut out = Vec::new();
+            room.handle(Input::Facts(facts.clone()), now, &mut out);
+            room.handle(Input::Up(set(up)), now, &mut out);
+            let voters = Some(Vec::from([five]));
+            let standing = Standing { generation: 1, led: true, leads: true, voters, ..Standing::default() };
+            room.handle(Input::Standing(standing), now, &mut out);
+            Self { room, facts, now }
         }
-        let unwanted = now.iter().find(|voter| !self.facts.wanted.contains(&voter.node_id)).copied();
-        if let Some(voter) = unwanted {
-            target.remove(&voter);
+
+        /// What it proposes next, where it proposes something; the record is that then.
+        fn next(&mut self, change: impl FnOnce(&mut Facts)) -> Option<Vec<BTreeSet<Incarnation>>> {
+            let mut out = Vec::new();
+            change(&mut self.facts);
+            self.room.handle(Input::Facts(self.facts.clone()), self.now, &mut out);
+            let proposed = out.iter().rev().find_map(|output| match output {
+                Output::Propose(proposal) => Some(proposal.next.clone()),
+                _ => None,
+            })?;
+            self.facts.generation = proposed;
+            Some(self.facts.generation.sets.clone())
         }
-        target
+    }
+
+    fn wants(facts: &mut Facts, nodes: &[u128]) {
+        facts.wanted = nodes.iter().map(|n| NodeId::from_u128(*n)).collect();
+    }
+
+    #[test]
+    fn of_two_that_go_the_one_that_is_silent_goes_first() {
+        // Two of five are silent; one of these and one that is up are wanted no more. Without the one that is up there would
+        // be two of four.
+        let mut leader = Leader::new(&[(1, 1), (4, 1), (5, 1)]);
+        let sets = leader.next(|facts| wants(facts, &[1, 3, 5])).expect("a change");
+        assert_eq!(sets.last(), Some(&set(&[(1, 1), (3, 1), (4, 1), (5, 1)])));
+    }
+
+    #[test]
+    fn no_set_is_recorded_of_which_no_majority_is_heard() {
+        let mut leader = Leader::new(&[(1, 1), (4, 1), (5, 1)]);
+        assert_eq!(leader.next(|facts| wants(facts, &[1, 2, 3, 4])), None);
+        // It leads on, and the change is made once there is somebody for it.
+        let mut out = Vec::new();
+        let up = set(&[(1, 1), (2, 1), (4, 1), (5, 1)]);
+        leader.room.handle(Input::Up(up), leader.now, &mut out);
+        let sets = leader.next(|_| ()).expect("a change");
+        assert_eq!(sets.last(), Some(&set(&[(1, 1), (2, 1), (3, 1), (4, 1)])));
+    }
+
+    #[test]
+    fn a_set_that_cannot_come_into_force_any_more_is_given_up_for_another() {
+        let mut leader = Leader::new(&[(1, 1), (2, 1), (3, 1), (4, 1), (5, 1)]);
+        let sets = leader.next(|facts| wants(facts, &[1, 2, 3, 4])).expect("a change");
+        assert_eq!(sets.last(), Some(&set(&[(1, 1), (2, 1), (3, 1), (4, 1)])));
+        // Before it was in force two of it have started again: of what they were nobody is left.
+        let mut out = Vec::new();
+        leader.room.handle(Input::Up(set(&[(1, 1), (2, 2), (3, 2), (4, 1), (5, 1)])), leader.now, &mut out);
+        let sets = leader.next(|facts| facts.present.extend([2, 3].map(|n| (NodeId::from_u128(n), Guid::from_u128(2)))));
+        let sets = sets.expect("another set");
+        assert_eq!(sets.len(), 3, "none is taken back: the group may be about to count in it");
+        assert_eq!(sets.last(), Some(&set(&[(1, 1), (2, 2), (3, 1), (4, 1), (5, 1)])));
     }
 }

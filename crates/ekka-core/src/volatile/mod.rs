@@ -192,6 +192,9 @@ pub enum Start {
 pub enum Input {
     /// The durable group, as this node has applied it.
     Facts(Facts),
+    /// Which starts this node hears, of those that vote or are to; the leader brings nobody in, and lets nobody go, where the
+    /// group would have no majority then.
+    Up(BTreeSet<Incarnation>),
     /// The volatile replica.
     Standing(Standing),
     /// A message came.

@@ -28,6 +28,8 @@ pub struct Generations {
     pub(super) me: Incarnation,
     pub(super) settings: Settings,
     pub(super) facts: Facts,
+    /// Whom this node hears; `None` where nobody says.
+    pub(super) up: Option<BTreeSet<Incarnation>>,
     pub(super) standing: Standing,
     pub(super) serving: Serving,
     /// Through which generation this process serves nothing any more.
@@ -60,6 +62,7 @@ impl Generations {
             me,
             settings,
             facts: Facts::default(),
+            up: None,
             standing: Standing::default(),
             serving: Serving::Nothing,
             sealed: 0,
@@ -382,6 +385,7 @@ impl Machine for Generations {
         let now = now.mono;
         match input {
             Input::Facts(facts) => self.facts(facts, now, out),
+            Input::Up(up) => self.up = Some(up),
             Input::Standing(standing) => {
                 if self.serving == Serving::Runs(standing.generation) {
                     // Of every entry that is committed there is news; most of it is none for this room.

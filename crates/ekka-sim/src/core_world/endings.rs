@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ekka_core::control::{Command, Reply};
+use ekka_core::control::{Command, CommandError, Reply};
 use ekka_core::rng::Rng;
 use ekka_core::view::Status;
 
@@ -130,13 +130,22 @@ pub(super) fn clean_up(world: &mut World) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Gives a command that must be done, since nothing is broken any more.
+/// Gives a command that must be done, since nothing is broken any more. A start that is over in the cluster that it is to
+/// join, which it left for another one, begins anew first: its operator is told to ask again.
 fn done(world: &mut World, at: usize, command: Command) -> Result<(), Failure> {
     let words = format!("{command:?}");
-    let Some(id) = world.operate(at, command) else { return Err(world.failed(format!("machine {at} does not run"))) };
-    world.until_answered()?;
-    match world.replies.get(&(at, id)) {
-        Some(Ok(Reply::Done { .. })) => Ok(()),
-        other => Err(world.failed(format!("machine {at} answered {words} with {other:?}"))),
+    let mut again = matches!(command, Command::Join { .. });
+    loop {
+        let asked = world.operate(at, command.clone());
+        let Some(id) = asked else { return Err(world.failed(format!("machine {at} does not run"))) };
+        world.until_answered()?;
+        match world.replies.get(&(at, id)) {
+            Some(Ok(Reply::Done { .. })) => return Ok(()),
+            Some(Err(CommandError::Failed(text))) if again && text.ends_with("ask again") => {
+                again = false;
+                world.run_to("it begins anew", CONVERGE, |world| outsiders(world).contains(&at))?;
+            }
+            other => return Err(world.failed(format!("machine {at} answered {words} with {other:?}"))),
+        }
     }
 }

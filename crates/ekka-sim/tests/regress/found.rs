@@ -2,7 +2,7 @@
 
 use ekka_sim::core_world::Plan;
 
-const FOUND: [(u64, &str); 9] = [
+const FOUND: [(u64, &str); 12] = [
     (0x42, "a cluster went into one that had never begun: one of its two founders was in the younger"),
     (0x299, "the only voter of the volatile group left before another one had what it held"),
     (0x378, "a clock that was set was compared with peers of no common cluster never again"),
@@ -11,6 +11,9 @@ const FOUND: [(u64, &str); 9] = [
     (0x475, "as 0x378, with six newcomers that wait for one node"),
     (0x48f, "as 0x378, after `ekka form` on a node whose clock is a year ahead"),
     (0x12d9, "one of two founders was told to form alone while it voted, and the other one waited for it for ever"),
+    (0x1532, "a node that comes back to the cluster that it left for another one has to ask twice"),
+    (0x17c6, "the volatile group was to become a set of which no majority was up, and waited for it for ever"),
+    (0x18b0, "as 0x17c6: two of five were down when a third one left"),
     (0x19f6, "quick restarts behind a cut filled the record of the volatile group, and no voter came in any more"),
 ];
 

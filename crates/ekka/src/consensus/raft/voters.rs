@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use ekka_core::consensus::{Configuration, GroupId, VoterId};
 use ekka_core::id::NodeId;
+use ekka_core::limits::GROUP_MAJORITY_SILENCE;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{ChangeMembers, EmptyNode};
 use tokio::time::timeout;
 
-use super::shared::Shared;
+use super::shared::{Shared, lock};
 use super::types::Raft;
 use crate::consensus::GroupError;
 
@@ -58,6 +59,21 @@ async fn ensure_member(shared: &Shared, raft: &Raft) -> Result<(), GroupError> {
         Ok(Err(error)) => Err(GroupError::Ended(error.to_string())),
         Err(_) => Err(GroupError::NoQuorum("the engine has not answered in time: its disc may hang".into())),
     }
+}
+
+/// Refuses voters of whom no majority has answered lately: once the change is in the log the group waits for them. One
+/// that is new counts once it has answered as a learner, for which there is time until it has caught up.
+fn ensure_heard(shared: &Shared, voters: &BTreeSet<VoterId>) -> Result<(), GroupError> {
+    let answered = lock(&shared.answered);
+    let heard = |voter: &&VoterId| {
+        let lately = || answered.get(voter).is_some_and(|at| at.elapsed() < GROUP_MAJORITY_SILENCE);
+        **voter == shared.me || lately()
+    };
+    let (count, needed) = (voters.iter().filter(heard).count(), voters.len() / 2 + 1);
+    if count >= needed {
+        return Ok(());
+    }
+    Err(refused(&format!("{count} of the {} that would vote have answered lately, {needed} are needed", voters.len())))
 }
 
 /// Commits one change. The caller holds `changing`.
@@ -143,11 +159,11 @@ pub(super) async fn change(shared: &Arc<Shared>, voters: BTreeSet<VoterId>) -> R
     let again = starts_again(shared.group, &old, &voters);
     let limit = if again { CATCH_UP_AGAIN } else { CATCH_UP };
     let learned = match caught_up(shared, raft, &voters.difference(&old).copied().collect(), limit).await {
-        Err(GroupError::NoQuorum(_)) if again => {
-            commit(shared, raft, Change::ReplaceAllVoters(voters.clone()), false).await
-        }
-        Ok(()) => commit(shared, raft, Change::ReplaceAllVoters(voters.clone()), false).await,
-        Err(error) => Err(error),
+        Err(error) if !(again && matches!(error, GroupError::NoQuorum(_))) => Err(error),
+        _ => match ensure_heard(shared, &voters) {
+            Ok(()) => commit(shared, raft, Change::ReplaceAllVoters(voters.clone()), false).await,
+            Err(error) => Err(error),
+        },
     };
     if matches!(learned, Err(GroupError::NoQuorum(_) | GroupError::Refused(_))) && !new.is_empty() {
         // As it was before: who was added for this change learns no more.
