@@ -166,7 +166,10 @@ fn whoever_leads_leaves_under_load() {
     let counts = check(&ops).unwrap_or_else(|found| panic!("{found}\n{}", cluster.report()));
     for span in marks.windows(2) {
         let (gap, at) = longest_gap(&ops, (span[0], span[1]), &[]);
-        println!("in {:.1?} to {:.1?}: the longest time without a commit began at {at:.1?}: {gap:.2?}", span[0], span[1]);
+        println!(
+            "in {:.1?} to {:.1?}: the longest time without a commit began at {at:.1?}: {gap:.2?}",
+            span[0], span[1]
+        );
         leaderless.add(gap);
     }
     println!("{counts:?}");

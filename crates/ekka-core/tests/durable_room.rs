@@ -537,8 +537,17 @@ fn a_wish_to_leave_ends_where_the_member_does_not_say_so_any_more() {
     assert!(matches!(only(&bench.wish(2, removal(3, RemovalCause::Leave))).1, Command::Remove(_)));
 }
 
+/// To whom.
+fn heirs(out: &[Output]) -> BTreeSet<u128> {
+    let among = out.iter().filter_map(|output| match output {
+        Output::HandOver { among } => Some(among),
+        _ => None,
+    });
+    among.flatten().map(|voter| voter.node_id.as_u128()).collect()
+}
+
 fn hands_over(out: &[Output]) -> bool {
-    out.contains(&Output::HandOver)
+    !heirs(out).is_empty()
 }
 
 fn changes_voters(out: &[Output]) -> bool {
@@ -558,6 +567,10 @@ fn a_leader_that_leaves_lets_another_one_lead_instead_of_taking_itself_out() {
     }
     let out = bench.give(Input::HandOver);
     assert!(!hands_over(&out), "nor by another's word: {out:?}");
+    // Nor where it was silent for so long that it did not lead for a moment.
+    bench.give(Input::Standing(Standing { term: 1, ..Standing::default() }));
+    let out = bench.lead();
+    assert!(!hands_over(&out) && !changes_voters(&out), "{out:?}");
     assert!(hands_over(&bench.pass(1_100)), "a while later it is");
 
     // Of any other the leader moves the vote itself.
@@ -585,4 +598,34 @@ fn the_only_voter_takes_the_next_one_in_and_then_lets_it_lead() {
     bench.give(Input::Reconfigured { token: 2, result: Ok(()), latest: at });
     let out = bench.lead();
     assert!(hands_over(&out) && !changes_voters(&out), "{out:?}");
+}
+
+#[test]
+fn who_goes_itself_is_not_let_lead() {
+    let mut bench = Bench::new();
+    bench.facts(|n, fact| fact.leaving = n < 3);
+    assert_eq!(heirs(&bench.lead()), BTreeSet::from([3]));
+    // By another's word, where none of them says that it goes.
+    let mut bench = Bench::new();
+    bench.facts(|n, fact| fact.up = n != 2);
+    bench.lead();
+    assert_eq!(heirs(&bench.give(Input::HandOver)), BTreeSet::from([3]), "to one that is up");
+}
+
+#[test]
+fn those_that_are_new_vote_beside_a_leader_that_goes_before_it_hands_over() {
+    let mut bench = Bench::new();
+    bench.learners(&[4]);
+    bench.apply(Command::Admit(admission(4, 1, 0)));
+    // One is down: of the two that stay and are up neither may be one that can lead.
+    let out = bench.facts_of(4, |n, fact| (fact.leaving, fact.up) = (n == 1, n != 2));
+    assert!(!hands_over(&out), "{out:?}");
+    let out = bench.lead();
+    let voters = out.iter().find_map(|output| match output {
+        Output::Ask(Ask::ChangeVoters { voters, .. }) => Some(voters.clone()),
+        _ => None,
+    });
+    let voters: BTreeSet<u128> = voters.expect("a change").iter().map(|voter| voter.node_id.as_u128()).collect();
+    assert_eq!(voters, BTreeSet::from([1, 2, 3, 4]));
+    assert!(!hands_over(&out), "{out:?}");
 }

@@ -237,7 +237,7 @@ impl Control {
         for output in given {
             match output {
                 durable::Output::Ask(ask) => out.push(Output::Group(GroupRequest::Ask(ask))),
-                durable::Output::HandOver => out.push(Output::Group(GroupRequest::HandOver)),
+                durable::Output::HandOver { among } => out.push(Output::Group(GroupRequest::HandOver { among })),
                 durable::Output::Changed(changes) => {
                     self.group_changed(&changes);
                     self.leases_changed(&changes, now, out);

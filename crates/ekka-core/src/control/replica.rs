@@ -1,6 +1,7 @@
 //! What `Control` and the replicas of its groups say to each other, by way of the shell.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -22,8 +23,11 @@ pub enum GroupRequest {
     /// What the room of the group wants. A proposal is answered by a [`GroupNews::Answered`], a change of voters or
     /// learners by a [`GroupNews::Reconfigured`].
     Ask(durable::Ask),
-    /// Where it leads: let another voter lead.
-    HandOver,
+    /// Where it leads: let one of these voters lead, any other one where none is named.
+    HandOver {
+        /// Who may.
+        among: BTreeSet<VoterId>,
+    },
     /// End the replica, and give the state that its whole log adds up to, committed or not: nobody is left who could
     /// say which of its last entries were committed.
     Whole,

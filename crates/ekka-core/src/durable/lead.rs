@@ -126,25 +126,44 @@ impl Durable {
                 out.push(Output::Ask(Ask::SetLearners { token, learners }));
                 why
             }
-            Step::Change { voters, .. } if self.takes_itself_out(&voters) => {
-                self.hand_over(now, out);
-                format!("waits: {} leads, and another voter is to lead first", self.record.name_of(self.me.node_id))
-            }
-            Step::Change { voters, why } => {
-                let token = self.begin_change();
-                out.push(Output::Ask(Ask::ChangeVoters { token, voters }));
-                why
-            }
+            Step::Change { voters, why } => match self.beside(&voters) {
+                Some(voters) => {
+                    let token = self.begin_change();
+                    out.push(Output::Ask(Ask::ChangeVoters { token, voters }));
+                    why
+                }
+                None => {
+                    self.hand_over(&voters, now, out);
+                    let name = |voter: &VoterId| self.record.name_of(voter.node_id);
+                    let names: Vec<String> = voters.iter().map(name).collect();
+                    format!(
+                        "waits: {} leads; first {} is to lead",
+                        self.record.name_of(self.me.node_id),
+                        names.join(" or ")
+                    )
+                }
+            },
             Step::Nothing { why } => why,
         };
         self.say(waits, out);
     }
 
-    /// Whether this leader would have no vote any more. From then on nobody would lead until the others have noticed; one
-    /// that hands over while it has its vote costs an election by permission, and may lead on where that fails.
-    fn takes_itself_out(&self, voters: &BTreeSet<VoterId>) -> bool {
-        let me = self.me.node_id;
-        self.record.votes(me) && !voters.iter().any(|voter| voter.node_id == me)
+    /// What this leader may make the voters on the way to these. It keeps its own vote: from the moment that it has none nobody
+    /// would lead until the others have noticed, while one that hands over costs an election by permission, and leads on
+    /// where that fails. Those that are new come in beside it first, or there may be nobody who can lead; then there is
+    /// nothing for it to do but to hand over.
+    fn beside(&self, voters: &BTreeSet<VoterId>) -> Option<BTreeSet<VoterId>> {
+        let present = self.record.voters();
+        let Some(own) = present.iter().find(|voter| voter.node_id == self.me.node_id) else {
+            return Some(voters.clone());
+        };
+        if voters.iter().any(|voter| voter.node_id == own.node_id) {
+            Some(voters.clone())
+        } else if voters.is_subset(&present) {
+            None
+        } else {
+            Some(voters.iter().copied().chain([*own]).collect())
+        }
     }
 
     fn begin_change(&mut self) -> u64 {

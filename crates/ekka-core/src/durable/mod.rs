@@ -263,7 +263,10 @@ pub enum Output {
     /// The group is to do something.
     Ask(Ask),
     /// Another voter is to lead, if one can.
-    HandOver,
+    HandOver {
+        /// One of these; they keep their votes.
+        among: BTreeSet<VoterId>,
+    },
     /// What a committed entry changed.
     Changed(Vec<Change>),
     /// The seats as committed, for gossip. Given when they change.

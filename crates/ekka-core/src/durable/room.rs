@@ -183,19 +183,29 @@ impl Durable {
         if led && !self.leads() {
             // A change that this node began is the next leader's now, or nobody's, and may be cut off its log.
             (self.change, self.due) = (None, LogPlace::default());
-            (self.agree_at, self.hand_over_at) = (None, None);
+            self.agree_at = None;
             self.asked.retain(|_, asked| matches!(asked, Asked::Wish(_)));
             self.say(String::new(), out);
         }
     }
 
-    /// Lets another voter lead, where there is one.
-    pub(super) fn hand_over(&mut self, now: Now, out: &mut Vec<Output>) {
-        let others = self.record.voters().into_iter().any(|voter| voter.node_id != self.me.node_id);
-        if self.leads() && others && self.hand_over_at.is_none_or(|at| at <= now.mono) {
+    /// Lets one of these lead, where they vote already.
+    pub(super) fn hand_over(&mut self, to: &BTreeSet<VoterId>, now: Now, out: &mut Vec<Output>) {
+        let mut among = self.record.voters();
+        among.retain(|voter| voter.node_id != self.me.node_id && to.contains(voter));
+        if self.leads() && !among.is_empty() && self.hand_over_at.is_none_or(|at| at <= now.mono) {
             self.hand_over_at = Some(now.mono + HAND_OVER_AGAIN);
-            out.push(Output::HandOver);
+            out.push(Output::HandOver { among });
         }
+    }
+
+    /// Lets one lead that does not go itself.
+    fn hand_over_to_any(&mut self, now: Now, out: &mut Vec<Output>) {
+        let look = self.look();
+        let stays =
+            |voter: &VoterId| look.members.get(&voter.node_id).is_some_and(|member| member.up && !member.leaving);
+        let to = self.record.voters().into_iter().filter(stays).collect();
+        self.hand_over(&to, now, out);
     }
 
     fn found(&mut self, cluster_id: ClusterId, founders: Vec<Founder>, out: &mut Vec<Output>) {
@@ -283,7 +293,7 @@ impl Machine for Durable {
                 }
             }
             Input::Recover(recovery) => self.begin_again(recovery, out),
-            Input::HandOver => self.hand_over(now, out),
+            Input::HandOver => self.hand_over_to_any(now, out),
         }
         self.work(now, out);
     }

@@ -46,7 +46,9 @@ impl Generations {
         let record = &self.facts.generation;
         let leads = self.standing.leads && self.serving == Serving::Runs(record.number());
         let full = record.sets.len() >= VOTER_SETS_MAX;
-        let waits = |latest: &BTreeSet<Incarnation>| self.standing.voters.as_ref().is_some_and(|sets| sets != &[latest.clone()]);
+        let waits = |latest: &BTreeSet<Incarnation>| {
+            self.standing.voters.as_ref().is_some_and(|sets| sets != &[latest.clone()])
+        };
         leads && full && record.sets.last().is_some_and(|latest| waits(latest) && self.instead_of(latest) != *latest)
     }
 
@@ -61,9 +63,12 @@ impl Generations {
     fn instead_of(&self, latest: &BTreeSet<Incarnation>) -> BTreeSet<Incarnation> {
         let possible = self.still_possible(latest);
         let lives = possible.iter().filter(|voter| self.facts.living(voter.node_id) == Some(**voter)).count();
-        let Some([now]) = self.standing.voters.as_deref().filter(|_| lives * 2 <= possible.len()) else { return possible };
-        // Its voters have ended since it was recorded, most of them. Another one goes beside it, never the one in force: the
-        // running group may be about to count in the set that is given up, and only a later change is certain to end that.
+        let Some([now]) = self.standing.voters.as_deref() else { return possible };
+        if lives * 2 > possible.len() && possible != *now {
+            return possible;
+        }
+        // Its voters have ended since it was recorded. Another one goes beside it, never the one in force: the running group
+        // may be about to count in the set that is given up, and only a later change is certain to end that.
         let target = self.target(now);
         if target == *now { latest.clone() } else { target }
     }
@@ -71,9 +76,13 @@ impl Generations {
     /// Whether a majority of this set is heard, as far as this process is told: one that cannot have its majority now would
     /// stop the group.
     fn can_count(&self, set: &BTreeSet<Incarnation>) -> bool {
-        let heard = |voter: &&Incarnation| **voter == self.me || self.up.as_ref().is_none_or(|up| up.contains(voter));
-        let lives = |voter: &&Incarnation| self.facts.living(voter.node_id) == Some(**voter);
-        set.iter().filter(lives).filter(heard).count() * 2 > set.len()
+        set.iter().filter(|voter| self.hears(**voter)).count() * 2 > set.len()
+    }
+
+    /// Whether a start is there, as far as this process is told.
+    fn hears(&self, id: Incarnation) -> bool {
+        let heard = || self.up.as_ref().is_none_or(|up| up.contains(&id));
+        self.facts.living(id.node_id) == Some(id) && (id == self.me || heard())
     }
 
     /// The same set without those of its new voters that ended before they counted: the group would wait for them for
@@ -102,9 +111,10 @@ impl Generations {
         };
         // Who is gone and has not come back keeps its place, and counts as a voter that is silent.
         let living = self.facts.wanted.iter().filter_map(|node_id| self.facts.living(*node_id));
-        let comes = living.filter(|id| !now.contains(id)).map(|id| moved(id.node_id, Some(id)));
+        let comes = living.filter(|id| !now.contains(id) && self.hears(*id)).map(|id| moved(id.node_id, Some(id)));
         let unwanted = now.iter().filter(|voter| !self.facts.wanted.contains(&voter.node_id));
-        let goes = unwanted.map(|voter| moved(voter.node_id, None));
+        let (heard, silent): (Vec<&Incarnation>, Vec<&Incarnation>) = unwanted.partition(|voter| self.hears(**voter));
+        let goes = silent.into_iter().chain(heard).map(|voter| moved(voter.node_id, None));
         comes.chain(goes).find(|target| self.can_count(target)).unwrap_or_else(|| now.clone())
     }
 }
@@ -183,6 +193,9 @@ mod tests {
         let mut leader = Leader::new(&[(1, 1), (4, 1), (5, 1)]);
         let sets = leader.next(|facts| wants(facts, &[1, 3, 5])).expect("a change");
         assert_eq!(sets.last(), Some(&set(&[(1, 1), (3, 1), (4, 1), (5, 1)])));
+        let mut leader = Leader::new(&[(1, 1), (2, 1), (3, 1), (4, 1)]);
+        let sets = leader.next(|facts| wants(facts, &[1, 2, 4])).expect("a change");
+        assert_eq!(sets.last(), Some(&set(&[(1, 1), (2, 1), (3, 1), (4, 1)])), "one more failure stops nothing");
     }
 
     #[test]
@@ -205,9 +218,29 @@ mod tests {
         // Before it was in force two of it have started again: of what they were nobody is left.
         let mut out = Vec::new();
         leader.room.handle(Input::Up(set(&[(1, 1), (2, 2), (3, 2), (4, 1), (5, 1)])), leader.now, &mut out);
-        let sets = leader.next(|facts| facts.present.extend([2, 3].map(|n| (NodeId::from_u128(n), Guid::from_u128(2)))));
+        let sets =
+            leader.next(|facts| facts.present.extend([2, 3].map(|n| (NodeId::from_u128(n), Guid::from_u128(2)))));
         let sets = sets.expect("another set");
         assert_eq!(sets.len(), 3, "none is taken back: the group may be about to count in it");
         assert_eq!(sets.last(), Some(&set(&[(1, 1), (2, 2), (3, 1), (4, 1), (5, 1)])));
+    }
+
+    #[test]
+    fn the_set_in_force_does_not_take_the_place_of_one_that_the_group_may_be_about_to_count_in() {
+        let mut leader = Leader::new(&[(1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1)]);
+        let six = NodeId::from_u128(6);
+        let sets = leader.next(|facts| {
+            facts.present.insert(six, Guid::from_u128(1));
+            wants(facts, &[1, 2, 3, 4, 5, 6]);
+        });
+        assert_eq!(sets.expect("a change").last().map(BTreeSet::len), Some(6));
+        // Whoever was to come is gone by an entry, and may live behind a cut: it may have caught up all the same.
+        assert_eq!(leader.next(|facts| facts.gone.extend([(six, Guid::from_u128(1))])), None);
+        // Once it is back under a new start, that takes its place.
+        let mut out = Vec::new();
+        let up = set(&[(1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 2)]);
+        leader.room.handle(Input::Up(up), leader.now, &mut out);
+        let sets = leader.next(|facts| facts.present.extend([(six, Guid::from_u128(2))])).expect("another set");
+        assert!(sets.last().is_some_and(|latest| latest.contains(&id(6, 2))), "{sets:?}");
     }
 }

@@ -31,14 +31,13 @@ impl World {
     }
 
     /// Another voter leads, unless it comes to nothing.
-    pub(super) fn hand_over(&mut self, n: usize) {
+    pub(super) fn hand_over(&mut self, n: usize, among: &BTreeSet<VoterId>) {
         if self.leader != Some(n) || !self.calm && self.rng.below(3) == 0 {
             return;
         }
-        let voters = self.truth.configuration().voters.concat();
         let here = self.answering();
-        let able = voters.into_iter().filter(|voter| here.contains(voter) && self.index(voter.node_id) != n);
-        let able: Vec<VoterId> = able.collect();
+        assert!(among.is_subset(&self.truth.voters()) || self.leader != Some(n), "it hands over to voters");
+        let able: Vec<VoterId> = among.iter().copied().filter(|voter| here.contains(voter)).collect();
         if !able.is_empty() && self.has_majority(&self.truth.configuration().clone()) {
             self.term += 1;
             let pick = able[self.rng.index(able.len())];

@@ -157,7 +157,7 @@ impl World {
                 Output::Ask(Ask::SetLearners { token, learners }) => self.set_learners(n, token, &learners),
                 Output::Reply { id, reply } => self.replied(id, reply),
                 Output::Seats(seats) => assert_eq!(seats, self.nodes[n].room.record().seats()),
-                Output::HandOver => self.hand_over(n),
+                Output::HandOver { among } => self.hand_over(n, &among),
                 Output::Outranked { words } => panic!("nobody recovers here: {words}"),
                 Output::Ask(Ask::Found { .. })
                 | Output::Changed(_)

@@ -164,8 +164,8 @@ impl World {
                 group.replicas.remove(&me);
                 return;
             }
-            GroupRequest::HandOver => {
-                self.hand_over(cluster_id, me);
+            GroupRequest::HandOver { among } => {
+                self.hand_over(cluster_id, me, &among);
                 return;
             }
             GroupRequest::Whole => {
@@ -187,11 +187,11 @@ impl World {
     }
 
     /// Another voter that reaches a majority leads from now on.
-    fn hand_over(&mut self, cluster_id: ClusterId, me: VoterId) {
+    fn hand_over(&mut self, cluster_id: ClusterId, me: VoterId, among: &BTreeSet<VoterId>) {
         let Some(mut group) = self.groups.remove(&cluster_id) else { return };
         if group.leader.is_some_and(|(leader, _)| leader == me) {
             let mut others = group.configuration.all_voters();
-            others.retain(|voter| *voter != me && self.reaches_majority(&group, *voter));
+            others.retain(|voter| *voter != me && among.contains(voter) && self.reaches_majority(&group, *voter));
             if let Some(next) = others.first() {
                 group.term += 1;
                 group.leader = group.replicas.get(next).map(|replica| (*next, replica.life));

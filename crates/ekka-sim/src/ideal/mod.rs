@@ -226,9 +226,9 @@ impl IdealGroup {
         Ok(Applied { at, answer })
     }
 
-    async fn hand_over_now(&self) {
+    async fn hand_over_now(&self, among: BTreeSet<VoterId>) {
         let Ok(()) = self.is_open() else { return };
-        self.groups.input(Input::HandOver(self.me));
+        self.groups.input(Input::HandOver(self.me, among));
         let mut standing = self.standing();
         let _ = timeout(Duration::from_secs(2), standing.wait_for(|standing| !standing.leads)).await;
     }
@@ -275,8 +275,8 @@ impl Group for IdealGroup {
         Box::pin(async move { self.snapshot_now() })
     }
 
-    fn hand_over(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.hand_over_now())
+    fn hand_over_to(&self, among: BTreeSet<VoterId>) -> BoxFuture<'_, ()> {
+        Box::pin(self.hand_over_now(among))
     }
 
     fn standing(&self) -> watch::Receiver<Arc<Standing>> {

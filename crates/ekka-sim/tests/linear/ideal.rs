@@ -164,7 +164,7 @@ impl Group for IdealGroup {
         Box::pin(async { Ok(()) })
     }
 
-    fn hand_over(&self) -> BoxFuture<'_, ()> {
+    fn hand_over_to(&self, _: BTreeSet<VoterId>) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }
 

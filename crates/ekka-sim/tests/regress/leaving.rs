@@ -335,3 +335,25 @@ fn who_left_joins_again_in_the_same_process() {
         joins_again(&mut world);
     }
 }
+
+/// Two of three leave at once, the leader among them or not: leadership goes to the one that stays, not back and forth between
+/// those that go.
+#[test]
+fn two_of_three_leave_at_once() {
+    for seed in 0..6 {
+        for stays in 0..3 {
+            let mut world = together(3, 300 + seed);
+            let go: Vec<usize> = (0..3).filter(|i| *i != stays).collect();
+            let mut asked = Vec::new();
+            for i in &go {
+                world.watch.may_leave(*i);
+                asked.push((*i, world.command(*i, Command::Leave { plan: false })));
+            }
+            wait(&mut world, "both are answered", 15, |w| asked.iter().all(|key| w.replies.contains_key(key)));
+            for key in &asked {
+                assert!(matches!(world.replies[key], Ok(Reply::Done { .. })), "seed {seed}: {:?}", world.replies[key]);
+            }
+            wait(&mut world, "one is left", 10, |w| view(w, stays).members.len() == 1 && view(w, stays).ready_quorum);
+        }
+    }
+}

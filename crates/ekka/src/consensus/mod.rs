@@ -105,8 +105,14 @@ pub trait Group: Send + Sync + 'static {
     /// `Ended`.
     fn snapshot(&self) -> BoxFuture<'_, Result<(), GroupError>>;
 
-    /// On the leader: gives leadership to another voter that is caught up, as far as one is in reach.
-    fn hand_over(&self) -> BoxFuture<'_, ()>;
+    /// On the leader: gives leadership to one of these voters that is caught up, as far as one is in reach; to any other
+    /// voter where none is named.
+    fn hand_over_to(&self, among: BTreeSet<VoterId>) -> BoxFuture<'_, ()>;
+
+    /// The same, to any other voter.
+    fn hand_over(&self) -> BoxFuture<'_, ()> {
+        self.hand_over_to(BTreeSet::new())
+    }
 
     /// What this replica knows, whenever it changes.
     fn standing(&self) -> watch::Receiver<Arc<Standing>>;

@@ -189,14 +189,14 @@ impl Replicas {
                 Wanted::Request(GroupRequest::Ask(ask), _) => self.ask(ask),
                 Wanted::Request(GroupRequest::Confirm { round, term }, _) => self.confirm(round, term),
                 Wanted::Request(GroupRequest::Whole, stop) => self.whole(stop).await,
-                Wanted::Request(GroupRequest::HandOver, _) => {
+                Wanted::Request(GroupRequest::HandOver { among }, _) => {
                     if let Some(group) = self.group() {
-                        self.shared.tasks.spawn(async move { hand_over(&group).await });
+                        self.shared.tasks.spawn(async move { hand_over(&group, among).await });
                     }
                 }
                 Wanted::Stop(done) => {
                     if let Some(group) = self.group() {
-                        hand_over(&group).await;
+                        hand_over(&group, BTreeSet::new()).await;
                     }
                     self.close(false).await;
                     let _ = done.send(());
@@ -355,9 +355,9 @@ async fn answer(group: &RaftGroup, ask: Ask) -> Option<GroupNews> {
     Some(GroupNews::Reconfigured { token, result: result.map_err(failure), latest })
 }
 
-/// Lets another voter lead, as far as that is done in time.
-async fn hand_over(group: &RaftGroup) {
-    let in_time = timeout(HAND_OVER, group.hand_over()).await.is_ok();
+/// Lets one of these voters lead, any other one where none is named, as far as that is done in time.
+async fn hand_over(group: &RaftGroup, among: BTreeSet<VoterId>) {
+    let in_time = timeout(HAND_OVER, group.hand_over_to(among)).await.is_ok();
     debug!(in_time, "leadership was given up");
 }
 

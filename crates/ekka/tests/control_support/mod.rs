@@ -36,7 +36,7 @@ impl CalmGroup {
                 told.push((which, GroupNews::Whole(Ok(self.record.to_snapshot()))));
             }
             // The next in turn.
-            GroupRequest::HandOver => self.open.rotate_left(1),
+            GroupRequest::HandOver { .. } => self.open.rotate_left(1),
             GroupRequest::Ask(Ask::Propose { token, command }) => {
                 let at = self.next();
                 let answer = self.record.apply(at, &command);

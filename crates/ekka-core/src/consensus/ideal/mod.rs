@@ -66,7 +66,7 @@ pub enum Input {
         ask: Ask,
     },
     /// This leader gives up leadership to another.
-    HandOver(VoterId),
+    HandOver(VoterId, BTreeSet<VoterId>),
     /// The state of this replica as it is now, as a snapshot: who begins empty is given that, and what came after it.
     Snapshot(VoterId, Vec<u8>),
     /// A replica starts, with what it had on disc and an empty state.
@@ -380,7 +380,7 @@ impl Machine for Ideal {
                 let at = mono + self.delay();
                 self.plan(at, Step::Arrive(id));
             }
-            Input::HandOver(by) => self.hand_over(by, mono),
+            Input::HandOver(by, among) => self.hand_over(by, &among, mono),
             Input::Snapshot(by, bytes) => {
                 let (at, told) = (self.applied(by), self.replicas.get(&by).map_or(0, |replica| replica.told));
                 if told > self.snapshot.as_ref().map_or(0, |(at, ..)| at.index) {

@@ -1,6 +1,7 @@
 //! What happens after its delay: commands reach the leader, are committed, answers come back; leaders change.
 
 use alloc::borrow::ToOwned;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -146,11 +147,12 @@ impl Ideal {
         }
     }
 
-    pub(super) fn hand_over(&mut self, by: VoterId, now: Instant) {
+    pub(super) fn hand_over(&mut self, by: VoterId, among: &BTreeSet<VoterId>, now: Instant) {
         if self.leader() != Some(by) || self.heir.is_some() {
             return;
         }
-        let other = |voter: &VoterId| *voter != by && self.linked(by, *voter) && self.can_commit(*voter);
+        let may = |voter: &VoterId| *voter != by && (among.is_empty() || among.contains(voter));
+        let other = |voter: &VoterId| may(voter) && self.linked(by, *voter) && self.can_commit(*voter);
         self.heir = self.configuration.all_voters().into_iter().find(other);
         if self.heir.is_some() {
             let at = now + self.delay() * 4;

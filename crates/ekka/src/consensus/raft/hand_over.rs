@@ -5,13 +5,16 @@
 //! comes of it the leader speaks again, and leads on.
 //!
 //! Whole means whole: the leader does not vote for a log that lacks one entry of its own, and says nothing more that
-//! could bring it. A command that was on its way to the engine when commands were stopped would be such an entry.
+//! could bring it. A command that was on its way to the engine when commands were stopped would be such an entry, so the
+//! end of the log is asked for in the engine's own task, and again once the leader is silent.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ekka_core::consensus::{LogPlace, VoterId};
 use openraft::ServerState;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, timeout};
 
 use super::campaign::Event;
@@ -27,22 +30,29 @@ const ELECTION: Duration = Duration::from_millis(1_500);
 
 /// Speaks again, however the hand-over ends.
 struct Yielding<'a> {
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
 }
 
 impl Drop for Yielding<'_> {
     fn drop(&mut self) {
         *lock(&self.shared.yielding) = None;
-        let _ = self.shared.events.try_send(Event::Yielding(None));
+        // Not lost where the queue is full: a leader that says for ever that it yields is no leader to anybody.
+        if let Err(TrySendError::Full(event)) = self.shared.events.try_send(Event::Yielding(None)) {
+            let events = self.shared.events.clone();
+            self.shared.tasks.spawn(async move { events.send(event).await });
+        }
     }
 }
 
-/// The voter that is nearest to this leader's log.
-pub(super) fn best(shared: &Shared, metrics: &Metrics) -> Option<VoterId> {
+/// Of these voters, of all where none is named, the one that is nearest to this leader's log, and has answered lately.
+pub(super) fn best(shared: &Shared, metrics: &Metrics, among: &BTreeSet<VoterId>) -> Option<VoterId> {
     let witnesses = lock(&shared.witnesses).clone();
     let voters: Vec<VoterId> = metrics.membership_config.membership().voter_ids().collect();
     let matched = metrics.replication.as_ref()?;
-    let others = matched.iter().filter(|(voter, _)| **voter != shared.me && voters.contains(voter));
+    let may = |voter: &VoterId| among.is_empty() || among.contains(voter);
+    let others = matched.iter().filter(|(voter, _)| {
+        **voter != shared.me && voters.contains(voter) && may(voter) && shared.has_answered_lately(**voter)
+    });
     others.max_by_key(|(voter, at)| (!witnesses.contains(&voter.node_id), **at)).map(|(voter, _)| *voter)
 }
 
@@ -73,12 +83,7 @@ fn leads(metrics: &Metrics) -> bool {
 }
 
 /// Waits until the other has all of this leader's log, and falls silent; `None` where it leads no more.
-async fn fall_silent<'a>(
-    shared: &'a Arc<Shared>,
-    raft: &Raft,
-    log: &LogStore,
-    to: VoterId,
-) -> Option<Yielding<'a>> {
+async fn fall_silent<'a>(shared: &'a Arc<Shared>, raft: &Raft, log: &LogStore, to: VoterId) -> Option<Yielding<'a>> {
     let mut metrics = raft.metrics();
     let mut last = written(raft, log).await?;
     loop {

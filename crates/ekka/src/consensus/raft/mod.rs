@@ -339,9 +339,9 @@ impl RaftGroup {
         made.map_err(|error| ended(&error))
     }
 
-    async fn hand_over_now(&self) {
+    async fn hand_over_now(&self, among: BTreeSet<VoterId>) {
         let Ok(raft) = self.raft() else { return };
-        let best = hand_over::best(&self.shared, &raft.metrics().borrow());
+        let best = hand_over::best(&self.shared, &raft.metrics().borrow(), &among);
         if let Some(best) = best {
             hand_over::to(&self.shared, &self.log, best).await;
         }
@@ -381,8 +381,8 @@ impl Group for RaftGroup {
         Box::pin(self.snapshot_now())
     }
 
-    fn hand_over(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.hand_over_now())
+    fn hand_over_to(&self, among: BTreeSet<VoterId>) -> BoxFuture<'_, ()> {
+        Box::pin(self.hand_over_now(among))
     }
 
     fn standing(&self) -> watch::Receiver<Arc<Standing>> {

@@ -85,6 +85,11 @@ impl Shared {
         }
     }
 
+    /// Whether a voter, or a learner, has answered this leader within the time after which a majority counts as silent.
+    pub(super) fn has_answered_lately(&self, voter: VoterId) -> bool {
+        lock(&self.answered).get(&voter).is_some_and(|at| at.elapsed() < GROUP_MAJORITY_SILENCE)
+    }
+
     pub(super) fn standing(&self) -> Arc<Standing> {
         self.standing.borrow().clone()
     }

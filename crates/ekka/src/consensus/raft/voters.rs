@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use ekka_core::consensus::{Configuration, GroupId, VoterId};
 use ekka_core::id::NodeId;
-use ekka_core::limits::GROUP_MAJORITY_SILENCE;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{ChangeMembers, EmptyNode};
 use tokio::time::timeout;
 
-use super::shared::{Shared, lock};
+use super::shared::Shared;
 use super::types::Raft;
 use crate::consensus::GroupError;
 
@@ -64,11 +63,7 @@ async fn ensure_member(shared: &Shared, raft: &Raft) -> Result<(), GroupError> {
 /// Refuses voters of whom no majority has answered lately: once the change is in the log the group waits for them. One
 /// that is new counts once it has answered as a learner, for which there is time until it has caught up.
 fn ensure_heard(shared: &Shared, voters: &BTreeSet<VoterId>) -> Result<(), GroupError> {
-    let answered = lock(&shared.answered);
-    let heard = |voter: &&VoterId| {
-        let lately = || answered.get(voter).is_some_and(|at| at.elapsed() < GROUP_MAJORITY_SILENCE);
-        **voter == shared.me || lately()
-    };
+    let heard = |voter: &&VoterId| **voter == shared.me || shared.has_answered_lately(**voter);
     let (count, needed) = (voters.iter().filter(heard).count(), voters.len() / 2 + 1);
     if count >= needed {
         return Ok(());
