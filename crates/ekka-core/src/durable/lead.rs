@@ -126,23 +126,21 @@ impl Durable {
                 out.push(Output::Ask(Ask::SetLearners { token, learners }));
                 why
             }
-            Step::Change { voters, why } => match self.beside(&voters) {
-                Some(voters) => {
+            Step::Change { voters, why } => {
+                if let Some(beside) = self.beside(&voters) {
+                    let lasts = beside == voters;
                     let token = self.begin_change();
-                    out.push(Output::Ask(Ask::ChangeVoters { token, voters }));
-                    why
-                }
-                None => {
+                    out.push(Output::Ask(Ask::ChangeVoters { token, voters: beside }));
+                    let me = || self.record.name_of(self.me.node_id);
+                    if lasts { why } else { format!("{why}, once {} leads no more", me()) }
+                } else {
                     self.hand_over(&voters, now, out);
                     let name = |voter: &VoterId| self.record.name_of(voter.node_id);
                     let names: Vec<String> = voters.iter().map(name).collect();
-                    format!(
-                        "waits: {} leads; first {} is to lead",
-                        self.record.name_of(self.me.node_id),
-                        names.join(" or ")
-                    )
+                    let me = self.record.name_of(self.me.node_id);
+                    format!("waits: {me} leads; first {} is to lead", names.join(" or "))
                 }
-            },
+            }
             Step::Nothing { why } => why,
         };
         self.say(waits, out);

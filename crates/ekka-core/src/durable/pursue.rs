@@ -161,7 +161,7 @@ impl Durable {
     /// The same where it is up, and too slow.
     fn not_caught_up(&self, pending: &Pending, out: &mut Vec<Output>) -> Option<Reply> {
         let (old, _, successor) = pending.wish.removes().filter(|_| pending.command.is_none())?;
-        let new = successor?;
+        let new = successor.filter(|new| !self.record.votes(*new))?;
         let name = |id| self.record.name_of(id);
         let words = format!(
             "{} has not caught up within {} s: give another one to take the vote of {}, or none",

@@ -193,7 +193,12 @@ impl Durable {
     pub(super) fn hand_over(&mut self, to: &BTreeSet<VoterId>, now: Now, out: &mut Vec<Output>) {
         let mut among = self.record.voters();
         among.retain(|voter| voter.node_id != self.me.node_id && to.contains(voter));
-        if self.leads() && !among.is_empty() && self.hand_over_at.is_none_or(|at| at <= now.mono) {
+        // One of both at a time: who changes voters does not hand over.
+        if self.leads()
+            && self.change.is_none()
+            && !among.is_empty()
+            && self.hand_over_at.is_none_or(|at| at <= now.mono)
+        {
             self.hand_over_at = Some(now.mono + HAND_OVER_AGAIN);
             out.push(Output::HandOver { among });
         }

@@ -40,16 +40,24 @@ impl Generations {
     }
 
     /// Whether this process leads, and no change of voters can come to anything: the latest set cannot come into force any
-    /// more, and the record has no room for another one. A node that restarts again and again where the leader does not
-    /// reach it fills it.
+    /// more, and there is no other one, or no room in the record for it. A node that restarts again and again where the
+    /// leader does not reach it fills it.
     pub(super) fn is_stuck(&self) -> bool {
         let record = &self.facts.generation;
         let leads = self.standing.leads && self.serving == Serving::Runs(record.number());
-        let full = record.sets.len() >= VOTER_SETS_MAX;
-        let waits = |latest: &BTreeSet<Incarnation>| {
-            self.standing.voters.as_ref().is_some_and(|sets| sets != &[latest.clone()])
-        };
-        leads && full && record.sets.last().is_some_and(|latest| waits(latest) && self.instead_of(latest) != *latest)
+        let (Some(latest), Some(sets)) = (record.sets.last(), self.standing.voters.as_deref()) else { return false };
+        if !leads || matches!(sets, [now] if now == latest) {
+            return false;
+        }
+        let full = record.sets.len() >= VOTER_SETS_MAX && self.instead_of(latest) != *latest;
+        full || self.is_given_up(latest)
+    }
+
+    /// Whether this set is the one in force and somebody more, who is over: nothing is to come of it, and it is not taken back.
+    fn is_given_up(&self, latest: &BTreeSet<Incarnation>) -> bool {
+        let Some([now]) = self.standing.voters.as_deref() else { return false };
+        let possible = self.still_possible(latest);
+        possible == *now && possible != *latest && self.target(now) == *now
     }
 
     fn amend(&self, sets: Vec<BTreeSet<Incarnation>>, out: &mut Vec<Output>) {
@@ -63,7 +71,11 @@ impl Generations {
     fn instead_of(&self, latest: &BTreeSet<Incarnation>) -> BTreeSet<Incarnation> {
         let possible = self.still_possible(latest);
         let lives = possible.iter().filter(|voter| self.facts.living(voter.node_id) == Some(**voter)).count();
-        let Some([now]) = self.standing.voters.as_deref() else { return possible };
+        let now = match self.standing.voters.as_deref() {
+            Some([now]) => now,
+            Some(sets) if sets.contains(&possible) => return latest.clone(),
+            _ => return possible,
+        };
         if lives * 2 > possible.len() && possible != *now {
             return possible;
         }
@@ -111,9 +123,17 @@ impl Generations {
         };
         // Who is gone and has not come back keeps its place, and counts as a voter that is silent.
         let living = self.facts.wanted.iter().filter_map(|node_id| self.facts.living(*node_id));
-        let comes = living.filter(|id| !now.contains(id) && self.hears(*id)).map(|id| moved(id.node_id, Some(id)));
+        let (heard, unheard): (Vec<Incarnation>, Vec<Incarnation>) =
+            living.filter(|id| !now.contains(id)).partition(|id| self.hears(*id));
+        let awaited = !unheard.is_empty();
+        let comes = heard.into_iter().map(|id| moved(id.node_id, Some(id)));
         let unwanted = now.iter().filter(|voter| !self.facts.wanted.contains(&voter.node_id));
-        let (heard, silent): (Vec<&Incarnation>, Vec<&Incarnation>) = unwanted.partition(|voter| self.hears(**voter));
+        let (mut heard, silent): (Vec<&Incarnation>, Vec<&Incarnation>) =
+            unwanted.partition(|voter| self.hears(**voter));
+        // Whoever comes in its place may be heard in a moment.
+        if awaited && now.len() <= self.facts.wanted.len() {
+            heard.clear();
+        }
         let goes = silent.into_iter().chain(heard).map(|voter| moved(voter.node_id, None));
         comes.chain(goes).find(|target| self.can_count(target)).unwrap_or_else(|| now.clone())
     }
@@ -236,11 +256,28 @@ mod tests {
         assert_eq!(sets.expect("a change").last().map(BTreeSet::len), Some(6));
         // Whoever was to come is gone by an entry, and may live behind a cut: it may have caught up all the same.
         assert_eq!(leader.next(|facts| facts.gone.extend([(six, Guid::from_u128(1))])), None);
+        assert!(leader.room.is_stuck(), "after a while it insists on the next generation");
         // Once it is back under a new start, that takes its place.
         let mut out = Vec::new();
         let up = set(&[(1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 2)]);
         leader.room.handle(Input::Up(up), leader.now, &mut out);
         let sets = leader.next(|facts| facts.present.extend([(six, Guid::from_u128(2))])).expect("another set");
         assert!(sets.last().is_some_and(|latest| latest.contains(&id(6, 2))), "{sets:?}");
+        assert!(!leader.room.is_stuck());
+    }
+
+    #[test]
+    fn who_is_heard_stays_until_whoever_comes_in_its_place_is_heard_too() {
+        let mut leader = Leader::new(&[(1, 1), (2, 1), (3, 1), (4, 1), (5, 1)]);
+        let six = NodeId::from_u128(6);
+        let sets = leader.next(|facts| {
+            facts.present.insert(six, Guid::from_u128(1));
+            wants(facts, &[1, 2, 3, 4, 6]);
+        });
+        assert_eq!(sets, None);
+        let mut out = Vec::new();
+        let up = set(&[(1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1)]);
+        leader.room.handle(Input::Up(up), leader.now, &mut out);
+        assert_eq!(leader.next(|_| ()).expect("a change").last().map(BTreeSet::len), Some(6));
     }
 }

@@ -107,7 +107,7 @@ pub(super) fn take_back(world: &mut World, alive: bool, rng: &mut Rng) -> Result
             continue;
         };
         let join = Command::Join { name: to.name.clone(), absorb: false, plan: false };
-        done(world, i, join)?;
+        done(world, i, &join)?;
         world.run_to("all are together after the join", CONVERGE, together)?;
     }
     Ok(())
@@ -122,7 +122,8 @@ pub(super) fn clean_up(world: &mut World) -> Result<(), Failure> {
         let at = (0..world.machines.len())
             .find(|i| world.machines[*i].process.as_ref().is_some_and(|process| process.control.view().me == by.me));
         let node = format!("{:032x}", node_id.as_u128());
-        done(world, at.unwrap_or(0), Command::ForceLeave { node, replace_with: None, alive: false, plan: false })?;
+        let word = Command::ForceLeave { node, replace_with: None, alive: false, plan: false };
+        done(world, at.unwrap_or(0), &word)?;
     }
     world.run_to("all are together, and the rows that were given up are gone", CONVERGE, |world| {
         together(world) && insiders(world).iter().all(|view| view.members.len() == insiders(world).len())
@@ -132,7 +133,7 @@ pub(super) fn clean_up(world: &mut World) -> Result<(), Failure> {
 
 /// Gives a command that must be done, since nothing is broken any more. A start that is over in the cluster that it is to
 /// join, which it left for another one, begins anew first: its operator is told to ask again.
-fn done(world: &mut World, at: usize, command: Command) -> Result<(), Failure> {
+fn done(world: &mut World, at: usize, command: &Command) -> Result<(), Failure> {
     let words = format!("{command:?}");
     let mut again = matches!(command, Command::Join { .. });
     loop {

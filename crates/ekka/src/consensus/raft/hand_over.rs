@@ -15,7 +15,7 @@ use std::time::Duration;
 use ekka_core::consensus::{LogPlace, VoterId};
 use openraft::ServerState;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::campaign::Event;
 use super::log::LogStore;
@@ -25,6 +25,8 @@ use super::types::{Metrics, Raft, place_or_start};
 
 /// Time for the other to get the rest of the log.
 const CATCH_UP: Duration = Duration::from_millis(500);
+/// How often it is looked who could lead.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Time for its election.
 const ELECTION: Duration = Duration::from_millis(1_500);
 
@@ -44,16 +46,26 @@ impl Drop for Yielding<'_> {
     }
 }
 
-/// Of these voters, of all where none is named, the one that is nearest to this leader's log, and has answered lately.
-pub(super) fn best(shared: &Shared, metrics: &Metrics, among: &BTreeSet<VoterId>) -> Option<VoterId> {
+/// Of these voters, of all where none is named, the one that is nearest to this leader's log, and has answered lately. A core
+/// voter is waited for a little; a witness would hand over again.
+pub(super) async fn best(shared: &Shared, raft: &Raft, among: &BTreeSet<VoterId>) -> Option<VoterId> {
     let witnesses = lock(&shared.witnesses).clone();
-    let voters: Vec<VoterId> = metrics.membership_config.membership().voter_ids().collect();
-    let matched = metrics.replication.as_ref()?;
-    let may = |voter: &VoterId| among.is_empty() || among.contains(voter);
-    let others = matched.iter().filter(|(voter, _)| {
-        **voter != shared.me && voters.contains(voter) && may(voter) && shared.has_answered_lately(**voter)
-    });
-    others.max_by_key(|(voter, at)| (!witnesses.contains(&voter.node_id), **at)).map(|(voter, _)| *voter)
+    let is_core = |voter: &VoterId| !witnesses.contains(&voter.node_id);
+    let until = Instant::now() + CATCH_UP;
+    loop {
+        let metrics = raft.metrics().borrow().clone();
+        let matched = metrics.replication.as_ref()?;
+        let voters: BTreeSet<VoterId> = metrics.membership_config.membership().voter_ids().collect();
+        let may = |voter: &VoterId| *voter != shared.me && (among.is_empty() || among.contains(voter));
+        let heard: Vec<VoterId> =
+            voters.iter().copied().filter(|voter| may(voter) && shared.has_answered_lately(*voter)).collect();
+        let best = heard.into_iter().max_by_key(|voter| (is_core(voter), matched.get(voter).copied().flatten()));
+        let cores = voters.iter().any(|voter| may(voter) && is_core(voter));
+        if Instant::now() >= until || best.is_some_and(|best| is_core(&best) || !cores) {
+            return best;
+        }
+        sleep(LOOK_AGAIN).await;
+    }
 }
 
 /// Hands over to this voter, where it can be done.
@@ -85,6 +97,7 @@ fn leads(metrics: &Metrics) -> bool {
 /// Waits until the other has all of this leader's log, and falls silent; `None` where it leads no more.
 async fn fall_silent<'a>(shared: &'a Arc<Shared>, raft: &Raft, log: &LogStore, to: VoterId) -> Option<Yielding<'a>> {
     let mut metrics = raft.metrics();
+    let silent = Yielding { shared };
     let mut last = written(raft, log).await?;
     loop {
         let has_all = |metrics: &Metrics| {
@@ -95,12 +108,12 @@ async fn fall_silent<'a>(shared: &'a Arc<Shared>, raft: &Raft, log: &LogStore, t
             return None;
         }
         *lock(&shared.yielding) = Some(Instant::now() + ELECTION);
-        let silent = Yielding { shared };
         let now = written(raft, log).await?;
         if now == last {
             return Some(silent);
         }
         // It speaks again: somebody came between.
+        *lock(&shared.yielding) = None;
         last = now;
     }
 }

@@ -341,8 +341,7 @@ impl RaftGroup {
 
     async fn hand_over_now(&self, among: BTreeSet<VoterId>) {
         let Ok(raft) = self.raft() else { return };
-        let best = hand_over::best(&self.shared, &raft.metrics().borrow(), &among);
-        if let Some(best) = best {
+        if let Some(best) = hand_over::best(&self.shared, raft, &among).await {
             hand_over::to(&self.shared, &self.log, best).await;
         }
     }

@@ -192,9 +192,13 @@ pub(super) fn finish(shared: &Arc<Shared>, configuration: &Configuration) {
     if !configuration.committed || !shared.standing().leads {
         return;
     }
-    let task = shared.clone();
+    let (task, left) = (shared.clone(), configuration.clone());
     shared.tasks.spawn(async move {
         let Ok(_one) = task.changing.try_lock() else { return };
+        // Another change may have come between.
+        if task.standing().configuration != left {
+            return;
+        }
         let Ok(raft) = leading(&task) else { return };
         let stop = task.stop.clone();
         tokio::select! {
