@@ -1,4 +1,12 @@
 //! Seeds of the swarm that found something, with what it was.
+//!
+//! Open, of seeds 9,000 to 14,000 and 20,000 to 23,000, each an operator's error beside a fault (`cargo xtask sim --kind
+//! swarm --seed …`):
+//! - `0x2c36`, `0x31ca`, `0x32c3`, `0x4e71`: an operator said `form` to some of those who voted; the others founded with them,
+//!   and wait for them until somebody says `join`;
+//! - `0x2ef5`: a node with the name of another was admitted while that one started again, and whoever heard it first keeps the
+//!   other out;
+//! - `0x4f5b`: names moved between machines while two of five were enough to form: two clusters.
 
 use ekka_sim::core_world::Plan;
 
