@@ -28,7 +28,6 @@ impl Control {
 
     fn member_facts(&self) -> BTreeMap<NodeId, Fact> {
         let roster = self.membership.roster();
-        let me = self.me().node_id;
         let members = roster.records.values().filter(|record| roster.is_member(record.id.node_id));
         let fact = |record: &crate::membership::Record| {
             let node_id = record.id.node_id;
@@ -38,14 +37,19 @@ impl Control {
                 role: record.role,
                 store: (record.store != StoreId::MIN).then(|| record.store.as_u128()),
                 zone: record.tags.get("zone").cloned().unwrap_or_default(),
-                // A member that is met in another cluster, where an operator moved it, has not come back to this one.
-                up: node_id == me || self.membership.is_running(node_id) && self.autocluster.says_it_is_in(node_id),
+                up: self.hears(node_id),
                 leaving: record.status == Status::Leaving,
                 caught_up: true,
             };
             (node_id, fact)
         };
         members.map(fact).collect()
+    }
+
+    /// Whether a member runs and is in this cluster, as far as this node hears. One that is met in another cluster, where an
+    /// operator moved it, has not come back to this one.
+    pub(super) fn hears(&self, node_id: NodeId) -> bool {
+        node_id == self.me().node_id || self.membership.is_running(node_id) && self.autocluster.says_it_is_in(node_id)
     }
 
     /// The name of a node, for words.

@@ -263,9 +263,8 @@ impl Control {
 
     /// Tells the room whom this node hears, where that is news.
     pub(super) fn tell_who_is_up(&mut self, now: Now, out: &mut Vec<Output>) {
-        let me = self.me().node_id;
-        let hears = |id: &NodeId| *id == me || self.membership.is_running(*id) && self.autocluster.says_it_is_in(*id);
-        let records = self.volatile.looks_at.iter().filter(|id| hears(id)).filter_map(|id| self.membership.record(*id));
+        let heard = self.volatile.looks_at.iter().filter(|id| self.hears(**id));
+        let records = heard.filter_map(|id| self.membership.record(*id));
         let up: BTreeSet<Incarnation> = records.map(|record| record.id).collect();
         if up != self.volatile.up {
             self.volatile.up.clone_from(&up);

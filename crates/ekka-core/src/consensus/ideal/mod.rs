@@ -65,7 +65,7 @@ pub enum Input {
         /// What.
         ask: Ask,
     },
-    /// This leader gives up leadership to another.
+    /// This leader gives up leadership to one of these, to any other voter where none is named.
     HandOver(VoterId, BTreeSet<VoterId>),
     /// The state of this replica as it is now, as a snapshot: who begins empty is given that, and what came after it.
     Snapshot(VoterId, Vec<u8>),
