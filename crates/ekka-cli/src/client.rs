@@ -57,6 +57,11 @@ impl Client {
         self.request(Method::POST, path, Some(body)).await
     }
 
+    /// Has something taken away.
+    pub(crate) async fn delete(&self, path: &str) -> Result<Answer, Failure> {
+        self.request(Method::DELETE, path, None).await
+    }
+
     /// Reads server-sent events: the data of each, until `take` says no or the agent ends.
     pub(crate) async fn follow(
         &self,

@@ -110,6 +110,10 @@ pub enum EventKind {
     /// `volatile.began`: the volatile group has a new generation; `lost`: writes to `ram` quorum tables that were
     /// acknowledged before it may be missing
     VolatileBegan { generation: u64, voters: Vec<NodeName>, lost: bool },
+    /// `table.created`
+    TableCreated { table: String, what: String },
+    /// `table.dropped`
+    TableDropped { table: String },
     /// `config.reloaded`
     ConfigReloaded { changed: Vec<String>, needs_restart: Vec<String> },
     /// `node.fenced`: its lease has run out, and others may be told that it is gone
@@ -160,6 +164,8 @@ impl EventKind {
             Self::DiscoveryFailing { .. } => "discovery.failing",
             Self::DiscoveryOk { .. } => "discovery.ok",
             Self::VolatileBegan { .. } => "volatile.began",
+            Self::TableCreated { .. } => "table.created",
+            Self::TableDropped { .. } => "table.dropped",
             Self::ConfigReloaded { .. } => "config.reloaded",
             Self::NodeFenced { .. } => "node.fenced",
             Self::NodeOver { .. } => "node.over",

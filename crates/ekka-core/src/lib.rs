@@ -7,7 +7,7 @@
 //! | layer | modules | may use |
 //! |---|---|---|
 //! | vocabulary | [`id`], [`time`], [`rng`], [`limits`] | each other |
-//! | shared facts | [`view`], [`event`], [`decision`], [`machine`] | the vocabulary |
+//! | shared facts | [`view`], [`event`], [`decision`], [`machine`], [`schema`] | the vocabulary |
 //! | bytes, ports | [`wire`], [`consensus`] | the above |
 //! | rooms | [`membership`], [`autocluster`], [`identity`], [`durable`], [`lease`], [`volatile`], [`rpc`], [`table`] | the above, never each other's state |
 //! | meeting place | [`control`] | everything |
@@ -33,6 +33,7 @@ pub mod machine;
 pub mod membership;
 pub mod rng;
 pub mod rpc;
+pub mod schema;
 pub mod table;
 pub mod time;
 pub mod view;

@@ -224,6 +224,8 @@ pub const GROUP_LEADER_WAIT: Duration = Duration::from_secs(3);
 /// Time for the answer to a command that was handed in.
 pub const GROUP_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Tables of one cluster.
+pub const TABLES_MAX: usize = 4096;
 /// Longest name of a table, in bytes.
 pub const TABLE_NAME_MAX: usize = 128;
 /// Longest key of a row, in bytes: a topic of MQTT has up to 65,535, and something in front of it.

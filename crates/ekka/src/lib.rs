@@ -6,17 +6,20 @@
 
 #[cfg(feature = "admin")]
 pub mod admin;
+mod codec;
 pub mod config;
 pub mod consensus;
 pub mod discovery;
 pub mod env;
 pub mod histogram;
+mod home;
 #[cfg(any(feature = "etcd", feature = "k8s"))]
 mod http;
 pub mod node;
 mod pem;
 pub mod rpc;
 pub mod storage;
+pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod transport;

@@ -11,6 +11,7 @@ mod members;
 mod pages;
 mod rpc;
 mod status;
+mod table;
 mod why;
 
 use serde_json::{Value, json};
@@ -69,6 +70,7 @@ async fn talk(client: &Client, command: Command, json: bool) -> Result<(), Failu
         Command::Version => members::version(client, json).await,
         Command::Health(args) => health::run(client, args, json).await,
         Command::Rpc(command) => rpc::run(client, command, json).await,
+        Command::Table(command) => table::run(client, command, json).await,
         Command::Bench(BenchCommand::Rpc { target, for_, .. }) => bench::run(client, target, for_, json).await,
         Command::Bench(BenchCommand::Commit { group, for_, .. }) => bench_commit::run(client, group, for_, json).await,
         Command::Bench(BenchCommand::Count { n }) => bench::count(client, n, json).await,

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::decision::{Decision, DecisionId};
+use crate::durable::SchemaChange;
 use crate::id::{ClusterId, NodeName};
 
 /// What an operator or the embedding program can want of `Control`.
@@ -75,6 +76,8 @@ pub enum Command {
         /// How many.
         count: u64,
     },
+    /// Make or drop a table: one committed entry.
+    Schema(SchemaChange),
     /// Go on although the majority of the voters is lost for good.
     Recover {
         /// What only the lost ones held is given up; else nothing is changed.
@@ -121,6 +124,13 @@ pub enum Reply {
         from: u64,
         /// One more than the last.
         to: u64,
+    },
+    /// The schemas are as they were wanted.
+    Schema {
+        /// The number of the table that was made, or found; of a dropped one it means nothing.
+        table: u64,
+        /// The record behind `ekka why`.
+        decision: DecisionId,
     },
 }
 

@@ -39,6 +39,8 @@ pub(super) enum Waiting {
     Absorb(ClusterId),
     /// A range of tokens, for the program that embeds this node.
     Tokens(RequestId),
+    /// A table is to be made or dropped.
+    Schema { id: RequestId, decision: DecisionId },
     /// The next record of the volatile group.
     Generation,
     /// The same by an operator's word.
@@ -389,6 +391,9 @@ impl Control {
         if let Waiting::Tokens(id) = waiting {
             return Self::tokens_taken(id, &reply, out);
         }
+        if let Waiting::Schema { id, decision } = waiting {
+            return Self::schema_changed((id, decision), &reply, out);
+        }
         self.dirty = true;
         match (reply, waiting) {
             (reply, Waiting::Gone { id, term }) => self.gone_answered(id, term, &reply, now, out),
@@ -402,7 +407,7 @@ impl Control {
             (durable::Reply::Done { .. }, Waiting::Farewell { from, cluster_id }) => {
                 self.confirm_farewell(from, cluster_id);
             }
-            (durable::Reply::Done { .. }, Waiting::Absorb(_) | Waiting::Tokens(_)) => {}
+            (durable::Reply::Done { .. }, Waiting::Absorb(_) | Waiting::Tokens(_) | Waiting::Schema { .. }) => {}
             (durable::Reply::Done { .. }, Waiting::Generation) => self.volatile.wish_ended(),
             (durable::Reply::Done { .. }, Waiting::Volatile { id, decision }) => {
                 self.volatile_recovered(id, decision, out);
@@ -439,7 +444,7 @@ impl Control {
                 self.work.push_back(Work::Autocluster(autocluster::Input::Admitted { id: record.id, result }));
             }
             Waiting::Force(forced) => self.force_failed(forced.id, words, out),
-            Waiting::Tokens(id) | Waiting::Volatile { id, .. } => {
+            Waiting::Tokens(id) | Waiting::Schema { id, .. } | Waiting::Volatile { id, .. } => {
                 out.push(Output::Reply { id, result: Err(CommandError::Failed(words.to_string())) });
             }
             Waiting::Asked { by, nonce } => {

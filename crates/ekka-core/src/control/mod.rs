@@ -25,6 +25,7 @@ mod recover;
 mod removed;
 pub mod replica;
 mod rooms;
+mod schemas;
 mod standing;
 mod tokens;
 mod twins;

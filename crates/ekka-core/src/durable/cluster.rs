@@ -22,7 +22,7 @@ impl Record {
         match command {
             Command::Found { cluster_id, founders } => return self.found(why, *cluster_id, founders, changes),
             Command::Recover(recovery) => return self.recover(why, recovery, changes),
-            Command::Schema(_) | Command::DutyDone { .. } => {
+            Command::DutyDone { .. } => {
                 return Outcome::Unknown { words: format!("this version does not know: {}", command.words()) };
             }
             _ if self.cluster.is_none() => {
@@ -42,9 +42,8 @@ impl Record {
             Command::Generation(proposal) => self.next_generation(proposal, changes),
             Command::QuorumRows => self.begin_quorum_rows(),
             Command::Leases { term, agreed } => self.agree(*term, *agreed, changes),
-            Command::Found { .. } | Command::Recover(_) | Command::Schema(_) | Command::DutyDone { .. } => {
-                unreachable!("answered above")
-            }
+            Command::Schema(bytes) => self.change_schema(bytes, changes),
+            Command::Found { .. } | Command::Recover(_) | Command::DutyDone { .. } => unreachable!("answered above"),
         }
     }
 
@@ -115,7 +114,7 @@ impl Record {
     }
 
     /// What a cluster that goes into another one does not do any more.
-    fn over_by_merging(&self, what: &str) -> Option<Outcome> {
+    pub(super) fn over_by_merging(&self, what: &str) -> Option<Outcome> {
         let record = self.merging?;
         Some(Outcome::refused(Refusal::Merging, format!("this cluster goes into {} and {what} any more", record.into)))
     }

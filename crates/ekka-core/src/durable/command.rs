@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::absorb::MergeRecord;
 use super::generation;
+use super::schemas::SchemaChange;
 use crate::id::{ClusterId, Guid, Incarnation, NodeId, NodeName};
 use crate::lease::{Agreed, Cause, GoneEntry};
 use crate::limits::{EVIDENCE_MAX, REASON_LEN_MAX};
@@ -259,7 +260,7 @@ pub enum Command {
     Recover(Recovery),
     /// Quorum tables are about to hold their first row: from then on this cluster is absorbed by an operator's word only.
     QuorumRows,
-    /// Kept for schemas of tables; this version answers it as one that it does not know.
+    /// A table is made or dropped: a [`SchemaChange`] as bytes.
     Schema(Vec<u8>),
     /// Kept for duties: the one with this token is done; this version answers it as one that it does not know.
     DutyDone {
@@ -362,7 +363,10 @@ impl Command {
                 recovery.given_up.len()
             ),
             Self::QuorumRows => String::from("quorum tables hold rows from now on"),
-            Self::Schema(_) => String::from("a schema"),
+            Self::Schema(bytes) => match SchemaChange::decode(bytes) {
+                Ok(change) => change.words(),
+                Err(words) => words,
+            },
             Self::DutyDone { token } => alloc::format!("duty {token} is done"),
             Self::Leases { agreed, .. } => alloc::format!("a node unheard for {} ms is gone", agreed.given_ms),
         }

@@ -52,6 +52,7 @@ mod pursue;
 mod reach;
 pub mod recover;
 mod room;
+pub mod schemas;
 mod state;
 pub mod voters;
 mod wish;
@@ -66,6 +67,7 @@ pub use outcome::{Change, Gave, Outcome, Refusal};
 pub use pursue::REPLACE_WITHIN;
 pub use reach::InReach;
 pub use room::Durable;
+pub use schemas::{SchemaChange, TableEntry};
 pub use state::{Forgotten, Member, Record};
 pub use wish::Wish;
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::absorb::MergeRecord;
 use super::command::Proof;
+use super::schemas::TableEntry;
 use crate::id::{ClusterId, Incarnation, NodeId};
 use crate::lease::Agreed;
 use crate::membership::RemovalCause;
@@ -92,6 +93,8 @@ pub enum Refusal {
     Full,
     /// It makes no sense.
     Senseless,
+    /// There is a table of this name with another schema.
+    Mismatch,
 }
 
 /// What an entry changed, for tables, locks, gossip and people.
@@ -156,6 +159,10 @@ pub enum Change {
     Leases(Agreed),
     /// The voters of the volatile group change: this is its record now.
     VolatileVoters(Version),
+    /// There is a table.
+    TableCreated(TableEntry),
+    /// A table is no more.
+    TableDropped(TableEntry),
     /// The cluster goes on without the majority that it had.
     Recovered {
         /// Its generation.

@@ -7,6 +7,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::schemas::TableEntry;
 use super::command::{Command, Entry, Founder, Recovery, Why};
 use super::outcome::{Change, Outcome};
 use super::pursue::Pending;
@@ -157,6 +158,13 @@ impl Durable {
                     out.push(Output::Event(EventKind::ClusterRecovered { generation: *generation, lost }));
                 }
                 Change::Generation(_) => out.push(Output::Event(self.generation_began())),
+                Change::TableCreated(TableEntry { schema, .. }) => {
+                    let (table, what) = (schema.name.clone(), schema.options());
+                    out.push(Output::Event(EventKind::TableCreated { table, what }));
+                }
+                Change::TableDropped(TableEntry { schema, .. }) => {
+                    out.push(Output::Event(EventKind::TableDropped { table: schema.name.clone() }));
+                }
                 _ => {}
             }
         }
@@ -266,7 +274,8 @@ fn rule(command: &Command) -> (&'static str, &'static str) {
         Command::Recover(_) => ("command", "section 10: recover, by an operator's word"),
         Command::Leases { .. } => ("command", "section 9: how long leases last is one value of the cluster"),
         Command::Generation(_) => ("command", "section 12: one volatile group, by compare-and-set"),
-        Command::RaiseCeiling { .. } | Command::QuorumRows | Command::Schema(_) | Command::DutyDone { .. } => {
+        Command::Schema(_) => ("command", "section 12: schemas are entries of the durable group"),
+        Command::RaiseCeiling { .. } | Command::QuorumRows | Command::DutyDone { .. } => {
             ("command", "section 13: tokens only grow")
         }
     }

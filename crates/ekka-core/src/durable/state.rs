@@ -10,6 +10,7 @@ use super::Faults;
 use super::absorb::{Chains, MergeRecord};
 use super::command::{Entry, NO_GUID};
 use super::outcome::{Change, Outcome};
+use super::schemas::TableEntry;
 use crate::consensus::{Configuration, LogPlace, StateMachine, VoterId};
 use crate::id::{ClusterId, Guid, Incarnation, NodeId, NodeName};
 use crate::lease::Agreed;
@@ -19,7 +20,9 @@ use crate::view::Role;
 use crate::volatile::{Decided, Generation};
 
 /// The form of snapshots that this code writes.
-const FORM: u16 = 2;
+const FORM: u16 = 3;
+/// The one before there were tables: the same without them at its end.
+const WITHOUT_TABLES: u16 = 2;
 
 /// A member, as committed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -82,6 +85,9 @@ pub struct Record {
     pub(super) configuration: Configuration,
     /// How long leases last; `None` until a leader has had it committed.
     pub(super) leases: Option<Agreed>,
+    /// Beside the rest in snapshots: those of the form before have none.
+    #[serde(skip)]
+    pub(super) tables: BTreeMap<String, TableEntry>,
     #[serde(skip)]
     pub(super) faults: Faults,
 }
@@ -314,7 +320,7 @@ impl Record {
     /// The record as bytes.
     #[must_use]
     pub fn to_snapshot(&self) -> Vec<u8> {
-        postcard::to_allocvec(&(FORM, self)).expect("a record consists of what postcard can hold")
+        postcard::to_allocvec(&(FORM, self, &self.tables)).expect("a record consists of what postcard can hold")
     }
 
     /// Reads a record.
@@ -323,10 +329,15 @@ impl Record {
     /// The bytes are no snapshot, or one of a newer form, in words.
     pub fn from_snapshot(bytes: &[u8]) -> Result<Self, String> {
         let (form, rest) = postcard::take_from_bytes::<u16>(bytes).map_err(|error| alloc::format!("{error}"))?;
-        if form != FORM {
+        if form != FORM && form != WITHOUT_TABLES {
             return Err(alloc::format!("a snapshot of form {form}, this version reads form {FORM}"));
         }
-        postcard::from_bytes(rest).map_err(|error| alloc::format!("no snapshot of a roster: {error}"))
+        let wrong = |error| alloc::format!("no snapshot of a roster: {error}");
+        let (mut record, rest) = postcard::take_from_bytes::<Self>(rest).map_err(wrong)?;
+        if form == FORM {
+            record.tables = postcard::from_bytes(rest).map_err(wrong)?;
+        }
+        Ok(record)
     }
 }
 

@@ -9,6 +9,7 @@ use super::absorb::MergeRecord;
 use super::command::{Admission, Command, Removal};
 use super::outcome::{Gave, Outcome, Refusal};
 use super::pursue::{REPLACE_WITHIN, WISH_TIMEOUT};
+use super::schemas::SchemaChange;
 use super::state::Record;
 use super::{Fact, Reply};
 use crate::id::{ClusterId, Incarnation, NodeId};
@@ -52,6 +53,8 @@ pub enum Wish {
     Generation(Proposal),
     /// Quorum tables are about to hold their first row.
     QuorumRows,
+    /// A table is made or dropped.
+    Schema(SchemaChange),
 }
 
 /// What comes next for a wish.
@@ -94,6 +97,7 @@ impl Wish {
             Self::TakeIn { chain } => Next::Propose(Command::Merged { chain: chain.clone() }),
             Self::Generation(proposal) => Next::Propose(Command::Generation(proposal.clone())),
             Self::QuorumRows => Next::Propose(Command::QuorumRows),
+            Self::Schema(change) => Next::Propose(Command::Schema(change.encode())),
         }
     }
 }

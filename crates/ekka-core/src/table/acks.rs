@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::available::Table;
-use super::schema::Storage;
+use crate::schema::Storage;
 use super::vector::OpNumber;
 use crate::id::Incarnation;
 

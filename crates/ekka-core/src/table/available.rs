@@ -13,7 +13,7 @@ use super::log::{Log, Record};
 use super::map::{Entry, Map};
 use super::over::Over;
 use super::peers::Peers;
-use super::schema::Storage;
+use crate::schema::Storage;
 use super::stamp::{Hlc, HybridClock, Stamp, StampError};
 use super::sweep::Members;
 use super::vector::{Dot, Numbers, OpId, OpNumber, OriginIndex, Origins, Vector};
@@ -44,6 +44,17 @@ pub struct Receipt {
     pub hlc: Hlc,
     /// The position in the log up to which a `disc` table has to be synced for it.
     pub position: u64,
+}
+
+/// How much there is of a table on this node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Size {
+    /// Rows that are there.
+    pub rows: usize,
+    /// Rows that are deleted or have expired, and are kept until everybody knows.
+    pub tombstones: usize,
+    /// Bytes of both.
+    pub bytes: usize,
 }
 
 /// Why a write was not taken. Nothing has changed then.
@@ -103,6 +114,8 @@ pub struct Table {
     pub(super) judged: BTreeSet<Incarnation>,
     pub(super) next_report: Instant,
     pub(super) events: Vec<Event>,
+    /// Bytes of the rows, tombstones included.
+    pub(super) bytes: usize,
     pub(super) scratch: Vec<u8>,
     pub(super) faults: Faults,
 }
@@ -140,6 +153,7 @@ impl Table {
             judged: BTreeSet::new(),
             next_report: Instant::ZERO,
             events: Vec::new(),
+            bytes: 0,
             scratch: Vec::new(),
             faults: settings.faults,
         }
@@ -210,6 +224,7 @@ impl Table {
 
     /// Keeps what hangs on the rows in step with a row that was changed.
     pub(super) fn changed(&mut self, old: Option<&Version>, new: Option<&Version>, wall: Wall) {
+        self.bytes = self.bytes + new.map_or(0, Version::size) - old.map_or(0, Version::size);
         let shown = old.filter(|old| self.is_shown(old)).cloned();
         if let Some(old) = old {
             self.unhang(old);
@@ -254,6 +269,7 @@ impl Table {
 
     /// Takes note of a row that came as one of many: watchers are told of all at once.
     pub(super) fn hang(&mut self, version: &Version, wall: Wall) {
+        self.bytes += version.size();
         self.bury_or_time(version, wall);
         for index in &mut self.indexes {
             index.changed(None, Some(version).filter(|version| version.is_live(wall)));
@@ -290,6 +306,13 @@ impl Table {
     #[must_use]
     pub fn rows(&self) -> Map<Version> {
         self.rows.clone()
+    }
+
+    /// How much there is of it.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        let (rows, tombstones) = (self.rows.len() - self.graves.len(), self.graves.len());
+        Size { rows, tombstones, bytes: self.bytes }
     }
 
     /// The revision of the latest change: with [`Table::rows`], where a watcher begins.
@@ -489,6 +512,7 @@ impl Table {
             assert_eq!(self.rows.get(version.key()), Some(version), "a grave is no row");
         }
         assert!(self.synced <= self.log.end());
+        assert_eq!(self.bytes, self.rows.iter().map(Version::size).sum::<usize>(), "bytes of rows");
     }
 }
 

@@ -350,6 +350,7 @@ impl Table {
     /// Into an empty table the rows come as a whole, and watchers begin anew.
     fn adopt_rows(&mut self, rows: Map<Version>, wall: Wall) {
         self.graves.clear();
+        self.bytes = 0;
         self.expiring.clear();
         for index in &mut self.indexes {
             index.clear();

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::owned::OwnedMessage;
 use super::stamp::{Hlc, Stamp};
 use super::vector::{OpId, OpNumber, Vector};
 use super::version::Batch;
@@ -12,12 +13,24 @@ use crate::id::Incarnation;
 /// A message with the table that it is about.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Envelope {
-    /// The table: the index of the entry of the durable group that made it.
+    /// The table: the number of the entry of the durable group that made it.
     pub table: u64,
     /// The shard; 0 until there are more.
     pub shard: u16,
     /// The message.
-    pub message: Message,
+    pub body: Body,
+}
+
+/// A message by the kind of its table.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Body {
+    /// About an `available` table.
+    Available(Message),
+    /// About an `owned` one.
+    Owned(OwnedMessage),
+    /// The sender has opened the table just now, on a link that was there before: what it was told until then it has not
+    /// heard, and both begin anew.
+    Opened,
 }
 
 /// A message between two nodes about one `available` table.

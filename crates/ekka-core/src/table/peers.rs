@@ -390,6 +390,25 @@ impl Table {
         self.peers.map.get(&id).map(|peer| (peer.applied, peer.stored))
     }
 
+    /// Whether all that a connected peer said that it holds is held here too; `None` before it has said anything.
+    #[must_use]
+    pub fn is_abreast_of(&self, id: Incarnation) -> Option<bool> {
+        let peer = self.peers.map.get(&id)?;
+        peer.heard?;
+        Some(self.taking.is_none() && peer.digest == self.over.digest() && self.held.covers_all(&peer.held))
+    }
+
+    /// Who is connected.
+    pub fn connected(&self) -> impl Iterator<Item = Incarnation> + '_ {
+        self.peers.map.keys().copied()
+    }
+
+    /// How many of this incarnation's operations a peer has not said to hold; `None` where it is not connected.
+    #[must_use]
+    pub fn lag_of(&self, id: Incarnation) -> Option<OpNumber> {
+        self.peers.map.get(&id).map(|peer| self.held.get(self.here).saturating_sub(peer.applied))
+    }
+
     /// Asks a peer for a full copy, unless one is being taken.
     pub fn ask_copy(&mut self, id: Incarnation, now: Now) {
         if self.taking.is_none() && self.peers.map.contains_key(&id) && !self.over.is_gone(id) {

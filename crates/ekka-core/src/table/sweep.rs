@@ -115,6 +115,7 @@ impl Table {
         for (dot, version) in dropped {
             self.graves.remove(&dot);
             self.rows.remove(version.key());
+            self.bytes -= version.size();
             self.raise_floor(&version);
         }
         if self.faults.expired_dropped {
@@ -133,6 +134,7 @@ impl Table {
             self.graves.iter().filter(|(_, version)| !version.is_delete()).map(|(dot, _)| *dot).collect();
         for dot in expired {
             if let Some(version) = self.graves.remove(&dot) {
+                self.bytes -= version.size();
                 self.rows.remove(version.key());
             }
         }

@@ -43,6 +43,11 @@ const KNOWN: u8 = 63;
 #[error("a version of a row is malformed: {0}")]
 pub struct Malformed(pub(crate) &'static str);
 
+impl Malformed {
+    /// It is about a table of another kind.
+    pub const KIND: Self = Self("it is for a table of another kind");
+}
+
 /// What a writer says of a version.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parts<'a> {

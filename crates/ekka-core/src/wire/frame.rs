@@ -20,6 +20,8 @@ pub enum FrameKind {
     Group = 5,
     /// A call, its answer, or a piece of a stream, on a connection of the lane for calls.
     Call = 6,
+    /// A message about a table, on a connection of the lane for tables.
+    Table = 7,
 }
 
 impl FrameKind {
@@ -29,7 +31,7 @@ impl FrameKind {
         match self {
             Self::Hello | Self::HelloReply => HELLO_FRAME_MAX,
             Self::Control | Self::Group => CONTROL_FRAME_MAX,
-            Self::Bulk | Self::Call => BULK_FRAME_MAX,
+            Self::Bulk | Self::Call | Self::Table => BULK_FRAME_MAX,
         }
     }
 
@@ -41,6 +43,7 @@ impl FrameKind {
             4 => Some(Self::Bulk),
             5 => Some(Self::Group),
             6 => Some(Self::Call),
+            7 => Some(Self::Table),
             _ => None,
         }
     }

@@ -45,6 +45,8 @@ pub enum Lane {
     Bulk,
     /// Calls and streams of RPC, both ways: never behind a table's copy.
     Calls,
+    /// Operations of tables as they are written, both ways; their full copies go over the bulk lane.
+    Tables,
 }
 
 /// What a connection is for.

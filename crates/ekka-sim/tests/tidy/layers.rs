@@ -7,7 +7,7 @@ const SOURCES: &str = "crates/ekka-core/src/";
 /// The layer of each module; a module may import lower layers, and itself.
 const LAYERS: [&[&str]; 5] = [
     &["id", "time", "rng", "limits"],
-    &["view", "event", "decision", "machine", "stamp"],
+    &["view", "event", "decision", "machine", "schema"],
     &["wire", "consensus"],
     &[
         "membership",

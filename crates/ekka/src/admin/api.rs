@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ekka_core::control::{Command, CommandError, Reply};
+use ekka_core::decision::DecisionId;
 use ekka_core::id::NodeId;
+use ekka_core::schema::Schema;
 use ekka_core::time::Now;
 use ekka_core::view::View;
 use serde_json::Value;
@@ -15,6 +17,7 @@ use tokio::sync::broadcast;
 use crate::consensus::GroupError;
 use crate::env::BoxFuture;
 use crate::node::{CommitFigures, CommitPlan, Counted, Counters, Node, Signer, StampedEvent};
+use crate::table::{OpenError, TableDoor};
 use crate::rpc::{BenchFigures, BenchPlan, CallError, PING};
 
 /// A node, as the admin interface sees it. Every [`Node`] is one; a test gives views of its own.
@@ -66,6 +69,15 @@ pub trait NodeApi: Send + Sync + 'static {
     /// # Errors
     /// This node has no replica of it.
     fn applied_token_ceiling(&self) -> Result<u64, CommandError>;
+
+    /// The tables by their names; none where the node serves none.
+    fn tables(&self) -> Option<TableDoor>;
+
+    /// Has a table made where there is none of this name.
+    fn ensure_table(&self, schema: Schema) -> BoxFuture<'_, Result<(u64, Option<DecisionId>), OpenError>>;
+
+    /// Has a table dropped.
+    fn drop_table(&self, name: String) -> BoxFuture<'_, Result<Option<DecisionId>, CommandError>>;
 
     /// Takes numbers of the counter of the volatile group.
     fn count(&self, n: u64) -> BoxFuture<'_, Result<Counted, GroupError>>;
@@ -139,6 +151,18 @@ impl NodeApi for Node {
 
     fn applied_token_ceiling(&self) -> Result<u64, CommandError> {
         Node::applied_token_ceiling(self)
+    }
+
+    fn tables(&self) -> Option<TableDoor> {
+        Some(Node::tables(self))
+    }
+
+    fn ensure_table(&self, schema: Schema) -> BoxFuture<'_, Result<(u64, Option<DecisionId>), OpenError>> {
+        Box::pin(async move { Node::ensure_table(self, &schema).await })
+    }
+
+    fn drop_table(&self, name: String) -> BoxFuture<'_, Result<Option<DecisionId>, CommandError>> {
+        Box::pin(async move { Node::drop_table(self, &name).await })
     }
 
     fn count(&self, n: u64) -> BoxFuture<'_, Result<Counted, GroupError>> {

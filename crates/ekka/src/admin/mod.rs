@@ -12,6 +12,7 @@ mod routes;
 mod serve;
 mod state;
 mod time;
+mod values;
 mod words;
 
 pub use api::NodeApi;

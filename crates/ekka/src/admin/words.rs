@@ -51,6 +51,8 @@ fn node_text(kind: &EventKind) -> Option<String> {
             };
             format!("the volatile group begins generation {generation} with {voters}{lost}")
         }
+        EventKind::TableCreated { table, what } => format!("the table {table} is there ({what})"),
+        EventKind::TableDropped { table } => format!("the table {table} was dropped"),
         EventKind::ConfigReloaded { changed, needs_restart } => {
             let mut text = match changed.as_slice() {
                 [] => "configuration read again, nothing changed".to_owned(),

@@ -28,6 +28,7 @@ use crate::consensus::raft::{self, BulkUse, RaftGroup, Router, Settings, Setup, 
 use crate::consensus::{Applied, Group, GroupError};
 use crate::env::Env;
 use crate::storage::{LogName, Storage};
+use crate::table::Tables;
 use crate::transport::Transport;
 
 /// Events of the replica that may wait for the loop.
@@ -102,7 +103,7 @@ pub(super) fn start(
     (env, shared): (&Env, &Arc<Shared>),
     transport: &Transport,
     storage: Arc<dyn Storage>,
-    frames: Frames,
+    (frames, tables): (Frames, Arc<Tables>),
     (own, tap): (mpsc::Sender<Own>, Option<GroupTap>),
 ) -> Handle {
     shared.stores_in(&storage);
@@ -122,6 +123,7 @@ pub(super) fn start(
         while let Some((from, frame)) = bulk.recv().await {
             match bulk_use(&frame) {
                 Some(BulkUse::GroupSnapshot) => to_bulk.deliver_bulk(from, &frame),
+                Some(BulkUse::TableCopy) => tables.copied(from, frame).await,
                 None => debug!(peer = %from, "frame of the bulk lane for what this version does not know"),
             }
         }
@@ -220,7 +222,7 @@ impl Replicas {
         let news = News { of: of.clone(), to: self.to.clone(), figures, replayed: replayed.clone() };
         self.shared.tasks.spawn(news.forward(seen, standing));
         let view = self.shared.view();
-        let record = ReadRecord::default();
+        let record = ReadRecord::new(self.shared.committed().clone());
         let ceiling = record.ceiling();
         let setup = Setup {
             group: GroupId::Durable { cluster_id },

@@ -19,7 +19,7 @@ use super::driver::{Channels, Driver, Own, Remains, Request, keep_on_disc};
 use super::group::{self, GroupTap};
 use super::room::watch_disc;
 use super::shared::Shared;
-use super::start::{Calls, INPUTS_MAX, StartError, lanes, setup};
+use super::start::{Calls, Kept, INPUTS_MAX, StartError, lanes, setup};
 use super::store;
 use super::strategies::Strategies;
 use super::{Inner, volatile};
@@ -41,6 +41,7 @@ pub(super) struct Lasting {
     pub(super) guard: Box<dyn DiskGuard>,
     pub(super) storage: Arc<dyn Storage>,
     pub(super) calls: Calls,
+    pub(super) tables: Kept,
     pub(super) listen: Vec<SocketAddr>,
     pub(super) limits: transport::Limits,
     pub(super) faults: (control::Faults, autocluster::Faults),
@@ -87,6 +88,7 @@ pub(super) async fn main(lasting: Lasting, mut life: Life, ready: oneshot::Sende
         }
     };
     lasting.calls.hub.stop();
+    lasting.tables.tables.stop();
     drop(lasting.guard);
     lasting.ended.send_replace(Some(reason));
 }
@@ -103,7 +105,8 @@ async fn open(lasting: &Lasting, life: &Life, patient: bool) -> Result<Started, 
     let mut tries = 0;
     loop {
         tries += 1;
-        let (options, frames) = lanes(lasting.listen.clone(), lasting.limits.clone(), lasting.calls.hub.clone());
+        let hosts = (lasting.calls.hub.clone(), lasting.tables.tables.clone());
+        let (options, frames) = lanes(lasting.listen.clone(), lasting.limits.clone(), hosts);
         let (events, inputs) = mpsc::channel(INPUTS_MAX);
         let hello = hello_source(lasting, &life.control);
         match Transport::start(&lasting.env, options, life.credentials.clone(), hello, events).await {
@@ -122,6 +125,7 @@ async fn live(lasting: &Lasting, life: Life, started: Started) -> (StopReason, R
     let Lasting { env, shared, .. } = lasting;
     let Started { transport, inputs, frames } = started;
     lasting.calls.hub.use_transport(transport.clone());
+    lasting.tables.tables.use_transport(life.control.view().me, transport.clone());
     if let Some(node) = lasting.node.upgrade() {
         node.present().transport = Some(transport.clone());
     }
@@ -137,7 +141,7 @@ async fn live(lasting: &Lasting, life: Life, started: Started) -> (StopReason, R
     let room = watch_disc(lasting.storage.clone(), shared.clone(), life.own.0.clone());
     shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(room));
     let listeners = (life.own.0.clone(), lasting.group_tap.clone());
-    let group = group::start((env, shared), &transport, lasting.storage.clone(), frames, listeners);
+    let group = group::start((env, shared), &transport, lasting.storage.clone(), (frames, lasting.tables.tables.clone()), listeners);
     let volatile = volatile::start((env, shared), group.router(), life.own.0.clone());
     let driver = Driver {
         control: life.control,

@@ -16,6 +16,7 @@ mod shared;
 mod start;
 mod store;
 mod strategies;
+mod tables;
 mod tokens;
 mod volatile;
 
@@ -42,6 +43,7 @@ use crate::discovery::Context;
 use crate::env::Env;
 use crate::rpc::{Hub, MethodCounts};
 use crate::storage::DiscFigures;
+use crate::table::Tables;
 use crate::transport::{Kdf, Transport};
 use driver::{Own, Request};
 use shared::Shared;
@@ -66,6 +68,7 @@ struct Inner {
     /// What strategies are made with, at a reload too.
     context: Context,
     calls: Arc<Hub>,
+    tables: Arc<Tables>,
     env: Env,
 }
 

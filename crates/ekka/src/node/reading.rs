@@ -9,19 +9,26 @@ use std::sync::{Arc, Weak};
 use ekka_core::consensus::{Configuration, LogPlace, StateMachine};
 use ekka_core::control::CommandError;
 use ekka_core::durable::Record;
+use tokio::sync::watch;
 
 use super::Node;
 use crate::consensus::Group;
 use crate::consensus::raft::RaftGroup;
+use crate::table::Committed;
 
 /// The record of a replica, with what others may read of it beside.
-#[derive(Default)]
 pub(super) struct ReadRecord {
     record: Record,
     ceiling: Arc<AtomicU64>,
+    committed: watch::Sender<Arc<Committed>>,
 }
 
 impl ReadRecord {
+    /// An empty record, which shows what tables go by there.
+    pub(super) fn new(committed: watch::Sender<Arc<Committed>>) -> Self {
+        Self { record: Record::default(), ceiling: Arc::default(), committed }
+    }
+
     /// The token ceiling as of what was applied last.
     pub(super) fn ceiling(&self) -> Arc<AtomicU64> {
         self.ceiling.clone()
@@ -30,6 +37,14 @@ impl ReadRecord {
     fn show(&self) {
         // Read after the replica has said, through a channel, that it has applied so far.
         self.ceiling.store(self.record.token_ceiling(), Ordering::Release);
+        let committed = Committed::of(&self.record);
+        self.committed.send_if_modified(|shown| {
+            let news = **shown != committed;
+            if news {
+                *shown = Arc::new(committed);
+            }
+            news
+        });
     }
 }
 

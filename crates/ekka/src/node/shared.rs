@@ -22,6 +22,7 @@ use super::volatile::VolatileGroup;
 use crate::discovery::Found;
 use crate::env::Clock;
 use crate::storage::{DiscFigures, Storage};
+use crate::table::Committed;
 
 /// The part of a node that its handles read.
 pub(super) struct Shared {
@@ -39,6 +40,7 @@ pub(super) struct Shared {
     volatile: Mutex<Option<VolatileGroup>>,
     lease: watch::Sender<Option<Instant>>,
     room: watch::Sender<Room>,
+    committed: watch::Sender<Arc<Committed>>,
     durable: Arc<GroupFigures>,
     of_volatile: Arc<GroupFigures>,
 }
@@ -86,6 +88,7 @@ impl Shared {
             volatile: Mutex::default(),
             lease: watch::Sender::new(None),
             room: watch::Sender::new(Room::new(reserve)),
+            committed: watch::Sender::new(Arc::default()),
             durable: Arc::default(),
             of_volatile: Arc::default(),
         }
@@ -203,6 +206,11 @@ impl Shared {
     /// How the disc of the store does.
     pub(super) fn disc(&self) -> DiscFigures {
         self.storage.get().and_then(Weak::upgrade).map_or_else(DiscFigures::default, |storage| storage.disc())
+    }
+
+    /// What the cluster has committed that tables go by.
+    pub(super) fn committed(&self) -> &watch::Sender<Arc<Committed>> {
+        &self.committed
     }
 
     /// What room the disc has.

@@ -18,9 +18,11 @@ use super::{Inner, Node, Present};
 use crate::config::{Config, formation_settings};
 use crate::discovery::{self, Context, Discovery, Me, SharedCredentials};
 use crate::env::{DiskGuard, Env};
-use crate::rpc::{self, Handlers, Home, Hub};
+use crate::home::Home;
+use crate::rpc::{self, Handlers, Hub};
 use crate::storage::{Found, Storage, StorageOptions};
-use crate::transport::{self, BindError, CallsHost, CookieError, CookieSet, Credentials, CredentialsError, Kdf};
+use crate::table::{self, Tables};
+use crate::transport::{self, BindError, CookieError, CookieSet, Credentials, CredentialsError, Hosts, Kdf};
 
 /// Inputs that may wait for the loop before the connections' readers wait.
 pub(super) const INPUTS_MAX: usize = 1024;
@@ -78,6 +80,9 @@ pub enum StartError {
     /// A handler cannot be served.
     #[error("{0}")]
     Handlers(String),
+    /// What tables left on disc cannot be read.
+    #[error("the tables of the data directory: {0}")]
+    Tables(String),
     /// The thread of the node cannot be made.
     #[error("the node's thread cannot be started: {0}")]
     Thread(io::Error),
@@ -95,10 +100,32 @@ pub(super) struct Calls {
 impl Calls {
     fn new(handlers: Handlers, shared: &Shared, inline: bool) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
-        let home = if inline { Home::here() } else { Home::thread(stop.clone()).map_err(StartError::Thread)? };
+        let home = if inline { Home::here() } else { Home::thread("ekka-calls", stop.clone()).map_err(StartError::Thread)? };
         let guard = stop.clone().drop_guard();
         let hub = rpc::prepare(handlers, shared.view_changes(), &home, stop).map_err(StartError::Handlers)?;
         Ok(Self { hub, _stop: guard })
+    }
+}
+
+/// The tables of the node. Dropping this ends their thread.
+pub(super) struct Kept {
+    pub(super) tables: Arc<Tables>,
+    _stop: DropGuard,
+}
+
+impl Kept {
+    fn new(env: &Env, storage: &Arc<dyn Storage>, shared: &Shared, inline: bool) -> Result<Self, StartError> {
+        let stop = CancellationToken::new();
+        let home = if inline { Home::here() } else { Home::thread("ekka-tables", stop.clone()).map_err(StartError::Thread)? };
+        let guard = stop.clone().drop_guard();
+        let setup = table::Setup {
+            clock: env.clock.clone(),
+            storage: storage.clone(),
+            committed: shared.committed().subscribe(),
+            views: shared.view_changes(),
+        };
+        let tables = table::prepare(setup, &home, stop).map_err(StartError::Tables)?;
+        Ok(Self { tables, _stop: guard })
     }
 }
 
@@ -125,6 +152,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
     let (name, reserve) = (config.node.name.clone(), config.storage.reserve);
     let shared = Arc::new(Shared::new(name, env.clock.clone(), control.view(), reserve));
     let calls = Calls::new(options.handlers, &shared, options.inline)?;
+    let tables = Kept::new(&env, &storage, &shared, options.inline)?;
     let (request_sender, requests) = mpsc::channel(REQUESTS_MAX);
     let own = mpsc::channel(INPUTS_MAX);
     let (ended_sender, ended) = watch::channel(None);
@@ -141,6 +169,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         own_strategies,
         context,
         calls: calls.hub.clone(),
+        tables: tables.tables.clone(),
         env: env.clone(),
     });
     let node = Arc::downgrade(&inner);
@@ -151,6 +180,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         guard,
         storage,
         calls,
+        tables,
         listen,
         limits: options.limits,
         faults,
@@ -179,11 +209,11 @@ fn begin(lasting: Lasting, life: Life, inline: bool, ready: oneshot::Sender<Resu
 pub(super) fn lanes(
     listen: Vec<SocketAddr>,
     limits: transport::Limits,
-    calls: Arc<Hub>,
+    (calls, tables): (Arc<Hub>, Arc<Tables>),
 ) -> (transport::Options, group::Frames) {
     let (bulk, groups) = (mpsc::channel(BULK_FRAMES_MAX), mpsc::channel(GROUP_FRAMES_MAX));
-    let calls: Option<Arc<dyn CallsHost>> = Some(calls);
-    let options = transport::Options { listen, limits, bulk: Some(bulk.0), groups: Some(groups.0), calls };
+    let hosts = Hosts { calls: Some(calls), tables: Some(tables) };
+    let options = transport::Options { listen, limits, bulk: Some(bulk.0), groups: Some(groups.0), hosts };
     (options, group::Frames { groups: groups.1, bulk: bulk.1 })
 }
 

@@ -14,9 +14,9 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::client::Unanswered;
 use super::connection::Connection;
-use super::vigil::Vigil;
 use crate::env::BoxStream;
-use crate::transport::CallsConnection;
+use crate::home::Vigil;
+use crate::transport::LaneConnection;
 
 /// Bytes read at once: a few TLS records.
 const READ_BYTES: usize = 64 * 1024;
@@ -41,7 +41,7 @@ pub(super) struct Driver {
 }
 
 /// What the transport has to do with a connection; a connection with oneself has none.
-pub(super) type Port = Option<CallsConnection>;
+pub(super) type Port = Option<LaneConnection>;
 
 impl Drop for Driver {
     fn drop(&mut self) {
@@ -90,7 +90,7 @@ impl Driver {
     }
 
     /// Takes what has come already, and lets out what was queued where this side ends the connection.
-    async fn last_words(&mut self, cause: &CloseCause, port: Option<&CallsConnection>) {
+    async fn last_words(&mut self, cause: &CloseCause, port: Option<&LaneConnection>) {
         if matches!(cause, CloseCause::Garbage(_)) {
             return;
         }
@@ -105,7 +105,7 @@ impl Driver {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, port: Option<&CallsConnection>) -> Poll<CloseCause> {
+    fn poll(&mut self, cx: &mut Context<'_>, port: Option<&LaneConnection>) -> Poll<CloseCause> {
         loop {
             let read = match self.poll_read(cx, port) {
                 Poll::Ready(Ok(())) => true,
@@ -123,7 +123,7 @@ impl Driver {
     }
 
     /// Reads once and hands on all whole messages.
-    fn poll_read(&mut self, cx: &mut Context<'_>, port: Option<&CallsConnection>) -> Poll<Result<(), CloseCause>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, port: Option<&LaneConnection>) -> Poll<Result<(), CloseCause>> {
         let mut buffer = ReadBuf::new(&mut self.input);
         match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
             Poll::Pending => return Poll::Pending,
@@ -155,7 +155,7 @@ impl Driver {
     }
 
     /// Writes all that waits; ready once nothing will come any more, or where the connection broke.
-    fn poll_write(&mut self, cx: &mut Context<'_>, port: Option<&CallsConnection>) -> Poll<Result<(), CloseCause>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, port: Option<&LaneConnection>) -> Poll<Result<(), CloseCause>> {
         loop {
             while self.written < self.batch.len() {
                 let count = match Pin::new(&mut self.stream).poll_write(cx, &self.batch[self.written..]) {

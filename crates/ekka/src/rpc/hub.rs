@@ -8,7 +8,7 @@ use ekka_core::control::DialError;
 use ekka_core::id::{Endpoint, NodeId};
 use ekka_core::limits::DIAL_TIMEOUT;
 use ekka_core::view::{Status, View};
-use ekka_core::wire::RefusalReason;
+use ekka_core::wire::{Lane, RefusalReason};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -18,9 +18,9 @@ use super::connection::{Connection, Service};
 use super::driver::Driver;
 use super::figures::{MethodCounts, MethodFigures};
 use super::handlers::Peer;
-use super::vigil::Vigil;
 use crate::env::BoxStream;
-use crate::transport::{CallsConnection, CallsHost, Transport};
+use crate::home::Vigil;
+use crate::transport::{LaneConnection, LaneHost, Transport};
 
 /// A dial that takes longer than this is helped by asking the peer to dial.
 const ASK_AFTER: Duration = Duration::from_millis(300);
@@ -196,9 +196,9 @@ impl Hub {
     /// It goes on where a connection of the peer is accepted meanwhile: the peer may have accepted this one already, and
     /// uses it. Were each side to drop what it dialled, both would be left with what the other one dropped.
     async fn open(self: &Arc<Self>, transport: &Transport, node: NodeId, endpoint: &Endpoint, asks: bool) -> Opened {
-        let ask = || asks && transport.ask_for_calls(node);
+        let ask = || asks && transport.ask_for_lane(Lane::Calls, node);
         let helped_dial = async {
-            let mut dial = std::pin::pin!(transport.open_calls(endpoint, node));
+            let mut dial = std::pin::pin!(transport.open_lane(Lane::Calls, endpoint, node));
             let dialed = if let Ok(dialed) = timeout(ASK_AFTER, &mut dial).await {
                 dialed
             } else {
@@ -239,7 +239,7 @@ impl Hub {
     }
 
     /// Takes a connection with a peer into use; on the runtime that is its home.
-    fn carry(self: &Arc<Self>, port: CallsConnection, stream: BoxStream) -> Arc<Connection> {
+    fn carry(self: &Arc<Self>, port: LaneConnection, stream: BoxStream) -> Arc<Connection> {
         let hello = port.peer();
         let peer = Arc::new(Peer { incarnation: hello.incarnation(), name: hello.name.clone() });
         let node = peer.incarnation.node_id;
@@ -282,12 +282,12 @@ impl Slot {
     }
 }
 
-impl CallsHost for Hub {
-    fn accepted(&self, port: CallsConnection, mut stream: BoxStream) {
+impl LaneHost for Hub {
+    fn accepted(&self, port: LaneConnection, mut stream: BoxStream) {
         let Some(hub) = self.this.upgrade() else { return };
         self.home.spawn(async move {
             if hub.vigil.is_some()
-                && let Err(error) = CallsConnection::rehome(&mut stream)
+                && let Err(error) = LaneConnection::rehome(&mut stream)
             {
                 tracing::warn!(err = %error, "a connection for calls could not be moved to its thread");
                 return;

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::coding::Coding;
+use crate::codec::Coding;
 use super::connection::Connection;
 use super::context::Context;
 use super::handlers::{Caller, Failed, HandlerError, Handlers, Work, poll_work};

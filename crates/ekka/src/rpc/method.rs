@@ -4,7 +4,7 @@ use ekka_core::rpc::Codec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::coding::Coding;
+use crate::codec::Coding;
 
 /// A method: its name, what it is asked, and what it answers. A constant that caller and handler share.
 ///

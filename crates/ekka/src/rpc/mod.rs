@@ -16,7 +16,6 @@
 mod bench;
 mod builtin;
 mod client;
-mod coding;
 mod connection;
 mod context;
 mod debts;
@@ -34,7 +33,6 @@ mod server;
 mod stream;
 #[cfg(feature = "admin")]
 mod untyped;
-mod vigil;
 
 #[cfg(feature = "admin")]
 pub use bench::{BenchFigures, BenchPlan, bench};
@@ -61,33 +59,8 @@ use tokio_util::sync::CancellationToken;
 
 use connection::Service;
 use figures::Figures;
-use vigil::Vigil;
 
-/// Where the calls of a node are carried.
-pub(crate) struct Home {
-    handle: Handle,
-    /// Where it is a thread of its own, to which sockets are moved: what keeps it awake.
-    own: Option<Arc<Vigil>>,
-}
-
-impl Home {
-    /// The present runtime (simulation).
-    pub(crate) fn here() -> Self {
-        Self { handle: Handle::current(), own: None }
-    }
-
-    /// A thread of its own, until `stop`.
-    pub(crate) fn thread(stop: CancellationToken) -> std::io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
-        let thread = std::thread::Builder::new().name("ekka-calls".into());
-        let vigil = Arc::new(Vigil::new());
-        let kept = vigil.clone();
-        thread.spawn(move || runtime.block_on(stop.run_until_cancelled_owned(async move { kept.keep().await })))?;
-        Ok(Self { handle, own: Some(vigil) })
-    }
-}
-
+use crate::home::Home;
 /// Makes the calls of a node ready: nothing is carried until the transport gives or opens connections.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ use ekka_core::rpc::{Codec, Refusal, key_of};
 use tokio::time::Instant;
 
 use super::client::{Ask, Unanswered};
-use super::coding::Coding;
+use crate::codec::Coding;
 use super::context::Context;
 use super::error::CallError;
 use super::figures::MethodFigures;

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::client::Unanswered;
-use super::coding::Coding;
+use crate::codec::Coding;
 use super::connection::Connection;
 use super::context::Context;
 use super::debts::Debts;

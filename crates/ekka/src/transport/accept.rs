@@ -117,7 +117,7 @@ async fn serve(shared: &Arc<Shared>, greeted: Greeted) {
     match greeted.hello.purpose {
         Purpose::Peer(Lane::Control) => shared.ask_and_carry(greeted).await,
         Purpose::Peer(Lane::Bulk) => super::bulk::accept(shared, greeted).await,
-        Purpose::Peer(Lane::Calls) => super::calls::accept(shared, greeted).await,
+        Purpose::Peer(lane @ (Lane::Calls | Lane::Tables)) => super::lanes::accept(shared, lane, greeted).await,
         Purpose::Observer => {
             let Greeted { mut greeting, .. } = greeted;
             let answer = HelloReply::Welcome((shared.hello)(Purpose::Observer));

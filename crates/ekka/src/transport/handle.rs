@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use ekka_core::control::{CloseCause, ConnId, DialError, Input};
 use ekka_core::id::{Endpoint, Host, NodeId};
-use ekka_core::wire::{FrameKind, Hello, HelloReply, Purpose, Refusal, encode_frame};
+use ekka_core::wire::{FrameKind, Hello, HelloReply, Lane, Purpose, Refusal, encode_frame};
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::DropGuard;
 
 use super::bulk::{self, BulkConnection};
-use super::calls::{self, CallsConnection, CallsHost};
 use super::credentials::{Credentials, Mode};
 use super::dial::Dialer;
 use super::files::{self, CertificateNotice};
+use super::lanes::{self, Hosts, LaneConnection};
 use super::limits::Limits;
 use super::refusals::RefusalNotice;
 use super::shared::Shared;
@@ -36,8 +36,8 @@ pub struct Options {
     pub bulk: Option<BulkSender>,
     /// Who takes frames of consensus groups; without it they are ignored.
     pub groups: Option<GroupSender>,
-    /// Who takes connections of the lane for calls; without it they are refused.
-    pub calls: Option<Arc<dyn CallsHost>>,
+    /// Who takes connections of the lanes for calls and for tables.
+    pub hosts: Hosts,
 }
 
 /// A running transport. Clones are handles to the same one; dropping the last ends it at once.
@@ -87,7 +87,7 @@ impl Transport {
                 Err(error) => return Err(explain(env, &credentials, &hello, *addr, error).await),
             }
         }
-        let sinks = (options.bulk, options.groups, options.calls);
+        let sinks = (options.bulk, options.groups, options.hosts);
         let shared = Shared::new(env, options.limits, credentials, hello, events, sinks);
         let shared = Arc::new(shared);
         for listener in listeners {
@@ -198,24 +198,25 @@ impl Transport {
         bulk::open(&self.shared, endpoint).await
     }
 
-    /// Opens a connection of the lane for calls to a node that has a control connection with this one. The runtime that
-    /// awaits this waits for the socket from then on.
+    /// Opens a connection of the lane for calls, or of that for tables, to a node that has a control connection with this
+    /// one. The runtime that awaits this waits for the socket from then on.
     ///
     /// # Errors
     /// It could not be reached, or it refused, or has no control connection. May be tried again.
-    pub async fn open_calls(
+    pub async fn open_lane(
         &self,
+        lane: Lane,
         endpoint: &Endpoint,
         node: NodeId,
-    ) -> Result<(CallsConnection, BoxStream), DialError> {
-        calls::open(&self.shared, endpoint, node).await
+    ) -> Result<(LaneConnection, BoxStream), DialError> {
+        lanes::open(&self.shared, lane, endpoint, node).await
     }
 
-    /// Asks a node by its link to open a connection of the lane for calls, for where this side cannot dial it; whether
-    /// there is a link.
+    /// Asks a node by its link to open a connection of such a lane, for where this side cannot dial it; whether there is a
+    /// link.
     #[must_use]
-    pub fn ask_for_calls(&self, node: NodeId) -> bool {
-        calls::ask(&self.shared, node)
+    pub fn ask_for_lane(&self, lane: Lane, node: NodeId) -> bool {
+        lanes::ask(&self.shared, lane, node)
     }
 
     /// The credentials in use.

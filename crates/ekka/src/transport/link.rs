@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::GroupSender;
-use super::calls::CallsHost;
+use super::lanes::Hosts;
 use super::outbox::Outbox;
 use super::stats::PeerCounters;
 use crate::env::BoxStream;
@@ -23,7 +23,7 @@ use crate::env::BoxStream;
 /// Where the frames of a connection go.
 pub(super) enum Sink {
     /// To `Control`.
-    Control(ConnId, mpsc::Sender<Input>, Option<GroupSink>, Option<CallsAsked>),
+    Control(ConnId, mpsc::Sender<Input>, Option<GroupSink>, Asked),
     /// To the reader of the bulk lane.
     Bulk(NodeId, mpsc::Sender<(NodeId, Vec<u8>)>),
     /// Nowhere: the dialling side of a bulk connection only writes.
@@ -37,10 +37,10 @@ pub(super) struct GroupSink {
     pub(super) counters: Arc<PeerCounters>,
 }
 
-/// Who is told that the peer of a control connection wants a connection for calls.
-pub(super) struct CallsAsked {
+/// Who is told that the peer of a control connection wants a connection of another lane.
+pub(super) struct Asked {
     pub(super) by: NodeId,
-    pub(super) host: Arc<dyn CallsHost>,
+    pub(super) hosts: Hosts,
 }
 
 impl GroupSink {
@@ -67,7 +67,9 @@ impl Sink {
     fn allowed(&self) -> &'static [FrameKind] {
         match self {
             // The dialling side may still refuse after it was welcomed.
-            Self::Control(..) => &[FrameKind::Control, FrameKind::Group, FrameKind::Call, FrameKind::HelloReply],
+            Self::Control(..) => {
+                &[FrameKind::Control, FrameKind::Group, FrameKind::Call, FrameKind::Table, FrameKind::HelloReply]
+            }
             Self::Bulk(..) => &[FrameKind::Bulk, FrameKind::HelloReply],
             Self::Nowhere => &[FrameKind::HelloReply],
         }
@@ -82,15 +84,16 @@ impl Sink {
                 Err(error) => CloseCause::Garbage(error.to_string()),
             });
         }
-        if let (Self::Control(_, _, groups, calls), FrameKind::Group | FrameKind::Call) = (self, kind) {
-            // A node without groups or calls ignores them.
-            if kind == FrameKind::Group {
-                return groups.as_ref().map_or(Ok(()), |groups| groups.give(body));
+        if let Self::Control(_, _, groups, asked) = self {
+            // A node without groups, calls or tables ignores them.
+            match kind {
+                FrameKind::Group => return groups.as_ref().map_or(Ok(()), |groups| groups.give(body)),
+                FrameKind::Call | FrameKind::Table => {
+                    asked.hosts.asked(kind, asked.by);
+                    return Ok(());
+                }
+                _ => {}
             }
-            if let Some(calls) = calls {
-                calls.host.asked(calls.by);
-            }
-            return Ok(());
         }
         let given = match self {
             Self::Control(conn, events, ..) => {

@@ -9,7 +9,6 @@
 
 mod accept;
 mod bulk;
-mod calls;
 mod challenge;
 mod cookie;
 mod credentials;
@@ -23,6 +22,7 @@ mod greeting;
 mod handle;
 mod kdf;
 mod known;
+mod lanes;
 mod limits;
 mod link;
 mod outbox;
@@ -41,12 +41,12 @@ use ekka_core::wire::{Hello, Purpose};
 use tokio::sync::mpsc;
 
 pub use bulk::{BulkConnection, BulkError};
-pub use calls::{CallsConnection, CallsHost};
 pub use cookie::{CookieError, CookieSet};
 pub use credentials::{Credentials, CredentialsError, Mode};
 pub use files::CertificateNotice;
 pub use handle::{BindError, Options, Transport, observe_once};
 pub use kdf::Kdf;
+pub use lanes::{Hosts, LaneConnection, LaneHost};
 pub use limits::Limits;
 pub use refusals::RefusalNotice;
 pub use stats::TransportStats;

@@ -11,14 +11,14 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::calls::CallsHost;
 use super::credentials::Credentials;
 use super::failure::Failure;
 use super::files::CertificateNotice;
 use super::gate::Gate;
 use super::greeting::Greeting;
+use super::lanes::Hosts;
 use super::limits::Limits;
-use super::link::{CallsAsked, Carrier, GroupSink, Sink, linger, part};
+use super::link::{Asked, Carrier, GroupSink, Sink, linger, part};
 use super::outbox::Outbox;
 use super::refusals::Refusals;
 use super::registry::{Connection, Registry, Verdict};
@@ -35,7 +35,7 @@ pub(super) struct Shared {
     pub(super) events: mpsc::Sender<Input>,
     pub(super) bulk: Option<BulkSender>,
     pub(super) groups: Option<GroupSender>,
-    pub(super) calls: Option<Arc<dyn CallsHost>>,
+    pub(super) hosts: Hosts,
     pub(super) tasks: TaskTracker,
     /// No new connections.
     pub(super) stop: CancellationToken,
@@ -51,7 +51,7 @@ pub(super) struct Shared {
 }
 
 /// Who takes what comes on the lanes beside control, and for groups.
-pub(super) type Sinks = (Option<BulkSender>, Option<GroupSender>, Option<Arc<dyn CallsHost>>);
+pub(super) type Sinks = (Option<BulkSender>, Option<GroupSender>, Hosts);
 
 /// Notices about certificate files that wait for a slow reader.
 const CERTIFICATE_NOTICES: usize = 16;
@@ -93,7 +93,7 @@ impl Shared {
         credentials: Credentials,
         hello: HelloSource,
         events: mpsc::Sender<Input>,
-        (bulk, groups, calls): Sinks,
+        (bulk, groups, hosts): Sinks,
     ) -> Self {
         credentials.use_clock(&env.clock);
         let kill = CancellationToken::new();
@@ -106,7 +106,7 @@ impl Shared {
             events,
             bulk,
             groups,
-            calls,
+            hosts,
             tasks: TaskTracker::new(),
             stop: kill.child_token(),
             kill,
@@ -228,8 +228,8 @@ impl Shared {
             frames,
             counters: self.counters.of(&hello.name),
         });
-        let calls = self.calls.clone().map(|host| CallsAsked { by: hello.node_id, host });
-        let sink = Sink::Control(conn, self.events.clone(), groups, calls);
+        let asked = Asked { by: hello.node_id, hosts: self.hosts.clone() };
+        let sink = Sink::Control(conn, self.events.clone(), groups, asked);
         self.carry(conn, &hello, stream, &outbox, &sink).await;
     }
 
@@ -249,7 +249,7 @@ impl Shared {
         let hard = matches!(cause, CloseCause::Silent | CloseCause::Stuck | CloseCause::Reset);
         match sink.lane() {
             Lane::Control => self.finish(conn, cause).await,
-            Lane::Bulk | Lane::Calls => self.registry().remove(conn, &cause),
+            Lane::Bulk | Lane::Calls | Lane::Tables => self.registry().remove(conn, &cause),
         }
         if !hard && !self.kill.is_cancelled() {
             linger(reader, self.limits.linger).await;

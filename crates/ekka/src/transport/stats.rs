@@ -34,6 +34,7 @@ pub(super) fn lane_name(lane: Lane) -> &'static str {
         Lane::Control => "control",
         Lane::Bulk => "bulk",
         Lane::Calls => "calls",
+        Lane::Tables => "tables",
     }
 }
 

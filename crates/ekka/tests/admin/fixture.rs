@@ -287,6 +287,25 @@ impl NodeApi for GivenNode {
         Ok(200)
     }
 
+    fn tables(&self) -> Option<ekka::table::TableDoor> {
+        None
+    }
+
+    fn ensure_table(
+        &self,
+        schema: ekka::table::Schema,
+    ) -> BoxFuture<'_, Result<(u64, Option<ekka::core::decision::DecisionId>), ekka::table::OpenError>> {
+        let why = CommandError::Refused("no tables".into());
+        Box::pin(async { Err(ekka::table::OpenError::NotMade { table: schema.name, why }) })
+    }
+
+    fn drop_table(
+        &self,
+        _name: String,
+    ) -> BoxFuture<'_, Result<Option<ekka::core::decision::DecisionId>, CommandError>> {
+        Box::pin(async { Ok(None) })
+    }
+
     fn count(&self, n: u64) -> BoxFuture<'_, Result<Counted, GroupError>> {
         let refused = || Err(GroupError::NoQuorum("no leader is known".into()));
         Box::pin(async move { if n > 100 { refused() } else { Ok(Counted { generation: 2, numbers: 5..5 + n }) } })

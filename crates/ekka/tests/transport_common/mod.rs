@@ -103,7 +103,7 @@ impl Setup {
             limits: self.limits,
             bulk: Some(bulk_sender),
             groups: Some(groups_sender),
-            calls: None,
+            hosts: ekka::transport::Hosts::default(),
         };
         let transport = Transport::start(&env, options, self.credentials, hello.clone(), events).await.unwrap();
         let port = transport.local_addrs()[0].port();

@@ -11,6 +11,7 @@ mod link;
 mod member;
 mod rpc;
 mod status;
+mod table;
 
 pub use command::{
     CommandAnswer, DecisionAnswer, ForceLeaveRequest, JoinRequest, PlanRequest, RecoverRequest, ReloadAnswer,
@@ -29,6 +30,10 @@ pub use rpc::{BenchAnswer, BenchRequest, CallAnswer, CallRequest, CountAnswer, C
 pub use status::{
     AlarmAnswer, ConflictAnswer, CookieAnswer, QuorumAnswer, ReadyForAnswer, SignerAnswer, SplitAnswer, StatusAnswer,
     UnreachableAnswer, VersionAnswer, VolatileAnswer,
+};
+pub use table::{
+    CreateTableRequest, DeleteRequest, KeyRequest, PutRequest, RowAnswer, RowsAnswer, ScanRequest, TableAnswer,
+    TableChangedAnswer, TermsRequest, WrittenAnswer,
 };
 
 use ekka_core::id::NodeId;

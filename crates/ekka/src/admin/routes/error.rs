@@ -24,6 +24,12 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 
+    /// Whether it may have been done all the same.
+    pub(in crate::admin) fn unknown(mut self, outcome_unknown: bool) -> Self {
+        self.body.outcome_unknown = Some(outcome_unknown);
+        self
+    }
+
     pub(in crate::admin) fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", message)
     }

@@ -10,6 +10,8 @@ mod health;
 mod input;
 mod read;
 mod rpc;
+mod table;
+mod table_watch;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -24,6 +26,8 @@ use super::AdminState;
 
 /// The largest body that is read.
 const BODY_MAX: usize = 64 * 1024;
+/// The same for a row: 16 MiB of it in base64, and its key.
+const ROW_MAX: usize = 24 * 1024 * 1024;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -93,6 +97,20 @@ fn listed() -> OpenApiRouter<AdminState> {
         .routes(routes!(commit::tokens))
         .routes(routes!(commit::ceiling))
         .routes(routes!(rpc::count))
+        .merge(tables())
+}
+
+/// A row may be larger than anything else that is sent here, and is larger still as JSON.
+fn tables() -> OpenApiRouter<AdminState> {
+    OpenApiRouter::new()
+        .routes(routes!(table::put))
+        .routes(routes!(table::delete))
+        .layer(DefaultBodyLimit::max(ROW_MAX))
+        .routes(routes!(table::list, table::create))
+        .routes(routes!(table::info, table::remove))
+        .routes(routes!(table::get))
+        .routes(routes!(table::scan))
+        .routes(routes!(table_watch::watch))
 }
 
 fn guarded(routes: Router<AdminState>) -> Router<AdminState> {

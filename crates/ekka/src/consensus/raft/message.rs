@@ -100,6 +100,8 @@ pub(super) enum Notice {
 pub enum BulkUse {
     /// A piece of the snapshot of a consensus group.
     GroupSnapshot,
+    /// A message of the full copy of a table.
+    TableCopy,
 }
 
 /// A piece of a snapshot.

@@ -1,4 +1,4 @@
-//! Keeps the thread that carries calls awake while one call follows the other.
+//! Keeps a thread that carries connections awake while one message follows the other.
 //!
 //! A thread that sleeps between two messages is woken by the kernel for each of them; a caller that makes its next call
 //! when it has the answer waits for four such wake-ups a call. So while messages follow each other closely the thread
@@ -17,7 +17,7 @@ const GAP_MAX: Duration = Duration::from_micros(100);
 const ROW: u32 = 16;
 
 /// Of one thread: told of each message by the drivers that it runs.
-pub(super) struct Vigil {
+pub(crate) struct Vigil {
     epoch: Instant,
     /// When the latest message came or went, in nanoseconds since the epoch.
     latest: AtomicU64,
@@ -27,7 +27,7 @@ pub(super) struct Vigil {
 }
 
 impl Vigil {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { epoch: Instant::now(), latest: AtomicU64::new(0), row: AtomicU32::new(0), begin: Notify::new() }
     }
 
@@ -40,7 +40,7 @@ impl Vigil {
     }
 
     /// A message came or went.
-    pub(super) fn stir(&self) {
+    pub(crate) fn stir(&self) {
         let now = self.now();
         let gap = now.saturating_sub(self.latest.swap(now, Ordering::Relaxed));
         if !Self::is_short(gap) {
@@ -51,7 +51,7 @@ impl Vigil {
     }
 
     /// Keeps the thread awake whenever it is worth it; never ends.
-    pub(super) async fn keep(&self) {
+    pub(crate) async fn keep(&self) {
         loop {
             self.begin.notified().await;
             while Self::is_short(self.now().saturating_sub(self.latest.load(Ordering::Relaxed))) {

@@ -1,9 +1,17 @@
 //! The command line.
 
+mod bench;
+mod table;
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::bench::{BenchCommand, BenchGroup};
+pub(crate) use self::table::{TableCommand, TermsArgs, word};
 
 /// Clusters that form, heal and clean up by themselves.
 #[derive(Parser, Debug)]
@@ -212,6 +220,9 @@ pub(crate) enum Command {
     /// Call other nodes
     #[command(subcommand, after_help = "Example: ekka rpc ping ekka@10.0.0.2")]
     Rpc(RpcCommand),
+    /// Replicated tables
+    #[command(subcommand, after_help = "Example: ekka table create users && ekka table put users ada '{\"admin\": true}'")]
+    Table(TableCommand),
     /// Measure this cluster
     #[command(subcommand, after_help = "Example: ekka bench rpc --self-contained")]
     Bench(BenchCommand),
@@ -239,53 +250,6 @@ pub(crate) struct AgentArgs {
     /// Stop when standard input is closed; for demos and tests
     #[arg(long, hide = true)]
     pub(crate) with_parent: bool,
-}
-
-#[derive(Subcommand, Debug, Clone)]
-pub(crate) enum BenchCommand {
-    /// Calls: 16 bytes and 1 KiB, 1 caller and 64
-    #[command(after_help = "Example: ekka bench rpc ekka@10.0.0.2 --for 2s")]
-    Rpc {
-        /// Whom the agent calls; the first other member that is up where not given
-        target: Option<String>,
-        /// Start three nodes on loopback for it, and measure those
-        #[arg(long, conflicts_with = "target")]
-        self_contained: bool,
-        /// Measure one node alone, and beside calls to another that is stopped, in turn nine times
-        #[arg(long, requires = "self_contained")]
-        stopped_peer: bool,
-        /// How long each of the four takes
-        #[arg(long = "for", value_name = "D", default_value = "2s", value_parser = humantime::parse_duration)]
-        for_: Duration,
-    },
-    /// Commits of a group of the cluster: 1, 16, 64 and 256 proposers
-    #[command(after_help = "Example: ekka bench commit --self-contained --group durable")]
-    Commit {
-        /// Which group commits
-        #[arg(long, value_enum, default_value_t = BenchGroup::Durable)]
-        group: BenchGroup,
-        /// Start three nodes on loopback for it, and measure those
-        #[arg(long)]
-        self_contained: bool,
-        /// How long each of the four takes
-        #[arg(long = "for", value_name = "D", default_value = "2s", value_parser = humantime::parse_duration)]
-        for_: Duration,
-    },
-    /// Take numbers of the counter of the volatile group: one committed command
-    #[command(after_help = "Example: ekka bench count --n 5")]
-    Count {
-        /// How many
-        #[arg(long, default_value_t = 1)]
-        n: u64,
-    },
-}
-
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BenchGroup {
-    /// The one whose log is on disc; takes a fencing token for each commit
-    Durable,
-    /// The one whose log is in memory
-    Volatile,
 }
 
 #[derive(Subcommand, Debug, Clone)]
@@ -360,9 +324,8 @@ pub(crate) enum ReadyFor {
 }
 
 /// Commands of the design that are not there yet: they are known, so that the answer is an honest one.
-const LATER: [(&str, &str); 8] = [
+const LATER: [(&str, &str); 7] = [
     ("heal", "Bring the cluster back together now"),
-    ("table", "Replicated tables"),
     ("losses", "The journal of overridden writes"),
     ("backup", "Write a backup of all tables"),
     ("restore", "Read a backup"),
@@ -394,118 +357,4 @@ where
         return Ok(Err(name.to_owned()));
     }
     Cli::from_arg_matches(&matches).map(Ok)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parsed(line: &str) -> Cli {
-        parse(line.split(' ')).expect("parses").expect("is there")
-    }
-
-    #[test]
-    fn the_command_line_is_sound() {
-        command().debug_assert();
-    }
-
-    #[test]
-    fn every_command_has_an_example() {
-        for sub in command().get_subcommands() {
-            let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
-            let example = format!("Example: ekka {}", sub.get_name());
-            assert!(help.contains(&example), "{} has no example: {help}", sub.get_name());
-            assert!(sub.get_about().is_some(), "{} says not what it does", sub.get_name());
-        }
-    }
-
-    #[test]
-    fn options_stand_before_or_after_the_words() {
-        for line in ["ekka --json -n ekka1 status", "ekka status --json -n ekka1", "ekka -n ekka1 status --json"] {
-            let cli = parsed(line);
-            assert!(cli.global.json && matches!(cli.command, Command::Status), "{line}");
-            assert_eq!(cli.global.pick.agent.as_deref(), Some("ekka1"), "{line}");
-        }
-    }
-
-    #[test]
-    fn the_agent_that_is_meant_and_the_node_that_is_named_are_two() {
-        let cli = parsed("ekka -n ekka1 join ekka@10.0.0.2");
-        assert_eq!(cli.global.pick.agent.as_deref(), Some("ekka1"));
-        assert!(matches!(cli.command, Command::Join { node, .. } if node == "ekka@10.0.0.2"));
-        let cli = parsed("ekka force-leave ekka@10.0.0.3");
-        assert_eq!(cli.global.pick.agent, None);
-    }
-
-    #[test]
-    fn the_words_of_the_contract_are_taken() {
-        let lines = [
-            "agent -c x.conf --name ekka1@127.0.0.1 --set a=b --set c=d --restored",
-            "check -c x.conf",
-            "discover -c x.conf",
-            "keygen",
-            "demo --json",
-            "status",
-            "members",
-            "links",
-            "events --last 3 --no-follow",
-            "why d-00001f",
-            "why",
-            "cookie",
-            "version",
-            "form --plan",
-            "join ekka@10.0.0.2 --no-wait",
-            "leave --plan",
-            "stop --plan",
-            "drain --timeout 45s",
-            "undrain",
-            "force-leave ekka@10.0.0.3 --alive --plan",
-            "force-leave ekka@10.0.0.3 --replace-with ekka@10.0.0.4 --timeout 5m",
-            "join ekka@10.0.0.2 --absorb --plan",
-            "recover --plan",
-            "recover --accept-loss --timeout 2m",
-            "reload",
-            "health live",
-            "health ready --for available --wait 1m",
-            "health safe-to-stop",
-            "rpc ping ekka@10.0.0.2 --count 3 --timeout 1s",
-            "rpc call ekka@10.0.0.2 shop.price {\"item\":\"bolt\"} --json",
-            "rpc call 3f9a02 ekka.info",
-            "bench rpc --self-contained --for 1s --json",
-            "bench rpc --self-contained --stopped-peer",
-            "bench rpc ekka@10.0.0.2",
-            "bench commit",
-            "bench commit --self-contained --group volatile --for 1s --json",
-            "bench count --n 3 --json",
-            "completions zsh",
-            "man",
-        ];
-        for line in lines {
-            parsed(&format!("ekka {line}"));
-        }
-    }
-
-    #[test]
-    fn wrong_words_are_usage_errors_and_name_the_nearest() {
-        let error = parse(["ekka", "membrs"]).expect_err("there is no such command");
-        assert!(error.to_string().contains("'members'"), "{error}");
-        for line in [
-            "ekka",
-            "ekka join",
-            "ekka health",
-            "ekka drain --timeout soon",
-            "ekka drain --no-wait --timeout 1s",
-            "ekka recover",
-        ] {
-            assert!(parse(line.split(' ')).is_err(), "{line}");
-        }
-    }
-
-    #[test]
-    fn later_commands_are_known_with_any_words() {
-        for line in ["ekka table create t --kind quorum", "ekka lock run x -- echo hi", "ekka heal --plan"] {
-            let name = parse(line.split(' ')).expect("parses").expect_err("is not there yet");
-            assert_eq!(Some(name.as_str()), line.split(' ').nth(1));
-        }
-    }
 }

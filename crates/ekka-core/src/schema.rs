@@ -2,6 +2,7 @@
 //! group.
 
 use alloc::string::String;
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +59,54 @@ pub enum Copies {
     All,
     /// So many. Not built.
     Some(u16),
+}
+
+impl Kind {
+    /// The word for it, in commands and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Available => "available",
+            Self::Owned => "owned",
+            Self::Quorum => "quorum",
+        }
+    }
+}
+
+impl Storage {
+    /// The word for it, in commands and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ram => "ram",
+            Self::Disc => "disc",
+        }
+    }
+}
+
+impl Shape {
+    /// The word for it, in commands and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Set => "set",
+            Self::OrderedSet => "ordered_set",
+            Self::Bag => "bag",
+        }
+    }
+}
+
+impl MergeRule {
+    /// The word for it, in commands and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LastWriter => "last-writer",
+            Self::Union => "union",
+            Self::Max => "max",
+            Self::Sum => "sum",
+        }
+    }
 }
 
 /// The schema of a table.
@@ -129,6 +178,18 @@ impl Schema {
         }
     }
 
+    /// All but its name, in words.
+    #[must_use]
+    pub fn options(&self) -> String {
+        let (kind, storage, shape) = (self.kind.as_str(), self.storage.as_str(), self.shape.as_str());
+        let mut words = alloc::format!("{kind}, {storage}, {shape}, {}", self.codec);
+        if self.kind == Kind::Available && self.shape != Shape::Bag && self.merge != MergeRule::LastWriter {
+            words.push_str(", merged by ");
+            words.push_str(self.merge.as_str());
+        }
+        words
+    }
+
     /// Whether a table can be made from it.
     ///
     /// # Errors
@@ -166,6 +227,12 @@ impl Schema {
             Kind::Available | Kind::Owned | Kind::Quorum => return Ok(()),
         };
         Err(SchemaError::Conflict(text))
+    }
+}
+
+impl fmt::Display for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.options())
     }
 }
 

@@ -1,12 +1,15 @@
-//! How values become bytes and come back, one pair of functions for each codec and type.
+//! How values become bytes and come back, one pair of functions for each codec and type: for calls, and for tables.
+
+#[cfg(feature = "admin")]
+pub(crate) mod json;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// How values of one type are written and read. Errors are words.
-pub(super) struct Coding<T> {
-    pub(super) encode: fn(&T) -> Result<Vec<u8>, String>,
-    pub(super) decode: fn(&[u8]) -> Result<T, String>,
+pub(crate) struct Coding<T> {
+    pub(crate) encode: fn(&T) -> Result<Vec<u8>, String>,
+    pub(crate) decode: fn(&[u8]) -> Result<T, String>,
 }
 
 impl<T> Clone for Coding<T> {
@@ -18,21 +21,21 @@ impl<T> Clone for Coding<T> {
 impl<T> Copy for Coding<T> {}
 
 impl<T: Serialize + DeserializeOwned> Coding<T> {
-    pub(super) const fn message_pack() -> Self {
+    pub(crate) const fn message_pack() -> Self {
         Self {
             encode: |value| rmp_serde::to_vec_named(value).map_err(|error| error.to_string()),
             decode: |bytes| rmp_serde::from_slice(bytes).map_err(|error| error.to_string()),
         }
     }
 
-    pub(super) const fn json() -> Self {
+    pub(crate) const fn json() -> Self {
         Self {
             encode: |value| serde_json::to_vec(value).map_err(|error| error.to_string()),
             decode: |bytes| serde_json::from_slice(bytes).map_err(|error| error.to_string()),
         }
     }
 
-    pub(super) const fn postcard() -> Self {
+    pub(crate) const fn postcard() -> Self {
         Self {
             encode: |value| postcard::to_allocvec(value).map_err(|error| error.to_string()),
             decode: |bytes| postcard::from_bytes(bytes).map_err(|error| error.to_string()),
@@ -41,7 +44,7 @@ impl<T: Serialize + DeserializeOwned> Coding<T> {
 }
 
 impl Coding<Vec<u8>> {
-    pub(super) const fn raw() -> Self {
+    pub(crate) const fn raw() -> Self {
         Self { encode: |bytes| Ok(bytes.clone()), decode: |bytes| Ok(bytes.to_vec()) }
     }
 }

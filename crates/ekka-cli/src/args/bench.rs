@@ -1,0 +1,52 @@
+//! Words of `ekka bench`.
+
+use std::time::Duration;
+
+use clap::{Subcommand, ValueEnum};
+
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum BenchCommand {
+    /// Calls: 16 bytes and 1 KiB, 1 caller and 64
+    #[command(after_help = "Example: ekka bench rpc ekka@10.0.0.2 --for 2s")]
+    Rpc {
+        /// Whom the agent calls; the first other member that is up where not given
+        target: Option<String>,
+        /// Start three nodes on loopback for it, and measure those
+        #[arg(long, conflicts_with = "target")]
+        self_contained: bool,
+        /// Measure one node alone, and beside calls to another that is stopped, in turn nine times
+        #[arg(long, requires = "self_contained")]
+        stopped_peer: bool,
+        /// How long each of the four takes
+        #[arg(long = "for", value_name = "D", default_value = "2s", value_parser = humantime::parse_duration)]
+        for_: Duration,
+    },
+    /// Commits of a group of the cluster: 1, 16, 64 and 256 proposers
+    #[command(after_help = "Example: ekka bench commit --self-contained --group durable")]
+    Commit {
+        /// Which group commits
+        #[arg(long, value_enum, default_value_t = BenchGroup::Durable)]
+        group: BenchGroup,
+        /// Start three nodes on loopback for it, and measure those
+        #[arg(long)]
+        self_contained: bool,
+        /// How long each of the four takes
+        #[arg(long = "for", value_name = "D", default_value = "2s", value_parser = humantime::parse_duration)]
+        for_: Duration,
+    },
+    /// Take numbers of the counter of the volatile group: one committed command
+    #[command(after_help = "Example: ekka bench count --n 5")]
+    Count {
+        /// How many
+        #[arg(long, default_value_t = 1)]
+        n: u64,
+    },
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BenchGroup {
+    /// The one whose log is on disc; takes a fencing token for each commit
+    Durable,
+    /// The one whose log is in memory
+    Volatile,
+}

@@ -1,0 +1,307 @@
+//! Tables, by their names: JSON in and out.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use ekka_core::schema::{Kind, MergeRule, Schema, Shape, Storage};
+use ekka_core::table::{Ack, Acknowledged};
+use serde_json::Value;
+
+use super::error::ApiError;
+use super::input::Body;
+use crate::admin::AdminState;
+use crate::admin::dto::{
+    CreateTableRequest, DeleteRequest, ErrorAnswer, KeyRequest, PutRequest, RowAnswer, RowsAnswer, ScanRequest,
+    TableAnswer, TableChangedAnswer, TermsRequest, WrittenAnswer,
+};
+use crate::admin::values::{bytes_of_text, bytes_of_value, text, value_of};
+use crate::table::{OpenError, PutError, ReadError, Row, TableDoor, TableInfo, WriteTerms, is_built};
+
+/// Rows of one answer, unless told otherwise, and at most.
+const ROWS: usize = 1000;
+const ROWS_MAX: usize = 100_000;
+/// Time for a table to be open here once it is made.
+const OPENED: Duration = Duration::from_secs(10);
+
+/// All tables, as they are on this node.
+#[utoipa::path(get, path = "/v1/tables", responses((status = OK, body = Vec<TableAnswer>)))]
+pub(super) async fn list(State(state): State<AdminState>) -> Result<Json<Vec<TableAnswer>>, ApiError> {
+    let door = door(&state)?;
+    Ok(Json(door.names().iter().filter_map(|name| door.info(name)).map(answer).collect()))
+}
+
+/// Make a table; nothing where there is one with the same options.
+#[utoipa::path(
+    post, path = "/v1/tables", request_body = CreateTableRequest,
+    responses(
+        (status = OK, body = TableChangedAnswer), (status = BAD_REQUEST, body = ErrorAnswer),
+        (status = CONFLICT, body = ErrorAnswer), (status = SERVICE_UNAVAILABLE, body = ErrorAnswer)
+    )
+)]
+pub(super) async fn create(
+    State(state): State<AdminState>,
+    Body(body): Body<CreateTableRequest>,
+) -> Result<Json<TableChangedAnswer>, ApiError> {
+    let schema = schema(&body)?;
+    let door = door(&state)?;
+    let (id, decision) = state.node.ensure_table(schema.clone()).await?;
+    if !door.loaded(id, OPENED).await {
+        let text = format!("the table {} is made, and is not open on this node yet", schema.name);
+        return Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", text));
+    }
+    let text = match decision {
+        Some(_) => format!("made the table {schema}"),
+        None => format!("there is the table {schema} already"),
+    };
+    Ok(Json(TableChangedAnswer { name: schema.name, text, decision: decision.map(|id| id.to_string()) }))
+}
+
+/// One table, as it is on this node.
+#[utoipa::path(
+    get, path = "/v1/tables/{table}",
+    responses((status = OK, body = TableAnswer), (status = NOT_FOUND, body = ErrorAnswer))
+)]
+pub(super) async fn info(
+    State(state): State<AdminState>,
+    Path(table): Path<String>,
+) -> Result<Json<TableAnswer>, ApiError> {
+    let door = door(&state)?;
+    door.info(&table).map(answer).map(Json).ok_or_else(|| absent(&door, &table))
+}
+
+/// Drop a table with all its rows, on all nodes.
+#[utoipa::path(
+    delete, path = "/v1/tables/{table}",
+    responses(
+        (status = OK, body = TableChangedAnswer), (status = NOT_FOUND, body = ErrorAnswer),
+        (status = INTERNAL_SERVER_ERROR, body = ErrorAnswer)
+    )
+)]
+pub(super) async fn remove(
+    State(state): State<AdminState>,
+    Path(table): Path<String>,
+) -> Result<Json<TableChangedAnswer>, ApiError> {
+    match state.node.drop_table(table.clone()).await? {
+        Some(decision) => {
+            let text = format!("dropped the table {table}");
+            Ok(Json(TableChangedAnswer { name: table, text, decision: Some(decision.to_string()) }))
+        }
+        None => Err(absent(&door(&state)?, &table)),
+    }
+}
+
+/// Write a row.
+#[utoipa::path(
+    post, path = "/v1/tables/{table}/put", request_body = PutRequest,
+    responses(
+        (status = OK, body = WrittenAnswer), (status = BAD_REQUEST, body = ErrorAnswer),
+        (status = NOT_FOUND, body = ErrorAnswer), (status = PAYLOAD_TOO_LARGE, body = ErrorAnswer),
+        (status = GATEWAY_TIMEOUT, body = ErrorAnswer), (status = SERVICE_UNAVAILABLE, body = ErrorAnswer)
+    )
+)]
+pub(super) async fn put(
+    State(state): State<AdminState>,
+    Path(table): Path<String>,
+    Body(body): Body<PutRequest>,
+) -> Result<Json<WrittenAnswer>, ApiError> {
+    let door = door(&state)?;
+    let (_, schema) = door.schema(&table).ok_or_else(|| absent(&door, &table))?;
+    let key = bytes_of_text("key", &body.key).map_err(ApiError::bad_request)?;
+    let value = bytes_of_value(&schema.codec, &body.value).map_err(ApiError::bad_request)?;
+    let (ttl, terms) = (body.ttl_ms.map(Duration::from_millis), terms(&body.terms)?);
+    let written = door.put(&table, (&key, &value), ttl, terms).await.ok_or_else(|| absent(&door, &table))?;
+    Ok(Json(written_answer(body.key, written?)))
+}
+
+/// Delete a row, whether or not there is one.
+#[utoipa::path(
+    post, path = "/v1/tables/{table}/delete", request_body = DeleteRequest,
+    responses(
+        (status = OK, body = WrittenAnswer), (status = BAD_REQUEST, body = ErrorAnswer),
+        (status = NOT_FOUND, body = ErrorAnswer), (status = GATEWAY_TIMEOUT, body = ErrorAnswer),
+        (status = SERVICE_UNAVAILABLE, body = ErrorAnswer)
+    )
+)]
+pub(super) async fn delete(
+    State(state): State<AdminState>,
+    Path(table): Path<String>,
+    Body(body): Body<DeleteRequest>,
+) -> Result<Json<WrittenAnswer>, ApiError> {
+    let door = door(&state)?;
+    let key = bytes_of_text("key", &body.key).map_err(ApiError::bad_request)?;
+    let written = door.delete(&table, &key, terms(&body.terms)?).await.ok_or_else(|| absent(&door, &table))?;
+    Ok(Json(written_answer(body.key, written?)))
+}
+
+/// The row of a key, as this node has it.
+#[utoipa::path(
+    post, path = "/v1/tables/{table}/get", request_body = KeyRequest,
+    responses(
+        (status = OK, body = RowAnswer), (status = BAD_REQUEST, body = ErrorAnswer),
+        (status = NOT_FOUND, body = ErrorAnswer)
+    )
+)]
+pub(super) async fn get(
+    State(state): State<AdminState>,
+    Path(table): Path<String>,
+    Body(body): Body<KeyRequest>,
+) -> Result<Json<RowAnswer>, ApiError> {
+    let door = door(&state)?;
+    let (_, schema) = door.schema(&table).ok_or_else(|| absent(&door, &table))?;
+    let key = bytes_of_text("key", &body.key).map_err(ApiError::bad_request)?;
+    let found = door.get(&table, &key).ok_or_else(|| absent(&door, &table))??;
+    let row = found.ok_or_else(|| {
+        ApiError::new(StatusCode::NOT_FOUND, "not_found", format!("{table} has no row {}", body.key))
+    })?;
+    Ok(Json(row_answer(&schema.codec, &row)))
+}
+
+/// Rows in the order of the bytes of their keys, as this node has them.
+#[utoipa::path(
+    post, path = "/v1/tables/{table}/scan", request_body = ScanRequest,
+    responses(
+        (status = OK, body = RowsAnswer), (status = BAD_REQUEST, body = ErrorAnswer),
+        (status = NOT_FOUND, body = ErrorAnswer)
+    )
+)]
+pub(super) async fn scan(
+    State(state): State<AdminState>,
+    Path(table): Path<String>,
+    Body(body): Body<ScanRequest>,
+) -> Result<Json<RowsAnswer>, ApiError> {
+    let door = door(&state)?;
+    let (_, schema) = door.schema(&table).ok_or_else(|| absent(&door, &table))?;
+    let bytes = |what, value: &Option<Value>| value.as_ref().map(|value| bytes_of_text(what, value)).transpose();
+    let prefix = bytes("prefix", &body.prefix).map_err(ApiError::bad_request)?.unwrap_or_default();
+    let after = bytes("key after which to go on", &body.after).map_err(ApiError::bad_request)?;
+    let limit = body.limit.unwrap_or(ROWS);
+    if !(1..=ROWS_MAX).contains(&limit) {
+        return Err(ApiError::bad_request(format!("a limit of {limit} rows: 1 to {ROWS_MAX} are taken")));
+    }
+    let page = door.scan(&table, &prefix, after.as_deref(), limit).ok_or_else(|| absent(&door, &table))?;
+    let rows = page.rows.iter().map(|row| row_answer(&schema.codec, row)).collect();
+    Ok(Json(RowsAnswer { rows, next: page.next.map(|key| text(&key)) }))
+}
+
+pub(super) fn door(state: &AdminState) -> Result<TableDoor, ApiError> {
+    state.node.tables().ok_or_else(|| {
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "this node serves no tables")
+    })
+}
+
+pub(super) fn absent(door: &TableDoor, table: &str) -> ApiError {
+    let names = door.names();
+    let known = if names.is_empty() { "there is none yet: `ekka table create NAME`".into() } else { names.join(", ") };
+    ApiError::new(StatusCode::NOT_FOUND, "not_found", format!("there is no table {table:?}; tables: {known}"))
+}
+
+fn answer(info: TableInfo) -> TableAnswer {
+    let TableInfo { schema, rows, tombstones, bytes, loaded, lag, overridden, .. } = info;
+    TableAnswer {
+        kind: schema.kind.as_str().into(),
+        storage: schema.storage.as_str().into(),
+        type_: schema.shape.as_str().into(),
+        merge: schema.merge.as_str().into(),
+        name: schema.name,
+        codec: schema.codec,
+        rows,
+        tombstones,
+        bytes,
+        loaded,
+        lag: lag.into_iter().collect(),
+        overridden,
+    }
+}
+
+fn row_answer(codec: &str, row: &Row) -> RowAnswer {
+    RowAnswer { key: text(&row.key), value: value_of(codec, &row.value), revision: row.revision.clone() }
+}
+
+fn written_answer(key: Value, written: Acknowledged) -> WrittenAnswer {
+    let Acknowledged { copies, durable, lonely } = written;
+    WrittenAnswer { key, copies, durable, lonely }
+}
+
+fn word<T: Copy>(what: &str, given: &str, known: &[(&str, T)]) -> Result<T, ApiError> {
+    let found = known.iter().find(|(word, _)| *word == given);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
+        ApiError::bad_request(format!("{what} {given:?}: {} are taken", words.join(", ")))
+    })
+}
+
+fn terms(body: &TermsRequest) -> Result<WriteTerms, ApiError> {
+    let defaults = WriteTerms::default();
+    let acks = [("two", Ack::Two), ("local", Ack::Local), ("all", Ack::All)];
+    let ack = body.ack.as_deref().map(|given| word("the ack", given, &acks)).transpose()?;
+    Ok(WriteTerms {
+        ack: ack.unwrap_or(defaults.ack),
+        strict: body.strict,
+        deadline: body.deadline_ms.map_or(defaults.deadline, Duration::from_millis),
+    })
+}
+
+fn schema(body: &CreateTableRequest) -> Result<Schema, ApiError> {
+    let kinds = [Kind::Available, Kind::Owned, Kind::Quorum].map(|kind| (kind.as_str(), kind));
+    let storages = [Storage::Ram, Storage::Disc].map(|storage| (storage.as_str(), storage));
+    let shapes = [Shape::Set, Shape::OrderedSet, Shape::Bag].map(|shape| (shape.as_str(), shape));
+    let rules = [MergeRule::LastWriter, MergeRule::Union, MergeRule::Max, MergeRule::Sum];
+    let rules = rules.map(|rule| (rule.as_str(), rule));
+    let (kind, shape) = (word("the kind", &body.kind, &kinds)?, word("the type", &body.type_, &shapes)?);
+    let usual = if shape == Shape::Bag { MergeRule::Union } else { MergeRule::LastWriter };
+    let merge = body.merge.as_deref().map(|given| word("the merge rule", given, &rules)).transpose()?;
+    let schema = Schema {
+        storage: word("the storage", &body.storage, &storages)?,
+        shape,
+        merge: merge.unwrap_or(usual),
+        codec: body.codec.clone(),
+        ..Schema::new(body.name.clone(), kind)
+    };
+    schema.check().map_err(|error| ApiError::bad_request(error.to_string()))?;
+    if !is_built(kind) {
+        let text = format!("tables of the kind {} are not there yet", kind.as_str());
+        return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "not_yet", text));
+    }
+    Ok(schema)
+}
+
+impl From<OpenError> for ApiError {
+    fn from(error: OpenError) -> Self {
+        let text = error.to_string();
+        match error {
+            OpenError::Mismatch { .. } => Self::new(StatusCode::CONFLICT, "mismatch", text),
+            OpenError::Schema(_) => Self::bad_request(text),
+            OpenError::NotMade { why, .. } => why.into(),
+            OpenError::NotLoaded { .. } => Self::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", text),
+            OpenError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", text),
+        }
+    }
+}
+
+impl From<PutError> for ApiError {
+    fn from(error: PutError) -> Self {
+        let (status, code) = match &error {
+            PutError::KeyTooLong { .. } | PutError::ValueTooLong { .. } => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too_large")
+            }
+            PutError::Codec { .. } | PutError::WrongKind(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            PutError::Clock(_) => (StatusCode::SERVICE_UNAVAILABLE, "clock"),
+            PutError::TooFewCopies(_) => (StatusCode::SERVICE_UNAVAILABLE, "too_few_copies"),
+            PutError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "timed_out"),
+            PutError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        };
+        Self::new(status, code, error.to_string()).unknown(error.outcome_unknown())
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        let (status, code) = match &error {
+            ReadError::WrongType(_) | ReadError::WrongKind(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            ReadError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}

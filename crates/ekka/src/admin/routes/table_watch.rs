@@ -1,0 +1,122 @@
+//! A table, followed: server-sent events.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use http_body_util::channel::{Channel, Sender};
+use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::error::ApiError;
+use super::table::{absent, door};
+use crate::admin::AdminState;
+use crate::admin::values::{text, value_of};
+use crate::table::{RawChange, RawWatch};
+
+/// Lines that wait for one client.
+const LINES_MAX: usize = 16;
+/// A comment that shows both sides that the other is there.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// All rows of a table, then every change once: `snapshot`, `snapshot_end`, `put`, `delete`, `resync`.
+///
+/// Each change after the snapshot has an id; a reader that comes back to this node with `Last-Event-ID` goes on there,
+/// or gets `resync` and all rows anew.
+#[utoipa::path(
+    get, path = "/v1/tables/{table}/watch",
+    responses(
+        (status = OK, body = String, content_type = "text/event-stream"),
+        (status = NOT_FOUND, body = crate::admin::dto::ErrorAnswer),
+        (status = SERVICE_UNAVAILABLE, body = crate::admin::dto::ErrorAnswer)
+    )
+)]
+pub(super) async fn watch(
+    State(state): State<AdminState>,
+    Path(table): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let permit = state.readers.clone().try_acquire_owned().map_err(|_| {
+        let text = "too many readers of streams on this node: close some";
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too_many", text)
+    })?;
+    let door = door(&state)?;
+    let (_, schema) = door.schema(&table).ok_or_else(|| absent(&door, &table))?;
+    // A revision means nothing for another start of this node, nor on another one.
+    let start = state.node.view().me.guid.to_string();
+    let seen = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let revision = seen.and_then(|id| id.strip_prefix(&start)?.strip_prefix(':')?.parse().ok());
+    let watch = match revision {
+        Some(revision) => door.watch_after(&table, revision),
+        None => door.watch(&table),
+    };
+    let watch = watch.ok_or_else(|| absent(&door, &table))?;
+    let (sender, body) = Channel::<Bytes, Infallible>::new(LINES_MAX);
+    let reader = Reader { sender, watch, codec: schema.codec, start, state, _permit: permit };
+    tokio::spawn(reader.run());
+    let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store")];
+    Ok((headers, Body::new(body)).into_response())
+}
+
+/// One client. Ends with the client, the table, the node or the server.
+struct Reader {
+    sender: Sender<Bytes, Infallible>,
+    watch: RawWatch,
+    codec: String,
+    start: String,
+    state: AdminState,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Reader {
+    async fn run(mut self) {
+        let shutdown = self.state.shutdown.clone();
+        let mut alive = self.write(": changes of a table".into()).await;
+        while alive {
+            alive = tokio::select! {
+                () = shutdown.cancelled() => false,
+                next = tokio::time::timeout(KEEP_ALIVE, self.watch.next()) => match next {
+                    Ok(Some(change)) => self.give(&change).await,
+                    Ok(None) => false,
+                    Err(_) => self.write(": still here".into()).await,
+                },
+            };
+        }
+    }
+
+    async fn give(&mut self, change: &RawChange) -> bool {
+        let (kind, revision, data) = match change {
+            RawChange::Snapshot(row) => ("snapshot", None, self.row(row.key(), Some(row.value()))),
+            RawChange::SnapshotEnd(revision) => ("snapshot_end", Some(*revision), json!({})),
+            RawChange::Put(row, revision) => ("put", Some(*revision), self.row(row.key(), Some(row.value()))),
+            RawChange::Delete(row, revision) => ("delete", Some(*revision), self.row(row.key(), None)),
+            RawChange::Resync => ("resync", None, json!({})),
+        };
+        let id = revision.map(|revision| format!("id: {}:{revision}\n", self.start)).unwrap_or_default();
+        let mut data = data;
+        data["change"] = kind.into();
+        self.write(format!("{id}event: {kind}\ndata: {data}")).await
+    }
+
+    fn row(&self, key: &[u8], value: Option<&[u8]>) -> Value {
+        let mut row = json!({"key": text(key)});
+        if let Some(value) = value {
+            row["value"] = value_of(&self.codec, value);
+        }
+        row
+    }
+
+    /// Writes one message; a client that does not read holds this up, and is behind when it reads again.
+    async fn write(&mut self, message: String) -> bool {
+        let bytes = Bytes::from(format!("{message}\n\n"));
+        let shutdown = self.state.shutdown.clone();
+        tokio::select! {
+            sent = self.sender.send_data(bytes) => sent.is_ok(),
+            () = shutdown.cancelled() => false,
+        }
+    }
+}

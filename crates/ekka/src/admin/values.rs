@@ -1,0 +1,73 @@
+//! Keys and values of tables as JSON.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::codec::json::{codec_of, decode, encode};
+
+/// Bytes as a text, or `{"base64": …}` where they are none.
+pub(super) fn text(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => json!(text),
+        Err(_) => base64(bytes),
+    }
+}
+
+fn base64(bytes: &[u8]) -> Value {
+    json!({"base64": STANDARD.encode(bytes)})
+}
+
+/// The bytes of a text, or of `{"base64": …}`.
+///
+/// # Errors
+/// It is neither, in words.
+pub(super) fn bytes_of_text(what: &str, value: &Value) -> Result<Vec<u8>, String> {
+    let wrong = || format!("the {what} is {value}: write a text, or {{\"base64\": \"…\"}}");
+    match value {
+        Value::String(text) => Ok(text.clone().into_bytes()),
+        value => {
+            let text = value.get("base64").and_then(Value::as_str).ok_or_else(wrong)?;
+            STANDARD.decode(text).map_err(|error| format!("the {what} is no base64: {error}"))
+        }
+    }
+}
+
+/// The value of a row of a table with this codec.
+pub(super) fn value_of(codec: &str, bytes: &[u8]) -> Value {
+    match codec_of(codec) {
+        Some(codec) => decode(codec, bytes).unwrap_or_else(|_| base64(bytes)),
+        None => base64(bytes),
+    }
+}
+
+/// The bytes of a value for a table with this codec.
+///
+/// # Errors
+/// It cannot be written so, in words.
+pub(super) fn bytes_of_value(codec: &str, value: &Value) -> Result<Vec<u8>, String> {
+    match codec_of(codec) {
+        Some(codec) => encode(codec, value).map_err(|error| format!("the value cannot be written as {}: {error}", codec.as_str())),
+        None => bytes_of_text(&format!("value (the codec is {codec})"), value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_go_through_the_codec_of_their_table_and_bytes_are_never_lost() {
+        let value = json!({"name": "bolt", "count": 3});
+        for codec in ["messagepack", "json"] {
+            assert_eq!(value_of(codec, &bytes_of_value(codec, &value).unwrap()), value);
+        }
+        for codec in ["messagepack", "json", "raw", "postcard"] {
+            assert_eq!(value_of(codec, &[0xc1, 0xff]), json!({"base64": "wf8="}), "{codec}");
+        }
+        assert_eq!(bytes_of_value("postcard", &json!({"base64": "wf8="})), Ok(vec![0xc1, 0xff]));
+        assert!(bytes_of_value("raw", &json!(7)).is_err() && bytes_of_text("key", &json!(7)).unwrap_err().contains("7"));
+        assert_eq!(bytes_of_text("key", &text(b"abc")), Ok(b"abc".to_vec()));
+        assert_eq!(bytes_of_text("key", &text(&[255])), Ok(vec![255]));
+    }
+}

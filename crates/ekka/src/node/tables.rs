@@ -1,0 +1,83 @@
+//! Tables, as the handle of a node opens them.
+
+use std::time::Duration;
+
+use ekka_core::control::{Command, CommandError, Reply};
+use ekka_core::decision::DecisionId;
+use ekka_core::durable::SchemaChange;
+use ekka_core::schema::Schema;
+
+use super::Node;
+use crate::table::{Available, OpenError, Table, TableDef, TableDoor, TableKey};
+
+/// Time for a table to be made where there is none, and to get from its peers what they hold.
+const OPEN: Duration = Duration::from_secs(30);
+
+impl Node {
+    /// Opens a table: makes it where the cluster has none of this name, which takes a majority, or checks that it is the
+    /// same; then waits until it has got from its peers what they hold, for 30 s at most. *Cancel safe.*
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn table<K: TableKey, V>(
+        &self,
+        def: &TableDef<K, V, Available>,
+    ) -> Result<Table<K, V, Available>, OpenError> {
+        let schema = def.schema();
+        schema.check()?;
+        let (id, _) = self.ensure_table(&schema).await?;
+        if !self.tables().loaded(id, OPEN).await {
+            if self.inner.tables.is_stopped() {
+                return Err(OpenError::Stopping);
+            }
+            let why = format!("nobody that is up has said what it holds within {} s", OPEN.as_secs());
+            return Err(OpenError::NotLoaded { table: schema.name, why });
+        }
+        self.inner.tables.typed(id, def).ok_or(OpenError::Stopping)
+    }
+
+    /// The tables by their names.
+    #[must_use]
+    pub fn tables(&self) -> TableDoor {
+        TableDoor::new(self.inner.tables.clone())
+    }
+
+    /// Has a table made where there is none of this name; its number, and the record of the decision where one was needed.
+    ///
+    /// # Errors
+    /// `Mismatch`, `Schema`, `NotMade`.
+    pub async fn ensure_table(&self, schema: &Schema) -> Result<(u64, Option<DecisionId>), OpenError> {
+        schema.check()?;
+        let mismatch =
+            |theirs: &Schema| OpenError::Mismatch { ours: schema.to_string(), theirs: theirs.to_string() };
+        let held = |table: &str| self.tables().schema(table);
+        match held(&schema.name) {
+            Some((id, theirs)) if theirs == *schema => return Ok((id, None)),
+            Some((_, theirs)) => return Err(mismatch(&theirs)),
+            None => {}
+        }
+        let made = self.command(Command::Schema(SchemaChange::Create(schema.clone()))).await;
+        match (made, held(&schema.name)) {
+            (Ok(Reply::Schema { table, decision }), _) => Ok((table, Some(decision))),
+            (Err(_), Some((id, theirs))) if theirs == *schema => Ok((id, None)),
+            (Err(_), Some((_, theirs))) => Err(mismatch(&theirs)),
+            (Err(why), None) => Err(OpenError::NotMade { table: schema.name.clone(), why }),
+            (Ok(other), None | Some(_)) => {
+                let why = CommandError::Failed(format!("an answer without a table: {other:?}"));
+                Err(OpenError::NotMade { table: schema.name.clone(), why })
+            }
+        }
+    }
+
+    /// Has a table dropped, with all its rows, on all nodes; the record of the decision. `None`: there is none.
+    ///
+    /// # Errors
+    /// No majority answers, as far as is known.
+    pub async fn drop_table(&self, name: &str) -> Result<Option<DecisionId>, CommandError> {
+        let Some((id, _)) = self.tables().schema(name) else { return Ok(None) };
+        match self.command(Command::Schema(SchemaChange::Drop { name: name.to_owned(), id })).await? {
+            Reply::Schema { decision, .. } => Ok(Some(decision)),
+            other => Err(CommandError::Failed(format!("an answer of another kind: {other:?}"))),
+        }
+    }
+}

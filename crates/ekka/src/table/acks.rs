@@ -1,0 +1,69 @@
+//! Writes that wait for copies on other nodes.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ekka_core::id::Incarnation;
+use ekka_core::table::{Ack, Acknowledged, OpNumber, Table, TooFewCopies};
+use tokio::sync::oneshot;
+
+/// The answer to a write.
+pub(super) type Answer = Result<Acknowledged, TooFewCopies>;
+
+struct Waiter {
+    number: OpNumber,
+    strict: bool,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// Those of one table, by what they wait for; each queue in the order of the writes.
+#[derive(Default)]
+pub(super) struct Acks {
+    queues: Mutex<[VecDeque<Waiter>; 3]>,
+}
+
+const KINDS: [Ack; 3] = [Ack::Local, Ack::Two, Ack::All];
+
+impl Acks {
+    fn locked(&self) -> MutexGuard<'_, [VecDeque<Waiter>; 3]> {
+        // Nothing that holds this lock can leave it half-changed.
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the answer to a write. Called while the table is locked for that write, so that numbers come in order.
+    pub(super) fn wait(&self, number: OpNumber, ack: Ack, strict: bool) -> oneshot::Receiver<Answer> {
+        let (answer, receiver) = oneshot::channel();
+        let queue = KINDS.iter().position(|kind| *kind == ack).unwrap_or(0);
+        self.locked()[queue].push_back(Waiter { number, strict, answer });
+        receiver
+    }
+
+    /// Whether anybody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.locked().iter().all(VecDeque::is_empty)
+    }
+
+    /// Answers those whose writes have enough copies by now.
+    pub(super) fn settle(&self, table: &Table, up: &[Incarnation]) {
+        let mut queues = self.locked();
+        for (queue, ack) in queues.iter_mut().zip(KINDS) {
+            if queue.is_empty() {
+                continue;
+            }
+            let reached = table.watermark(ack, up);
+            while let Some(waiter) = queue.pop_front_if(|waiter| waiter.number <= reached) {
+                let Some(answer) = table.answer(waiter.number, ack, waiter.strict, up) else {
+                    queue.push_front(waiter);
+                    break;
+                };
+                // Whoever asked may have gone.
+                let _ = waiter.answer.send(answer);
+            }
+        }
+    }
+
+    /// Nobody will answer any more: the table is dropped, or the node has ended.
+    pub(super) fn end(&self) {
+        self.locked().iter_mut().for_each(VecDeque::clear);
+    }
+}

@@ -1,0 +1,297 @@
+//! An `available` table on this node: the lock around the pure machine, and whoever waits for something of it.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use ekka_core::id::{Incarnation, NodeId};
+use ekka_core::schema::Schema;
+use ekka_core::table::{
+    Ack, Acknowledged, Event, Faults, Hlc, Malformed, Message, Receipt, Settings, StampError, Table, TooFewCopies,
+    Version, WriteError,
+};
+use ekka_core::time::{Instant, Now, Wall};
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::acks::{Acks, Answer};
+use super::committed::Committed;
+use super::error::PutError;
+use super::hub::World;
+
+/// A node that hears of no peer for so long after the table was opened begins with what it has.
+const ALONE: Duration = Duration::from_secs(5);
+
+/// A write, as the application wants it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Write<'a> {
+    /// A row.
+    Put { key: &'a [u8], value: &'a [u8], expires_at: Option<Wall> },
+    /// No row.
+    Delete { key: &'a [u8] },
+    /// An element of a bag.
+    Add { key: &'a [u8], value: &'a [u8], expires_at: Option<Wall> },
+    /// No such elements, or none at all.
+    Remove { key: &'a [u8], value: Option<&'a [u8]> },
+    /// So much more in a counter.
+    Sum { key: &'a [u8], by: i64 },
+    /// At least so much.
+    Max { key: &'a [u8], to: i64 },
+    /// No counter.
+    Reset { key: &'a [u8] },
+}
+
+/// How a write is acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Terms {
+    /// How many nodes have to have it.
+    pub(super) ack: Ack,
+    /// Two copies are asked for, or it is an error.
+    pub(super) strict: bool,
+}
+
+/// What became of a write at once.
+pub(super) enum Written {
+    /// It is acknowledged, or will not be.
+    Now(Answer),
+    /// Others have to say that they hold it.
+    Later(oneshot::Receiver<Answer>),
+}
+
+/// An `available` table.
+pub(super) struct AvailableSlot {
+    pub(super) id: u64,
+    pub(super) schema: Schema,
+    table: RwLock<Table>,
+    acks: Acks,
+    /// The revision of the latest change.
+    changed: watch::Sender<u64>,
+    loaded: watch::Sender<bool>,
+    opened: Instant,
+    pub(super) world: Arc<World>,
+    pub(super) closed: CancellationToken,
+}
+
+impl AvailableSlot {
+    pub(super) fn new(id: u64, schema: Schema, me: Incarnation, world: Arc<World>) -> Self {
+        let bound = world.bound();
+        let settings = Settings { me, storage: schema.storage, bound: bound.found, faults: Faults::default() };
+        let mut table = Table::new(settings);
+        table.bound_is(bound.on_disc);
+        Self {
+            id,
+            schema,
+            table: RwLock::new(table),
+            acks: Acks::default(),
+            changed: watch::Sender::new(0),
+            loaded: watch::Sender::new(false),
+            opened: world.clock.now().mono,
+            world,
+            closed: CancellationToken::new(),
+        }
+    }
+
+    /// The table, to read.
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, Table> {
+        // Nothing that holds this lock can leave it half-changed.
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_lock(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads a row in the caller's task.
+    pub(super) fn get<T>(&self, key: &[u8], read: impl FnOnce(&Version) -> T) -> Option<T> {
+        let wall = self.world.clock.now().wall;
+        self.read().get(key, wall).map(read)
+    }
+
+    /// Writes, in the caller's task.
+    ///
+    /// # Errors
+    /// Nothing was written; where only the bound of stamps is in the way a retry is right once it is raised.
+    pub(super) fn write(&self, write: Write<'_>, terms: Terms) -> Result<Written, WriteError> {
+        let wall = self.world.clock.now().wall;
+        let up = self.world.up();
+        let mut table = self.write_lock();
+        let number = carry_out(&mut table, write, wall)?.map_or(0, |receipt| receipt.number);
+        let written = match table.answer(number, terms.ack, terms.strict, &up) {
+            Some(answer) => Written::Now(answer),
+            None => Written::Later(self.acks.wait(number, terms.ack, terms.strict)),
+        };
+        let revision = table.revision();
+        drop(table);
+        self.tell(revision);
+        self.world.links.stir(self.id);
+        Ok(written)
+    }
+
+    /// Writes and waits for the copies, until the deadline.
+    pub(super) async fn put(
+        &self,
+        write: Write<'_>,
+        terms: Terms,
+        deadline: Duration,
+    ) -> Result<Acknowledged, PutError> {
+        let begun = tokio::time::Instant::now();
+        let written = loop {
+            if self.closed.is_cancelled() {
+                return Err(PutError::Closed);
+            }
+            match self.write(write, terms) {
+                Ok(written) => break written,
+                Err(WriteError::Stamp(StampError::BoundReached)) if begun.elapsed() < deadline => {
+                    self.world.bound_raised(deadline.saturating_sub(begun.elapsed())).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let answer = match written {
+            Written::Now(answer) => answer,
+            Written::Later(later) => {
+                match tokio::time::timeout(deadline.saturating_sub(begun.elapsed()), later).await {
+                    Ok(Ok(answer)) => answer,
+                    Ok(Err(_)) => return Err(PutError::Closed),
+                    Err(_) => return Err(PutError::TimedOut { missing: self.world.missing(self) }),
+                }
+            }
+        };
+        answer.map_err(|TooFewCopies| PutError::TooFewCopies(TooFewCopies))
+    }
+
+    fn tell(&self, revision: u64) {
+        self.changed.send_if_modified(|told| std::mem::replace(told, revision) != revision);
+    }
+
+    /// The revision of the latest change, whenever there is one.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    pub(super) fn loaded(&self) -> watch::Receiver<bool> {
+        self.loaded.subscribe()
+    }
+
+    pub(super) fn connect(&self, peer: Incarnation, now: Now) {
+        self.write_lock().connect(peer, now);
+    }
+
+    pub(super) fn disconnect(&self, peer: Incarnation, now: Now) {
+        self.write_lock().disconnect(peer, now);
+    }
+
+    pub(super) fn poll(&self, peer: Incarnation, budget: usize) -> Option<Message> {
+        self.write_lock().poll(peer, budget)
+    }
+
+    pub(super) fn has_more_for(&self, peer: Incarnation) -> bool {
+        self.read().has_more_for(peer)
+    }
+
+    pub(super) fn poll_copy(&self, peer: Incarnation, now: Now) -> Option<Message> {
+        self.write_lock().poll_copy(peer, now)
+    }
+
+    pub(super) fn receive(&self, peer: Incarnation, message: Message, now: Now) -> Result<(), Malformed> {
+        let mut table = self.write_lock();
+        let received = table.receive(peer, message, now);
+        self.after(table, now);
+        received
+    }
+
+    pub(super) fn tick(&self, now: Now) {
+        let mut table = self.write_lock();
+        table.tick(now);
+        self.after(table, now);
+    }
+
+    /// What follows whenever the machine has taken something in.
+    fn after(&self, mut table: RwLockWriteGuard<'_, Table>, now: Now) {
+        let (events, revision) = (table.take_events(), table.revision());
+        if !self.acks.is_empty() {
+            self.acks.settle(&table, &self.world.up());
+        }
+        let loaded = *self.loaded.borrow() || self.is_loaded(&table, now);
+        drop(table);
+        self.tell(revision);
+        self.loaded.send_if_modified(|told| std::mem::replace(told, loaded) != loaded);
+        for event in events {
+            self.say(&event);
+        }
+    }
+
+    /// Whether it holds what one of those that are up had when they met, or there is nobody to get anything from.
+    fn is_loaded(&self, table: &Table, now: Now) -> bool {
+        let up = self.world.up();
+        let abreast = up.iter().any(|peer| table.is_abreast_of(*peer) == Some(true));
+        let waited = now.mono.since(self.opened) >= ALONE;
+        abreast || self.world.is_sole() || up.is_empty() && waited
+    }
+
+    fn say(&self, event: &Event) {
+        let table = &self.schema.name;
+        match event {
+            Event::CopyTaken { giver } => debug!(table, peer = %giver.node_id, "a full copy is in"),
+            Event::StampRefused { from, error } => {
+                warn!(table, peer = %from.node_id, err = %error, "an operation is not taken for its stamp");
+            }
+            Event::Stuck => warn!(table, "nothing is merged: the journal is full and could not be set aside"),
+            Event::SetAside { from, lost, .. } => {
+                warn!(table, peer = %from.node_id, lost, "a version of a member that came back is in the journal");
+            }
+            Event::Folded { .. } => debug!(table, "an origin that is over has left the vectors"),
+        }
+    }
+
+    pub(super) fn follow(&self, committed: &Committed) {
+        let mut table = self.write_lock();
+        table.members_are(committed.members.iter().copied());
+        for over in &committed.over {
+            table.gone(*over);
+        }
+    }
+
+    pub(super) fn sees(&self, clock_ahead_ms: i64, now: Now) {
+        let mut table = self.write_lock();
+        table.clock_ahead_is(clock_ahead_ms);
+        self.after(table, now);
+    }
+
+    pub(super) fn wanted_bound(&self, wall: Wall) -> Option<Hlc> {
+        self.read().wanted_bound(wall)
+    }
+
+    pub(super) fn bound_is(&self, bound: Hlc) {
+        self.write_lock().bound_is(bound);
+    }
+
+    pub(super) fn renew(&self, me: Incarnation) {
+        self.write_lock().renew(me);
+        // Numbers begin anew under the new guid: nobody answers for the old ones.
+        self.acks.end();
+    }
+
+    pub(super) fn end(&self) {
+        self.closed.cancel();
+        self.acks.end();
+    }
+
+    pub(super) fn lag_of(&self, node: NodeId) -> Option<u64> {
+        let table = self.read();
+        let peer = table.connected().find(|peer| peer.node_id == node)?;
+        table.lag_of(peer)
+    }
+}
+
+fn carry_out(table: &mut Table, write: Write<'_>, wall: Wall) -> Result<Option<Receipt>, WriteError> {
+    match write {
+        Write::Put { key, value, expires_at } => table.put(key, value, expires_at, wall).map(Some),
+        Write::Delete { key } => table.delete(key, wall).map(Some),
+        Write::Add { key, value, expires_at } => table.bag_add(key, value, expires_at, wall).map(Some),
+        Write::Remove { key, value } => table.bag_remove(key, value, wall),
+        Write::Sum { key, by } => table.sum_add(key, by, wall).map(Some),
+        Write::Max { key, to } => table.max_raise(key, to, wall),
+        Write::Reset { key } => table.parts_delete(key, wall),
+    }
+}

@@ -1,0 +1,36 @@
+//! What the cluster has committed that tables go by, from this node's own replica of the durable group.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ekka_core::durable::{Record, TableEntry};
+use ekka_core::id::{ClusterId, Incarnation, NodeId};
+use ekka_core::view::Role;
+
+/// It is replaced as a whole, whenever something of it changes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Committed {
+    /// Whose record it is.
+    pub(super) cluster: Option<ClusterId>,
+    /// Who holds tables, down ones included.
+    pub(super) members: BTreeSet<NodeId>,
+    /// The present start of each, save those that are over.
+    pub(super) present: BTreeSet<Incarnation>,
+    /// The latest start of each node that is over; those before it are too.
+    pub(super) over: BTreeSet<Incarnation>,
+    /// The tables by name.
+    pub(super) tables: BTreeMap<String, TableEntry>,
+}
+
+impl Committed {
+    /// That of a record.
+    pub(crate) fn of(record: &Record) -> Self {
+        let holds = |id: &NodeId| record.member(*id).is_some_and(|member| member.role != Role::Witness);
+        Self {
+            cluster: record.cluster(),
+            members: record.members().keys().copied().filter(holds).collect(),
+            present: record.present().filter(|id| holds(&id.node_id)).collect(),
+            over: record.ended().collect(),
+            tables: record.tables().clone(),
+        }
+    }
+}

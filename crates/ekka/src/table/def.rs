@@ -1,0 +1,123 @@
+//! Tables as constants: a name, the types of key and value, and the options that all nodes must agree on.
+
+use std::marker::PhantomData;
+
+use ekka_core::rpc::Codec;
+use ekka_core::schema::{Kind, MergeRule, Schema, Shape, Storage};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::key::TableKey;
+use crate::codec::Coding;
+
+/// Every side of a partition reads and writes; what was written on several sides is merged.
+#[derive(Clone, Copy, Debug)]
+pub enum Available {}
+
+/// A table: its name, the types of key and value, its kind `C`. A constant that all nodes share.
+///
+/// ```
+/// use ekka::table::{Available, TableDef};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct User {
+///     name: String,
+///     #[serde(default)]
+///     admin: bool,
+/// }
+///
+/// const USERS: TableDef<u64, User, Available> = TableDef::available("shop.users");
+/// assert_eq!(USERS.name(), "shop.users");
+/// ```
+pub struct TableDef<K, V, C> {
+    name: &'static str,
+    kind: Kind,
+    storage: Storage,
+    shape: Shape,
+    codec: Codec,
+    pub(super) value: Coding<V>,
+    of: PhantomData<fn(K) -> C>,
+}
+
+impl<K, V, C> Clone for TableDef<K, V, C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, V, C> Copy for TableDef<K, V, C> {}
+
+impl<K: TableKey, V: Serialize + DeserializeOwned, C> TableDef<K, V, C> {
+    const fn of(name: &'static str, kind: Kind) -> Self {
+        Self {
+            name,
+            kind,
+            storage: Storage::Ram,
+            shape: Shape::Set,
+            codec: Codec::MessagePack,
+            value: Coding::message_pack(),
+            of: PhantomData,
+        }
+    }
+
+    /// The rows survive the loss of power: acknowledged means synced.
+    #[must_use]
+    pub const fn disc(self) -> Self {
+        Self { storage: Storage::Disc, ..self }
+    }
+
+    /// The order of the keys is promised.
+    #[must_use]
+    pub const fn ordered(self) -> Self {
+        Self { shape: Shape::OrderedSet, ..self }
+    }
+
+    /// Values in JSON, in place of `MessagePack` with the names of fields.
+    #[must_use]
+    pub const fn json(self) -> Self {
+        Self { codec: Codec::Json, value: Coding::json(), ..self }
+    }
+
+    /// Values in `postcard`: smaller and faster, but all nodes must have the very same types.
+    #[must_use]
+    pub const fn postcard(self) -> Self {
+        Self { codec: Codec::Postcard, value: Coding::postcard(), ..self }
+    }
+}
+
+impl<K: TableKey, V: Serialize + DeserializeOwned> TableDef<K, V, Available> {
+    /// An `available` table of this name (`a-z0-9._-`, with the application's own prefix: `shop.users`), in ram. Values
+    /// are `MessagePack` with the names of fields: who does not know a field skips it, who misses one takes its
+    /// `#[serde(default)]`.
+    #[must_use]
+    pub const fn available(name: &'static str) -> Self {
+        Self::of(name, Kind::Available)
+    }
+}
+
+impl<K, V, C> TableDef<K, V, C> {
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// How its values are written.
+    #[must_use]
+    pub const fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// The schema that the cluster is asked for.
+    #[must_use]
+    pub fn schema(&self) -> Schema {
+        Schema {
+            storage: self.storage,
+            shape: self.shape,
+            merge: MergeRule::LastWriter,
+            codec: self.codec.as_str().to_owned(),
+            ..Schema::new(self.name, self.kind)
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Replicated tables of one node: what the application reads and writes, and how it gets to the other nodes.
+//!
+//! **The way of a write.** A caller stamps, merges and appends in one short critical section, in its own task
+//! (`available`); links to the peers take what is new from the op log (`link`); what peers say that they hold settles
+//! whoever waits for copies (`acks`). Reads look up in the caller's task. Nothing of it passes the control driver.
+//!
+//! **The way of everything else.** `hub` follows what the cluster has committed (`committed`: schemas, members, starts
+//! that are over) and what membership sees, opens and drops tables, keeps a link to each peer, and ticks. Full copies go
+//! over the bulk lane (`copies`). What two nodes must agree on without a socket is `ekka_core::table`.
+//!
+//! **Threads.** A node carries its tables on a thread of their own; callers await on whatever runtime they are.
+//!
+//! **Memory.** A peer that does not read costs a cursor: the op log has a bound, and whoever is behind its tail gets a full
+//! copy. A link holds one batch for its peer at a time.
+
+mod acks;
+mod available;
+mod bounds;
+mod committed;
+mod copies;
+mod def;
+mod door;
+mod error;
+mod handle;
+mod hub;
+mod key;
+mod link;
+mod slot;
+mod watch;
+
+pub use self::def::{Available, TableDef};
+pub use self::door::{Row, TableDoor, TableInfo, TablePage, WriteTerms, is_built};
+pub use self::error::{OpenError, PutError, ReadError};
+pub use self::handle::{Delete, Put, Scan, Table};
+pub use self::key::TableKey;
+pub use self::watch::{Change, RawChange, RawWatch, Watch};
+pub use ekka_core::schema::{Kind, MergeRule, Schema, SchemaError, Shape, Storage};
+pub use ekka_core::table::{Ack, Acknowledged};
+
+pub(crate) use self::committed::Committed;
+pub(crate) use self::hub::{Setup, Tables, prepare};

@@ -1,0 +1,150 @@
+//! One open table, whatever its kind: what links and the hub do with it.
+
+use std::sync::Arc;
+
+use ekka_core::id::{Incarnation, NodeId};
+use ekka_core::schema::Schema;
+use ekka_core::table::{Body, Hlc, Malformed};
+use ekka_core::time::{Now, Wall};
+use tokio::sync::watch;
+
+use super::available::AvailableSlot;
+use super::committed::Committed;
+
+/// An open table.
+#[derive(Clone)]
+pub(super) enum Slot {
+    /// An `available` one.
+    Available(Arc<AvailableSlot>),
+}
+
+impl Slot {
+    /// Its number.
+    pub(super) fn id(&self) -> u64 {
+        match self {
+            Self::Available(slot) => slot.id,
+        }
+    }
+
+    /// Its schema.
+    pub(super) fn schema(&self) -> &Schema {
+        match self {
+            Self::Available(slot) => &slot.schema,
+        }
+    }
+
+    /// Whether it has got from its peers what they hold, now and whenever that changes.
+    pub(super) fn loaded(&self) -> watch::Receiver<bool> {
+        match self {
+            Self::Available(slot) => slot.loaded(),
+        }
+    }
+
+    /// There is a link with a peer.
+    pub(super) fn connect(&self, peer: Incarnation, now: Now) {
+        match self {
+            Self::Available(slot) => slot.connect(peer, now),
+        }
+    }
+
+    /// There is none any more.
+    pub(super) fn disconnect(&self, peer: Incarnation, now: Now) {
+        match self {
+            Self::Available(slot) => slot.disconnect(peer, now),
+        }
+    }
+
+    /// The next message for a peer, with about so many bytes.
+    pub(super) fn poll(&self, peer: Incarnation, budget: usize) -> Option<Body> {
+        match self {
+            Self::Available(slot) => slot.poll(peer, budget).map(Body::Available),
+        }
+    }
+
+    /// Whether there may be more for a peer although nothing came just now.
+    pub(super) fn has_more_for(&self, peer: Incarnation) -> bool {
+        match self {
+            Self::Available(slot) => slot.has_more_for(peer),
+        }
+    }
+
+    /// The next message of a full copy for a peer.
+    pub(super) fn poll_copy(&self, peer: Incarnation, now: Now) -> Option<Body> {
+        match self {
+            Self::Available(slot) => slot.poll_copy(peer, now).map(Body::Available),
+        }
+    }
+
+    /// Takes a message of a peer.
+    ///
+    /// # Errors
+    /// It is not what it should be: the connection is to be ended.
+    pub(super) fn receive(&self, peer: Incarnation, body: Body, now: Now) -> Result<(), Malformed> {
+        match (self, body) {
+            (_, Body::Opened) => {
+                self.disconnect(peer, now);
+                self.connect(peer, now);
+                Ok(())
+            }
+            (Self::Available(slot), Body::Available(message)) => slot.receive(peer, message, now),
+            // Both go by one schema, so a node that runs this version never sends it.
+            (Self::Available(_), Body::Owned(_)) => Err(Malformed::KIND),
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&self, now: Now) {
+        match self {
+            Self::Available(slot) => slot.tick(now),
+        }
+    }
+
+    /// The cluster has committed something new.
+    pub(super) fn follow(&self, committed: &Committed) {
+        match self {
+            Self::Available(slot) => slot.follow(committed),
+        }
+    }
+
+    /// Other nodes are up now, or this node's clock stands otherwise to theirs.
+    pub(super) fn sees(&self, clock_ahead_ms: i64, now: Now) {
+        match self {
+            Self::Available(slot) => slot.sees(clock_ahead_ms, now),
+        }
+    }
+
+    /// The bound of stamps that is to be brought to disc.
+    pub(super) fn wanted_bound(&self, wall: Wall) -> Option<Hlc> {
+        match self {
+            Self::Available(slot) => slot.wanted_bound(wall),
+        }
+    }
+
+    /// A bound of stamps is on disc.
+    pub(super) fn bound_is(&self, bound: Hlc) {
+        match self {
+            Self::Available(slot) => slot.bound_is(bound),
+        }
+    }
+
+    /// This node goes on under a new guid.
+    pub(super) fn renew(&self, me: Incarnation) {
+        match self {
+            Self::Available(slot) => slot.renew(me),
+        }
+    }
+
+    /// It is dropped, or the node ends.
+    pub(super) fn end(&self) {
+        match self {
+            Self::Available(slot) => slot.end(),
+        }
+    }
+
+    /// How much a peer has not said to hold of what was written here; `None` where it is not linked.
+    pub(super) fn lag_of(&self, node: NodeId) -> Option<u64> {
+        match self {
+            Self::Available(slot) => slot.lag_of(node),
+        }
+    }
+}
