@@ -34,6 +34,7 @@ mod over;
 mod owned;
 mod parts;
 mod peers;
+pub mod quorum;
 mod scan;
 mod schema;
 mod stamp;
