@@ -264,7 +264,8 @@ pub const TRANSACTION_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const TRANSACTION_ITEM_OVERHEAD: usize = 64;
 /// Rows that the ranges of one transaction may hold: each replica walks over them when it is applied.
 pub const TRANSACTION_RANGE_ROWS_MAX: u64 = 100_000;
-/// Expired rows of quorum tables that one command takes out, and two more for each row that it writes.
+/// Expired rows of quorum tables that one command takes out, and two more for each row that it writes. What a command does
+/// goes by this and by the bounds of a transaction, so they are part of the form of commands: all versions have the same.
 pub const QUORUM_EXPIRED_STEP: usize = 256;
 /// Bytes after which a piece of a snapshot of quorum tables ends.
 pub const QUORUM_PIECE_BYTES: usize = 1024 * 1024;

@@ -1,4 +1,5 @@
-//! The bounds of a transaction, checked where it is made and again where it is applied.
+//! The bounds of a transaction, checked where it is made and again where it is applied. There the answer goes by them, so
+//! they are part of the form of commands: all versions of one form have the same.
 
 use core::fmt;
 

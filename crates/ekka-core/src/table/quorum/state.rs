@@ -29,6 +29,8 @@ pub struct QuorumTables {
     restores: u64,
     /// No row expires before this.
     none_before: Wall,
+    /// Expired rows that a command takes out: [`QUORUM_EXPIRED_STEP`], since all replicas take out the same.
+    pub(super) expired_step: usize,
     faults: Faults,
 }
 
@@ -43,7 +45,8 @@ impl QuorumTables {
     #[must_use]
     pub fn with_faults(faults: Faults) -> Self {
         let (view, logs) = (View::default(), BTreeMap::new());
-        Self { view, logs, restores: 0, none_before: Wall::from_millis(u64::MAX), faults }
+        let (none_before, expired_step) = (Wall::from_millis(u64::MAX), QUORUM_EXPIRED_STEP);
+        Self { view, logs, restores: 0, none_before, expired_step, faults }
     }
 
     /// Applies the bytes of a command. What cannot be read changes nothing.
@@ -57,7 +60,7 @@ impl QuorumTables {
     /// Applies a command.
     pub fn apply_command(&mut self, command: &Command) -> Answer {
         let next = self.view.revision + 1;
-        let mut step = QUORUM_EXPIRED_STEP;
+        let mut step = self.expired_step;
         let (answer, changed) = match command {
             Command::Transaction(transaction) => {
                 self.view.clock = self.view.clock.max(transaction.now);
