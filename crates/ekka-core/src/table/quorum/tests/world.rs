@@ -13,6 +13,7 @@ use crate::consensus::StateMachine as _;
 use crate::limits::QUORUM_EXPIRED_STEP;
 use crate::rng::Rng;
 use crate::table::PageLimits;
+use crate::time::Wall;
 
 /// What has happened in the worlds so far.
 #[derive(Clone, Copy, Default, Debug)]
@@ -46,6 +47,8 @@ struct World<'a> {
     expired_step: usize,
     model: Model,
     now: u64,
+    /// The clock with each revision.
+    clocks: BTreeMap<u64, Wall>,
     log: Vec<(Vec<u8>, Answer)>,
     /// The first one applies a command as soon as it is in the log.
     replicas: Vec<Replica>,
@@ -68,6 +71,7 @@ pub(super) fn run(seed: u64, faults: Faults, seen: &mut Seen) -> Result<(), Stri
         expired_step: if seed.is_multiple_of(2) { 0 } else { QUORUM_EXPIRED_STEP },
         model: Model::default(),
         now: 1_000,
+        clocks: BTreeMap::new(),
         log: Vec::new(),
         replicas: Vec::new(),
         watchers: watchers.collect(),
@@ -264,7 +268,9 @@ impl World<'_> {
         let bytes = command.encode();
         let before = self.replicas[0].tables.view().revision();
         let answer = self.replicas[0].tables.apply_bytes(&bytes);
-        ensure(self.replicas[0].tables.view().revision() - before <= 1, "a revision was left out")?;
+        let view = self.replicas[0].tables.view();
+        ensure(view.revision() - before <= 1, "a revision was left out")?;
+        self.clocks.entry(view.revision()).or_insert(view.clock());
         self.replicas[0].applied += 1;
         self.log.push((bytes, answer.clone()));
         Ok(answer)
@@ -322,7 +328,7 @@ impl World<'_> {
         let limits = PageLimits { rows: 1 + self.rng.index(5), bytes: usize::MAX };
         let mut cursor = cursor;
         while let Some(news) = cursor.and_then(|cursor| tables.changes(cursor, limits).ok()) {
-            watcher.take(&news, cursor.map_or(0, |cursor| cursor.revision), self.seen)?;
+            watcher.take(&news, cursor.map_or(0, |cursor| cursor.revision), &self.clocks, self.seen)?;
             cursor = Some(news.next);
             if news.changes.is_empty() {
                 break;
@@ -358,24 +364,27 @@ impl World<'_> {
 }
 
 impl Watcher {
-    fn take(&mut self, news: &News, after: u64, seen: &mut Seen) -> Result<(), String> {
+    fn take(&mut self, news: &News, after: u64, clocks: &BTreeMap<u64, Wall>, seen: &mut Seen) -> Result<(), String> {
         let mut last = after + 1;
         for Changed { revision, change } in &news.changes {
             ensure(*revision >= last && *revision <= news.next.revision, "changes are not in order")?;
             last = *revision;
             seen.changes += 1;
-            let old = match change {
+            let live = |row: &Row| clocks.get(revision).is_some_and(|clock| row.is_live(*clock));
+            let (old, live) = match change {
                 Change::Put(row) => {
                     ensure(row.version() == *revision, "a row has another version than its change")?;
-                    self.rows.insert(row.key().to_vec(), row.clone());
+                    let old = self.rows.insert(row.key().to_vec(), row.clone());
+                    ensure(old.is_none_or(|old| live(&old)), "a row was written over that had expired")?;
                     continue;
                 }
                 Change::Expired(row) => {
                     seen.expired += 1;
-                    row
+                    (row, !live(row))
                 }
-                Change::Deleted(row) => row,
+                Change::Deleted(row) => (row, live(row)),
             };
+            ensure(live, "a row went otherwise than it is said to have gone")?;
             ensure(self.rows.remove(old.key()).as_ref() == Some(old), "a row goes that was not there")?;
         }
         Ok(())
