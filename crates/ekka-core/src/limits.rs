@@ -260,6 +260,17 @@ pub const TABLE_PULL_TIMEOUT: Duration = Duration::from_secs(5);
 pub const TABLE_COPY_KEPT: Duration = Duration::from_secs(60);
 /// An expired row is kept so much longer, as a tombstone would be: clocks differ by this at most.
 pub const TABLE_EXPIRED_KEPT: Duration = CLOCK_REFUSE;
+/// Bytes of one transaction on quorum tables: keys and values of what it writes, and the keys of what it has read.
+pub const TRANSACTION_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// What each read, range and write of a transaction counts beside its keys and values, in bytes.
+pub const TRANSACTION_ITEM_OVERHEAD: usize = 64;
+/// Rows that the ranges of one transaction may hold: each replica walks over them when it is applied.
+pub const TRANSACTION_RANGE_ROWS_MAX: u64 = 100_000;
+/// Expired rows of quorum tables that one command takes out, and two more for each row that it writes. What a command does
+/// goes by this and by the bounds of a transaction, so they are part of the form of commands: all versions have the same.
+pub const QUORUM_EXPIRED_STEP: usize = 256;
+/// Bytes after which a piece of a snapshot of quorum tables ends.
+pub const QUORUM_PIECE_BYTES: usize = 1024 * 1024;
 
 /// Events kept for `ekka events --last`.
 pub const EVENTS_KEPT: usize = 1024;
@@ -304,6 +315,7 @@ const _: () = {
     assert!(GROUP_HEARTBEAT.as_millis() * 4 < GROUP_MAJORITY_SILENCE.as_millis());
     assert!(LEASE_INTERVAL.as_millis() * 6 <= GONE_AFTER_MIN.as_millis() * 2 / 3);
     assert!(TABLE_KEY_MAX + TABLE_VALUE_MAX + TABLE_ROW_OVERHEAD < BULK_FRAME_MAX);
+    assert!(TABLE_KEY_MAX + TABLE_VALUE_MAX + TRANSACTION_ITEM_OVERHEAD < TRANSACTION_BYTES_MAX);
     assert!(TABLE_COPY_BYTES < CONTROL_FRAME_MAX && TABLE_LOG_STEP < TABLE_LOG_OPS_MAX);
     assert!(STAMP_BOUND_STEP.as_millis() < CLOCK_REFUSE.as_millis());
     assert!(CONFIRM_TIMEOUT.as_millis() < GONE_AFTER_MIN.as_millis() / 3);

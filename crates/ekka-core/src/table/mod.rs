@@ -13,6 +13,8 @@
 //! a tombstone is dropped only when every member holds it and no older operation can still be on its way; nothing of a
 //! full copy counts before all of it is in.
 //!
+//! Tables that only the side of the majority writes are in [`quorum`].
+//!
 //! **Sources**: Lamport, *Time, Clocks* (1978); Ladin, Liskov, Shrira, Ghemawat, *Providing High Availability Using Lazy
 //! Replication* (1992); Almeida, Baquero and others, *Dotted Version Vectors* (2012); Shapiro and others, *Conflict-free
 //! Replicated Data Types* (2011); section 12 of the design; schedules S1-10, S1-11, S2-11, S2-12, M1 to M6.
@@ -34,6 +36,7 @@ mod over;
 mod owned;
 mod parts;
 mod peers;
+pub mod quorum;
 mod scan;
 mod stamp;
 mod sweep;

@@ -3,12 +3,14 @@
 use alloc::vec::Vec;
 use core::ops::Bound;
 
+use serde::{Deserialize, Serialize};
+
 use super::map::Map;
 use super::version::Version;
 use crate::time::Wall;
 
 /// Which keys.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct KeyRange {
     from: Bound<Vec<u8>>,
     to: Bound<Vec<u8>>,
@@ -42,7 +44,27 @@ impl KeyRange {
         Self { from: Bound::Included(prefix.to_vec()), to }
     }
 
-    fn is_past(&self, key: &[u8]) -> bool {
+    /// Where it begins, or goes on after the key at which a page ended.
+    pub(super) fn start<'a>(&'a self, after: Option<&'a [u8]>) -> Bound<&'a [u8]> {
+        match (after, &self.from) {
+            (Some(after), _) => Bound::Excluded(after),
+            (None, Bound::Included(from)) => Bound::Included(from),
+            (None, Bound::Excluded(from)) => Bound::Excluded(from),
+            (None, Bound::Unbounded) => Bound::Unbounded,
+        }
+    }
+
+    /// Where it ends.
+    pub(super) fn end(&self) -> Bound<&[u8]> {
+        match &self.to {
+            Bound::Included(to) => Bound::Included(to),
+            Bound::Excluded(to) => Bound::Excluded(to),
+            Bound::Unbounded => Bound::Unbounded,
+        }
+    }
+
+    /// Whether a key is behind its end.
+    pub(super) fn is_past(&self, key: &[u8]) -> bool {
         match &self.to {
             Bound::Included(to) => key > to.as_slice(),
             Bound::Excluded(to) => key >= to.as_slice(),
@@ -74,14 +96,9 @@ pub struct Page {
 /// On one clone of the rows all pages belong to one moment.
 #[must_use]
 pub fn scan(rows: &Map<Version>, range: &KeyRange, after: Option<&[u8]>, limits: PageLimits, wall: Wall) -> Page {
-    let from = match (after, &range.from) {
-        (Some(after), _) => Bound::Excluded(after),
-        (None, Bound::Included(from)) => Bound::Included(from.as_slice()),
-        (None, Bound::Excluded(from)) => Bound::Excluded(from.as_slice()),
-        (None, Bound::Unbounded) => Bound::Unbounded,
-    };
     let (mut page, mut bytes) = (Page { rows: Vec::new(), next: None }, 0);
-    for row in rows.from(from).take_while(|row| !range.is_past(row.key())).filter(|row| row.is_live(wall)) {
+    for row in rows.from(range.start(after)).take_while(|row| !range.is_past(row.key())).filter(|row| row.is_live(wall))
+    {
         if !page.rows.is_empty() && (page.rows.len() >= limits.rows || bytes + row.size() > limits.bytes) {
             page.next = page.rows.last().map(|last| last.key().to_vec());
             return page;
