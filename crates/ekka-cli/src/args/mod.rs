@@ -221,7 +221,10 @@ pub(crate) enum Command {
     #[command(subcommand, after_help = "Example: ekka rpc ping ekka@10.0.0.2")]
     Rpc(RpcCommand),
     /// Replicated tables
-    #[command(subcommand, after_help = "Example: ekka table create users && ekka table put users ada '{\"admin\": true}'")]
+    #[command(
+        subcommand,
+        after_help = "Example: ekka table create users && ekka table put users ada '{\"admin\": true}'"
+    )]
     Table(TableCommand),
     /// Measure this cluster
     #[command(subcommand, after_help = "Example: ekka bench rpc --self-contained")]

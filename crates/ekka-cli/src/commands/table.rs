@@ -50,9 +50,7 @@ pub(super) async fn run(client: &Client, command: TableCommand, json: bool) -> R
         TableCommand::Scan { table, prefix, limit } => scan(client, &path(&table, "/scan")?, prefix, limit, json).await,
         TableCommand::Watch { table } => watch(client, &path(&table, "/watch")?, json).await,
         TableCommand::Info { table } => info(client, &path(&table, "")?, json).await,
-        TableCommand::Drop { table } => {
-            changed(&client.delete(&path(&table, "")?).await?.success()?, json)
-        }
+        TableCommand::Drop { table } => changed(&client.delete(&path(&table, "")?).await?.success()?, json),
     }
 }
 
@@ -129,13 +127,7 @@ async fn value_for(client: &Client, table: &str, value: String) -> Result<Value,
     Ok(serde_json::from_str(&value).unwrap_or(Value::String(value)))
 }
 
-async fn written(
-    client: &Client,
-    path: &str,
-    mut body: Value,
-    terms: TermsArgs,
-    json: bool,
-) -> Result<(), Failure> {
+async fn written(client: &Client, path: &str, mut body: Value, terms: TermsArgs, json: bool) -> Result<(), Failure> {
     body["ack"] = word(&terms.ack).into();
     body["strict"] = terms.strict.into();
     body["deadline_ms"] = millis(terms.deadline).into();

@@ -7,10 +7,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::schemas::TableEntry;
 use super::command::{Command, Entry, Founder, Recovery, Why};
 use super::outcome::{Change, Outcome};
 use super::pursue::Pending;
+use super::schemas::TableEntry;
 use super::state::Record;
 use super::{Ask, Fact, Faults, Input, Output, recover};
 use crate::consensus::{LogPlace, Standing, StateMachine, VoterId};

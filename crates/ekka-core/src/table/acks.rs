@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::available::Table;
-use crate::schema::Storage;
+use super::owned::{OwnedTable, Sequence};
 use super::vector::OpNumber;
 use crate::id::Incarnation;
+use crate::schema::Storage;
 
 /// How many nodes have to have a write.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
@@ -36,7 +37,55 @@ pub struct Acknowledged {
 #[error("the write is on one node only: no other node is up")]
 pub struct TooFewCopies;
 
+/// Who holds how much of what this node has written.
+struct Copies<P> {
+    /// On this node, so that it survives what the storage promises.
+    mine: OpNumber,
+    /// On each other node that is up; one that is not connected holds nothing, as far as is known.
+    theirs: P,
+    durable: bool,
+}
+
+impl<P: Iterator<Item = OpNumber>> Copies<P> {
+    fn answer(self, number: OpNumber, ack: Ack, strict: bool) -> Option<Result<Acknowledged, TooFewCopies>> {
+        if self.mine < number {
+            return None;
+        }
+        let (mut all, mut has) = (0usize, 0usize);
+        for stored in self.theirs {
+            all += 1;
+            has += usize::from(stored >= number);
+        }
+        let lonely = all == 0 && ack != Ack::Local;
+        let enough = match ack {
+            Ack::Local => true,
+            Ack::Two => has >= 1 || all == 0,
+            Ack::All => has == all,
+        };
+        if lonely && strict {
+            return Some(Err(TooFewCopies));
+        }
+        let copies = u32::try_from(has + 1).unwrap_or(u32::MAX);
+        enough.then_some(Ok(Acknowledged { copies, durable: self.durable, lonely }))
+    }
+
+    fn watermark(self, ack: Ack) -> OpNumber {
+        let Self { mine, theirs, .. } = self;
+        match ack {
+            Ack::Local => mine,
+            Ack::Two => theirs.max().map_or(mine, |best| best.min(mine)),
+            Ack::All => theirs.min().map_or(mine, |worst| worst.min(mine)),
+        }
+    }
+}
+
 impl Table {
+    fn copies(&self, up: &[Incarnation]) -> Copies<impl Iterator<Item = OpNumber>> {
+        let others = up.iter().filter(|id| **id != self.me);
+        let theirs = others.map(|id| self.peer_holds(*id).map_or(0, |(_, stored)| stored));
+        Copies { mine: self.stored.get(self.here), theirs, durable: self.storage == Storage::Disc }
+    }
+
     /// The answer to a write of this incarnation; `None` while it has to be waited for.
     ///
     /// `up` are the other nodes that are up. A node that is up and not connected holds nothing yet, as far as is known.
@@ -50,35 +99,40 @@ impl Table {
         strict: bool,
         up: &[Incarnation],
     ) -> Option<Result<Acknowledged, TooFewCopies>> {
-        if self.stored.get(self.here) < number {
-            return None;
-        }
-        let others = up.iter().filter(|id| **id != self.me);
-        let all = others.clone().count();
-        let has = others.filter(|id| self.peer_holds(**id).is_some_and(|(_, stored)| stored >= number)).count();
-        let lonely = all == 0 && ack != Ack::Local;
-        let enough = match ack {
-            Ack::Local => true,
-            Ack::Two => has >= 1 || all == 0,
-            Ack::All => has == all,
-        };
-        if lonely && strict {
-            return Some(Err(TooFewCopies));
-        }
-        let copies = u32::try_from(has + 1).unwrap_or(u32::MAX);
-        enough.then_some(Ok(Acknowledged { copies, durable: self.storage == Storage::Disc, lonely }))
+        self.copies(up).answer(number, ack, strict)
     }
 
     /// The highest number that is acknowledged in this way: whoever waits for a lower one has its answer.
     #[must_use]
     pub fn watermark(&self, ack: Ack, up: &[Incarnation]) -> OpNumber {
-        let mine = self.stored.get(self.here);
-        let others = up.iter().filter(|id| **id != self.me);
-        let stored = others.map(|id| self.peer_holds(*id).map_or(0, |(_, stored)| stored));
-        match ack {
-            Ack::Local => mine,
-            Ack::Two => stored.max().map_or(mine, |best| best.min(mine)),
-            Ack::All => stored.min().map_or(mine, |worst| worst.min(mine)),
-        }
+        self.copies(up).watermark(ack)
+    }
+}
+
+impl OwnedTable {
+    fn copies(&self, up: &[Incarnation]) -> Copies<impl Iterator<Item = OpNumber>> {
+        let me = self.me();
+        let theirs = up.iter().filter(move |id| **id != me).map(|id| self.acked(*id));
+        Copies { mine: self.sequence(), theirs, durable: false }
+    }
+
+    /// The answer to an operation of this node; `None` while it has to be waited for. `up` are the other nodes that are up.
+    ///
+    /// # Errors
+    /// Where `strict` asks for a second copy and nobody is there to have it.
+    pub fn answer(
+        &self,
+        sequence: Sequence,
+        ack: Ack,
+        strict: bool,
+        up: &[Incarnation],
+    ) -> Option<Result<Acknowledged, TooFewCopies>> {
+        self.copies(up).answer(sequence, ack, strict)
+    }
+
+    /// The latest operation that is acknowledged in this way.
+    #[must_use]
+    pub fn watermark(&self, ack: Ack, up: &[Incarnation]) -> Sequence {
+        self.copies(up).watermark(ack)
     }
 }

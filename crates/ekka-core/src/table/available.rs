@@ -13,13 +13,13 @@ use super::log::{Log, Record};
 use super::map::{Entry, Map};
 use super::over::Over;
 use super::peers::Peers;
-use crate::schema::Storage;
 use super::stamp::{Hlc, HybridClock, Stamp, StampError};
 use super::sweep::Members;
 use super::vector::{Dot, Numbers, OpId, OpNumber, OriginIndex, Origins, Vector};
 use super::version::{Parts, Version};
 use crate::id::Incarnation;
 use crate::limits::{TABLE_KEY_MAX, TABLE_VALUE_MAX};
+use crate::schema::Storage;
 use crate::time::{Instant, Wall};
 
 /// What a table has to know when it is opened.

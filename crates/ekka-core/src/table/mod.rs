@@ -45,6 +45,7 @@ mod tests;
 mod vector;
 mod version;
 
+pub use crate::schema::{Copies, Kind, MergeRule, Schema, SchemaError, Shape, Storage};
 pub use acks::{Ack, Acknowledged, TooFewCopies};
 pub use available::{Receipt, Settings, Size, Table, WriteError};
 pub use changes::{Change, Resync, Revision};
@@ -58,7 +59,6 @@ pub use message::{Body, CopyHead, CopyPlace, Envelope, Message, Report};
 pub use owned::{OwnedChange, OwnedMessage, OwnedRow, OwnedTable, Sequence};
 pub use parts::part_of;
 pub use scan::{KeyRange, Page, PageLimits, scan};
-pub use crate::schema::{Copies, Kind, MergeRule, Schema, SchemaError, Shape, Storage};
 pub use stamp::{Hlc, HybridClock, Stamp, StampError};
 pub use vector::{OpId, OpNumber, OriginIndex, Vector};
 pub use version::{Batch, Malformed, Version};

@@ -17,8 +17,8 @@ use tokio::sync::broadcast;
 use crate::consensus::GroupError;
 use crate::env::BoxFuture;
 use crate::node::{CommitFigures, CommitPlan, Counted, Counters, Node, Signer, StampedEvent};
-use crate::table::{OpenError, TableDoor};
 use crate::rpc::{BenchFigures, BenchPlan, CallError, PING};
+use crate::table::{OpenError, TableDoor};
 
 /// A node, as the admin interface sees it. Every [`Node`] is one; a test gives views of its own.
 pub trait NodeApi: Send + Sync + 'static {

@@ -47,7 +47,9 @@ pub(super) fn value_of(codec: &str, bytes: &[u8]) -> Value {
 /// It cannot be written so, in words.
 pub(super) fn bytes_of_value(codec: &str, value: &Value) -> Result<Vec<u8>, String> {
     match codec_of(codec) {
-        Some(codec) => encode(codec, value).map_err(|error| format!("the value cannot be written as {}: {error}", codec.as_str())),
+        Some(codec) => {
+            encode(codec, value).map_err(|error| format!("the value cannot be written as {}: {error}", codec.as_str()))
+        }
         None => bytes_of_text(&format!("value (the codec is {codec})"), value),
     }
 }
@@ -66,7 +68,9 @@ mod tests {
             assert_eq!(value_of(codec, &[0xc1, 0xff]), json!({"base64": "wf8="}), "{codec}");
         }
         assert_eq!(bytes_of_value("postcard", &json!({"base64": "wf8="})), Ok(vec![0xc1, 0xff]));
-        assert!(bytes_of_value("raw", &json!(7)).is_err() && bytes_of_text("key", &json!(7)).unwrap_err().contains("7"));
+        assert!(
+            bytes_of_value("raw", &json!(7)).is_err() && bytes_of_text("key", &json!(7)).unwrap_err().contains("7")
+        );
         assert_eq!(bytes_of_text("key", &text(b"abc")), Ok(b"abc".to_vec()));
         assert_eq!(bytes_of_text("key", &text(&[255])), Ok(vec![255]));
     }

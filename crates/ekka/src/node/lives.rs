@@ -19,7 +19,7 @@ use super::driver::{Channels, Driver, Own, Remains, Request, keep_on_disc};
 use super::group::{self, GroupTap};
 use super::room::watch_disc;
 use super::shared::Shared;
-use super::start::{Calls, Kept, INPUTS_MAX, StartError, lanes, setup};
+use super::start::{Calls, INPUTS_MAX, Kept, StartError, lanes, setup};
 use super::store;
 use super::strategies::Strategies;
 use super::{Inner, volatile};
@@ -141,7 +141,13 @@ async fn live(lasting: &Lasting, life: Life, started: Started) -> (StopReason, R
     let room = watch_disc(lasting.storage.clone(), shared.clone(), life.own.0.clone());
     shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(room));
     let listeners = (life.own.0.clone(), lasting.group_tap.clone());
-    let group = group::start((env, shared), &transport, lasting.storage.clone(), (frames, lasting.tables.tables.clone()), listeners);
+    let group = group::start(
+        (env, shared),
+        &transport,
+        lasting.storage.clone(),
+        (frames, lasting.tables.tables.clone()),
+        listeners,
+    );
     let volatile = volatile::start((env, shared), group.router(), life.own.0.clone());
     let driver = Driver {
         control: life.control,

@@ -100,7 +100,8 @@ pub(super) struct Calls {
 impl Calls {
     fn new(handlers: Handlers, shared: &Shared, inline: bool) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
-        let home = if inline { Home::here() } else { Home::thread("ekka-calls", stop.clone()).map_err(StartError::Thread)? };
+        let home =
+            if inline { Home::here() } else { Home::thread("ekka-calls", stop.clone()).map_err(StartError::Thread)? };
         let guard = stop.clone().drop_guard();
         let hub = rpc::prepare(handlers, shared.view_changes(), &home, stop).map_err(StartError::Handlers)?;
         Ok(Self { hub, _stop: guard })
@@ -116,7 +117,11 @@ pub(super) struct Kept {
 impl Kept {
     fn new(env: &Env, storage: &Arc<dyn Storage>, shared: &Shared, inline: bool) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
-        let home = if inline { Home::here() } else { Home::thread("ekka-tables", stop.clone()).map_err(StartError::Thread)? };
+        let home = if inline {
+            Home::here()
+        } else {
+            Home::thread("ekka-tables", stop.clone()).map_err(StartError::Thread)?
+        };
         let guard = stop.clone().drop_guard();
         let setup = table::Setup {
             clock: env.clock.clone(),

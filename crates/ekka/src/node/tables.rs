@@ -8,7 +8,7 @@ use ekka_core::durable::SchemaChange;
 use ekka_core::schema::Schema;
 
 use super::Node;
-use crate::table::{Available, OpenError, Table, TableDef, TableDoor, TableKey};
+use crate::table::{OpenError, Table, TableDef, TableDoor, TableKey, TableKind};
 
 /// Time for a table to be made where there is none, and to get from its peers what they hold.
 const OPEN: Duration = Duration::from_secs(30);
@@ -19,10 +19,10 @@ impl Node {
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub async fn table<K: TableKey, V>(
+    pub async fn table<K: TableKey, V, C: TableKind>(
         &self,
-        def: &TableDef<K, V, Available>,
-    ) -> Result<Table<K, V, Available>, OpenError> {
+        def: &TableDef<K, V, C>,
+    ) -> Result<Table<K, V, C>, OpenError> {
         let schema = def.schema();
         schema.check()?;
         let (id, _) = self.ensure_table(&schema).await?;
@@ -48,8 +48,7 @@ impl Node {
     /// `Mismatch`, `Schema`, `NotMade`.
     pub async fn ensure_table(&self, schema: &Schema) -> Result<(u64, Option<DecisionId>), OpenError> {
         schema.check()?;
-        let mismatch =
-            |theirs: &Schema| OpenError::Mismatch { ours: schema.to_string(), theirs: theirs.to_string() };
+        let mismatch = |theirs: &Schema| OpenError::Mismatch { ours: schema.to_string(), theirs: theirs.to_string() };
         let held = |table: &str| self.tables().schema(table);
         match held(&schema.name) {
             Some((id, theirs)) if theirs == *schema => return Ok((id, None)),

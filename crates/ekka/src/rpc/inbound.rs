@@ -10,11 +10,11 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::codec::Coding;
 use super::connection::Connection;
 use super::context::Context;
 use super::handlers::{Caller, Failed, HandlerError, Handlers, Work, poll_work};
 use super::method::{Stream, name_problem};
+use crate::codec::Coding;
 
 /// The streams that come on one connection.
 #[derive(Default)]

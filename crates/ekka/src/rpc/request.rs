@@ -13,12 +13,12 @@ use ekka_core::rpc::{Codec, Refusal, key_of};
 use tokio::time::Instant;
 
 use super::client::{Ask, Unanswered};
-use crate::codec::Coding;
 use super::context::Context;
 use super::error::CallError;
 use super::figures::MethodFigures;
 use super::hub::{Hub, NotOpened};
 use super::method::Method;
+use crate::codec::Coding;
 
 /// A future on the heap.
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -13,7 +13,6 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::client::Unanswered;
-use crate::codec::Coding;
 use super::connection::Connection;
 use super::context::Context;
 use super::debts::Debts;
@@ -22,6 +21,7 @@ use super::hub::Hub;
 use super::method::Stream;
 use super::queue::{Pushed, Queue};
 use super::request::Failure;
+use crate::codec::Coding;
 
 /// Items on their way where nothing else is said.
 const WINDOW: u32 = 1024;

@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ekka_core::id::Incarnation;
-use ekka_core::table::{Ack, Acknowledged, OpNumber, Table, TooFewCopies};
+use ekka_core::table::{Ack, Acknowledged, OpNumber, TooFewCopies};
 use tokio::sync::oneshot;
 
 /// The answer to a write.
@@ -43,16 +42,21 @@ impl Acks {
         self.locked().iter().all(VecDeque::is_empty)
     }
 
-    /// Answers those whose writes have enough copies by now.
-    pub(super) fn settle(&self, table: &Table, up: &[Incarnation]) {
+    /// Answers those whose writes have enough copies by now: `reached` gives up to which number they have, `answer` what is
+    /// said of one.
+    pub(super) fn settle(
+        &self,
+        reached: impl Fn(Ack) -> OpNumber,
+        answer: impl Fn(OpNumber, Ack, bool) -> Option<Answer>,
+    ) {
         let mut queues = self.locked();
         for (queue, ack) in queues.iter_mut().zip(KINDS) {
             if queue.is_empty() {
                 continue;
             }
-            let reached = table.watermark(ack, up);
+            let reached = reached(ack);
             while let Some(waiter) = queue.pop_front_if(|waiter| waiter.number <= reached) {
-                let Some(answer) = table.answer(waiter.number, ack, waiter.strict, up) else {
+                let Some(answer) = answer(waiter.number, ack, waiter.strict) else {
                     queue.push_front(waiter);
                     break;
                 };

@@ -6,8 +6,8 @@ use std::time::Duration;
 use ekka_core::id::{Incarnation, NodeId};
 use ekka_core::schema::Schema;
 use ekka_core::table::{
-    Ack, Acknowledged, Event, Faults, Hlc, Malformed, Message, Receipt, Settings, StampError, Table, TooFewCopies,
-    Version, WriteError,
+    Ack, Acknowledged, Event, Faults, Hlc, Malformed, Message, Receipt, Settings, StampError, Table, Version,
+    WriteError,
 };
 use ekka_core::time::{Instant, Now, Wall};
 use tokio::sync::{oneshot, watch};
@@ -59,7 +59,7 @@ pub(super) enum Written {
 }
 
 /// An `available` table.
-pub(super) struct AvailableSlot {
+pub struct AvailableSlot {
     pub(super) id: u64,
     pub(super) schema: Schema,
     table: RwLock<Table>,
@@ -153,11 +153,15 @@ impl AvailableSlot {
                 match tokio::time::timeout(deadline.saturating_sub(begun.elapsed()), later).await {
                     Ok(Ok(answer)) => answer,
                     Ok(Err(_)) => return Err(PutError::Closed),
-                    Err(_) => return Err(PutError::TimedOut { missing: self.world.missing(self) }),
+                    Err(_) => {
+                        return Err(PutError::TimedOut {
+                            missing: self.world.names_of(|peer| self.lag_of(peer.node_id).is_none_or(|lag| lag > 0)),
+                        });
+                    }
                 }
             }
         };
-        answer.map_err(|TooFewCopies| PutError::TooFewCopies(TooFewCopies))
+        Ok(answer?)
     }
 
     fn tell(&self, revision: u64) {
@@ -210,7 +214,9 @@ impl AvailableSlot {
     fn after(&self, mut table: RwLockWriteGuard<'_, Table>, now: Now) {
         let (events, revision) = (table.take_events(), table.revision());
         if !self.acks.is_empty() {
-            self.acks.settle(&table, &self.world.up());
+            let up = self.world.up();
+            self.acks
+                .settle(|ack| table.watermark(ack, &up), |number, ack, strict| table.answer(number, ack, strict, &up));
         }
         let loaded = *self.loaded.borrow() || self.is_loaded(&table, now);
         drop(table);

@@ -14,6 +14,69 @@ use crate::codec::Coding;
 #[derive(Clone, Copy, Debug)]
 pub enum Available {}
 
+/// Each node writes its own rows: several may have one key. They are hidden while their owner is down, and go with it.
+#[derive(Clone, Copy, Debug)]
+pub enum Owned {}
+
+/// What holds of a table in a partition: [`Available`], [`Owned`].
+pub trait TableKind: sealed::OfSlot {}
+
+impl TableKind for Available {}
+impl TableKind for Owned {}
+
+pub(super) mod sealed {
+    use std::sync::Arc;
+
+    use ekka_core::schema::Schema;
+
+    use super::super::available::AvailableSlot;
+    use super::super::owned::OwnedSlot;
+    use super::super::slot::Slot;
+    use super::{Available, Owned};
+
+    /// Which kind of open table is behind a handle.
+    pub trait OfSlot {
+        /// It.
+        type Slot: Send + Sync + 'static;
+
+        /// Its schema.
+        fn schema(slot: &Self::Slot) -> &Schema;
+
+        /// The open table, where it is of this kind.
+        fn of(slot: Slot) -> Option<Arc<Self::Slot>>;
+    }
+
+    impl OfSlot for Available {
+        type Slot = AvailableSlot;
+
+        fn schema(slot: &AvailableSlot) -> &Schema {
+            &slot.schema
+        }
+
+        fn of(slot: Slot) -> Option<Arc<AvailableSlot>> {
+            match slot {
+                Slot::Available(slot) => Some(slot),
+                Slot::Owned(_) => None,
+            }
+        }
+    }
+
+    impl OfSlot for Owned {
+        type Slot = OwnedSlot;
+
+        fn schema(slot: &OwnedSlot) -> &Schema {
+            &slot.schema
+        }
+
+        fn of(slot: Slot) -> Option<Arc<OwnedSlot>> {
+            match slot {
+                Slot::Owned(slot) => Some(slot),
+                Slot::Available(_) => None,
+            }
+        }
+    }
+}
+
 /// A table: its name, the types of key and value, its kind `C`. A constant that all nodes share.
 ///
 /// ```
@@ -35,6 +98,7 @@ pub struct TableDef<K, V, C> {
     kind: Kind,
     storage: Storage,
     shape: Shape,
+    merge: MergeRule,
     codec: Codec,
     pub(super) value: Coding<V>,
     of: PhantomData<fn(K) -> C>,
@@ -55,16 +119,11 @@ impl<K: TableKey, V: Serialize + DeserializeOwned, C> TableDef<K, V, C> {
             kind,
             storage: Storage::Ram,
             shape: Shape::Set,
+            merge: MergeRule::LastWriter,
             codec: Codec::MessagePack,
             value: Coding::message_pack(),
             of: PhantomData,
         }
-    }
-
-    /// The rows survive the loss of power: acknowledged means synced.
-    #[must_use]
-    pub const fn disc(self) -> Self {
-        Self { storage: Storage::Disc, ..self }
     }
 
     /// The order of the keys is promised.
@@ -94,6 +153,41 @@ impl<K: TableKey, V: Serialize + DeserializeOwned> TableDef<K, V, Available> {
     pub const fn available(name: &'static str) -> Self {
         Self::of(name, Kind::Available)
     }
+
+    /// The rows survive the loss of power: acknowledged means synced.
+    #[must_use]
+    pub const fn disc(self) -> Self {
+        Self { storage: Storage::Disc, ..self }
+    }
+
+    /// A key has any number of values, each added and removed by itself: what one side removes while another adds it
+    /// stays.
+    #[must_use]
+    pub const fn bag(self) -> Self {
+        Self { shape: Shape::Bag, merge: MergeRule::Union, ..self }
+    }
+}
+
+impl<K: TableKey> TableDef<K, i64, Available> {
+    /// A table of counters: what each node has added counts, also what was added on both sides of a partition.
+    #[must_use]
+    pub const fn sums(name: &'static str) -> Self {
+        Self { merge: MergeRule::Sum, ..Self::available(name) }
+    }
+
+    /// A table of numbers that only grow: the largest that any node has written counts.
+    #[must_use]
+    pub const fn maxima(name: &'static str) -> Self {
+        Self { merge: MergeRule::Max, ..Self::available(name) }
+    }
+}
+
+impl<K: TableKey, V: Serialize + DeserializeOwned> TableDef<K, V, Owned> {
+    /// An `owned` table of this name, in ram: each node writes its own rows, as a registry or a set of routes.
+    #[must_use]
+    pub const fn owned(name: &'static str) -> Self {
+        Self::of(name, Kind::Owned)
+    }
 }
 
 impl<K, V, C> TableDef<K, V, C> {
@@ -115,7 +209,7 @@ impl<K, V, C> TableDef<K, V, C> {
         Schema {
             storage: self.storage,
             shape: self.shape,
-            merge: MergeRule::LastWriter,
+            merge: self.merge,
             codec: self.codec.as_str().to_owned(),
             ..Schema::new(self.name, self.kind)
         }

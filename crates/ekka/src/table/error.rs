@@ -83,7 +83,9 @@ pub enum PutError {
     #[error(transparent)]
     TooFewCopies(#[from] TooFewCopies),
     /// It is on this node, and those who should have it have not said so in time. It will get to them.
-    #[error("written here, and not known on as many nodes as was asked for within the deadline: {missing} did not answer")]
+    #[error(
+        "written here, and not known on as many nodes as was asked for within the deadline: {missing} did not answer"
+    )]
     TimedOut {
         /// Who did not say that it holds it.
         missing: String,
@@ -126,10 +128,4 @@ pub enum ReadError {
     /// Its bytes are no value, or no key, of the type that was asked for.
     #[error("the row is not of this type: {0}")]
     WrongType(String),
-    /// The table does not take this kind of read.
-    #[error("{0}")]
-    WrongKind(String),
-    /// The table was dropped, or the node has ended.
-    #[error("the table was dropped, or the node is stopping")]
-    Closed,
 }

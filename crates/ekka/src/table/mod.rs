@@ -25,15 +25,16 @@ mod handle;
 mod hub;
 mod key;
 mod link;
+mod owned;
 mod slot;
 mod watch;
 
-pub use self::def::{Available, TableDef};
-pub use self::door::{Row, TableDoor, TableInfo, TablePage, WriteTerms, is_built};
+pub use self::def::{Available, Owned, TableDef, TableKind};
+pub use self::door::{Cell, Row, TableDoor, TableInfo, TablePage, TableWatch, WriteTerms, is_built};
 pub use self::error::{OpenError, PutError, ReadError};
-pub use self::handle::{Delete, Put, Scan, Table};
+pub use self::handle::{Add, Delete, Owners, Put, PutMany, Scan, Table};
 pub use self::key::TableKey;
-pub use self::watch::{Change, RawChange, RawWatch, Watch};
+pub use self::watch::{Change, OwnedChange, OwnedWatch, RawChange, RawOwnedChange, RawOwnedWatch, RawWatch, Watch};
 pub use ekka_core::schema::{Kind, MergeRule, Schema, SchemaError, Shape, Storage};
 pub use ekka_core::table::{Ack, Acknowledged};
 

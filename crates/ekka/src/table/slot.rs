@@ -10,12 +10,15 @@ use tokio::sync::watch;
 
 use super::available::AvailableSlot;
 use super::committed::Committed;
+use super::owned::OwnedSlot;
 
 /// An open table.
 #[derive(Clone)]
-pub(super) enum Slot {
+pub enum Slot {
     /// An `available` one.
     Available(Arc<AvailableSlot>),
+    /// An `owned` one.
+    Owned(Arc<OwnedSlot>),
 }
 
 impl Slot {
@@ -23,6 +26,7 @@ impl Slot {
     pub(super) fn id(&self) -> u64 {
         match self {
             Self::Available(slot) => slot.id,
+            Self::Owned(slot) => slot.id,
         }
     }
 
@@ -30,6 +34,7 @@ impl Slot {
     pub(super) fn schema(&self) -> &Schema {
         match self {
             Self::Available(slot) => &slot.schema,
+            Self::Owned(slot) => &slot.schema,
         }
     }
 
@@ -37,6 +42,7 @@ impl Slot {
     pub(super) fn loaded(&self) -> watch::Receiver<bool> {
         match self {
             Self::Available(slot) => slot.loaded(),
+            Self::Owned(slot) => slot.loaded(),
         }
     }
 
@@ -44,6 +50,7 @@ impl Slot {
     pub(super) fn connect(&self, peer: Incarnation, now: Now) {
         match self {
             Self::Available(slot) => slot.connect(peer, now),
+            Self::Owned(slot) => slot.connect(peer),
         }
     }
 
@@ -51,6 +58,7 @@ impl Slot {
     pub(super) fn disconnect(&self, peer: Incarnation, now: Now) {
         match self {
             Self::Available(slot) => slot.disconnect(peer, now),
+            Self::Owned(slot) => slot.disconnect(peer),
         }
     }
 
@@ -58,6 +66,7 @@ impl Slot {
     pub(super) fn poll(&self, peer: Incarnation, budget: usize) -> Option<Body> {
         match self {
             Self::Available(slot) => slot.poll(peer, budget).map(Body::Available),
+            Self::Owned(slot) => slot.poll(peer, budget).map(Body::Owned),
         }
     }
 
@@ -65,6 +74,7 @@ impl Slot {
     pub(super) fn has_more_for(&self, peer: Incarnation) -> bool {
         match self {
             Self::Available(slot) => slot.has_more_for(peer),
+            Self::Owned(_) => false,
         }
     }
 
@@ -72,6 +82,7 @@ impl Slot {
     pub(super) fn poll_copy(&self, peer: Incarnation, now: Now) -> Option<Body> {
         match self {
             Self::Available(slot) => slot.poll_copy(peer, now).map(Body::Available),
+            Self::Owned(_) => None,
         }
     }
 
@@ -87,8 +98,12 @@ impl Slot {
                 Ok(())
             }
             (Self::Available(slot), Body::Available(message)) => slot.receive(peer, message, now),
+            (Self::Owned(slot), Body::Owned(message)) => {
+                slot.receive(peer, message, now);
+                Ok(())
+            }
             // Both go by one schema, so a node that runs this version never sends it.
-            (Self::Available(_), Body::Owned(_)) => Err(Malformed::KIND),
+            (Self::Available(_), Body::Owned(_)) | (Self::Owned(_), Body::Available(_)) => Err(Malformed::KIND),
         }
     }
 
@@ -96,6 +111,7 @@ impl Slot {
     pub(super) fn tick(&self, now: Now) {
         match self {
             Self::Available(slot) => slot.tick(now),
+            Self::Owned(slot) => slot.tick(now),
         }
     }
 
@@ -103,13 +119,15 @@ impl Slot {
     pub(super) fn follow(&self, committed: &Committed) {
         match self {
             Self::Available(slot) => slot.follow(committed),
+            Self::Owned(slot) => slot.follow(committed),
         }
     }
 
     /// Other nodes are up now, or this node's clock stands otherwise to theirs.
-    pub(super) fn sees(&self, clock_ahead_ms: i64, now: Now) {
+    pub(super) fn sees(&self, committed: &Committed, clock_ahead_ms: i64, now: Now) {
         match self {
             Self::Available(slot) => slot.sees(clock_ahead_ms, now),
+            Self::Owned(slot) => slot.sees(committed, now),
         }
     }
 
@@ -117,6 +135,7 @@ impl Slot {
     pub(super) fn wanted_bound(&self, wall: Wall) -> Option<Hlc> {
         match self {
             Self::Available(slot) => slot.wanted_bound(wall),
+            Self::Owned(_) => None,
         }
     }
 
@@ -124,6 +143,7 @@ impl Slot {
     pub(super) fn bound_is(&self, bound: Hlc) {
         match self {
             Self::Available(slot) => slot.bound_is(bound),
+            Self::Owned(_) => {}
         }
     }
 
@@ -131,6 +151,7 @@ impl Slot {
     pub(super) fn renew(&self, me: Incarnation) {
         match self {
             Self::Available(slot) => slot.renew(me),
+            Self::Owned(slot) => slot.renew(me),
         }
     }
 
@@ -138,6 +159,7 @@ impl Slot {
     pub(super) fn end(&self) {
         match self {
             Self::Available(slot) => slot.end(),
+            Self::Owned(slot) => slot.end(),
         }
     }
 
@@ -145,6 +167,7 @@ impl Slot {
     pub(super) fn lag_of(&self, node: NodeId) -> Option<u64> {
         match self {
             Self::Available(slot) => slot.lag_of(node),
+            Self::Owned(slot) => slot.lag_of(node),
         }
     }
 }

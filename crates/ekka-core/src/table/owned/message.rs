@@ -70,4 +70,9 @@ pub enum OwnedMessage {
         /// How many.
         rows: u64,
     },
+    /// The sender's latest operation, as the receiver got in touch: with it the receiver has what there was.
+    Last {
+        /// The operation.
+        sequence: Sequence,
+    },
 }

@@ -61,6 +61,15 @@ struct Owner {
     id: Incarnation,
     sequence: Sequence,
     rows: Map<OwnedRow>,
+    /// Bytes of the rows.
+    bytes: usize,
+}
+
+impl Owner {
+    fn new(id: Incarnation, sequence: Sequence, rows: Map<OwnedRow>) -> Self {
+        let bytes = rows.iter().map(OwnedRow::size).sum();
+        Self { id, sequence, rows, bytes }
+    }
 }
 
 /// One `owned` table on one node.
@@ -95,7 +104,7 @@ impl OwnedTable {
             changes: Changes::default(),
         };
         table.present.insert(me.node_id, me);
-        table.owners.insert(me.node_id, Owner { id: me, sequence: 0, rows: Map::default() });
+        table.owners.insert(me.node_id, Owner::new(me, 0, Map::default()));
         table
     }
 
@@ -154,15 +163,58 @@ impl OwnedTable {
         for row in operation.rows() {
             let change = match operation {
                 Operation::Put(_) => {
-                    owner.rows.insert(row.clone());
+                    owner.bytes += row.size();
+                    if let Some(old) = owner.rows.insert(row.clone()) {
+                        owner.bytes -= old.size();
+                    }
                     Some(OwnedChange::Put(node, row.clone()))
                 }
-                Operation::Delete(_) => owner.rows.remove(row.key()).map(|old| OwnedChange::Delete(node, old)),
+                Operation::Delete(_) => owner.rows.remove(row.key()).map(|old| {
+                    owner.bytes -= old.size();
+                    OwnedChange::Delete(node, old)
+                }),
             };
             if let Some(change) = change.filter(|_| shown) {
                 self.changes.push(change, row.size());
             }
         }
+    }
+
+    /// This start of this node.
+    #[must_use]
+    pub fn me(&self) -> Incarnation {
+        self.me
+    }
+
+    /// This node goes on under a new guid: its rows are those of the new start, which gives them to everybody anew. The
+    /// connections are made anew.
+    pub fn renew(&mut self, me: Incarnation) {
+        let rows = self.owners.remove(&self.me.node_id).map(|owner| owner.rows).unwrap_or_default();
+        let sequence = Sequence::from(!rows.is_empty());
+        self.me = me;
+        self.present.insert(me.node_id, me);
+        self.owners.insert(me.node_id, Owner::new(me, sequence, rows));
+        (self.log_start, self.log_bytes) = (sequence + 1, 0);
+        self.log.clear();
+        self.peers.clear();
+        self.changes.cut();
+    }
+
+    /// Whether all that a connected peer wrote itself is held, as far as it has said anything; `None` before.
+    #[must_use]
+    pub fn is_abreast_of(&self, id: Incarnation) -> Option<bool> {
+        self.peers.get(&id)?.last().map(|last| self.held(id) >= last)
+    }
+
+    /// Who is connected.
+    pub fn connected(&self) -> impl Iterator<Item = Incarnation> + '_ {
+        self.peers.keys().copied()
+    }
+
+    /// How many rows there are, of all owners, and their bytes.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize) {
+        self.owners.values().fold((0, 0), |(rows, bytes), owner| (rows + owner.rows.len(), bytes + owner.bytes))
     }
 
     /// The latest operation of this node.
@@ -271,6 +323,7 @@ impl OwnedTable {
     pub fn check(&self) {
         for (node, owner) in &self.owners {
             assert_eq!(owner.id.node_id, *node);
+            assert_eq!(owner.bytes, owner.rows.iter().map(OwnedRow::size).sum::<usize>(), "bytes of rows");
             assert_eq!(self.present.get(node), Some(&owner.id), "rows of an incarnation that is not the present one");
         }
         assert_eq!(

@@ -22,6 +22,10 @@ pub(super) struct Peer {
     told: Option<Sequence>,
     /// It is to be told again, whatever it was told.
     ask: bool,
+    /// Whether it was told which operation of this node is the latest.
+    announced: bool,
+    /// Its latest operation when it got in touch.
+    last: Option<Sequence>,
 }
 
 /// The rows of this node as they were after one operation, on their way.
@@ -68,6 +72,9 @@ impl OwnedTable {
             peer.told = Some(held);
             return Some(OwnedMessage::Held { sequence: held });
         }
+        if peer.next.is_some() && !core::mem::replace(&mut peer.announced, true) {
+            return Some(OwnedMessage::Last { sequence: last });
+        }
         if peer.state.is_some() {
             return peer.next_of_state();
         }
@@ -109,6 +116,11 @@ impl OwnedTable {
                 }
             }
             OwnedMessage::StateEnd { rows } => self.on_state_end(id, rows),
+            OwnedMessage::Last { sequence } => {
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.last = Some(sequence);
+                }
+            }
         }
     }
 
@@ -131,7 +143,7 @@ impl OwnedTable {
             }
             return;
         }
-        self.owners.entry(id.node_id).or_insert_with(|| Owner { id, sequence: 0, rows: Map::default() });
+        self.owners.entry(id.node_id).or_insert_with(|| Owner::new(id, 0, Map::default()));
         for (sequence, operation) in (after + 1..).zip(&operations.0) {
             if sequence > held {
                 self.apply(id.node_id, operation);
@@ -151,7 +163,7 @@ impl OwnedTable {
         if taking.rows.len() as u64 != rows || taking.sequence < self.held(id) {
             return;
         }
-        let owner = Owner { id, sequence: taking.sequence, rows: taking.rows };
+        let owner = Owner::new(id, taking.sequence, taking.rows);
         self.owners.insert(id.node_id, owner);
         self.changes.cut();
     }
@@ -164,6 +176,11 @@ impl OwnedTable {
 }
 
 impl Peer {
+    /// Its latest operation when it got in touch, once it has said so.
+    pub(super) fn last(&self) -> Option<Sequence> {
+        self.last
+    }
+
     fn next_of_state(&mut self) -> Option<OwnedMessage> {
         let sending = self.state.as_mut()?;
         if !sending.begun {

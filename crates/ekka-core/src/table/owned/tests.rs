@@ -217,3 +217,36 @@ fn all_nodes_end_with_the_rows_of_each_owner_by_seeds() {
         }
     }
 }
+
+#[test]
+fn who_is_in_touch_knows_whether_it_has_what_there_was() {
+    let mut nodes = Nodes::new(2);
+    for key in [&b"a"[..], b"b"] {
+        nodes.tables[0].put(key, b"value").unwrap();
+    }
+    let owner = nodes.tables[0].me;
+    assert_eq!(nodes.tables[1].is_abreast_of(owner), None);
+    nodes.flow();
+    assert_eq!(nodes.tables[1].is_abreast_of(owner), Some(true));
+}
+
+#[test]
+fn a_node_that_goes_on_under_a_new_guid_gives_its_rows_anew() {
+    let mut nodes = Nodes::new(2);
+    nodes.tables[0].put(b"a", b"value").unwrap();
+    nodes.flow();
+    nodes.cut(0, 1);
+    let (old, new) = (nodes.tables[0].me, id(1, 2));
+    nodes.tables[0].renew(new);
+    for table in &mut nodes.tables {
+        table.gone(old);
+        table.roster_is([new, id(2, 1)]);
+    }
+    assert_eq!(nodes.tables[1].size().0, 0);
+    nodes.link(0, 1);
+    nodes.flow();
+    assert_eq!(nodes.tables[1].get(b"a").count(), 1);
+    for table in &nodes.tables {
+        table.check();
+    }
+}

@@ -40,6 +40,6 @@ use ekka_core::id::NodeId;
 use ekka_core::view::View;
 
 /// The name of a member, or its id where it is none any more.
-fn name_of(view: &View, node_id: NodeId) -> String {
+pub(super) fn name_of(view: &View, node_id: NodeId) -> String {
     view.member(node_id).map_or_else(|| node_id.to_string(), |member| member.name.to_string())
 }

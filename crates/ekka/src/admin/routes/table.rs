@@ -5,19 +5,22 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use ekka_core::id::NodeId;
 use ekka_core::schema::{Kind, MergeRule, Schema, Shape, Storage};
 use ekka_core::table::{Ack, Acknowledged};
-use serde_json::Value;
+use ekka_core::view::View;
+use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::input::Body;
 use crate::admin::AdminState;
+use crate::admin::dto::name_of;
 use crate::admin::dto::{
     CreateTableRequest, DeleteRequest, ErrorAnswer, KeyRequest, PutRequest, RowAnswer, RowsAnswer, ScanRequest,
     TableAnswer, TableChangedAnswer, TermsRequest, WrittenAnswer,
 };
 use crate::admin::values::{bytes_of_text, bytes_of_value, text, value_of};
-use crate::table::{OpenError, PutError, ReadError, Row, TableDoor, TableInfo, WriteTerms, is_built};
+use crate::table::{Cell, OpenError, PutError, Row, TableDoor, TableInfo, WriteTerms, is_built};
 
 /// Rows of one answer, unless told otherwise, and at most.
 const ROWS: usize = 1000;
@@ -109,7 +112,7 @@ pub(super) async fn put(
     let door = door(&state)?;
     let (_, schema) = door.schema(&table).ok_or_else(|| absent(&door, &table))?;
     let key = bytes_of_text("key", &body.key).map_err(ApiError::bad_request)?;
-    let value = bytes_of_value(&schema.codec, &body.value).map_err(ApiError::bad_request)?;
+    let value = bytes_of_cell(&schema, &body.value).map_err(ApiError::bad_request)?;
     let (ttl, terms) = (body.ttl_ms.map(Duration::from_millis), terms(&body.terms)?);
     let written = door.put(&table, (&key, &value), ttl, terms).await.ok_or_else(|| absent(&door, &table))?;
     Ok(Json(written_answer(body.key, written?)))
@@ -151,11 +154,10 @@ pub(super) async fn get(
     let door = door(&state)?;
     let (_, schema) = door.schema(&table).ok_or_else(|| absent(&door, &table))?;
     let key = bytes_of_text("key", &body.key).map_err(ApiError::bad_request)?;
-    let found = door.get(&table, &key).ok_or_else(|| absent(&door, &table))??;
-    let row = found.ok_or_else(|| {
-        ApiError::new(StatusCode::NOT_FOUND, "not_found", format!("{table} has no row {}", body.key))
-    })?;
-    Ok(Json(row_answer(&schema.codec, &row)))
+    let found = door.get(&table, &key).ok_or_else(|| absent(&door, &table))?;
+    let row = found
+        .ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "not_found", format!("{table} has no row {}", body.key)))?;
+    Ok(Json(row_answer(&state.node.view(), &schema.codec, &row)))
 }
 
 /// Rows in the order of the bytes of their keys, as this node has them.
@@ -181,14 +183,16 @@ pub(super) async fn scan(
         return Err(ApiError::bad_request(format!("a limit of {limit} rows: 1 to {ROWS_MAX} are taken")));
     }
     let page = door.scan(&table, &prefix, after.as_deref(), limit).ok_or_else(|| absent(&door, &table))?;
-    let rows = page.rows.iter().map(|row| row_answer(&schema.codec, row)).collect();
+    let view = state.node.view();
+    let rows = page.rows.iter().map(|row| row_answer(&view, &schema.codec, row)).collect();
     Ok(Json(RowsAnswer { rows, next: page.next.map(|key| text(&key)) }))
 }
 
 pub(super) fn door(state: &AdminState) -> Result<TableDoor, ApiError> {
-    state.node.tables().ok_or_else(|| {
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "this node serves no tables")
-    })
+    state
+        .node
+        .tables()
+        .ok_or_else(|| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "this node serves no tables"))
 }
 
 pub(super) fn absent(door: &TableDoor, table: &str) -> ApiError {
@@ -215,8 +219,26 @@ fn answer(info: TableInfo) -> TableAnswer {
     }
 }
 
-fn row_answer(codec: &str, row: &Row) -> RowAnswer {
-    RowAnswer { key: text(&row.key), value: value_of(codec, &row.value), revision: row.revision.clone() }
+fn row_answer(view: &View, codec: &str, row: &Row) -> RowAnswer {
+    let value = match &row.value {
+        Cell::One(bytes) => value_of(codec, bytes),
+        Cell::Many(values) => values.iter().map(|bytes| value_of(codec, bytes)).collect(),
+        Cell::Number(number) => json!(number),
+        Cell::Owned(values) => {
+            let owned = |(owner, bytes): &(NodeId, Vec<u8>)| json!({"owner": name_of(view, *owner), "value": value_of(codec, bytes)});
+            values.iter().map(owned).collect()
+        }
+    };
+    RowAnswer { key: text(&row.key), value, revision: row.revision.clone() }
+}
+
+/// The bytes of a value; of a counter, those of a whole number.
+fn bytes_of_cell(schema: &Schema, value: &Value) -> Result<Vec<u8>, String> {
+    if schema.shape == Shape::Bag || !matches!(schema.merge, MergeRule::Max | MergeRule::Sum) {
+        return bytes_of_value(&schema.codec, value);
+    }
+    let number = value.as_i64().ok_or_else(|| format!("{} has counters: {value} is no whole number", schema.name))?;
+    Ok(number.to_le_bytes().to_vec())
 }
 
 fn written_answer(key: Value, written: Acknowledged) -> WrittenAnswer {
@@ -283,9 +305,7 @@ impl From<OpenError> for ApiError {
 impl From<PutError> for ApiError {
     fn from(error: PutError) -> Self {
         let (status, code) = match &error {
-            PutError::KeyTooLong { .. } | PutError::ValueTooLong { .. } => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "too_large")
-            }
+            PutError::KeyTooLong { .. } | PutError::ValueTooLong { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             PutError::Codec { .. } | PutError::WrongKind(_) => (StatusCode::BAD_REQUEST, "bad_request"),
             PutError::Clock(_) => (StatusCode::SERVICE_UNAVAILABLE, "clock"),
             PutError::TooFewCopies(_) => (StatusCode::SERVICE_UNAVAILABLE, "too_few_copies"),
@@ -293,15 +313,5 @@ impl From<PutError> for ApiError {
             PutError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         };
         Self::new(status, code, error.to_string()).unknown(error.outcome_unknown())
-    }
-}
-
-impl From<ReadError> for ApiError {
-    fn from(error: ReadError) -> Self {
-        let (status, code) = match &error {
-            ReadError::WrongType(_) | ReadError::WrongKind(_) => (StatusCode::BAD_REQUEST, "bad_request"),
-            ReadError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
-        };
-        Self::new(status, code, error.to_string())
     }
 }

@@ -8,6 +8,8 @@ use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use ekka_core::id::NodeId;
+use ekka_core::table::{OwnedChange, OwnedRow};
 use http_body_util::channel::{Channel, Sender};
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
@@ -15,15 +17,17 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::error::ApiError;
 use super::table::{absent, door};
 use crate::admin::AdminState;
+use crate::admin::dto::name_of;
 use crate::admin::values::{text, value_of};
-use crate::table::{RawChange, RawWatch};
+use crate::table::{RawChange, RawOwnedChange, TableWatch};
 
 /// Lines that wait for one client.
 const LINES_MAX: usize = 16;
 /// A comment that shows both sides that the other is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// All rows of a table, then every change once: `snapshot`, `snapshot_end`, `put`, `delete`, `resync`.
+/// All rows of a table, then every change once: `snapshot`, `snapshot_end`, `put`, `delete`, `resync`; of an
+/// `owned` table with the `owner`, and `owner_hidden`, `owner_shown`, `owner_gone`.
 ///
 /// Each change after the snapshot has an id; a reader that comes back to this node with `Last-Event-ID` goes on there,
 /// or gets `resync` and all rows anew.
@@ -50,11 +54,7 @@ pub(super) async fn watch(
     let start = state.node.view().me.guid.to_string();
     let seen = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let revision = seen.and_then(|id| id.strip_prefix(&start)?.strip_prefix(':')?.parse().ok());
-    let watch = match revision {
-        Some(revision) => door.watch_after(&table, revision),
-        None => door.watch(&table),
-    };
-    let watch = watch.ok_or_else(|| absent(&door, &table))?;
+    let watch = door.watch(&table, revision).ok_or_else(|| absent(&door, &table))?;
     let (sender, body) = Channel::<Bytes, Infallible>::new(LINES_MAX);
     let reader = Reader { sender, watch, codec: schema.codec, start, state, _permit: permit };
     tokio::spawn(reader.run());
@@ -62,10 +62,23 @@ pub(super) async fn watch(
     Ok((headers, Body::new(body)).into_response())
 }
 
+/// What comes next.
+enum Next {
+    Available(RawChange),
+    Owned(RawOwnedChange),
+}
+
+async fn next(watch: &mut TableWatch) -> Option<Next> {
+    match watch {
+        TableWatch::Available(watch) => watch.next().await.map(Next::Available),
+        TableWatch::Owned(watch) => watch.next().await.map(Next::Owned),
+    }
+}
+
 /// One client. Ends with the client, the table, the node or the server.
 struct Reader {
     sender: Sender<Bytes, Infallible>,
-    watch: RawWatch,
+    watch: TableWatch,
     codec: String,
     start: String,
     state: AdminState,
@@ -79,8 +92,9 @@ impl Reader {
         while alive {
             alive = tokio::select! {
                 () = shutdown.cancelled() => false,
-                next = tokio::time::timeout(KEEP_ALIVE, self.watch.next()) => match next {
-                    Ok(Some(change)) => self.give(&change).await,
+                next = tokio::time::timeout(KEEP_ALIVE, next(&mut self.watch)) => match next {
+                    Ok(Some(Next::Available(change))) => self.give(&change).await,
+                    Ok(Some(Next::Owned(change))) => self.give_owned(&change).await,
                     Ok(None) => false,
                     Err(_) => self.write(": still here".into()).await,
                 },
@@ -96,8 +110,36 @@ impl Reader {
             RawChange::Delete(row, revision) => ("delete", Some(*revision), self.row(row.key(), None)),
             RawChange::Resync => ("resync", None, json!({})),
         };
+        self.say(kind, revision, data).await
+    }
+
+    async fn give_owned(&mut self, change: &RawOwnedChange) -> bool {
+        let view = self.state.node.view();
+        let owned = |owner: NodeId, mut row: Value| {
+            row["owner"] = name_of(&view, owner).into();
+            row
+        };
+        let whole = |row: &OwnedRow| self.row(row.key(), Some(row.value()));
+        let (kind, revision, data) = match change {
+            RawOwnedChange::Snapshot(owner, row) => ("snapshot", None, owned(*owner, whole(row))),
+            RawOwnedChange::SnapshotEnd(revision) => ("snapshot_end", Some(*revision), json!({})),
+            RawOwnedChange::Resync => ("resync", None, json!({})),
+            RawOwnedChange::Changed(change, revision) => {
+                let (kind, data) = match change {
+                    OwnedChange::Put(owner, row) => ("put", owned(*owner, whole(row))),
+                    OwnedChange::Delete(owner, row) => ("delete", owned(*owner, self.row(row.key(), None))),
+                    OwnedChange::Hidden(owner) => ("owner_hidden", owned(*owner, json!({}))),
+                    OwnedChange::Shown(owner) => ("owner_shown", owned(*owner, json!({}))),
+                    OwnedChange::OwnerGone(id) => ("owner_gone", owned(id.node_id, json!({"guid": id.guid}))),
+                };
+                (kind, Some(*revision), data)
+            }
+        };
+        self.say(kind, revision, data).await
+    }
+
+    async fn say(&mut self, kind: &str, revision: Option<u64>, mut data: Value) -> bool {
         let id = revision.map(|revision| format!("id: {}:{revision}\n", self.start)).unwrap_or_default();
-        let mut data = data;
         data["change"] = kind.into();
         self.write(format!("{id}event: {kind}\ndata: {data}")).await
     }

@@ -8,9 +8,9 @@ use ekka_core::table::{self, KeyRange, Map, PageLimits, Version, scan};
 use ekka_core::time::Wall;
 use tokio::sync::watch;
 
-use super::available::AvailableSlot;
-use super::error::ReadError;
-use super::key::TableKey;
+use super::super::available::AvailableSlot;
+use super::super::error::ReadError;
+use super::super::key::TableKey;
 use crate::codec::Coding;
 
 /// Rows of a snapshot that are looked up at once.
@@ -69,14 +69,14 @@ pub struct RawWatch {
 }
 
 impl RawWatch {
-    pub(super) fn new(slot: Arc<AvailableSlot>) -> Self {
+    pub(in crate::table) fn new(slot: Arc<AvailableSlot>) -> Self {
         let changes = slot.changes();
         Self { slot, changes, stage: Stage::Begin, ready: VecDeque::new() }
     }
 
     /// Goes on after a revision of this node and this start of it, where what came after it is still kept; else there is a
     /// [`RawChange::Resync`] first.
-    pub(super) fn after(slot: Arc<AvailableSlot>, revision: u64) -> Self {
+    pub(in crate::table) fn after(slot: Arc<AvailableSlot>, revision: u64) -> Self {
         Self { stage: Stage::Changes(revision), ..Self::new(slot) }
     }
 
@@ -153,7 +153,7 @@ pub struct Watch<K, V> {
 }
 
 impl<K: TableKey, V> Watch<K, V> {
-    pub(super) fn new(raw: RawWatch, value: Coding<V>) -> Self {
+    pub(in crate::table) fn new(raw: RawWatch, value: Coding<V>) -> Self {
         Self { raw, value, of: PhantomData }
     }
 

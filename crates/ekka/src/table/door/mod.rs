@@ -1,0 +1,131 @@
+//! Tables that are known by their names only: for the command line and for programs in any language.
+
+mod read;
+mod write;
+
+pub use self::read::{Cell, Row, TablePage, TableWatch};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ekka_core::schema::{Kind, Schema};
+use ekka_core::table::{Ack, Size};
+
+use super::handle::DEADLINE;
+use super::hub::Tables;
+use super::slot::Slot;
+
+/// How a table is on this node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TableInfo {
+    /// Its number.
+    pub id: u64,
+    /// What it is.
+    pub schema: Schema,
+    /// Rows that are there.
+    pub rows: u64,
+    /// Rows that are deleted, and kept until everybody knows.
+    pub tombstones: u64,
+    /// Bytes of both.
+    pub bytes: u64,
+    /// Whether it has got from its peers what they hold.
+    pub loaded: bool,
+    /// Operations of this node that a linked peer has not said to hold.
+    pub lag: Vec<(String, u64)>,
+    /// Versions that were overridden by one whose writer had not seen them, and are kept in the journal.
+    pub overridden: u64,
+}
+
+/// How a write through this door is acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WriteTerms {
+    /// How many nodes have to have it.
+    pub ack: Ack,
+    /// Fewer than two copies are an error.
+    pub strict: bool,
+    /// How long they are waited for.
+    pub deadline: Duration,
+}
+
+impl Default for WriteTerms {
+    fn default() -> Self {
+        Self { ack: Ack::Two, strict: false, deadline: DEADLINE }
+    }
+}
+
+/// The way to the tables of a node by their names.
+#[derive(Clone)]
+pub struct TableDoor {
+    tables: Arc<Tables>,
+}
+
+impl TableDoor {
+    pub(crate) fn new(tables: Arc<Tables>) -> Self {
+        Self { tables }
+    }
+
+    /// The names of the tables that are open here.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.tables.slots().iter().map(|slot| slot.schema().name.clone()).collect()
+    }
+
+    /// The schema of a table, and its number.
+    #[must_use]
+    pub fn schema(&self, name: &str) -> Option<(u64, Schema)> {
+        self.tables.named(name).map(|slot| (slot.id(), slot.schema().clone()))
+    }
+
+    /// How a table is on this node.
+    #[must_use]
+    pub fn info(&self, name: &str) -> Option<TableInfo> {
+        let slot = self.tables.named(name)?;
+        let links = self.tables.world.links.all();
+        let lag = |peer: &Arc<super::link::Link>| Some((peer.name.to_string(), slot.lag_of(peer.peer.node_id)?));
+        let lag = links.iter().filter_map(lag).collect();
+        let (id, schema, loaded) = (slot.id(), slot.schema().clone(), *slot.loaded().borrow());
+        let (size, overridden) = match &slot {
+            Slot::Available(slot) => {
+                let table = slot.read();
+                (table.size(), table.journal_size().2)
+            }
+            Slot::Owned(slot) => {
+                let (rows, bytes) = slot.read().size();
+                (Size { rows, bytes, tombstones: 0 }, 0)
+            }
+        };
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let (rows, tombstones, bytes) = (count(size.rows), count(size.tombstones), count(size.bytes));
+        Some(TableInfo { id, schema, rows, tombstones, bytes, loaded, lag, overridden })
+    }
+
+    /// Waits until a table with this number is open here and has got from its peers what they hold, so long at most;
+    /// whether it has.
+    pub async fn loaded(&self, id: u64, limit: Duration) -> bool {
+        let tables = &self.tables;
+        let wait = async {
+            let mut committed = tables.committed();
+            let slot = loop {
+                match tables.slot(id) {
+                    Some(slot) => break slot,
+                    // It is opened a moment after its entry was applied.
+                    None => drop(tokio::time::timeout(SOON, committed.changed()).await),
+                }
+            };
+            slot.loaded().wait_for(|loaded| *loaded).await.is_ok()
+        };
+        tokio::select! {
+            biased;
+            () = tables.stopped() => false,
+            loaded = tokio::time::timeout(limit, wait) => loaded.unwrap_or(false),
+        }
+    }
+}
+
+const SOON: Duration = Duration::from_millis(5);
+
+/// Whether tables of this kind are there yet.
+#[must_use]
+pub fn is_built(kind: Kind) -> bool {
+    matches!(kind, Kind::Available | Kind::Owned)
+}

@@ -1,0 +1,185 @@
+//! Rows of a table by its name, whatever its kind.
+
+use ekka_core::id::NodeId;
+use ekka_core::schema::{MergeRule, Shape};
+use ekka_core::table::{KeyRange, PageLimits, Table, Version, part_of, scan};
+use ekka_core::time::Wall;
+
+use super::super::available::AvailableSlot;
+use super::super::owned::OwnedSlot;
+use super::super::slot::Slot;
+use super::super::watch::{RawOwnedWatch, RawWatch};
+use super::TableDoor;
+
+/// What a key has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Cell {
+    /// One value, in the codec of the table.
+    One(Vec<u8>),
+    /// Those of a bag.
+    Many(Vec<Vec<u8>>),
+    /// The value of a counter.
+    Number(i64),
+    /// One value for each owner that is up.
+    Owned(Vec<(NodeId, Vec<u8>)>),
+}
+
+/// What there is of a key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// The key.
+    pub key: Vec<u8>,
+    /// What it has.
+    pub value: Cell,
+    /// Which version of it: who wrote it, and the number of the write there; of several, of the latest.
+    pub revision: String,
+}
+
+/// Some rows, and where the next ones begin.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TablePage {
+    /// The rows, in the order of the bytes of their keys.
+    pub rows: Vec<Row>,
+    /// What to go on after; `None` where there are no more.
+    pub next: Option<Vec<u8>>,
+}
+
+/// A table, followed.
+pub enum TableWatch {
+    /// An `available` one. In a bag and with counters, each element and each part is a row.
+    Available(RawWatch),
+    /// An `owned` one.
+    Owned(RawOwnedWatch),
+}
+
+/// Bytes of one page.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+impl TableDoor {
+    /// What there is of a key: nothing, or a row. `None`: there is no such table.
+    #[must_use]
+    pub fn get(&self, name: &str, key: &[u8]) -> Option<Option<Row>> {
+        Some(match self.tables.named(name)? {
+            Slot::Available(slot) => get_available(&slot, key),
+            Slot::Owned(slot) => get_owned(&slot, key),
+        })
+    }
+
+    /// Rows whose keys begin with a prefix, after those of an earlier page. `None`: there is no such table.
+    #[must_use]
+    pub fn scan(&self, name: &str, prefix: &[u8], after: Option<&[u8]>, rows: usize) -> Option<TablePage> {
+        Some(match self.tables.named(name)? {
+            Slot::Available(slot) => scan_available(&slot, prefix, after, rows),
+            Slot::Owned(slot) => scan_owned(&slot, prefix, after, rows),
+        })
+    }
+
+    /// All rows, and then every change once; with a revision of this node and this start of it, every change after that.
+    /// `None`: there is no such table.
+    #[must_use]
+    pub fn watch(&self, name: &str, after: Option<u64>) -> Option<TableWatch> {
+        Some(match (self.tables.named(name)?, after) {
+            (Slot::Available(slot), None) => TableWatch::Available(RawWatch::new(slot)),
+            (Slot::Available(slot), Some(revision)) => TableWatch::Available(RawWatch::after(slot, revision)),
+            (Slot::Owned(slot), None) => TableWatch::Owned(RawOwnedWatch::new(slot)),
+            (Slot::Owned(slot), Some(revision)) => TableWatch::Owned(RawOwnedWatch::after(slot, revision)),
+        })
+    }
+}
+
+/// Whether each row of the table is a part of what its key has.
+fn has_parts(slot: &AvailableSlot) -> bool {
+    slot.schema.shape == Shape::Bag || matches!(slot.schema.merge, MergeRule::Max | MergeRule::Sum)
+}
+
+fn get_available(slot: &AvailableSlot, key: &[u8]) -> Option<Row> {
+    let wall = slot.world.clock.now().wall;
+    let table = slot.read();
+    if has_parts(slot) {
+        return parts(slot, &table, key, wall);
+    }
+    table.get(key, wall).map(|version| row_of(&table, version))
+}
+
+/// What a key of a bag, or a counter, has.
+fn parts(slot: &AvailableSlot, table: &Table, key: &[u8], wall: Wall) -> Option<Row> {
+    let elements = table.bag_values(key, wall);
+    let revision = revision_of(table, elements.iter().max_by_key(|version| version.hlc())?);
+    let value = match slot.schema.merge {
+        MergeRule::Sum => Cell::Number(table.sum(key, wall)?),
+        MergeRule::Max => Cell::Number(table.max(key, wall)?),
+        MergeRule::LastWriter | MergeRule::Union => {
+            Cell::Many(elements.iter().map(|version| version.value().to_vec()).collect())
+        }
+    };
+    Some(Row { key: key.to_vec(), value, revision })
+}
+
+fn scan_available(slot: &AvailableSlot, prefix: &[u8], after: Option<&[u8]>, rows: usize) -> TablePage {
+    let wall = slot.world.clock.now().wall;
+    let limits = PageLimits { rows, bytes: PAGE_BYTES };
+    if has_parts(slot) {
+        return scan_parts(slot, prefix, after, limits);
+    }
+    let clone = slot.read().rows();
+    let page = scan(&clone, &KeyRange::prefix(prefix), after, limits, wall);
+    let table = slot.read();
+    TablePage { rows: page.rows.iter().map(|version| row_of(&table, version)).collect(), next: page.next }
+}
+
+/// The keys of a bag or of counters: rows of one key follow each other.
+fn scan_parts(slot: &AvailableSlot, prefix: &[u8], after: Option<&[u8]>, limits: PageLimits) -> TablePage {
+    let wall = slot.world.clock.now().wall;
+    let clone = slot.read().rows();
+    let mut keys: Vec<Vec<u8>> = Vec::new();
+    let mut at = None;
+    let mut more = false;
+    loop {
+        let page = scan(&clone, &KeyRange::all(), at.as_deref(), limits, wall);
+        for key in page.rows.iter().filter_map(|row| part_of(row.key())) {
+            let wanted = key.starts_with(prefix) && after.is_none_or(|after| key.as_slice() > after);
+            if wanted && keys.last() != Some(&key) {
+                more = keys.len() == limits.rows;
+                if more {
+                    break;
+                }
+                keys.push(key);
+            }
+        }
+        at = page.next;
+        if more || at.is_none() {
+            break;
+        }
+    }
+    let table = slot.read();
+    let rows = keys.iter().filter_map(|key| parts(slot, &table, key, wall)).collect();
+    TablePage { rows, next: keys.last().filter(|_| more).cloned() }
+}
+
+fn get_owned(slot: &OwnedSlot, key: &[u8]) -> Option<Row> {
+    let table = slot.read();
+    let values: Vec<_> = table.get(key).map(|(owner, row)| (owner, row.value().to_vec())).collect();
+    let revision = table.revision().to_string();
+    (!values.is_empty()).then(|| Row { key: key.to_vec(), value: Cell::Owned(values), revision })
+}
+
+fn scan_owned(slot: &OwnedSlot, prefix: &[u8], after: Option<&[u8]>, rows: usize) -> TablePage {
+    let table = slot.read();
+    let mut keys: Vec<&[u8]> = table.prefix(prefix).map(|(_, row)| row.key()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let mut left = keys.into_iter().filter(|key| after.is_none_or(|after| *key > after));
+    let page: Vec<&[u8]> = left.by_ref().take(rows).collect();
+    let next = page.last().filter(|_| left.next().is_some()).map(|key| key.to_vec());
+    TablePage { rows: page.into_iter().filter_map(|key| get_owned(slot, key)).collect(), next }
+}
+
+fn row_of(table: &Table, version: &Version) -> Row {
+    let value = Cell::One(version.value().to_vec());
+    Row { key: version.key().to_vec(), value, revision: revision_of(table, version) }
+}
+
+fn revision_of(table: &Table, version: &Version) -> String {
+    let id = table.id_of(version);
+    format!("{}-{}", id.origin.guid, id.number)
+}

@@ -1,0 +1,170 @@
+//! Follows what the cluster has committed and what membership sees: opens and drops tables, and ticks.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use ekka_core::id::Incarnation;
+use ekka_core::schema::{Kind, Schema};
+use ekka_core::table::{Hlc, HybridClock};
+use ekka_core::view::View;
+use tokio::time::{Instant, sleep};
+use tracing::{debug, warn};
+
+use super::super::available::AvailableSlot;
+use super::super::bounds;
+use super::super::committed::Committed;
+use super::super::owned::OwnedSlot;
+use super::super::slot::Slot;
+use super::{AGAIN, TICK, Tables};
+
+impl Tables {
+    /// Follows the cluster until the node ends.
+    pub(super) async fn keep(self: Arc<Self>) {
+        self.first_bound().await;
+        let (mut committed, mut views, mut life) = (self.committed.clone(), self.views.clone(), self.life.subscribe());
+        let mut me = None;
+        let mut next = Instant::now();
+        loop {
+            self.follow_life(&mut me);
+            self.follow_committed(&committed.borrow_and_update().clone());
+            let view = views.borrow_and_update().clone();
+            self.follow_view(&view);
+            self.look_after_links(&view);
+            if Instant::now() >= next {
+                next = Instant::now() + TICK;
+                self.tick();
+            }
+            tokio::select! {
+                changed = committed.changed() => if changed.is_err() { return },
+                changed = views.changed() => if changed.is_err() { return },
+                changed = life.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep_until(next) => {}
+            }
+        }
+    }
+
+    fn follow_life(&self, me: &mut Option<Incarnation>) {
+        let present = self.me();
+        if *me == present {
+            return;
+        }
+        if me.is_some()
+            && let Some(present) = present
+        {
+            // The connections of the start before have ended with its transport.
+            self.world.links.all().iter().for_each(|link| link.end.cancel());
+            self.slots().iter().for_each(|slot| slot.renew(present));
+        }
+        *me = present;
+    }
+
+    fn follow_committed(&self, committed: &Committed) {
+        let Some(me) = self.me() else { return };
+        let wanted: BTreeSet<u64> = committed.tables.values().map(|entry| entry.id).collect();
+        let (mut opened, mut dropped) = (Vec::new(), Vec::new());
+        {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            let gone: Vec<u64> = state.by_id.keys().copied().filter(|id| !wanted.contains(id)).collect();
+            dropped.extend(gone.iter().filter_map(|id| state.by_id.remove(id)));
+            for entry in committed.tables.values() {
+                if !state.by_id.contains_key(&entry.id)
+                    && let Some(slot) = self.open(entry.id, &entry.schema, me)
+                {
+                    state.by_id.insert(entry.id, slot.clone());
+                    opened.push(slot);
+                }
+            }
+            if !(opened.is_empty() && dropped.is_empty()) {
+                state.by_name = state.by_id.values().map(|slot| (slot.schema().name.clone(), slot.id())).collect();
+                state.all = state.by_id.values().cloned().collect();
+            }
+        }
+        dropped.iter().for_each(Slot::end);
+        let (now, links) = (self.now(), self.world.links.all());
+        for slot in &opened {
+            debug!(table = slot.schema().name, "opened");
+            for link in &*links {
+                slot.connect(link.peer, now);
+                link.opened(slot.id());
+            }
+        }
+        self.slots().iter().for_each(|slot| slot.follow(committed));
+        self.world.sole_is(committed.members.iter().all(|id| *id == me.node_id));
+    }
+
+    fn open(&self, id: u64, schema: &Schema, me: Incarnation) -> Option<Slot> {
+        match schema.kind {
+            Kind::Available => {
+                let slot = AvailableSlot::new(id, schema.clone(), me, self.world.clone());
+                Some(Slot::Available(Arc::new(slot)))
+            }
+            Kind::Owned => {
+                let slot = OwnedSlot::new(id, schema.clone(), me, self.world.clone());
+                Some(Slot::Owned(Arc::new(slot)))
+            }
+            Kind::Quorum => None,
+        }
+    }
+
+    fn follow_view(&self, view: &View) {
+        if self.world.see(view) {
+            let (ahead, now) = (view.clock_offset_ms.unwrap_or(0), self.now());
+            let committed = self.committed.borrow().clone();
+            self.slots().iter().for_each(|slot| slot.sees(&committed, ahead, now));
+        }
+    }
+
+    fn tick(&self) {
+        let (now, slots) = (self.now(), self.slots());
+        let ahead = self.view().clock_offset_ms.unwrap_or(0);
+        let committed = self.committed.borrow().clone();
+        for slot in &*slots {
+            slot.sees(&committed, ahead, now);
+            slot.tick(now);
+            self.world.links.stir(slot.id());
+        }
+        self.raise_bound(slots.iter().filter_map(|slot| slot.wanted_bound(now.wall)).max());
+    }
+
+    /// No table is opened before there is a bound: an operation that came meanwhile would be refused for its stamp.
+    async fn first_bound(&self) {
+        let clock = HybridClock::new(self.world.bound().found);
+        let mut told = false;
+        while let Some(bound) = clock.wanted_bound(self.now().wall) {
+            match bounds::write(self.storage.clone(), bound).await {
+                Ok(()) => {
+                    self.world.bound_is(bound);
+                    return;
+                }
+                Err(err) if !std::mem::replace(&mut told, true) => {
+                    warn!(%err, "the bound of stamps cannot be written: no table is opened until it is");
+                }
+                Err(_) => {}
+            }
+            sleep(AGAIN).await;
+        }
+    }
+
+    /// Brings a higher bound of stamps to disc, one at a time.
+    fn raise_bound(&self, wanted: Option<Hlc>) {
+        let Some(wanted) = wanted.filter(|wanted| *wanted > self.world.bound().on_disc) else { return };
+        let Some(tables) = self.this.upgrade() else { return };
+        if self.raising.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.home.spawn(async move {
+            match bounds::write(tables.storage.clone(), wanted).await {
+                Ok(()) => {
+                    tables.world.bound_is(wanted);
+                    tables.slots().iter().for_each(|slot| slot.bound_is(wanted));
+                }
+                Err(err) => {
+                    warn!(%err, "the bound of stamps cannot be written: no table is written to beyond it");
+                    sleep(AGAIN).await;
+                }
+            }
+            tables.raising.store(false, Ordering::Relaxed);
+        });
+    }
+}

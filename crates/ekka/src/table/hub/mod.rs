@@ -1,0 +1,223 @@
+//! All tables of one node: opens and drops them as the cluster has committed, keeps a link to each peer, and ticks.
+
+mod keep;
+mod peers;
+mod world;
+
+pub(super) use self::world::World;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::Duration;
+
+use ekka_core::id::{Incarnation, NodeId};
+use ekka_core::table::{Body, Envelope, Message};
+use ekka_core::time::Now;
+use ekka_core::view::View;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::bounds;
+use super::committed::Committed;
+use super::copies::{self, Copied};
+use super::def::{TableDef, TableKind};
+use super::handle::Table;
+use super::link::Link;
+use super::slot::Slot;
+use crate::env::Clock;
+use crate::home::{Home, Vigil};
+use crate::storage::Storage;
+use crate::transport::{BulkConnection, Transport};
+
+/// How often the tables are ticked, and links looked after.
+const TICK: Duration = Duration::from_millis(100);
+/// Time for a link to be dialled.
+const DIAL: Duration = Duration::from_secs(5);
+/// A peer that could not be dialled is dialled again after this.
+const AGAIN: Duration = Duration::from_millis(500);
+/// Frames of full copies that may wait to be taken: the peer waits behind them.
+const COPIED_MAX: usize = 4;
+
+/// All tables of one node.
+pub(crate) struct Tables {
+    pub(super) world: Arc<World>,
+    state: RwLock<State>,
+    life: watch::Sender<Option<Life>>,
+    committed: watch::Receiver<Arc<Committed>>,
+    views: watch::Receiver<Arc<View>>,
+    dials: Mutex<BTreeMap<NodeId, Instant>>,
+    storage: Arc<dyn Storage>,
+    /// A higher bound of stamps is on its way to disc.
+    raising: AtomicBool,
+    home: Handle,
+    vigil: Option<Arc<Vigil>>,
+    copied: mpsc::Sender<Copied>,
+    stop: CancellationToken,
+    this: Weak<Self>,
+}
+
+/// What belongs to one start of the node.
+#[derive(Clone)]
+struct Life {
+    me: Incarnation,
+    transport: Transport,
+}
+
+#[derive(Default)]
+struct State {
+    by_id: BTreeMap<u64, Slot>,
+    by_name: BTreeMap<String, u64>,
+    /// All of them, for those who go through all.
+    all: Arc<[Slot]>,
+}
+
+/// What the tables of a node are made with.
+pub(crate) struct Setup {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) committed: watch::Receiver<Arc<Committed>>,
+    pub(crate) views: watch::Receiver<Arc<View>>,
+}
+
+/// Makes the tables of a node ready: none is open until the cluster has committed some, and none has a link until the
+/// transport is there.
+///
+/// # Errors
+/// What the start before this one left on disc cannot be read.
+pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Result<Arc<Tables>, String> {
+    let Setup { clock, storage, committed, views } = setup;
+    let found = bounds::read(&*storage)?;
+    let world = Arc::new(World::new(clock, found));
+    let (copied, frames) = mpsc::channel(COPIED_MAX);
+    let tables = Arc::new_cyclic(|this| Tables {
+        world,
+        state: RwLock::default(),
+        life: watch::Sender::new(None),
+        committed,
+        views,
+        dials: Mutex::default(),
+        storage,
+        raising: AtomicBool::new(false),
+        home: home.handle.clone(),
+        vigil: home.own.clone(),
+        copied,
+        stop,
+        this: this.clone(),
+    });
+    let (kept, taker) = (tables.clone(), tables.clone());
+    home.handle.spawn(tables.stop.clone().run_until_cancelled_owned(async move { kept.keep().await }));
+    home.handle.spawn(tables.stop.clone().run_until_cancelled_owned(taker.take_copies(frames)));
+    Ok(tables)
+}
+
+impl Tables {
+    /// Gives it the transport of this start of the node.
+    pub(crate) fn use_transport(&self, me: Incarnation, transport: Transport) {
+        self.life.send_replace(Some(Life { me, transport }));
+    }
+
+    /// Ends all of it. Whoever waits is told.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+        self.slots().iter().for_each(Slot::end);
+    }
+
+    /// A frame of a full copy came over the bulk lane; waits while others are being taken.
+    pub(crate) async fn copied(&self, from: NodeId, frame: Vec<u8>) {
+        // Nobody takes it once the node has ended.
+        let _ = self.copied.send((from, frame)).await;
+    }
+
+    pub(super) fn now(&self) -> Now {
+        self.world.clock.now()
+    }
+
+    pub(super) fn slot(&self, id: u64) -> Option<Slot> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).by_id.get(&id).cloned()
+    }
+
+    /// The table of this name.
+    pub(super) fn named(&self, name: &str) -> Option<Slot> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.by_id.get(state.by_name.get(name)?).cloned()
+    }
+
+    pub(super) fn slots(&self) -> Arc<[Slot]> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).all.clone()
+    }
+
+    /// What the cluster has committed, now and whenever that changes.
+    pub(super) fn committed(&self) -> watch::Receiver<Arc<Committed>> {
+        self.committed.clone()
+    }
+
+    /// Resolves once the node has ended.
+    pub(super) async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// What this node sees of the cluster.
+    pub(super) fn view(&self) -> Arc<View> {
+        self.views.borrow().clone()
+    }
+
+    /// The handle of a table with the types of its definition.
+    pub(crate) fn typed<K, V, C: TableKind>(&self, id: u64, def: &TableDef<K, V, C>) -> Option<Table<K, V, C>> {
+        Some(Table::new(C::of(self.slot(id)?)?, def))
+    }
+
+    fn me(&self) -> Option<Incarnation> {
+        self.life.borrow().as_ref().map(|life| life.me)
+    }
+
+    fn transport(&self) -> Option<Transport> {
+        self.life.borrow().as_ref().map(|life| life.transport.clone())
+    }
+
+    /// Takes a message of a peer.
+    ///
+    /// # Errors
+    /// It is not what it should be: the connection is to be ended.
+    pub(super) fn take(&self, link: &Arc<Link>, envelope: Envelope) -> Result<(), String> {
+        let Envelope { table, shard, body } = envelope;
+        if shard != 0 {
+            return Err(format!("shard {shard} of table {table}, and tables have one"));
+        }
+        // One that is not open here yet, or no more: when it is opened both begin anew.
+        let Some(slot) = self.slot(table) else { return Ok(()) };
+        let asks = matches!(body, Body::Available(Message::CopyAsk { .. }));
+        let received = slot.receive(link.peer, body, self.now());
+        link.stir(table);
+        if asks {
+            link.copies.notify_one();
+        }
+        received.map_err(|error| format!("table {}: {error}", slot.schema().name))
+    }
+
+    async fn take_copies(self: Arc<Self>, mut frames: mpsc::Receiver<Copied>) {
+        while let Some((from, frame)) = frames.recv().await {
+            let Some(link) = self.world.links.all().iter().find(|link| link.peer.node_id == from).cloned() else {
+                continue;
+            };
+            if let Err(text) = copies::decode(&frame).and_then(|envelope| self.take(&link, envelope)) {
+                warn!(peer = %link.name, err = text, "a frame of a full copy is malformed");
+                link.end.cancel();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub(super) async fn open_bulk(&self, node: NodeId) -> Result<BulkConnection, String> {
+        let transport = self.transport().ok_or("this node is starting")?;
+        let endpoint = self.view().member(node).map(|member| member.endpoint.clone()).ok_or("it is no member")?;
+        transport.open_bulk(&endpoint).await.map_err(|error| error.to_string())
+    }
+}

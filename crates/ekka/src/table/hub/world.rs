@@ -1,0 +1,109 @@
+//! What tables see of the world around them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use ekka_core::id::{Incarnation, NodeId, NodeName};
+use ekka_core::table::Hlc;
+use ekka_core::view::{Role, View};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::super::bounds::Bound;
+use super::super::link::Links;
+use crate::env::Clock;
+
+/// What tables see of the world around them.
+pub(in crate::table) struct World {
+    pub(in crate::table) clock: Arc<dyn Clock>,
+    pub(in crate::table) links: Links,
+    /// The other nodes that are up and hold tables.
+    up: RwLock<Arc<[Incarnation]>>,
+    running: RwLock<Arc<BTreeSet<NodeId>>>,
+    names: RwLock<BTreeMap<NodeId, NodeName>>,
+    /// No other node holds tables.
+    sole: AtomicBool,
+    bound: watch::Sender<Bound>,
+}
+
+impl World {
+    /// A world of which nothing is known; `found` is the bound of stamps that the start before this one left.
+    pub(super) fn new(clock: Arc<dyn Clock>, found: Hlc) -> Self {
+        Self {
+            clock,
+            links: Links::default(),
+            up: RwLock::new(Arc::new([])),
+            running: RwLock::default(),
+            names: RwLock::default(),
+            sole: AtomicBool::new(false),
+            bound: watch::Sender::new(Bound { found, on_disc: found }),
+        }
+    }
+
+    /// Takes what membership sees; whether anything of it is new to tables.
+    pub(super) fn see(&self, view: &View) -> bool {
+        let others = view.members.iter().filter(|member| member.id.node_id != view.me.node_id);
+        let holds = others.filter(|member| member.role != Role::Witness && member.status.takes_part());
+        let up: Arc<[Incarnation]> = holds.map(|member| member.id).collect();
+        let running = view.members.iter().filter(|member| member.status.is_running() || member.id == view.me);
+        let running: BTreeSet<NodeId> = running.map(|member| member.id.node_id).collect();
+        *self.names.write().unwrap_or_else(PoisonError::into_inner) =
+            view.members.iter().map(|member| (member.id.node_id, member.name.clone())).collect();
+        let mut present = self.up.write().unwrap_or_else(PoisonError::into_inner);
+        let others_up = *std::mem::replace(&mut *present, up.clone()) != *up;
+        drop(present);
+        let mut present = self.running.write().unwrap_or_else(PoisonError::into_inner);
+        let others_run = **present != running;
+        if others_run {
+            *present = Arc::new(running);
+        }
+        others_up || others_run
+    }
+
+    /// Whether another node holds tables.
+    pub(super) fn sole_is(&self, sole: bool) {
+        self.sole.store(sole, Ordering::Relaxed);
+    }
+
+    /// This bound of stamps is on disc.
+    pub(super) fn bound_is(&self, on_disc: Hlc) {
+        self.bound.send_modify(|bound| bound.on_disc = on_disc);
+    }
+
+    /// The other nodes that are up and hold tables.
+    pub(in crate::table) fn up(&self) -> Arc<[Incarnation]> {
+        self.up.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether no other node holds tables.
+    pub(in crate::table) fn is_sole(&self) -> bool {
+        self.sole.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::table) fn bound(&self) -> Bound {
+        *self.bound.borrow()
+    }
+
+    /// Waits until the bound of stamps is raised, so long at most.
+    pub(in crate::table) async fn bound_raised(&self, limit: Duration) {
+        let mut bound = self.bound.subscribe();
+        let raised = timeout(limit, bound.changed()).await;
+        debug!(in_time = raised.is_ok(), "waited for the bound of stamps");
+    }
+
+    /// Which nodes run, as far as this one sees: it among them.
+    pub(in crate::table) fn running(&self) -> Arc<BTreeSet<NodeId>> {
+        self.running.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The names of those that are up and behind, in words.
+    pub(in crate::table) fn names_of(&self, is_behind: impl Fn(Incarnation) -> bool) -> String {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let name = |peer: &Incarnation| names.get(&peer.node_id).map_or(peer.node_id.to_string(), NodeName::to_string);
+        let behind: Vec<String> = self.up().iter().filter(|peer| is_behind(**peer)).map(name).collect();
+        if behind.is_empty() { "somebody".to_owned() } else { behind.join(", ") }
+    }
+}

@@ -1,0 +1,238 @@
+//! An `owned` table on this node: the lock around the pure machine, and whoever waits for something of it.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use ekka_core::id::{Incarnation, NodeId};
+use ekka_core::schema::Schema;
+use ekka_core::table::{Acknowledged, OwnedMessage, OwnedTable, TooFewCopies, WriteError};
+use ekka_core::time::{Instant, Now};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::acks::Acks;
+use super::available::{Terms, Written};
+use super::committed::Committed;
+use super::error::PutError;
+use super::hub::World;
+
+/// A node that hears of no peer for so long after the table was opened begins with what it has.
+const ALONE: Duration = Duration::from_secs(5);
+/// Bytes of rows in one operation: more of them are several, of which the last one is acknowledged.
+const OPERATION_BYTES: usize = 256 * 1024;
+
+/// An `owned` table.
+pub struct OwnedSlot {
+    pub(super) id: u64,
+    pub(super) schema: Schema,
+    table: RwLock<OwnedTable>,
+    acks: Acks,
+    changed: watch::Sender<u64>,
+    loaded: watch::Sender<bool>,
+    opened: Instant,
+    pub(super) world: Arc<World>,
+    pub(super) closed: CancellationToken,
+}
+
+impl OwnedSlot {
+    pub(super) fn new(id: u64, schema: Schema, me: Incarnation, world: Arc<World>) -> Self {
+        Self {
+            id,
+            schema,
+            table: RwLock::new(OwnedTable::new(me)),
+            acks: Acks::default(),
+            changed: watch::Sender::new(0),
+            loaded: watch::Sender::new(false),
+            opened: world.clock.now().mono,
+            world,
+            closed: CancellationToken::new(),
+        }
+    }
+
+    /// The table, to read.
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, OwnedTable> {
+        // Nothing that holds this lock can leave it half-changed.
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_lock(&self) -> RwLockWriteGuard<'_, OwnedTable> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes rows of this node and waits for the copies of all of them, until the deadline.
+    pub(super) async fn put_many(
+        &self,
+        rows: &[(Vec<u8>, Vec<u8>)],
+        terms: Terms,
+        deadline: Duration,
+    ) -> Result<Acknowledged, PutError> {
+        let mut rest = rows;
+        loop {
+            let (part, after) = rest.split_at(operation(rest));
+            let rows = part.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
+            let last = after.is_empty();
+            let written = self.write(terms, last, |table| table.put_many(rows))?;
+            if last {
+                return self.acknowledged(written, deadline).await;
+            }
+            rest = after;
+            // Others have their turn at the table between two operations.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Deletes rows of this node and waits for that to be known, until the deadline.
+    pub(super) async fn delete_many(
+        &self,
+        keys: &[Vec<u8>],
+        terms: Terms,
+        deadline: Duration,
+    ) -> Result<Acknowledged, PutError> {
+        let keys = keys.iter().map(Vec::as_slice);
+        let written = self.write(terms, true, |table| Ok(table.delete_many(keys)))?;
+        self.acknowledged(written, deadline).await
+    }
+
+    fn write(
+        &self,
+        terms: Terms,
+        wait: bool,
+        write: impl FnOnce(&mut OwnedTable) -> Result<u64, WriteError>,
+    ) -> Result<Written, PutError> {
+        if self.closed.is_cancelled() {
+            return Err(PutError::Closed);
+        }
+        let up = self.world.up();
+        let mut table = self.write_lock();
+        let sequence = write(&mut table)?;
+        let written = match table.answer(sequence, terms.ack, terms.strict, &up) {
+            Some(answer) => Written::Now(answer),
+            None if wait => Written::Later(self.acks.wait(sequence, terms.ack, terms.strict)),
+            None => Written::Now(Err(TooFewCopies)),
+        };
+        let revision = table.revision();
+        drop(table);
+        self.tell(revision);
+        self.world.links.stir(self.id);
+        Ok(written)
+    }
+
+    async fn acknowledged(&self, written: Written, deadline: Duration) -> Result<Acknowledged, PutError> {
+        let answer = match written {
+            Written::Now(answer) => answer,
+            Written::Later(later) => match tokio::time::timeout(deadline, later).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => return Err(PutError::Closed),
+                Err(_) => {
+                    let last = self.read().sequence();
+                    let missing = self.world.names_of(|peer| self.read().acked(peer) < last);
+                    return Err(PutError::TimedOut { missing });
+                }
+            },
+        };
+        Ok(answer?)
+    }
+
+    fn tell(&self, revision: u64) {
+        self.changed.send_if_modified(|told| std::mem::replace(told, revision) != revision);
+    }
+
+    /// The revision of the latest change, whenever there is one.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    pub(super) fn loaded(&self) -> watch::Receiver<bool> {
+        self.loaded.subscribe()
+    }
+
+    pub(super) fn connect(&self, peer: Incarnation) {
+        self.write_lock().connect(peer);
+    }
+
+    pub(super) fn disconnect(&self, peer: Incarnation) {
+        self.write_lock().disconnect(peer);
+    }
+
+    pub(super) fn poll(&self, peer: Incarnation, budget: usize) -> Option<OwnedMessage> {
+        self.write_lock().poll(peer, budget)
+    }
+
+    pub(super) fn receive(&self, peer: Incarnation, message: OwnedMessage, now: Now) {
+        let mut table = self.write_lock();
+        table.receive(peer, message);
+        self.after(table, now);
+    }
+
+    pub(super) fn tick(&self, now: Now) {
+        self.after(self.write_lock(), now);
+    }
+
+    fn after(&self, table: RwLockWriteGuard<'_, OwnedTable>, now: Now) {
+        let up = self.world.up();
+        if !self.acks.is_empty() {
+            self.acks
+                .settle(|ack| table.watermark(ack, &up), |number, ack, strict| table.answer(number, ack, strict, &up));
+        }
+        // Rows of one owner come from that owner only, so all that are up have to have said theirs.
+        let abreast = !up.is_empty() && up.iter().all(|peer| table.is_abreast_of(*peer) == Some(true));
+        let waited = now.mono.since(self.opened) >= ALONE;
+        let loaded = *self.loaded.borrow() || abreast || self.world.is_sole() || up.is_empty() && waited;
+        let revision = table.revision();
+        drop(table);
+        self.tell(revision);
+        self.loaded.send_if_modified(|told| std::mem::replace(told, loaded) != loaded);
+    }
+
+    pub(super) fn follow(&self, committed: &Committed) {
+        let mut table = self.write_lock();
+        table.roster_is(committed.present.iter().copied());
+        for over in &committed.over {
+            table.gone(*over);
+        }
+        let revision = table.revision();
+        drop(table);
+        self.tell(revision);
+    }
+
+    /// Rows of owners that do not run, as far as is seen, are hidden.
+    pub(super) fn sees(&self, committed: &Committed, now: Now) {
+        let running = self.world.running();
+        let mut table = self.write_lock();
+        for owner in &committed.present {
+            if running.contains(&owner.node_id) {
+                table.up(owner.node_id);
+            } else {
+                table.down(owner.node_id);
+            }
+        }
+        self.after(table, now);
+    }
+
+    pub(super) fn renew(&self, me: Incarnation) {
+        self.write_lock().renew(me);
+        self.acks.end();
+    }
+
+    pub(super) fn end(&self) {
+        self.closed.cancel();
+        self.acks.end();
+    }
+
+    pub(super) fn lag_of(&self, node: NodeId) -> Option<u64> {
+        let table = self.read();
+        let peer = table.connected().find(|peer| peer.node_id == node)?;
+        Some(table.sequence().saturating_sub(table.acked(peer)))
+    }
+}
+
+/// How many of these rows make one operation.
+fn operation(rows: &[(Vec<u8>, Vec<u8>)]) -> usize {
+    let mut bytes = 0;
+    let fits = rows.iter().take_while(|(key, value)| {
+        let fits = bytes < OPERATION_BYTES;
+        bytes += key.len() + value.len();
+        fits
+    });
+    fits.count()
+}
