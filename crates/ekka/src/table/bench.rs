@@ -84,7 +84,7 @@ async fn measure(slot: &Arc<AvailableSlot>, plan: TablePlan) -> Result<TableFigu
     for row in 0..plan.rows {
         let (key, value) = (key(row), vec![0; plan.value_bytes]);
         slot.put(Write::Put { key: &key, value: &value, expires_at: None }, fill, DEADLINE).await.map_err(words)?;
-        if row as u64 % TURN == 0 {
+        if (row as u64).is_multiple_of(TURN) {
             tokio::task::yield_now().await;
         }
     }
@@ -113,7 +113,7 @@ async fn run(slot: &Arc<AvailableSlot>, plan: TablePlan) -> Result<TableFigures,
     let peers = settled(slot).await?;
     let time = begun.elapsed();
     let (p50, p99) = percentiles(&mut times);
-    Ok(TableFigures { ops, time, settle: time - worked, p50, p99, peers })
+    Ok(TableFigures { ops, time, settle: time.saturating_sub(worked), p50, p99, peers })
 }
 
 async fn work(
