@@ -1,5 +1,6 @@
 //! Words of `ekka table`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -89,6 +90,24 @@ pub(crate) enum TableCommand {
     Info {
         /// The table
         table: String,
+    },
+    /// Write all rows to a file, one JSON object a line
+    #[command(after_help = "Example: ekka table export users users.jsonl")]
+    Export {
+        /// The table
+        table: String,
+        /// The file; standard output where not given
+        file: Option<PathBuf>,
+    },
+    /// Put the rows of a file that `export` wrote
+    #[command(after_help = "Example: ekka table import users users.jsonl --ack all")]
+    Import {
+        /// The table
+        table: String,
+        /// The file; standard input where it is -
+        file: PathBuf,
+        #[command(flatten)]
+        terms: TermsArgs,
     },
     /// Drop a table with all its rows, on all nodes
     #[command(after_help = "Example: ekka table drop users")]

@@ -8,11 +8,13 @@ mod check;
 mod discover;
 mod events;
 mod health;
+mod losses;
 mod members;
 mod pages;
 mod rpc;
 mod status;
 mod table;
+mod table_file;
 mod why;
 
 use serde_json::{Value, json};
@@ -76,6 +78,7 @@ async fn talk(client: &Client, command: Command, json: bool) -> Result<(), Failu
         Command::Health(args) => health::run(client, args, json).await,
         Command::Rpc(command) => rpc::run(client, command, json).await,
         Command::Table(command) => table::run(client, command, json).await,
+        Command::Losses { table } => losses::run(client, table, json).await,
         Command::Bench(BenchCommand::Rpc { target, for_, .. }) => bench::run(client, target, for_, json).await,
         Command::Bench(BenchCommand::Commit { group, for_, .. }) => bench_commit::run(client, group, for_, json).await,
         Command::Bench(BenchCommand::Table { rows, value_bytes, for_, .. }) => {

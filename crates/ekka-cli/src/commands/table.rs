@@ -5,7 +5,7 @@ use std::time::Duration;
 use ekka::admin::dto::{RowAnswer, RowsAnswer, TableAnswer, TableChangedAnswer, WrittenAnswer};
 use serde_json::{Value, json};
 
-use super::pass_on;
+use super::{pass_on, table_file};
 use crate::args::{TableCommand, TermsArgs, word};
 use crate::client::{Answer, Client};
 use crate::exit::{Code, Failure};
@@ -50,12 +50,16 @@ pub(super) async fn run(client: &Client, command: TableCommand, json: bool) -> R
         TableCommand::Scan { table, prefix, limit } => scan(client, &path(&table, "/scan")?, prefix, limit, json).await,
         TableCommand::Watch { table } => watch(client, &path(&table, "/watch")?, json).await,
         TableCommand::Info { table } => info(client, &path(&table, "")?, json).await,
+        TableCommand::Export { table, file } => table_file::export(client, &path(&table, "/scan")?, file).await,
+        TableCommand::Import { table, file, terms } => {
+            table_file::import(client, &path(&table, "")?, &file, terms, json).await
+        }
         TableCommand::Drop { table } => changed(&client.delete(&path(&table, "")?).await?.success()?, json),
     }
 }
 
 /// Where a table is. Its name goes into an address, so other letters than it may have are refused here.
-fn path(table: &str, rest: &str) -> Result<String, Failure> {
+pub(super) fn path(table: &str, rest: &str) -> Result<String, Failure> {
     let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
     if table.is_empty() || !table.bytes().all(letter) {
         let text = format!("there is no table {table:?}: names of tables have a-z, 0-9, '.', '_' and '-'");
@@ -128,9 +132,7 @@ async fn value_for(client: &Client, table: &str, value: String) -> Result<Value,
 }
 
 async fn written(client: &Client, path: &str, mut body: Value, terms: TermsArgs, json: bool) -> Result<(), Failure> {
-    body["ack"] = word(&terms.ack).into();
-    body["strict"] = terms.strict.into();
-    body["deadline_ms"] = millis(terms.deadline).into();
+    add_terms(&mut body, terms);
     let answer = client.post(path, &body).await?.success()?;
     if json {
         return pass_on(&answer.text());
@@ -140,6 +142,13 @@ async fn written(client: &Client, path: &str, mut body: Value, terms: TermsArgs,
     let durable = if answer.durable { "on disc" } else { "in memory" };
     let lonely = if answer.lonely { ": no other node is up" } else { "" };
     out::print(&format!("{copies} {durable}{lonely}\n"))
+}
+
+/// How a write is to be acknowledged.
+pub(super) fn add_terms(body: &mut Value, terms: TermsArgs) {
+    body["ack"] = word(&terms.ack).into();
+    body["strict"] = terms.strict.into();
+    body["deadline_ms"] = millis(terms.deadline).into();
 }
 
 async fn scan(
@@ -198,7 +207,7 @@ fn change(data: &str) -> String {
 }
 
 /// A text as it is, all else as JSON.
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         value => value.to_string(),

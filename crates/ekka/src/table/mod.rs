@@ -34,7 +34,7 @@ mod watch;
 #[cfg(feature = "admin")]
 pub use self::bench::{BenchOp, TableFigures, TablePlan};
 pub use self::def::{Available, Owned, TableDef, TableKind};
-pub use self::door::{Cell, Row, TableDoor, TableInfo, TablePage, TableWatch, WriteTerms, is_built};
+pub use self::door::{Cell, Loss, Row, TableDoor, TableInfo, TablePage, TableWatch, WriteTerms, is_built};
 pub use self::error::{OpenError, PutError, ReadError};
 pub use self::handle::{Add, Delete, Owners, Put, PutMany, Scan, Table};
 pub use self::key::TableKey;

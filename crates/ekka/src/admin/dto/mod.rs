@@ -32,8 +32,8 @@ pub use status::{
     UnreachableAnswer, VersionAnswer, VolatileAnswer,
 };
 pub use table::{
-    CreateTableRequest, DeleteRequest, KeyRequest, PutRequest, RowAnswer, RowsAnswer, ScanRequest, TableAnswer,
-    TableBenchAnswer, TableBenchRequest, TableChangedAnswer, TermsRequest, WrittenAnswer,
+    CreateTableRequest, DeleteRequest, KeyRequest, LossAnswer, PutRequest, RowAnswer, RowsAnswer, ScanRequest,
+    TableAnswer, TableBenchAnswer, TableBenchRequest, TableChangedAnswer, TermsRequest, WrittenAnswer,
 };
 
 use ekka_core::id::NodeId;

@@ -215,6 +215,23 @@ pub struct RowsAnswer {
     pub next: Option<Value>,
 }
 
+/// A version that lost to one whose writer had not seen it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct LossAnswer {
+    /// The table.
+    pub table: String,
+    /// The key.
+    pub key: Value,
+    /// The value; none where it was a deletion.
+    pub value: Option<Value>,
+    /// Who wrote it: the name of a member, or the id of a node that is none any more.
+    pub node: String,
+    /// Which version it was.
+    pub revision: String,
+    /// When it was written.
+    pub written: String,
+}
+
 /// Which rows.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

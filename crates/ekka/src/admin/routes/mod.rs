@@ -8,6 +8,7 @@ mod error;
 mod events;
 mod health;
 mod input;
+mod losses;
 mod read;
 mod rpc;
 mod table;
@@ -111,6 +112,7 @@ fn tables() -> OpenApiRouter<AdminState> {
         .routes(routes!(table::info, table::remove))
         .routes(routes!(table::get))
         .routes(routes!(table::scan))
+        .routes(routes!(losses::losses))
         .routes(routes!(table_bench::bench))
         .routes(routes!(table_watch::watch))
 }

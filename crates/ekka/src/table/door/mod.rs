@@ -1,8 +1,10 @@
 //! Tables that are known by their names only: for the command line and for programs in any language.
 
+mod losses;
 mod read;
 mod write;
 
+pub use self::losses::Loss;
 pub use self::read::{Cell, Row, TablePage, TableWatch};
 
 use std::sync::Arc;

@@ -87,15 +87,17 @@ impl TableDoor {
     }
 }
 
-/// Whether each row of the table is a part of what its key has.
-fn has_parts(slot: &AvailableSlot) -> bool {
-    slot.schema.shape == Shape::Bag || matches!(slot.schema.merge, MergeRule::Max | MergeRule::Sum)
+impl AvailableSlot {
+    /// Whether each row of the table is a part of what its key has.
+    pub(super) fn has_parts(&self) -> bool {
+        self.schema.shape == Shape::Bag || matches!(self.schema.merge, MergeRule::Max | MergeRule::Sum)
+    }
 }
 
 fn get_available(slot: &AvailableSlot, key: &[u8]) -> Option<Row> {
     let wall = slot.world.clock.now().wall;
     let table = slot.read();
-    if has_parts(slot) {
+    if slot.has_parts() {
         return parts(slot, &table, key, wall);
     }
     table.get(key, wall).map(|version| row_of(&table, version))
@@ -118,7 +120,7 @@ fn parts(slot: &AvailableSlot, table: &Table, key: &[u8], wall: Wall) -> Option<
 fn scan_available(slot: &AvailableSlot, prefix: &[u8], after: Option<&[u8]>, rows: usize) -> TablePage {
     let wall = slot.world.clock.now().wall;
     let limits = PageLimits { rows, bytes: PAGE_BYTES };
-    if has_parts(slot) {
+    if slot.has_parts() {
         return scan_parts(slot, prefix, after, limits);
     }
     let clone = slot.read().rows();
