@@ -103,7 +103,7 @@ pub(crate) struct WaitArgs {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// Show three nodes that form a cluster, lose one and take it back
+    /// Show three nodes that form a cluster, share a table, lose one and no write, and take it back
     #[command(after_help = "Example: ekka demo --json")]
     Demo,
     /// Run a node in the foreground

@@ -5,12 +5,15 @@ use std::time::{Duration, Instant};
 
 use super::Scratch;
 use super::node::{DemoNode, names};
+use super::rows::{self, Writers};
 use crate::exit::{Code, Failure};
 use crate::out::{self, Paint, paint};
 
 const NODES: usize = 3;
 /// How often the nodes are asked.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long is written before a node is killed.
+const WRITE: Duration = Duration::from_millis(500);
 /// How long each step may take.
 const STEP: Duration = Duration::from_secs(8);
 
@@ -21,6 +24,7 @@ pub(super) struct Figures {
     pub(super) cluster_id: String,
     pub(super) form: Duration,
     pub(super) notice: Duration,
+    pub(super) writes: usize,
     pub(super) back: Duration,
     pub(super) total: Duration,
 }
@@ -48,10 +52,14 @@ impl<'a> Story<'a> {
 
     async fn steps(&mut self) -> Result<Figures, Failure> {
         let (form, cluster_id) = self.form().await?;
+        let writers = self.share().await?;
         let (notice, guid) = self.kill().await?;
+        let written = self.look_for(writers.end().await).await?;
         let back = self.come_back(&cluster_id, &guid).await?;
+        self.all_rows_everywhere(&written).await?;
         self.stop().await?;
-        Ok(Figures { nodes: NODES, cluster_id, form, notice, back, total: self.begun.elapsed() })
+        let writes = written.len();
+        Ok(Figures { nodes: NODES, cluster_id, form, notice, writes, back, total: self.begun.elapsed() })
     }
 
     async fn form(&mut self) -> Result<(Duration, String), Failure> {
@@ -71,6 +79,50 @@ impl<'a> Story<'a> {
         let done = format!("{NODES} nodes, one cluster {cluster_id}, every node sees all others up");
         self.did(form, &done)?;
         Ok((form, cluster_id))
+    }
+
+    /// Begins to write on a table, at every node.
+    async fn share(&mut self) -> Result<Writers, Failure> {
+        rows::make(self.nodes[0].client()).await?;
+        let all = self.until("the table did not get to all nodes", async |nodes| {
+            for node in nodes {
+                rows::keys(node.client()).await?;
+            }
+            Some(())
+        });
+        all.await?;
+        self.say("a table that all three write on; each write is acknowledged by two nodes")?;
+        let writers = Writers::begin(self.nodes.iter().map(|node| node.client().clone()));
+        tokio::time::sleep(WRITE).await;
+        Ok(writers)
+    }
+
+    /// Looks on both survivors for everything that was acknowledged by two nodes.
+    async fn look_for(&mut self, written: BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
+        let begun = Instant::now();
+        let found = self.until("an acknowledged write is missing on a survivor", async |nodes| {
+            for node in &nodes[..NODES - 1] {
+                let keys = rows::keys(node.client()).await?;
+                written.is_subset(&keys).then_some(())?;
+            }
+            Some(())
+        });
+        found.await?;
+        let text =
+            format!("{} writes were acknowledged, by the killed node too; both survivors have them all", written.len());
+        self.did(begun.elapsed(), &text)?;
+        Ok(written)
+    }
+
+    async fn all_rows_everywhere(&mut self, written: &BTreeSet<String>) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let found = self.until("the node that came back lacks rows", async |nodes| {
+            let keys = rows::keys(nodes[NODES - 1].client()).await?;
+            written.is_subset(&keys).then_some(())
+        });
+        found.await?;
+        let name = self.nodes[NODES - 1].name.clone();
+        self.did(begun.elapsed(), &format!("{name} has every row again"))
     }
 
     async fn kill(&mut self) -> Result<(Duration, String), Failure> {
