@@ -309,6 +309,8 @@ impl From<PutError> for ApiError {
             PutError::Codec { .. } | PutError::WrongKind(_) => (StatusCode::BAD_REQUEST, "bad_request"),
             PutError::Clock(_) => (StatusCode::SERVICE_UNAVAILABLE, "clock"),
             PutError::TooFewCopies(_) => (StatusCode::SERVICE_UNAVAILABLE, "too_few_copies"),
+            PutError::DiscFull => (StatusCode::INSUFFICIENT_STORAGE, "disc_full"),
+            PutError::DiscFailed { .. } => (StatusCode::SERVICE_UNAVAILABLE, "disc_failed"),
             PutError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "timed_out"),
             PutError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         };
