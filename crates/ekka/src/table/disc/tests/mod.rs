@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use ekka_core::table::Message;
 
-use self::life::{Around, KEY, Life, contents, id};
+use self::life::{Around, KEY, Life, assert_journal, id, other_rows};
 use super::form::{write_index, write_record};
 use super::names::{INDEX, Names};
-use crate::storage::{Storage, Truncate};
+use crate::storage::Storage;
 use crate::table::available::Write;
 use crate::testing::CrashingDisc;
 
@@ -42,7 +42,7 @@ async fn what_was_acknowledged_is_there_whichever_step_of_a_checkpoint_a_crash_i
     let acked = life.acked.clone();
     let shadow = life.crash(&mut peer).await;
     let (_, changes) = disc.changes();
-    assert!(changes > 100 && acked.len() == 80, "{changes} changes, {} writes", acked.len());
+    assert!(changes > 60 && acked.len() == 80, "{changes} changes, {} writes", acked.len());
     for crash in 0..=changes {
         let table = around.read(&disc.first(crash), id(1, 2));
         table.check();
@@ -51,7 +51,8 @@ async fn what_was_acknowledged_is_there_whichever_step_of_a_checkpoint_a_crash_i
         }
         if table.held() == shadow.held() {
             let wall = around.now().wall;
-            assert_eq!(contents(&table, wall), contents(&shadow, wall), "after {crash} changes");
+            assert_eq!(other_rows(&table, &shadow, wall), [], "rows after {crash} changes");
+            assert_journal(&table, &shadow);
         }
     }
     assert_eq!(around.read(&disc, id(1, 2)).held(), shadow.held());
@@ -127,20 +128,21 @@ async fn what_cannot_be_read_is_kept_aside_and_the_table_begins_anew() {
 
     let mut life = Life::begin(&around, &disc, 2).await;
     assert_eq!(life.slot.read().size().rows, 0);
+    peer.members_are([id(1, 1).node_id, id(2, 1).node_id]);
+    peer.gone(id(1, 1));
     life.connect(&mut peer);
-    life.exchange(&mut peer);
     life.write(put(b"b", b"2"));
     life.converge(&mut peer).await;
     life.settle().await;
     life.crash(&mut peer).await;
     let life = Life::begin(&around, &disc, 3).await;
     assert_eq!(life.slot.read().size().rows, 2, "what the peer gave, and what was written since");
-    let kept = disc.open().read(&names.log, next, next + 1, 0).unwrap();
+    let kept = disc.first(disc.changes().1).open().read(&names.log, next, next + 1, 0).unwrap();
     assert_eq!(kept, [(next, foreign)], "it is where it was");
     life.discs.drop_those(|_| true);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(matches!(disc.open().truncate(&names.log, Truncate::Before(1)), Ok(_)));
-    drop(life);
+    let bounds = disc.open().bounds(&names.log);
+    assert_eq!(bounds.first, bounds.next, "with the table that goes too");
 }
 
 /// A batch of operations.
