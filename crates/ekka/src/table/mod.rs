@@ -18,6 +18,8 @@
 
 mod acks;
 mod available;
+#[cfg(feature = "admin")]
+mod bench;
 mod bounds;
 mod committed;
 mod copies;
@@ -33,6 +35,8 @@ mod owned;
 mod slot;
 mod watch;
 
+#[cfg(feature = "admin")]
+pub use self::bench::{BenchOp, TableFigures, TablePlan};
 pub use self::def::{Available, Owned, TableDef, TableKind};
 pub use self::door::{Cell, Row, TableDoor, TableInfo, TablePage, TableWatch, WriteTerms, is_built};
 pub use self::error::{OpenError, PutError, ReadError};
