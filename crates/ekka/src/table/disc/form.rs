@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn what_has_another_form_is_not_read_and_says_which() {
-        let index: Index = [(Key { cluster: ClusterId::from_u128(7), table: 9 }, Listed { turn: 1, gone: true })].into();
+        let index: Index =
+            [(Key { cluster: ClusterId::from_u128(7), table: 9 }, Listed { turn: 1, gone: true })].into();
         let mut bytes = write_index(&index);
         assert_eq!(read_index(&bytes), Ok(index));
         bytes[0] += 1;

@@ -244,7 +244,12 @@ impl Keeper {
                 // Without it the log is only longer, unless a full copy came in: then nothing is acknowledged meanwhile.
                 if self.slot.read().wants_checkpoint() && self.side.set_trouble(Some(Trouble::Full)) {
                     let table = &self.slot.schema.name;
-                    warn!(table, checkpoint = self.names.head(), why, "no room on disc: writes are refused until there is");
+                    warn!(
+                        table,
+                        checkpoint = self.names.head(),
+                        why,
+                        "no room on disc: writes are refused until there is"
+                    );
                 }
                 Ok(())
             }
@@ -283,7 +288,8 @@ async fn synced(syncing: &mut Option<Syncing>) -> (Result<(), StorageError>, u64
 /// The end of the checkpoint that is on its way. *Cancel safe.*
 async fn written(writing: &mut Option<Writing>) -> Written {
     let Some(Writing { position, seq, bytes, done }) = writing else { return std::future::pending().await };
-    let result = done.await.unwrap_or_else(|error| Err(StorageError::Failed(format!("a fault of this program: {error}"))));
+    let result =
+        done.await.unwrap_or_else(|error| Err(StorageError::Failed(format!("a fault of this program: {error}"))));
     let written = Written { result, position: *position, seq: *seq, bytes: *bytes };
     *writing = None;
     written

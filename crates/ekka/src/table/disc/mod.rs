@@ -20,9 +20,9 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::side::IsFull;
 pub(super) use self::keeper::Sizes;
 pub(super) use self::names::Key;
+pub(super) use self::side::IsFull;
 pub(super) use self::side::Side;
 
 use std::collections::BTreeMap;
@@ -200,7 +200,10 @@ impl Discs {
         let foreign = inner.index.iter().filter(|(key, listed)| key.cluster != cluster && !listed.gone);
         let foreign: Vec<String> = foreign.map(|(key, listed)| Names::new(*key, listed.turn).to_string()).collect();
         if !foreign.is_empty() {
-            warn!(kept = foreign.join("; "), "the data directory holds tables of another cluster: they are kept, unused");
+            warn!(
+                kept = foreign.join("; "),
+                "the data directory holds tables of another cluster: they are kept, unused"
+            );
         }
     }
 

@@ -53,7 +53,8 @@ pub(super) fn read(storage: &dyn Storage, names: &Names, settings: Settings, now
     let mut table = Table::new(settings);
     let head = head(storage, names)?;
     if let Some(head) = head {
-        let mut pieces = Pieces { storage, names, head, next: 0, length: 0, messages: Vec::new().into_iter(), failed: None };
+        let mut pieces =
+            Pieces { storage, names, head, next: 0, length: 0, messages: Vec::new().into_iter(), failed: None };
         let restored = table.restore(&mut pieces, now);
         if let Some(unread) = pieces.failed {
             return Err(unread);

@@ -108,8 +108,7 @@ impl Life {
             discs.changed().await;
         };
         let clock = around.env.clock.clone();
-        let life =
-            Self { me, slot, discs, stop, disc: disc.clone(), clock, waiting: Vec::new(), acked: Vec::new() };
+        let life = Self { me, slot, discs, stop, disc: disc.clone(), clock, waiting: Vec::new(), acked: Vec::new() };
         life.slot.follow(&life.committed(guid));
         life
     }

@@ -52,7 +52,10 @@ fn check(around: &Around, disc: &CrashingDisc, crash: usize, life: (&[(OpId, usi
     let table = around.read(&disc.first(crash), id(1, 1000));
     table.check();
     for (op, at) in acked {
-        assert!(*at > crash || table.holds(*op), "{op:?} was acknowledged at {at} changes, and the crash is at {crash}");
+        assert!(
+            *at > crash || table.holds(*op),
+            "{op:?} was acknowledged at {at} changes, and the crash is at {crash}"
+        );
     }
     for (origin, number) in table.all_held().iter() {
         assert!(number <= shadow.all_held().get(origin), "more is on disc than there was");
