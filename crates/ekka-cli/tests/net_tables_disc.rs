@@ -1,5 +1,5 @@
-//! Tables on disc of real processes: whatever was acknowledged is there after kills, of all at once and of one under load,
-//! and what is dropped while a node is down is deleted there too.
+//! Tables on disc of real processes: whatever was acknowledged is there after kills, of all at once and of one under
+//! load, and what is dropped while a node is down is deleted there too.
 
 mod support;
 
@@ -110,19 +110,37 @@ fn one_that_is_killed_under_load_loses_nothing_and_catches_up() {
     all_there(&cluster, &acked);
 }
 
+const DELETED: &str = "what was on disc of a dropped table is deleted";
+
+/// Waits until these have deleted so many tables.
+fn deleted(cluster: &Cluster, nodes: &[usize], times: usize) {
+    cluster.wait("it is deleted", LIMIT, |cluster| {
+        let lacks = |index: &&usize| cluster.agents[**index].log().matches(DELETED).count() < times;
+        match nodes.iter().find(lacks) {
+            Some(index) => Err(cluster.agents[*index].name.clone()),
+            None => Ok(()),
+        }
+    });
+}
+
 #[test]
-fn what_is_dropped_while_a_node_is_down_is_deleted_there_too() {
+fn what_is_dropped_while_a_node_is_down_is_deleted_there_too_and_who_leaves_keeps_nothing() {
     let mut cluster = formed();
     put(&cluster, 0, &json!({"key": "a", "value": 1, "ack": "all"}));
     cluster.agents[2].kill();
     let dropped = cluster.agents[0].json(&["table", "drop", TABLE]);
     dropped.unwrap_or_else(|error| panic!("{error}\n{}", cluster.report()));
     cluster.agents[2].start();
-    cluster.wait("each has deleted it", LIMIT, |cluster| {
-        let lacks = |agent: &&support::Agent| !agent.log().contains("what was on disc of a dropped table is deleted");
-        match cluster.agents.iter().find(lacks) {
-            Some(agent) => Err(agent.name.clone()),
-            None => Ok(()),
-        }
-    });
+    deleted(&cluster, &[0, 1, 2], 1);
+    cluster.wait("all are back", LIMIT, Cluster::whole);
+
+    let table = json!({"name": TABLE, "storage": "disc"});
+    cluster.wait("it is made again", SOON, |cluster| post(&data(cluster, 0), "/v1/tables", &table));
+    loaded(&cluster);
+    assert!(rows(&data(&cluster, 2), TABLE).expect("it answers").is_empty(), "another table of the same name");
+    put(&cluster, 0, &json!({"key": "b", "value": 2, "ack": "all"}));
+    let left = cluster.agents[2].json(&["leave"]);
+    left.unwrap_or_else(|error| panic!("{error}\n{}", cluster.report()));
+    deleted(&cluster, &[2], 2);
+    assert_eq!(rows(&data(&cluster, 0), TABLE).expect("it answers").len(), 1, "those who stay keep theirs");
 }

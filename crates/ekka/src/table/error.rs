@@ -80,9 +80,7 @@ pub enum PutError {
     #[error("{0}")]
     WrongKind(String),
     /// The disc of the data directory is nearly full. Nothing was written.
-    #[error(
-        "nothing was written: the disc of the data directory is nearly full (disc_full); deletes are taken, and reads go on"
-    )]
+    #[error("nothing was written: the disc of the data directory is nearly full; deletes are taken, and reads go on")]
     DiscFull,
     /// The store of the data directory has failed, and this node writes to no table on disc until it is started again.
     #[error("{}: the store of the data directory has failed: {why}", written_words(*written))]

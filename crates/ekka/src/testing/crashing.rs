@@ -1,4 +1,4 @@
-//! A store on a disc that forgets: a crash leaves what was synced, and as much of the rest, in order, as the test likes.
+//! A store on a disc that forgets: a crash leaves what was synced, and as much of the rest, in order, as a test likes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

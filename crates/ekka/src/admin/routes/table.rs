@@ -103,7 +103,8 @@ pub(super) async fn remove(
     responses(
         (status = OK, body = WrittenAnswer), (status = BAD_REQUEST, body = ErrorAnswer),
         (status = NOT_FOUND, body = ErrorAnswer), (status = PAYLOAD_TOO_LARGE, body = ErrorAnswer),
-        (status = GATEWAY_TIMEOUT, body = ErrorAnswer), (status = SERVICE_UNAVAILABLE, body = ErrorAnswer)
+        (status = GATEWAY_TIMEOUT, body = ErrorAnswer), (status = SERVICE_UNAVAILABLE, body = ErrorAnswer),
+        (status = INSUFFICIENT_STORAGE, body = ErrorAnswer)
     )
 )]
 pub(super) async fn put(

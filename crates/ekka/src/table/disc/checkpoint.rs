@@ -57,8 +57,8 @@ fn next_piece(mut giving: Giving, bytes: usize) -> (Giving, Vec<u8>) {
     (giving, piece)
 }
 
-/// Removes these pieces of a set, and those behind them, which an attempt that ended early has left. The last goes first: so
-/// what a crash leaves of them has no gap, and is found.
+/// Removes these pieces of a set, and those behind them, which an attempt that ended early has left. The last goes
+/// first: so what a crash leaves of them has no gap, and is found.
 fn remove(storage: &dyn Storage, names: &Names, set: u8, known: Range<u32>) -> Result<Option<Ticket>, StorageError> {
     let mut end = known.end;
     loop {

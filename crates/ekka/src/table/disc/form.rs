@@ -1,5 +1,5 @@
-//! How records, checkpoints and the index look on disc. Each begins with the number of its form; one of a form that this
-//! version does not know is not read, and not thrown away either.
+//! How records, checkpoints and the index look on disc. Each begins with the number of its form; one of a form that
+//! this version does not know is not read, and not thrown away either.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! Keeps one table on disc: appends what is new in its op log, tells it what is synced, writes checkpoints.
 //!
-//! One append is on its way at a time; what comes meanwhile is gathered for the next, so that many writers share a sync.
-//! A checkpoint is written beside it. What follows a full copy in the op log waits for one: the log on disc alone would
-//! not add up to it.
+//! One append is on its way at a time; what comes meanwhile is gathered for the next, so that many writers share a
+//! sync. A checkpoint is written beside it. What follows a full copy in the op log waits for one: the log on disc alone
+//! would not add up to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -241,7 +241,7 @@ impl Keeper {
             }
             Err(StorageError::Full(why)) => {
                 self.checkpoint_again = Some(Instant::now() + AGAIN);
-                // Without it the log is only longer, unless a full copy came in: then nothing is acknowledged meanwhile.
+                // Without it the log is only longer; but after a full copy nothing is acknowledged meanwhile.
                 if self.slot.read().wants_checkpoint() && self.side.set_trouble(Some(Trouble::Full)) {
                     let table = &self.slot.schema.name;
                     warn!(

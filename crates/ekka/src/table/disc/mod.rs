@@ -1,8 +1,8 @@
 //! Tables on disc: which ones are kept, how they are opened, and that what is dropped is deleted.
 //!
 //! **The way of a table.** It is entered in the index and synced there; what the store has of it is read back, off the
-//! tables' thread (`recover`); the hub takes it into use; a keeper (`keeper`) appends what is new in its op log and writes
-//! checkpoints (`checkpoint`). One that is dropped is marked in the index, its keeper ends, what it has in the store is
+//! tables' thread (`recover`); the hub takes it into use; a keeper (`keeper`) appends what is new in its op log and
+//! writes checkpoints (`checkpoint`). One that is dropped is marked in the index, its keeper ends, what it has in the store is
 //! deleted, and it leaves the index: whatever a crash interrupts goes on at the next start.
 //!
 //! **Invariants**: a table is read back once at a time and has one keeper; its names are deleted only when no keeper
@@ -190,8 +190,8 @@ impl Discs {
         }
     }
 
-    /// Says once which tables of other clusters there are. Only who leaves a cluster deletes what it has of it: whom the
-    /// others have given up, or who went over to another cluster, may have what nobody else has.
+    /// Says once which tables of other clusters there are. Only who leaves a cluster deletes what it has of it: whom
+    /// the others have given up, or who went over to another cluster, may have what nobody else has.
     pub(super) fn tell_foreign(&self, cluster: ClusterId) {
         let mut inner = self.locked();
         if std::mem::replace(&mut inner.told_foreign, true) {
@@ -224,7 +224,7 @@ impl Discs {
                 }
                 Err(StorageError::Closed) => return,
                 Err(err) if !std::mem::replace(&mut told, true) => {
-                    error!(table = name, %err, "the table cannot be read from disc, and is not opened until it can");
+                    error!(table = name, %err, "the table is not opened yet: its place on disc cannot be read or made");
                 }
                 Err(_) => {}
             }
@@ -253,7 +253,7 @@ impl Discs {
                         unread,
                         why,
                         kept = %names,
-                        advice = "its peers give it what they hold; what is kept can be read by a version that knows it",
+                        advice = "its peers give it what they hold; a version that knows this form can read what is kept",
                         "the table cannot be read from disc, and starts empty: what is there is kept aside"
                     );
                     let turn = listed.turn.saturating_add(1);
@@ -308,7 +308,7 @@ impl Discs {
                 }
                 Err(StorageError::Closed) => return,
                 Err(err) if !std::mem::replace(&mut told, true) => {
-                    warn!(table = key.table, %err, "a dropped table cannot be deleted from disc yet: it only takes room");
+                    warn!(table = key.table, %err, "a dropped table cannot be deleted from disc yet: it takes room");
                 }
                 Err(_) => {}
             }

@@ -39,16 +39,21 @@ pub(super) struct Around {
     pub(super) env: Env,
     pub(super) schema: Schema,
     pub(super) is_full: Arc<std::sync::atomic::AtomicBool>,
+    faults: Faults,
     _folder: tempfile::TempDir,
 }
 
 impl Around {
     pub(super) fn new() -> Self {
+        Self::with_faults(Faults::default())
+    }
+
+    pub(super) fn with_faults(faults: Faults) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(RuntimeClock::default());
         let env = Env { clock, threads: false, ..Env::real(folder.path()).unwrap() };
         let schema = Schema { storage: Kept::Disc, ..Schema::new("t", Kind::Available) };
-        Self { env, schema, is_full: Arc::default(), _folder: folder }
+        Self { env, schema, is_full: Arc::default(), faults, _folder: folder }
     }
 
     pub(super) fn now(&self) -> Now {
@@ -63,7 +68,7 @@ impl Around {
     }
 
     fn settings(&self, me: Incarnation, storage: Kept) -> Settings {
-        Settings { me, storage, bound: Hlc::at(self.now().wall), faults: Faults::default() }
+        Settings { me, storage, bound: Hlc::at(self.now().wall), faults: self.faults }
     }
 
     /// What a start would find on a disc.
@@ -224,8 +229,8 @@ pub(super) fn other_rows(one: &Table, other: &Table, wall: Wall) -> Vec<Seen> {
     live(one, wall).symmetric_difference(&live(other, wall)).cloned().collect()
 }
 
-/// Asserts that the journal that was read back has all that was in it. It may have tombstones beside: one that was swept is
-/// there again until it is swept again, and whoever had put a row in its place had not seen it.
+/// Asserts that the journal that was read back has all that was in it. It may have tombstones beside: one that was swept
+/// is there again until it is swept again, and whoever had put a row in its place had not seen it.
 pub(super) fn assert_journal(read: &Table, before: &Table) {
     let losers = |table: &Table| table.journal().map(seen).collect::<BTreeSet<_>>();
     let (read, before) = (losers(read), losers(before));

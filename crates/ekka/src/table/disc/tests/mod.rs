@@ -122,7 +122,7 @@ async fn what_cannot_be_read_is_kept_aside_and_the_table_begins_anew() {
     let names = Names::new(KEY, 0);
     let storage = disc.open();
     let next = storage.bounds(&names.log).next;
-    let mut foreign = write_record(&life_batch(&around));
+    let mut foreign = write_record(&a_batch(&around));
     foreign[0] = 77;
     storage.append(&names.log, next, vec![foreign.clone()]).unwrap();
 
@@ -145,17 +145,13 @@ async fn what_cannot_be_read_is_kept_aside_and_the_table_begins_anew() {
     assert_eq!(bounds.first, bounds.next, "with the table that goes too");
 }
 
-/// A batch of operations.
-fn life_batch(around: &Around) -> ekka_core::table::Batch {
+/// A batch of one operation.
+fn a_batch(around: &Around) -> ekka_core::table::Batch {
     let mut peer = around.peer();
     peer.put(b"x", b"y", None, around.now().wall).unwrap();
     let mut giving = peer.clone_to_give(around.now());
-    let messages = std::iter::from_fn(move || giving.next_message());
-    messages
-        .filter_map(|message| match message {
-            Message::CopyRows { rows, .. } => Some(rows),
-            _ => None,
-        })
-        .next()
-        .expect("a row")
+    let mut messages = std::iter::from_fn(move || giving.next_message());
+    let rows =
+        messages.find_map(|message| if let Message::CopyRows { rows, .. } = message { Some(rows) } else { None });
+    rows.expect("a row")
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ekka_core::rng::Rng;
-use ekka_core::table::{OpId, Table};
+use ekka_core::table::{Faults, OpId, Table};
 use ekka_core::time::Wall;
 
 use super::life::{Around, Life, assert_journal, id, other_rows};
@@ -67,9 +67,9 @@ fn check(around: &Around, disc: &CrashingDisc, crash: usize, life: (&[(OpId, usi
     }
 }
 
-async fn run(seed: u64) {
+async fn run(seed: u64, faults: Faults) {
     let mut rng = Rng::new(seed);
-    let around = Around::new();
+    let around = Around::with_faults(faults);
     let mut disc = CrashingDisc::default();
     let mut peer = around.peer();
     peer.members_are([id(1, 1).node_id, id(2, 1).node_id]);
@@ -124,11 +124,21 @@ fn what_was_acknowledged_survives_crashes_at_random_moments() {
     let seeds = std::env::var("EKKA_DISC_SEEDS").ok().and_then(|number| number.parse().ok()).unwrap_or(SEEDS);
     let only = std::env::var("EKKA_DISC_SEED").ok().and_then(|seed| seed.parse().ok());
     for seed in only.map_or(0..seeds, |seed: u64| seed..seed + 1) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(run(seed))));
-        if let Err(panic) = ran {
+        if let Err(panic) = caught(seed, Faults::default()) {
             println!("seed {seed}: repeat it with EKKA_DISC_SEED={seed}");
             std::panic::resume_unwind(panic);
         }
     }
+}
+
+/// Runs a seed, and gives what it panics with.
+fn caught(seed: u64, faults: Faults) -> std::thread::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(run(seed, faults))))
+}
+
+#[test]
+fn a_table_that_acknowledges_what_is_not_synced_is_seen() {
+    let faults = Faults { unsynced_counts: true, ..Faults::default() };
+    assert!((0..20).any(|seed| caught(seed, faults).is_err()));
 }
