@@ -67,7 +67,20 @@ impl Around {
         peer
     }
 
-    fn settings(&self, me: Incarnation, storage: Kept) -> Settings {
+    pub(super) fn world(&self) -> Arc<World> {
+        let world = Arc::new(World::new(self.env.clock.clone(), Hlc::at(self.now().wall)));
+        world.bound_is(Hlc::at(Wall::from_millis(self.now().wall.as_millis() + 10_000_000)));
+        world
+    }
+
+    pub(super) fn discs(&self, disc: &CrashingDisc, stop: CancellationToken) -> Arc<Discs> {
+        let full = self.is_full.clone();
+        let is_full = Arc::new(move || full.load(std::sync::atomic::Ordering::Relaxed));
+        let means = (self.env.clone(), Arc::new(disc.open()) as Arc<dyn Storage>, Handle::current());
+        Discs::new(means, SIZES, stop, is_full).expect("the index can be read")
+    }
+
+    pub(super) fn settings(&self, me: Incarnation, storage: Kept) -> Settings {
         Settings { me, storage, bound: Hlc::at(self.now().wall), faults: self.faults }
     }
 
@@ -97,14 +110,8 @@ impl Life {
         sleep(Duration::from_millis(10)).await;
         let me = id(1, guid);
         let settings = around.settings(me, Kept::Disc);
-        let world = Arc::new(World::new(around.env.clock.clone(), settings.bound));
-        world.bound_is(Hlc::at(Wall::from_millis(around.now().wall.as_millis() + 10_000_000)));
-        let stop = CancellationToken::new();
-        let storage: Arc<dyn Storage> = Arc::new(disc.open());
-        let full = around.is_full.clone();
-        let is_full = Arc::new(move || full.load(std::sync::atomic::Ordering::Relaxed));
-        let means = (around.env.clone(), storage, Handle::current());
-        let discs = Discs::new(means, SIZES, stop.clone(), is_full).expect("the index can be read");
+        let (stop, world) = (CancellationToken::new(), around.world());
+        let discs = around.discs(disc, stop.clone());
         let slot = loop {
             if let Some(slot) = discs.open(KEY, &around.schema, settings, &world) {
                 break slot;

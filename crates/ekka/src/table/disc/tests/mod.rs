@@ -6,7 +6,8 @@ mod schedules;
 
 use std::time::Duration;
 
-use ekka_core::table::Message;
+use ekka_core::table::{Message, Storage as Kept};
+use tokio_util::sync::CancellationToken;
 
 use self::life::{Around, KEY, Life, assert_journal, id, other_rows};
 use super::form::{write_index, write_record};
@@ -143,6 +144,38 @@ async fn what_cannot_be_read_is_kept_aside_and_the_table_begins_anew() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     let bounds = disc.open().bounds(&names.log);
     assert_eq!(bounds.first, bounds.next, "with the table that goes too");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_takes_another_guid_while_a_table_is_read_opens_it_under_that_one() {
+    let (around, disc) = (Around::new(), CrashingDisc::default());
+    let (discs, world) = (around.discs(&disc, CancellationToken::new()), around.world());
+    let settings = |guid| around.settings(id(1, guid), Kept::Disc);
+    assert!(discs.open(KEY, &around.schema, settings(1), &world).is_none());
+    discs.changed().await;
+    let slot = discs.open(KEY, &around.schema, settings(2), &world).expect("it was read");
+    assert_eq!(slot.read().me(), id(1, 2));
+    assert!(discs.open(KEY, &around.schema, settings(2), &world).is_none(), "it is open already");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_is_dropped_while_it_is_read_is_not_opened() {
+    let (around, disc) = (Around::new(), CrashingDisc::default());
+    let mut life = Life::begin(&around, &disc, 1).await;
+    life.write(put(b"a", b"1"));
+    life.settle().await;
+    life.crash(&mut around.peer()).await;
+    let (discs, world) = (around.discs(&disc, CancellationToken::new()), around.world());
+    let settings = around.settings(id(1, 2), Kept::Disc);
+    assert!(discs.open(KEY, &around.schema, settings, &world).is_none());
+    discs.drop_those(|_| true);
+    discs.changed().await;
+    discs.drop_those(|_| false);
+    discs.changed().await;
+    assert!(discs.open(KEY, &around.schema, settings, &world).is_none(), "it is gone, and would be made anew");
+    discs.changed().await;
+    let slot = discs.open(KEY, &around.schema, settings, &world).expect("a new one");
+    assert_eq!(slot.read().size().rows, 0);
 }
 
 /// A batch of one operation.
