@@ -251,9 +251,15 @@ impl Node {
             self.inner.calls.cancel_served();
         }
         let (answer, result) = oneshot::channel();
+        let leaves = matches!(command, Command::Leave { plan: false });
         let request = Request { command, answer };
         self.inner.requests.send(request).await.map_err(|_| CommandError::Stopping)?;
-        result.await.map_err(|_| CommandError::Stopping)?
+        let result = result.await.map_err(|_| CommandError::Stopping)?;
+        if leaves && result.is_ok() {
+            self.inner.shared.committed().send_replace(Arc::default());
+            self.inner.tables.leave();
+        }
+        result
     }
 
     /// Waits until the node is ready for work that needs a majority. *Cancel safe.*

@@ -39,7 +39,7 @@ impl ReadRecord {
         self.ceiling.store(self.record.token_ceiling(), Ordering::Release);
         let committed = Committed::of(&self.record);
         self.committed.send_if_modified(|shown| {
-            let news = **shown != committed;
+            let news = !shown.says_the_same(&committed);
             if news {
                 *shown = Arc::new(committed);
             }

@@ -123,9 +123,11 @@ impl Kept {
             Home::thread("ekka-tables", stop.clone()).map_err(StartError::Thread)?
         };
         let guard = stop.clone().drop_guard();
+        let room = shared.room().subscribe();
         let setup = table::Setup {
-            clock: env.clock.clone(),
+            env: env.clone(),
             storage: storage.clone(),
+            is_full: Arc::new(move || room.borrow().full),
             committed: shared.committed().subscribe(),
             views: shared.view_changes(),
         };

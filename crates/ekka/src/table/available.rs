@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 
 use super::acks::{Acks, Answer};
 use super::committed::Committed;
+use super::disc::Side;
 use super::error::PutError;
 use super::hub::World;
 
@@ -39,6 +40,13 @@ pub(super) enum Write<'a> {
     Max { key: &'a [u8], to: i64 },
     /// No counter.
     Reset { key: &'a [u8] },
+}
+
+impl Write<'_> {
+    /// Whether there is less in the table after it.
+    fn makes_room(self) -> bool {
+        matches!(self, Self::Delete { .. } | Self::Remove { .. } | Self::Reset { .. })
+    }
 }
 
 /// How a write is acknowledged.
@@ -70,14 +78,25 @@ pub struct AvailableSlot {
     opened: Instant,
     pub(super) world: Arc<World>,
     pub(super) closed: CancellationToken,
+    /// Of a table that is kept on disc.
+    disc: Option<Arc<Side>>,
 }
 
 impl AvailableSlot {
     pub(super) fn new(id: u64, schema: Schema, me: Incarnation, world: Arc<World>) -> Self {
         let bound = world.bound();
         let settings = Settings { me, storage: schema.storage, bound: bound.found, faults: Faults::default() };
-        let mut table = Table::new(settings);
-        table.bound_is(bound.on_disc);
+        Self::of((id, schema), Table::new(settings), world, None)
+    }
+
+    /// One that is there already, and how it is kept on disc.
+    pub(super) fn of(
+        (id, schema): (u64, Schema),
+        mut table: Table,
+        world: Arc<World>,
+        disc: Option<Arc<Side>>,
+    ) -> Self {
+        table.bound_is(world.bound().on_disc);
         Self {
             id,
             schema,
@@ -88,6 +107,7 @@ impl AvailableSlot {
             opened: world.clock.now().mono,
             world,
             closed: CancellationToken::new(),
+            disc,
         }
     }
 
@@ -124,6 +144,7 @@ impl AvailableSlot {
         drop(table);
         self.tell(revision);
         self.world.links.stir(self.id);
+        self.stir_disc();
         Ok(written)
     }
 
@@ -139,6 +160,9 @@ impl AvailableSlot {
             if self.closed.is_cancelled() {
                 return Err(PutError::Closed);
             }
+            if let Some(refused) = self.disc.as_ref().and_then(|disc| disc.refuses(write.makes_room())) {
+                return Err(refused);
+            }
             match self.write(write, terms) {
                 Ok(written) => break written,
                 Err(WriteError::Stamp(StampError::BoundReached)) if begun.elapsed() < deadline => {
@@ -152,7 +176,9 @@ impl AvailableSlot {
             Written::Later(later) => {
                 match tokio::time::timeout(deadline.saturating_sub(begun.elapsed()), later).await {
                     Ok(Ok(answer)) => answer,
-                    Ok(Err(_)) => return Err(PutError::Closed),
+                    Ok(Err(_)) => {
+                        return Err(self.disc.as_ref().and_then(|disc| disc.unanswered()).unwrap_or(PutError::Closed));
+                    }
                     Err(_) => {
                         return Err(PutError::TimedOut {
                             missing: self.world.names_of(|peer| self.lag_of(peer.node_id).is_none_or(|lag| lag > 0)),
@@ -162,6 +188,12 @@ impl AvailableSlot {
             }
         };
         Ok(answer?)
+    }
+
+    fn stir_disc(&self) {
+        if let Some(disc) = &self.disc {
+            disc.stir();
+        }
     }
 
     fn tell(&self, revision: u64) {
@@ -214,7 +246,7 @@ impl AvailableSlot {
     }
 
     /// What follows whenever the machine has taken something in.
-    fn after(&self, mut table: RwLockWriteGuard<'_, Table>, now: Now) {
+    pub(super) fn after(&self, mut table: RwLockWriteGuard<'_, Table>, now: Now) {
         let (events, revision) = (table.take_events(), table.revision());
         if !self.acks.is_empty() {
             let up = self.world.up();
@@ -223,6 +255,7 @@ impl AvailableSlot {
         }
         let loaded = *self.loaded.borrow() || self.is_loaded(&table, now);
         drop(table);
+        self.stir_disc();
         self.tell(revision);
         self.loaded.send_if_modified(|told| std::mem::replace(told, loaded) != loaded);
         for event in events {
@@ -283,6 +316,11 @@ impl AvailableSlot {
 
     pub(super) fn end(&self) {
         self.closed.cancel();
+        self.acks.end();
+    }
+
+    /// Nobody who waits for copies will have an answer.
+    pub(super) fn answers_nobody(&self) {
         self.acks.end();
     }
 

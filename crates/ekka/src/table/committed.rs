@@ -7,7 +7,7 @@ use ekka_core::id::{ClusterId, Incarnation, NodeId};
 use ekka_core::view::Role;
 
 /// It is replaced as a whole, whenever something of it changes.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Committed {
     /// Whose record it is.
     pub(super) cluster: Option<ClusterId>,
@@ -17,6 +17,8 @@ pub(crate) struct Committed {
     pub(super) present: BTreeSet<Incarnation>,
     /// The latest start of each node that is over; those before it are too.
     pub(super) over: BTreeSet<Incarnation>,
+    /// How far the record goes. Not news by itself.
+    pub(super) number: u64,
     /// The tables by name.
     pub(super) tables: BTreeMap<String, TableEntry>,
 }
@@ -30,7 +32,24 @@ impl Committed {
             members: record.members().keys().copied().filter(holds).collect(),
             present: record.present().filter(|id| holds(&id.node_id)).collect(),
             over: record.ended().collect(),
+            number: record.number(),
             tables: record.tables().clone(),
         }
+    }
+
+    /// Whether it is the same, however far the record of either goes.
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        let Self { cluster, members, present, over, number: _, tables } = self;
+        *cluster == other.cluster
+            && *members == other.members
+            && *present == other.present
+            && *over == other.over
+            && *tables == other.tables
+    }
+
+    /// Whether a table that is not among its tables was dropped for certain: a replica that was opened just now may not
+    /// have come to where it was made.
+    pub(super) fn is_past(&self, table: u64) -> bool {
+        self.number >= table
     }
 }

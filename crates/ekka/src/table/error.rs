@@ -79,6 +79,17 @@ pub enum PutError {
     /// The table does not take this kind of write. Nothing was written.
     #[error("{0}")]
     WrongKind(String),
+    /// The disc of the data directory is nearly full. Nothing was written.
+    #[error("nothing was written: the disc of the data directory is nearly full; deletes are taken, and reads go on")]
+    DiscFull,
+    /// The store of the data directory has failed, and this node writes to no table on disc until it is started again.
+    #[error("{}: the store of the data directory has failed: {why}", written_words(*written))]
+    DiscFailed {
+        /// Why.
+        why: String,
+        /// It is in the rows of this node, and may get to the others.
+        written: bool,
+    },
     /// It is on this node, and two copies were asked for strictly while no other node is up. It will get to the others.
     #[error(transparent)]
     TooFewCopies(#[from] TooFewCopies),
@@ -99,14 +110,19 @@ impl PutError {
     /// Whether the same write can be tried again with hope.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::TooFewCopies(_) | Self::TimedOut { .. } | Self::Clock(_))
+        matches!(self, Self::TooFewCopies(_) | Self::TimedOut { .. } | Self::Clock(_) | Self::DiscFull)
     }
 
     /// Whether it is written, or may be, although this is an error.
     #[must_use]
     pub fn outcome_unknown(&self) -> bool {
-        matches!(self, Self::TooFewCopies(_) | Self::TimedOut { .. } | Self::Closed)
+        let failed = matches!(self, Self::DiscFailed { written: true, .. });
+        failed || matches!(self, Self::TooFewCopies(_) | Self::TimedOut { .. } | Self::Closed)
     }
+}
+
+fn written_words(written: bool) -> &'static str {
+    if written { "whether it is on disc is not known" } else { "nothing was written" }
 }
 
 impl From<WriteError> for PutError {

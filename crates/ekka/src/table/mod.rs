@@ -10,6 +10,9 @@
 //!
 //! **Threads.** A node carries its tables on a thread of their own; callers await on whatever runtime they are.
 //!
+//! **Disc.** A table of the storage `disc` has a keeper (`disc`), which brings its op log and checkpoints into the
+//! store; nothing of it is acknowledged before it is synced.
+//!
 //! **Memory.** A peer that does not read costs a cursor: the op log has a bound, and whoever is behind its tail gets a full
 //! copy. A link holds one batch for its peer at a time.
 
@@ -21,6 +24,7 @@ mod bounds;
 mod committed;
 mod copies;
 mod def;
+mod disc;
 mod door;
 mod error;
 mod handle;

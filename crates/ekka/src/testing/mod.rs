@@ -2,6 +2,7 @@
 //! they run in. Behind the feature `testing`, which is off by default.
 
 mod clock;
+mod crashing;
 mod failing;
 pub mod group_net;
 pub mod groups;
@@ -9,5 +10,6 @@ mod planted;
 pub mod suite;
 
 pub use clock::RuntimeClock;
+pub use crashing::{CrashingDisc, CrashingStorage};
 pub use failing::FailingStorage;
 pub use planted::{PlantedFault, open_replica};

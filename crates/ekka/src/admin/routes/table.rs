@@ -103,7 +103,8 @@ pub(super) async fn remove(
     responses(
         (status = OK, body = WrittenAnswer), (status = BAD_REQUEST, body = ErrorAnswer),
         (status = NOT_FOUND, body = ErrorAnswer), (status = PAYLOAD_TOO_LARGE, body = ErrorAnswer),
-        (status = GATEWAY_TIMEOUT, body = ErrorAnswer), (status = SERVICE_UNAVAILABLE, body = ErrorAnswer)
+        (status = GATEWAY_TIMEOUT, body = ErrorAnswer), (status = SERVICE_UNAVAILABLE, body = ErrorAnswer),
+        (status = INSUFFICIENT_STORAGE, body = ErrorAnswer)
     )
 )]
 pub(super) async fn put(
@@ -310,6 +311,8 @@ impl From<PutError> for ApiError {
             PutError::Codec { .. } | PutError::WrongKind(_) => (StatusCode::BAD_REQUEST, "bad_request"),
             PutError::Clock(_) => (StatusCode::SERVICE_UNAVAILABLE, "clock"),
             PutError::TooFewCopies(_) => (StatusCode::SERVICE_UNAVAILABLE, "too_few_copies"),
+            PutError::DiscFull => (StatusCode::INSUFFICIENT_STORAGE, "disc_full"),
+            PutError::DiscFailed { .. } => (StatusCode::SERVICE_UNAVAILABLE, "disc_failed"),
             PutError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "timed_out"),
             PutError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         };

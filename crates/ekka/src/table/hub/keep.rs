@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use ekka_core::id::Incarnation;
-use ekka_core::schema::{Kind, Schema};
+use ekka_core::schema::{Kind, Schema, Storage};
 use ekka_core::table::{Hlc, HybridClock};
 use ekka_core::view::View;
 use tokio::time::{Instant, sleep};
@@ -39,6 +39,7 @@ impl Tables {
                 changed = committed.changed() => if changed.is_err() { return },
                 changed = views.changed() => if changed.is_err() { return },
                 changed = life.changed() => if changed.is_err() { return },
+                () = self.discs.changed() => {}
                 () = tokio::time::sleep_until(next) => {}
             }
         }
@@ -65,11 +66,16 @@ impl Tables {
         let (mut opened, mut dropped) = (Vec::new(), Vec::new());
         {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-            let gone: Vec<u64> = state.by_id.keys().copied().filter(|id| !wanted.contains(id)).collect();
+            // Tables of another cluster may have the same numbers.
+            let moved = committed.cluster.is_some_and(|to| state.cluster.replace(to).is_some_and(|from| from != to));
+            let all_gone = self.has_left() || moved;
+            let is_gone = |id: &u64| all_gone || !wanted.contains(id) && committed.is_past(*id);
+            let gone: Vec<u64> = state.by_id.keys().copied().filter(is_gone).collect();
             dropped.extend(gone.iter().filter_map(|id| state.by_id.remove(id)));
+            self.delete_dropped(committed);
             for entry in committed.tables.values() {
                 if !state.by_id.contains_key(&entry.id)
-                    && let Some(slot) = self.open(entry.id, &entry.schema, me)
+                    && let Some(slot) = self.open(committed, entry.id, &entry.schema, me)
                 {
                     state.by_id.insert(entry.id, slot.clone());
                     opened.push(slot);
@@ -93,8 +99,9 @@ impl Tables {
         self.world.sole_is(committed.members.iter().all(|id| *id == me.node_id));
     }
 
-    fn open(&self, id: u64, schema: &Schema, me: Incarnation) -> Option<Slot> {
+    fn open(&self, committed: &Committed, id: u64, schema: &Schema, me: Incarnation) -> Option<Slot> {
         match schema.kind {
+            Kind::Available if schema.storage == Storage::Disc => self.open_kept(committed, id, schema, me),
             Kind::Available => {
                 let slot = AvailableSlot::new(id, schema.clone(), me, self.world.clone());
                 Some(Slot::Available(Arc::new(slot)))

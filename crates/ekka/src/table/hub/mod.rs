@@ -1,6 +1,7 @@
 //! All tables of one node: opens and drops them as the cluster has committed, keeps a link to each peer, and ticks.
 
 mod keep;
+mod kept;
 mod peers;
 mod world;
 
@@ -11,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use ekka_core::id::{Incarnation, NodeId};
+use ekka_core::id::{ClusterId, Incarnation, NodeId};
 use ekka_core::table::{Body, Envelope, Message};
 use ekka_core::time::Now;
 use ekka_core::view::View;
@@ -25,10 +26,11 @@ use super::bounds;
 use super::committed::Committed;
 use super::copies::{self, Copied};
 use super::def::{TableDef, TableKind};
+use super::disc::{Discs, Sizes};
 use super::handle::Table;
 use super::link::Link;
 use super::slot::Slot;
-use crate::env::Clock;
+use crate::env::Env;
 use crate::home::{Home, Vigil};
 use crate::storage::Storage;
 use crate::transport::{BulkConnection, Transport};
@@ -51,6 +53,10 @@ pub(crate) struct Tables {
     views: watch::Receiver<Arc<View>>,
     dials: Mutex<BTreeMap<NodeId, Instant>>,
     storage: Arc<dyn Storage>,
+    /// Those that are kept on disc.
+    discs: Arc<Discs>,
+    /// The cluster was left, and its tables are still open.
+    left: AtomicBool,
     /// A higher bound of stamps is on its way to disc.
     raising: AtomicBool,
     home: Handle,
@@ -69,6 +75,8 @@ struct Life {
 
 #[derive(Default)]
 struct State {
+    /// Whose tables they are.
+    cluster: Option<ClusterId>,
     by_id: BTreeMap<u64, Slot>,
     by_name: BTreeMap<String, u64>,
     /// All of them, for those who go through all.
@@ -77,8 +85,10 @@ struct State {
 
 /// What the tables of a node are made with.
 pub(crate) struct Setup {
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) env: Env,
     pub(crate) storage: Arc<dyn Storage>,
+    /// Whether the disc is too full for more rows.
+    pub(crate) is_full: Arc<dyn Fn() -> bool + Send + Sync>,
     pub(crate) committed: watch::Receiver<Arc<Committed>>,
     pub(crate) views: watch::Receiver<Arc<View>>,
 }
@@ -89,9 +99,10 @@ pub(crate) struct Setup {
 /// # Errors
 /// What the start before this one left on disc cannot be read.
 pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Result<Arc<Tables>, String> {
-    let Setup { clock, storage, committed, views } = setup;
+    let Setup { env, storage, is_full, committed, views } = setup;
     let found = bounds::read(&*storage)?;
-    let world = Arc::new(World::new(clock, found));
+    let world = Arc::new(World::new(env.clock.clone(), found));
+    let discs = Discs::new((env, storage.clone(), home.handle.clone()), Sizes::default(), stop.clone(), is_full)?;
     let (copied, frames) = mpsc::channel(COPIED_MAX);
     let tables = Arc::new_cyclic(|this| Tables {
         world,
@@ -101,6 +112,8 @@ pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Res
         views,
         dials: Mutex::default(),
         storage,
+        discs,
+        left: AtomicBool::new(false),
         raising: AtomicBool::new(false),
         home: home.handle.clone(),
         vigil: home.own.clone(),

@@ -31,7 +31,7 @@ pub(in crate::table) struct World {
 
 impl World {
     /// A world of which nothing is known; `found` is the bound of stamps that the start before this one left.
-    pub(super) fn new(clock: Arc<dyn Clock>, found: Hlc) -> Self {
+    pub(in crate::table) fn new(clock: Arc<dyn Clock>, found: Hlc) -> Self {
         Self {
             clock,
             links: Links::default(),
@@ -44,7 +44,7 @@ impl World {
     }
 
     /// Takes what membership sees; whether anything of it is new to tables.
-    pub(super) fn see(&self, view: &View) -> bool {
+    pub(in crate::table) fn see(&self, view: &View) -> bool {
         let others = view.members.iter().filter(|member| member.id.node_id != view.me.node_id);
         let holds = others.filter(|member| member.role != Role::Witness && member.status.takes_part());
         let up: Arc<[Incarnation]> = holds.map(|member| member.id).collect();
@@ -69,7 +69,7 @@ impl World {
     }
 
     /// This bound of stamps is on disc.
-    pub(super) fn bound_is(&self, on_disc: Hlc) {
+    pub(in crate::table) fn bound_is(&self, on_disc: Hlc) {
         self.bound.send_modify(|bound| bound.on_disc = on_disc);
     }
 

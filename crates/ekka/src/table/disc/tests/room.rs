@@ -1,0 +1,61 @@
+//! A disc that is full, and one that fails.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ekka_core::table::Ack;
+use tokio::time::sleep;
+
+use super::life::{Around, Life};
+use super::put;
+use crate::table::PutError;
+use crate::table::available::{Terms, Write};
+use crate::testing::CrashingDisc;
+
+const LOCAL: Terms = Terms { ack: Ack::Local, strict: false };
+const LIMIT: Duration = Duration::from_secs(5);
+
+#[tokio::test(start_paused = true)]
+async fn below_the_reserve_writes_are_refused_before_they_are_made_and_deletes_are_not() {
+    let (around, disc) = (Around::new(), CrashingDisc::default());
+    let life = Life::begin(&around, &disc, 1).await;
+    assert!(life.slot.put(put(b"a", b"1"), LOCAL, LIMIT).await.unwrap().durable);
+    around.is_full.store(true, Ordering::Relaxed);
+    let refused = life.slot.put(put(b"b", b"1"), LOCAL, LIMIT).await;
+    assert_eq!(refused, Err(PutError::DiscFull));
+    assert!(life.slot.get(b"b", |_| ()).is_none() && life.slot.get(b"a", |_| ()).is_some(), "reads go on");
+    assert!(life.slot.put(Write::Delete { key: b"a" }, LOCAL, LIMIT).await.unwrap().durable);
+    around.is_full.store(false, Ordering::Relaxed);
+    assert!(life.slot.put(put(b"b", b"1"), LOCAL, LIMIT).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_found_no_room_gets_to_disc_once_there_is() {
+    let (around, disc) = (Around::new(), CrashingDisc::default());
+    let life = Life::begin(&around, &disc, 1).await;
+    disc.set_full(true);
+    let late = life.slot.put(put(b"a", b"1"), LOCAL, Duration::from_millis(100)).await;
+    assert!(matches!(late, Err(PutError::TimedOut { .. })), "{late:?}");
+    assert_eq!(life.slot.put(put(b"b", b"1"), LOCAL, LIMIT).await, Err(PutError::DiscFull));
+    let waits = life.slot.put(Write::Delete { key: b"c" }, LOCAL, LIMIT);
+    let frees = async {
+        sleep(Duration::from_secs(1)).await;
+        disc.set_full(false);
+    };
+    assert!(tokio::join!(waits, frees).0.unwrap().durable);
+    assert!(life.slot.put(put(b"b", b"1"), LOCAL, LIMIT).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_store_has_failed_writes_fail_in_words_and_reads_go_on() {
+    let (around, disc) = (Around::new(), CrashingDisc::default());
+    let life = Life::begin(&around, &disc, 1).await;
+    life.slot.put(put(b"a", b"1"), LOCAL, LIMIT).await.unwrap();
+    disc.fail();
+    let pending = life.slot.put(put(b"b", b"1"), LOCAL, LIMIT).await.unwrap_err();
+    assert!(matches!(pending, PutError::DiscFailed { written: true, .. }) && pending.outcome_unknown(), "{pending:?}");
+    let refused = life.slot.put(Write::Delete { key: b"a" }, LOCAL, LIMIT).await.unwrap_err();
+    assert!(matches!(refused, PutError::DiscFailed { written: false, .. }) && !refused.outcome_unknown());
+    assert!(refused.to_string().contains("nothing was written") && refused.to_string().contains("broken"));
+    assert!(life.slot.get(b"a", |_| ()).is_some());
+}
