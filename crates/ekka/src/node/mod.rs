@@ -10,6 +10,7 @@ mod group_figures;
 mod lease;
 mod lives;
 mod reading;
+mod recovered;
 mod reload;
 mod room;
 mod shared;

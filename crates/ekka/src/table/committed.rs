@@ -19,6 +19,12 @@ pub(crate) struct Committed {
     pub(super) over: BTreeSet<Incarnation>,
     /// The tables by name.
     pub(super) tables: BTreeMap<String, TableEntry>,
+    /// Quorum tables may hold rows.
+    pub(super) quorum_rows: bool,
+    /// The cluster goes into another one: its quorum tables take no write any more.
+    pub(super) merging: bool,
+    /// The place of the last entry that counts: a table with a lower number that is not here was dropped.
+    pub(super) number: u64,
 }
 
 impl Committed {
@@ -31,6 +37,14 @@ impl Committed {
             present: record.present().filter(|id| holds(&id.node_id)).collect(),
             over: record.ended().collect(),
             tables: record.tables().clone(),
+            quorum_rows: record.quorum_rows(),
+            merging: record.merging().is_some(),
+            number: record.number(),
         }
+    }
+
+    /// Whether more than the number is another one than before.
+    pub(crate) fn is_news_after(&self, before: &Self) -> bool {
+        Self { number: before.number, ..self.clone() } != *before
     }
 }

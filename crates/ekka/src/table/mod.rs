@@ -26,17 +26,21 @@ mod hub;
 mod key;
 mod link;
 mod owned;
+mod quorum;
 mod slot;
 mod watch;
 
-pub use self::def::{Available, Owned, TableDef, TableKind};
-pub use self::door::{Cell, Row, TableDoor, TableInfo, TablePage, TableWatch, WriteTerms, is_built};
+pub use self::def::{Available, Owned, Quorum, TableDef, TableKind};
+pub use self::door::{Cell, Freshness, Row, TableDoor, TableInfo, TablePage, TableWatch, WriteTerms, is_built};
 pub use self::error::{OpenError, PutError, ReadError};
-pub use self::handle::{Add, Delete, Owners, Put, PutMany, Scan, Table};
+pub use self::handle::{Add, Delete, Expected, Owners, Put, PutMany, QuorumScan, QuorumWrite, Scan, Table};
 pub use self::key::TableKey;
+pub use self::quorum::{QuorumError, QuorumWatch, RawQuorumChange, RawQuorumWatch, Transaction};
 pub use self::watch::{Change, OwnedChange, OwnedWatch, RawChange, RawOwnedChange, RawOwnedWatch, RawWatch, Watch};
 pub use ekka_core::schema::{Kind, MergeRule, Schema, SchemaError, Shape, Storage};
 pub use ekka_core::table::{Ack, Acknowledged};
 
 pub(crate) use self::committed::Committed;
 pub(crate) use self::hub::{Setup, Tables, prepare};
+pub(crate) use self::quorum::{BeginRows, Beside, First, Here, Replica, Rows, join, split};
+pub(crate) use ekka_core::table::quorum::TableId;

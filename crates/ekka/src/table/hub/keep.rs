@@ -15,6 +15,7 @@ use super::super::available::AvailableSlot;
 use super::super::bounds;
 use super::super::committed::Committed;
 use super::super::owned::OwnedSlot;
+use super::super::quorum::QuorumSlot;
 use super::super::slot::Slot;
 use super::{AGAIN, TICK, Tables};
 
@@ -68,9 +69,8 @@ impl Tables {
             let gone: Vec<u64> = state.by_id.keys().copied().filter(|id| !wanted.contains(id)).collect();
             dropped.extend(gone.iter().filter_map(|id| state.by_id.remove(id)));
             for entry in committed.tables.values() {
-                if !state.by_id.contains_key(&entry.id)
-                    && let Some(slot) = self.open(entry.id, &entry.schema, me)
-                {
+                if !state.by_id.contains_key(&entry.id) {
+                    let slot = self.open(entry.id, &entry.schema, me);
                     state.by_id.insert(entry.id, slot.clone());
                     opened.push(slot);
                 }
@@ -93,17 +93,21 @@ impl Tables {
         self.world.sole_is(committed.members.iter().all(|id| *id == me.node_id));
     }
 
-    fn open(&self, id: u64, schema: &Schema, me: Incarnation) -> Option<Slot> {
+    fn open(&self, id: u64, schema: &Schema, me: Incarnation) -> Slot {
         match schema.kind {
             Kind::Available => {
                 let slot = AvailableSlot::new(id, schema.clone(), me, self.world.clone());
-                Some(Slot::Available(Arc::new(slot)))
+                Slot::Available(Arc::new(slot))
             }
             Kind::Owned => {
                 let slot = OwnedSlot::new(id, schema.clone(), me, self.world.clone());
-                Some(Slot::Owned(Arc::new(slot)))
+                Slot::Owned(Arc::new(slot))
             }
-            Kind::Quorum => None,
+            Kind::Quorum => {
+                let (of, groups) = ((id, schema.clone()), (self.here.clone(), self.begin_rows.clone()));
+                let slot = QuorumSlot::new(of, self.world.clone(), groups, self.committed.clone());
+                Slot::Quorum(Arc::new(slot))
+            }
         }
     }
 
@@ -119,6 +123,7 @@ impl Tables {
         let (now, slots) = (self.now(), self.slots());
         let ahead = self.view().clock_offset_ms.unwrap_or(0);
         let committed = self.committed.borrow().clone();
+        self.chores.tick(now.wall, &committed, &self.home);
         for slot in &*slots {
             slot.sees(&committed, ahead, now);
             slot.tick(now);

@@ -27,6 +27,7 @@ use super::copies::{self, Copied};
 use super::def::{TableDef, TableKind};
 use super::handle::Table;
 use super::link::Link;
+use super::quorum::{BeginRows, Chores, Here};
 use super::slot::Slot;
 use crate::env::Clock;
 use crate::home::{Home, Vigil};
@@ -56,6 +57,9 @@ pub(crate) struct Tables {
     home: Handle,
     vigil: Option<Arc<Vigil>>,
     copied: mpsc::Sender<Copied>,
+    here: Arc<Here>,
+    begin_rows: BeginRows,
+    chores: Chores,
     stop: CancellationToken,
     this: Weak<Self>,
 }
@@ -81,6 +85,8 @@ pub(crate) struct Setup {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) committed: watch::Receiver<Arc<Committed>>,
     pub(crate) views: watch::Receiver<Arc<View>>,
+    /// The replicas that quorum tables are in, and what their first row takes.
+    pub(crate) quorum: (Arc<Here>, BeginRows),
 }
 
 /// Makes the tables of a node ready: none is open until the cluster has committed some, and none has a link until the
@@ -89,7 +95,7 @@ pub(crate) struct Setup {
 /// # Errors
 /// What the start before this one left on disc cannot be read.
 pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Result<Arc<Tables>, String> {
-    let Setup { clock, storage, committed, views } = setup;
+    let Setup { clock, storage, committed, views, quorum: (here, begin_rows) } = setup;
     let found = bounds::read(&*storage)?;
     let world = Arc::new(World::new(clock, found));
     let (copied, frames) = mpsc::channel(COPIED_MAX);
@@ -105,6 +111,9 @@ pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Res
         home: home.handle.clone(),
         vigil: home.own.clone(),
         copied,
+        chores: Chores::new(here.clone()),
+        here,
+        begin_rows,
         stop,
         this: this.clone(),
     });
