@@ -4,6 +4,8 @@
 %% The peer of `ekka bench rpc`: erpc:call between three Erlang nodes, of which one calls another.
 %% Prints the same JSON: {"bench": "erpc", "rows": [...]}. Argument: milliseconds of each measurement.
 
+-mode(compile).
+
 main(Args) ->
     Ms = case Args of [Text] -> list_to_integer(Text); [] -> 2000 end,
     Nodes = [start(Name) || Name <- [ekka_bench_b, ekka_bench_c]],

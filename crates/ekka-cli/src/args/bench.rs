@@ -34,6 +34,22 @@ pub(crate) enum BenchCommand {
         #[arg(long = "for", value_name = "D", default_value = "2s", value_parser = humantime::parse_duration)]
         for_: Duration,
     },
+    /// Writes and reads of an available table: local, two, all, and get, with 1 and 16 at once
+    #[command(after_help = "Example: ekka bench table --self-contained --rows 100000")]
+    Table {
+        /// Start three nodes on loopback for it, and measure those
+        #[arg(long)]
+        self_contained: bool,
+        /// How many rows there are
+        #[arg(long, default_value_t = 10_000)]
+        rows: usize,
+        /// Bytes of each value
+        #[arg(long, default_value_t = 100)]
+        value_bytes: usize,
+        /// How long each of the eight takes
+        #[arg(long = "for", value_name = "D", default_value = "2s", value_parser = humantime::parse_duration)]
+        for_: Duration,
+    },
     /// Take numbers of the counter of the volatile group: one committed command
     #[command(after_help = "Example: ekka bench count --n 5")]
     Count {

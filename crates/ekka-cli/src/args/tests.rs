@@ -86,6 +86,7 @@ fn the_words_of_the_contract_are_taken() {
         "bench commit",
         "bench commit --self-contained --group volatile --for 1s --json",
         "bench count --n 3 --json",
+        "bench table --self-contained --rows 1000 --value-bytes 10 --for 1s --json",
         "completions zsh",
         "man",
     ];

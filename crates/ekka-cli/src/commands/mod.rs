@@ -2,6 +2,7 @@
 
 mod bench;
 mod bench_commit;
+mod bench_table;
 mod change;
 mod check;
 mod discover;
@@ -49,6 +50,10 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             needs_no_agent(&global, "bench commit --self-contained")?;
             bench_commit::self_contained(group, for_, global.json)
         }
+        Command::Bench(BenchCommand::Table { self_contained: true, rows, value_bytes, for_ }) => {
+            needs_no_agent(&global, "bench table --self-contained")?;
+            bench_table::self_contained((rows, value_bytes, for_), global.json)
+        }
         Command::Keygen => keygen(global.json),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man => pages::man(),
@@ -73,6 +78,9 @@ async fn talk(client: &Client, command: Command, json: bool) -> Result<(), Failu
         Command::Table(command) => table::run(client, command, json).await,
         Command::Bench(BenchCommand::Rpc { target, for_, .. }) => bench::run(client, target, for_, json).await,
         Command::Bench(BenchCommand::Commit { group, for_, .. }) => bench_commit::run(client, group, for_, json).await,
+        Command::Bench(BenchCommand::Table { rows, value_bytes, for_, .. }) => {
+            bench_table::run(client, (rows, value_bytes, for_), json).await
+        }
         Command::Bench(BenchCommand::Count { n }) => bench::count(client, n, json).await,
         Command::Reload => change::reload(client, json).await,
         other => change::run(client, other, json).await,

@@ -20,6 +20,7 @@ pub(crate) mod metrics;
 pub(crate) mod netns;
 pub(crate) mod poll;
 pub(crate) mod process;
+pub(crate) mod rows;
 pub(crate) mod stall;
 
 pub(crate) use agent::Agent;

@@ -40,6 +40,7 @@ pub mod quorum;
 mod scan;
 mod stamp;
 mod sweep;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod vector;
@@ -47,7 +48,7 @@ mod version;
 
 pub use crate::schema::{Copies, Kind, MergeRule, Schema, SchemaError, Shape, Storage};
 pub use acks::{Ack, Acknowledged, TooFewCopies};
-pub use available::{Receipt, Settings, Size, Table, WriteError};
+pub use available::Table;
 pub use changes::{Change, Resync, Revision};
 pub use copy::Giving;
 pub use estate::Estate;
@@ -60,5 +61,6 @@ pub use owned::{OwnedChange, OwnedMessage, OwnedRow, OwnedTable, Sequence};
 pub use parts::part_of;
 pub use scan::{KeyRange, Page, PageLimits, scan};
 pub use stamp::{Hlc, HybridClock, Stamp, StampError};
+pub use terms::{Receipt, Settings, Size, WriteError};
 pub use vector::{OpId, OpNumber, OriginIndex, Vector};
 pub use version::{Batch, Malformed, Version};

@@ -9,8 +9,9 @@
 use alloc::vec::Vec;
 use core::ops::Bound;
 
-use super::available::{Receipt, Table, WriteError};
+use super::available::Table;
 use super::index::fenced;
+use super::terms::{Receipt, WriteError};
 use super::vector::OpNumber;
 use super::version::Version;
 use crate::id::Incarnation;

@@ -165,6 +165,9 @@ impl AvailableSlot {
     }
 
     fn tell(&self, revision: u64) {
+        if self.changed.receiver_count() == 0 {
+            return;
+        }
         self.changed.send_if_modified(|told| std::mem::replace(told, revision) != revision);
     }
 

@@ -61,13 +61,18 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A table may have something for the peer.
-    pub(super) fn stir(&self, table: u64) {
+    /// A table may have something for the peer: said by the driver itself, which looks before it waits.
+    pub(super) fn mark(&self, table: u64) {
         let mut state = self.locked();
         if !state.dirty.contains(&table) {
             state.dirty.push(table);
         }
-        wake(state);
+    }
+
+    /// The driver, where it waits and there is something for it.
+    fn sleeper(&self) -> Option<Waker> {
+        let mut state = self.locked();
+        if state.dirty.is_empty() { None } else { state.driver.take() }
     }
 
     /// A table was opened while the link was there: the peer is told first of all.
@@ -101,6 +106,8 @@ fn wake(mut state: MutexGuard<'_, State>) {
 #[derive(Default)]
 pub(super) struct Links {
     all: RwLock<Arc<[Arc<Link>]>>,
+    /// Wakes the drivers, on their own thread: a writer on another one wakes that thread once, however many they are.
+    pump: Mutex<Option<Waker>>,
 }
 
 impl Links {
@@ -110,9 +117,27 @@ impl Links {
 
     /// A table may have something for every peer.
     pub(super) fn stir(&self, table: u64) {
-        for link in &*self.all() {
-            link.stir(table);
+        let all = self.all();
+        if all.is_empty() {
+            return;
         }
+        for link in &*all {
+            link.mark(table);
+        }
+        let pump = self.pump.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(pump) = pump {
+            pump.wake();
+        }
+    }
+
+    /// Wakes drivers for which there is something, for ever.
+    pub(super) async fn keep_pumping(&self) {
+        std::future::poll_fn::<(), _>(|cx| {
+            *self.pump.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+            self.all().iter().filter_map(|link| link.sleeper()).for_each(Waker::wake);
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Takes a link into use, and says which one it replaces.
@@ -264,7 +289,7 @@ impl Driver {
             }
             for table in dirty {
                 if self.batch.len() >= BATCH_BYTES || !self.ask(table) {
-                    self.link.stir(table);
+                    self.link.mark(table);
                 }
             }
             if !self.batch.is_empty() {

@@ -15,6 +15,8 @@
 
 mod acks;
 mod available;
+#[cfg(feature = "admin")]
+mod bench;
 mod bounds;
 mod committed;
 mod copies;
@@ -30,6 +32,8 @@ mod quorum;
 mod slot;
 mod watch;
 
+#[cfg(feature = "admin")]
+pub use self::bench::{BenchOp, TableFigures, TablePlan};
 pub use self::def::{Available, Owned, Quorum, TableDef, TableKind};
 pub use self::door::{Cell, Freshness, Row, TableDoor, TableInfo, TablePage, TableWatch, WriteTerms, is_built};
 pub use self::error::{OpenError, PutError, ReadError};

@@ -134,6 +134,9 @@ impl OwnedSlot {
     }
 
     fn tell(&self, revision: u64) {
+        if self.changed.receiver_count() == 0 {
+            return;
+        }
         self.changed.send_if_modified(|told| std::mem::replace(told, revision) != revision);
     }
 

@@ -29,9 +29,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Bound;
 
-use super::available::WriteError;
 use super::changes::{Changes, Resync, Revision};
 use super::map::Map;
+use super::terms::WriteError;
 use crate::id::{Incarnation, NodeId};
 use crate::limits::{TABLE_KEY_MAX, TABLE_LOG_BYTES_MAX, TABLE_LOG_OPS_MAX, TABLE_VALUE_MAX};
 use message::Operation;

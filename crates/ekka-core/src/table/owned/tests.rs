@@ -119,7 +119,7 @@ fn s2_5_rows_of_an_owner_that_is_down_are_shown_again_without_transfer_and_stay_
     let before = nodes.messages;
     nodes.tables[0].up(NodeId::from_u128(2));
     nodes.flow();
-    assert_eq!(nodes.messages - before, 2, "only what each holds is said");
+    assert_eq!(nodes.messages - before, 4, "only what each holds, and has written, is said");
     assert_eq!(nodes.owners(0, b"client"), [2, 3]);
     let changes: Vec<_> = nodes.tables[0].changes_after(revision).unwrap().collect();
     assert!(matches!(changes[..], [OwnedChange::Hidden(_), OwnedChange::Put(..), OwnedChange::Shown(_)]));

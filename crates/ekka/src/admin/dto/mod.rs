@@ -33,7 +33,7 @@ pub use status::{
 };
 pub use table::{
     CreateTableRequest, DeleteRequest, KeyRequest, PutRequest, RowAnswer, RowsAnswer, ScanRequest, TableAnswer,
-    TableChangedAnswer, TermsRequest, WrittenAnswer,
+    TableBenchAnswer, TableBenchRequest, TableChangedAnswer, TermsRequest, WrittenAnswer,
 };
 
 use ekka_core::id::NodeId;

@@ -89,6 +89,50 @@ pub struct TableAnswer {
     pub overridden: u64,
 }
 
+/// The body of `bench/table`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TableBenchRequest {
+    /// An `available` table: its rows are written over.
+    pub table: String,
+    /// `put` or `get`.
+    pub op: String,
+    /// `two`, `local` or `all`; for `put`.
+    #[serde(default)]
+    pub ack: Option<String>,
+    /// Writers or readers at once, at most 1024.
+    pub writers: usize,
+    /// Rows, 1 to 10,000,000.
+    pub rows: usize,
+    /// Bytes of a value, at most 1048576.
+    pub value_bytes: usize,
+    /// For how long, at most a minute.
+    pub for_ms: u64,
+}
+
+/// What was measured.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TableBenchAnswer {
+    /// `put` or `get`.
+    pub op: String,
+    /// How writes were acknowledged.
+    pub ack: Option<String>,
+    /// Writers or readers at once.
+    pub writers: usize,
+    /// Operations that ended.
+    pub ops: u64,
+    /// In a second, counted until every linked peer held the last of them.
+    pub ops_per_s: f64,
+    /// Half of them took no longer.
+    pub p50_us: f64,
+    /// One of a hundred took longer.
+    pub p99_us: f64,
+    /// After the last one had ended, until every peer held it.
+    pub settle_ms: f64,
+    /// Peers that held all in the end.
+    pub peers: usize,
+}
+
 /// A key of a table.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

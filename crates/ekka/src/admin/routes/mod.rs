@@ -11,6 +11,7 @@ mod input;
 mod read;
 mod rpc;
 mod table;
+mod table_bench;
 mod table_watch;
 
 use axum::Router;
@@ -110,6 +111,7 @@ fn tables() -> OpenApiRouter<AdminState> {
         .routes(routes!(table::info, table::remove))
         .routes(routes!(table::get))
         .routes(routes!(table::scan))
+        .routes(routes!(table_bench::bench))
         .routes(routes!(table_watch::watch))
 }
 

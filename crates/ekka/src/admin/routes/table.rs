@@ -24,6 +24,8 @@ use crate::table::{
     Cell, Freshness, OpenError, PutError, QuorumError, Row, TableDoor, TableInfo, WriteTerms, is_built,
 };
 
+/// The words for how a write is acknowledged.
+pub(super) const ACKS: [(&str, Ack); 3] = [("two", Ack::Two), ("local", Ack::Local), ("all", Ack::All)];
 /// Rows of one answer, unless told otherwise, and at most.
 const ROWS: usize = 1000;
 const ROWS_MAX: usize = 100_000;
@@ -258,7 +260,7 @@ fn written_answer(key: Value, written: Acknowledged) -> WrittenAnswer {
     WrittenAnswer { key, copies, durable, lonely }
 }
 
-fn word<T: Copy>(what: &str, given: &str, known: &[(&str, T)]) -> Result<T, ApiError> {
+pub(super) fn word<T: Copy>(what: &str, given: &str, known: &[(&str, T)]) -> Result<T, ApiError> {
     let found = known.iter().find(|(word, _)| *word == given);
     found.map(|(_, value)| *value).ok_or_else(|| {
         let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
@@ -268,8 +270,7 @@ fn word<T: Copy>(what: &str, given: &str, known: &[(&str, T)]) -> Result<T, ApiE
 
 fn terms(body: &TermsRequest) -> Result<WriteTerms, ApiError> {
     let defaults = WriteTerms::default();
-    let acks = [("two", Ack::Two), ("local", Ack::Local), ("all", Ack::All)];
-    let ack = body.ack.as_deref().map(|given| word("the ack", given, &acks)).transpose()?;
+    let ack = body.ack.as_deref().map(|given| word("the ack", given, &ACKS)).transpose()?;
     Ok(WriteTerms {
         ack: ack.unwrap_or(defaults.ack),
         strict: body.strict,

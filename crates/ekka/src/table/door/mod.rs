@@ -56,7 +56,7 @@ impl Default for WriteTerms {
 /// The way to the tables of a node by their names.
 #[derive(Clone)]
 pub struct TableDoor {
-    tables: Arc<Tables>,
+    pub(super) tables: Arc<Tables>,
 }
 
 impl TableDoor {

@@ -117,7 +117,8 @@ pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Res
         stop,
         this: this.clone(),
     });
-    let (kept, taker) = (tables.clone(), tables.clone());
+    let (kept, taker, pump) = (tables.clone(), tables.clone(), tables.world.clone());
+    home.handle.spawn(tables.stop.clone().run_until_cancelled_owned(async move { pump.links.keep_pumping().await }));
     home.handle.spawn(tables.stop.clone().run_until_cancelled_owned(async move { kept.keep().await }));
     home.handle.spawn(tables.stop.clone().run_until_cancelled_owned(taker.take_copies(frames)));
     Ok(tables)
@@ -204,7 +205,7 @@ impl Tables {
         let Some(slot) = self.slot(table) else { return Ok(()) };
         let asks = matches!(body, Body::Available(Message::CopyAsk { .. }));
         let received = slot.receive(link.peer, body, self.now());
-        link.stir(table);
+        link.mark(table);
         if asks {
             link.copies.notify_one();
         }
@@ -216,7 +217,11 @@ impl Tables {
             let Some(link) = self.world.links.all().iter().find(|link| link.peer.node_id == from).cloned() else {
                 continue;
             };
-            if let Err(text) = copies::decode(&frame).and_then(|envelope| self.take(&link, envelope)) {
+            let taken = copies::decode(&frame).and_then(|envelope| {
+                let table = envelope.table;
+                self.take(&link, envelope).map(|()| self.world.links.stir(table))
+            });
+            if let Err(text) = taken {
                 warn!(peer = %link.name, err = text, "a frame of a full copy is malformed");
                 link.end.cancel();
             }

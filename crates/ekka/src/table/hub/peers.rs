@@ -84,7 +84,7 @@ impl Tables {
         }
         for slot in &*self.slots() {
             slot.connect(link.peer, now);
-            link.stir(slot.id());
+            link.mark(slot.id());
         }
     }
 }

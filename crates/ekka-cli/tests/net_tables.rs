@@ -1,0 +1,287 @@
+//! Tables of real processes: what one writes all read, what kills and cuts do to it, and what a peer costs that reads
+//! nothing.
+
+mod support;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::rows::{Writers, post, rows};
+use support::{Cluster, Figures, process, rounds};
+
+const FORM_LIMIT: Duration = Duration::from_secs(20);
+/// Times ten of what it takes.
+const SOON: Duration = Duration::from_secs(10);
+/// Detection of a node that is gone, and room.
+const DOWN_LIMIT: Duration = Duration::from_secs(20);
+
+fn formed(table: Value) -> Cluster {
+    let mut cluster = Cluster::on_loopback(3);
+    cluster.form(FORM_LIMIT);
+    make(&cluster, table);
+    cluster
+}
+
+/// Has a table made, and waits until each node has it.
+fn make(cluster: &Cluster, table: Value) {
+    let made = cluster.wait("the table is made", SOON, |cluster| post(&data(cluster, 0), "/v1/tables", &table));
+    let path = format!("/v1/tables/{}", made["name"].as_str().expect("a name"));
+    cluster.wait("every node has the table", SOON, |cluster| {
+        for agent in &cluster.agents {
+            let info = support::ask::get(&agent.data(), &path)?;
+            if info["loaded"] != true {
+                return Err(format!("{}: {info}", agent.name));
+            }
+        }
+        Ok(())
+    });
+}
+
+fn data(cluster: &Cluster, index: usize) -> PathBuf {
+    cluster.agents[index].data()
+}
+
+fn put(cluster: &Cluster, index: usize, table: &str, body: &Value) -> Value {
+    post(&data(cluster, index), &format!("/v1/tables/{table}/put"), body)
+        .unwrap_or_else(|error| panic!("{error}\n{}", cluster.report()))
+}
+
+fn get(cluster: &Cluster, index: usize, table: &str, key: &str) -> Result<Value, String> {
+    post(&data(cluster, index), &format!("/v1/tables/{table}/get"), &json!({ "key": key }))
+        .map(|row| row["value"].clone())
+}
+
+/// Waits until every running node reads this.
+fn all_read(cluster: &Cluster, table: &str, key: &str, value: &Value) {
+    cluster.wait(&format!("{table} {key} is {value} for all"), SOON, |cluster| {
+        for (index, agent) in cluster.agents.iter().enumerate().filter(|(_, agent)| agent.runs()) {
+            let read = get(cluster, index, table, key)?;
+            if read != *value {
+                return Err(format!("{} reads {read}", agent.name));
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_one_writes_all_read_whatever_the_table_keeps() {
+    let cluster = formed(json!({"name": "users"}));
+    make(&cluster, json!({"name": "tags", "type": "bag", "codec": "raw"}));
+    make(&cluster, json!({"name": "hits", "merge": "sum"}));
+    make(&cluster, json!({"name": "peak", "merge": "max"}));
+    make(&cluster, json!({"name": "routes", "kind": "owned"}));
+    let written = put(&cluster, 0, "users", &json!({"key": "ada", "value": {"admin": true}, "ack": "all"}));
+    assert_eq!((&written["copies"], &written["durable"]), (&json!(3), &json!(false)), "{written}");
+    for index in 1..3 {
+        assert_eq!(get(&cluster, index, "users", "ada"), Ok(json!({"admin": true})), "acknowledged by all");
+    }
+    for (index, number) in [(0, 5), (1, 7), (2, -2)] {
+        put(&cluster, index, "tags", &json!({"key": "k", "value": format!("v{index}")}));
+        put(&cluster, index, "hits", &json!({"key": "k", "value": number}));
+        put(&cluster, index, "peak", &json!({"key": "k", "value": number}));
+        put(&cluster, index, "routes", &json!({"key": "topic", "value": index, "ack": "all"}));
+    }
+    all_read(&cluster, "hits", "k", &json!(10));
+    all_read(&cluster, "peak", "k", &json!(7));
+    cluster.wait("the bag has all three, the routes have three owners", SOON, |cluster| {
+        for index in 0..3 {
+            let (tags, routes) = (get(cluster, index, "tags", "k")?, get(cluster, index, "routes", "topic")?);
+            let count = |value: &Value| value.as_array().map_or(0, Vec::len);
+            if (count(&tags), count(&routes)) != (3, 3) {
+                return Err(format!("{tags} {routes}"));
+            }
+        }
+        Ok(())
+    });
+    put(&cluster, 1, "users", &json!({"key": "guest", "value": 1, "ttl_ms": 700, "ack": "all"}));
+    assert_eq!(get(&cluster, 2, "users", "guest"), Ok(json!(1)));
+    cluster.wait("the row has expired for all", SOON, |cluster| {
+        for index in 0..3 {
+            match get(cluster, index, "users", "guest") {
+                Err(error) if error.contains("404") => {}
+                other => return Err(format!("{other:?}")),
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn wrong_input_is_refused_in_words_and_nothing_is_lost() {
+    let cluster = formed(json!({"name": "users"}));
+    put(&cluster, 0, "users", &json!({"key": "ada", "value": 1, "ack": "all"}));
+    let cases = [
+        (&["table", "get", "nobody", "x"][..], 4, "there is no table \"nobody\"; tables: users"),
+        (&["table", "get", "Users!", "x"], 4, "names of tables have a-z"),
+        (&["table", "get", "users", "eve"], 4, "users has no row \"eve\""),
+        (&["table", "create", "users", "--storage", "disc"], 1, "available, ram"),
+        (&["table", "create", "Upper"], 2, "a-z, 0-9"),
+        (&["table", "create", "ekka.x"], 2, "reserved"),
+        (&["table", "create", "b", "--type", "bag", "--merge", "max"], 2, "a bag merges by union"),
+        (&["table", "create", "c", "--copies", "2"], 2, "not there yet"),
+        (&["table", "drop", "nobody"], 4, "there is no table"),
+        (&["table", "put", "users", "k", "v", "--ttl", "soon"], 2, "--ttl"),
+    ];
+    for (words, code, text) in cases {
+        let output = cluster.agents[1].ekka(words);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
+        assert!(said.contains(text), "{words:?}: {said}");
+    }
+    let long = "k".repeat(65_601);
+    let refused = post(&data(&cluster, 0), "/v1/tables/users/put", &json!({"key": long, "value": 1}));
+    assert!(refused.as_ref().is_err_and(|error| error.contains("413") && error.contains("65601")), "{refused:?}");
+    all_read(&cluster, "users", "ada", &json!(1));
+}
+
+#[test]
+fn kills_of_each_node_in_turn_lose_no_write_that_has_two_copies() {
+    let mut back = Figures::new("restart until it has every row", Duration::from_secs(3));
+    let mut cluster = formed(json!({"name": "users"}));
+    for round in 0..rounds(3, 100) {
+        let victim = round as usize % 3;
+        let writers = Writers::begin((0..3).map(|index| data(&cluster, index)), "users", 200);
+        support::poll::pace(Duration::from_millis(300));
+        cluster.agents[victim].kill();
+        support::poll::pace(Duration::from_millis(500));
+        let acked = writers.end();
+        assert!(acked.len() > 30, "the writers wrote little: {}", acked.len());
+        let survivors = (0..3).filter(|index| *index != victim);
+        for index in survivors.clone() {
+            // Alone, a write may have one copy, and says so.
+            let safe = acked.iter().filter(|acked| acked.copies >= 2);
+            cluster.wait("a survivor has all that was acknowledged", SOON, |cluster| {
+                let held = rows(&data(cluster, index), "users")?;
+                let lost = safe.clone().find(|acked| held.get(&acked.key).and_then(Value::as_u64) < Some(acked.value));
+                lost.map_or(Ok(()), |lost| Err(format!("{lost:?}, held {:?}", held.get(&lost.key))))
+            });
+        }
+        let start = Instant::now();
+        cluster.agents[victim].start();
+        cluster.wait("the one that was killed has every row again", back.limit(), |cluster| {
+            let theirs = rows(&data(cluster, (victim + 1) % 3), "users")?;
+            let mine = rows(&data(cluster, victim), "users")?;
+            if mine == theirs { Ok(()) } else { Err(format!("{} rows of {}", mine.len(), theirs.len())) }
+        });
+        back.add(start.elapsed());
+        cluster.wait("all are up", DOWN_LIMIT, Cluster::whole);
+    }
+    back.assert_median();
+}
+
+#[test]
+fn rows_of_an_owner_that_is_killed_are_hidden_and_then_dropped() {
+    let mut hidden = Figures::new("kill until its rows are hidden", Duration::from_secs(3));
+    let mut dropped = Figures::new("kill until its rows are dropped", Duration::from_secs(16));
+    let mut cluster = formed(json!({"name": "routes", "kind": "owned"}));
+    for index in 0..3 {
+        put(&cluster, index, "routes", &json!({"key": "topic", "value": index, "ack": "all"}));
+    }
+    let start = Instant::now();
+    cluster.agents[2].kill();
+    cluster.wait("its rows are hidden", hidden.limit(), |cluster| {
+        for index in 0..2 {
+            let routes = get(cluster, index, "routes", "topic")?;
+            if routes.as_array().map_or(0, Vec::len) != 2 {
+                return Err(routes.to_string());
+            }
+        }
+        Ok(())
+    });
+    hidden.add(start.elapsed());
+    cluster.wait("its rows are dropped", dropped.limit(), |cluster| {
+        for index in 0..2 {
+            let info = support::ask::get(&data(cluster, index), "/v1/tables/routes")?;
+            if info["rows"] != 2 {
+                return Err(info.to_string());
+            }
+        }
+        Ok(())
+    });
+    dropped.add(start.elapsed());
+    cluster.agents[2].start();
+    cluster.wait("it is back, with nothing of its own", DOWN_LIMIT, Cluster::whole);
+    cluster.wait("it reads the others' rows", SOON, |cluster| {
+        let routes = get(cluster, 2, "routes", "topic")?;
+        if routes.as_array().map_or(0, Vec::len) == 2 { Ok(()) } else { Err(routes.to_string()) }
+    });
+    hidden.assert_each();
+    dropped.assert_each();
+}
+
+#[test]
+fn a_peer_that_reads_nothing_costs_the_writer_little_and_the_other_peer_nothing() {
+    let cluster = formed(json!({"name": "users", "codec": "raw"}));
+    let (writer, stuck) = (&cluster.agents[0], 2);
+    // The log of the table has a bound: more than that is written.
+    let value = "v".repeat(60_000);
+    let before = process::resident(writer.pid());
+    cluster.agents[stuck].freeze();
+    let begun = Instant::now();
+    let time = support::duration(Duration::from_secs(8), Duration::from_secs(60));
+    let (mut count, mut slowest) = (0u64, Duration::ZERO);
+    while begun.elapsed() < time {
+        let at = Instant::now();
+        let body = json!({"key": format!("k{}", count % 50), "value": value, "ack": "two"});
+        put(&cluster, 0, "users", &body);
+        slowest = slowest.max(at.elapsed());
+        count += 1;
+    }
+    let grown = process::resident(writer.pid()).saturating_sub(before) >> 20;
+    println!("{count} writes of 60 kB, the slowest {slowest:.2?}; the writer has grown by {grown} MiB");
+    assert!(count > 200 && slowest < SOON, "{count} writes, the slowest {slowest:?}");
+    // 64 MiB of log, 16 of changes for watchers, buffers.
+    assert!(grown < 300, "{grown} MiB");
+    cluster.agents[stuck].thaw();
+    let expected = rows(&data(&cluster, 0), "users").expect("the writer answers");
+    cluster.wait("the one that was frozen has every row", DOWN_LIMIT, |cluster| {
+        let held = rows(&data(cluster, stuck), "users")?;
+        if held == expected { Ok(()) } else { Err(format!("{} of {} rows, or old ones", held.len(), expected.len())) }
+    });
+}
+
+#[test]
+fn a_watcher_sees_the_rows_and_then_every_change_once() {
+    use std::io::{BufRead, BufReader};
+    let cluster = formed(json!({"name": "users"}));
+    put(&cluster, 0, "users", &json!({"key": "first", "value": 0, "ack": "all"}));
+    let mut follower = std::process::Command::new(env!("CARGO_BIN_EXE_ekka"))
+        .args(["table", "watch", "users", "--json", "--data-dir"])
+        .arg(data(&cluster, 1))
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    let mut lines = BufReader::new(follower.stdout.take().expect("piped")).lines();
+    let mut next = || -> Value {
+        let line = lines.next().expect("the watch goes on").expect("a line");
+        serde_json::from_str(&line).expect("JSON")
+    };
+    assert_eq!(next(), json!({"change": "snapshot", "key": "first", "value": 0}));
+    assert_eq!(next()["change"], "snapshot_end");
+    for value in 1..=200 {
+        put(&cluster, value % 3, "users", &json!({"key": format!("k{}", value % 3), "value": value}));
+    }
+    post(&data(&cluster, 2), "/v1/tables/users/delete", &json!({"key": "first"})).expect("it is deleted");
+    // Each node writes its own key: what one wrote comes in its order, each once.
+    let mut last = [0, 0, 0];
+    let (mut seen, mut deleted) = (0, false);
+    while seen < 200 || !deleted {
+        let change = next();
+        match change["change"].as_str() {
+            Some("put") => {
+                let value = change["value"].as_u64().expect("a number");
+                let of = usize::try_from(value % 3).expect("small");
+                assert!(value > last[of], "{change} after {}", last[of]);
+                assert!(last[of] == 0 || value == last[of] + 3, "{change} after {}: one is missing", last[of]);
+                last[of] = value;
+                seen += 1;
+            }
+            Some("delete") => deleted = true,
+            other => panic!("{other:?}"),
+        }
+    }
+    follower.kill().expect("it runs");
+    follower.wait().expect("it ends");
+}

@@ -1,0 +1,107 @@
+//! Rows of tables, written and read over the admin interface: by one call, and by writers that go on while others do harm.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::ask::{Stream, connect, exchange};
+use super::poll;
+
+/// Before a node that does not answer is asked again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Asks a node for something that has a body.
+///
+/// # Errors
+/// It does not answer, or with an error: the status and what it said.
+pub(crate) fn post(data: &Path, path: &str, body: &Value) -> Result<Value, String> {
+    let asked = connect(&data.join("ekka.sock")).and_then(|mut stream| post_on(&mut stream, path, body));
+    match asked {
+        Ok((200, body)) => Ok(body),
+        Ok((status, body)) => Err(format!("{path}: {status}: {body}")),
+        Err(error) => Err(format!("{}: {path}: {error}", data.display())),
+    }
+}
+
+fn post_on(stream: &mut Stream, path: &str, body: &Value) -> std::io::Result<(u16, Value)> {
+    exchange(stream, ("POST", path, &body.to_string()))
+}
+
+/// All rows of a table on a node, by their keys.
+///
+/// # Errors
+/// It does not answer.
+pub(crate) fn rows(data: &Path, table: &str) -> Result<BTreeMap<String, Value>, String> {
+    let (mut rows, mut after) = (BTreeMap::new(), Value::Null);
+    loop {
+        let body = json!({"after": after, "limit": 10_000});
+        let page = post(data, &format!("/v1/tables/{table}/scan"), &body)?;
+        for row in page["rows"].as_array().ok_or("no rows")? {
+            rows.insert(row["key"].as_str().ok_or("a key is no text")?.to_owned(), row["value"].clone());
+        }
+        after = page["next"].clone();
+        if after.is_null() {
+            return Ok(rows);
+        }
+    }
+}
+
+/// A write that was acknowledged.
+#[derive(Clone, Debug)]
+pub(crate) struct Acked {
+    pub(crate) key: String,
+    pub(crate) value: u64,
+    pub(crate) copies: u64,
+}
+
+/// Writers, one at each node, each with keys of its own; a key is written over again and again.
+pub(crate) struct Writers {
+    stop: Arc<AtomicBool>,
+    writers: Vec<JoinHandle<Vec<Acked>>>,
+}
+
+impl Writers {
+    /// Begins; each writer has so many keys.
+    pub(crate) fn begin(nodes: impl IntoIterator<Item = PathBuf>, table: &str, keys: u64) -> Self {
+        let stop: Arc<AtomicBool> = Arc::default();
+        let writer = |(number, data): (usize, PathBuf)| {
+            let (stop, path) = (stop.clone(), format!("/v1/tables/{table}/put"));
+            thread::spawn(move || write(&data.join("ekka.sock"), &path, (number, keys), &stop))
+        };
+        let writers = nodes.into_iter().enumerate().map(writer).collect();
+        Self { stop, writers }
+    }
+
+    /// Ends them: what was acknowledged, the last of each key.
+    pub(crate) fn end(self) -> Vec<Acked> {
+        self.stop.store(true, Ordering::Relaxed);
+        let all = self.writers.into_iter().flat_map(|writer| writer.join().expect("a writer does not panic"));
+        all.map(|acked| (acked.key.clone(), acked)).collect::<BTreeMap<_, _>>().into_values().collect()
+    }
+}
+
+fn write(socket: &Path, path: &str, (number, keys): (usize, u64), stop: &AtomicBool) -> Vec<Acked> {
+    let (mut acked, mut stream, mut value) = (Vec::new(), None, 0u64);
+    while !stop.load(Ordering::Relaxed) {
+        let Some(mut open) = stream.take().or_else(|| connect(socket).ok()) else {
+            poll::pace(PAUSE);
+            continue;
+        };
+        value += 1;
+        let key = format!("w{number}-{}", value % keys);
+        match post_on(&mut open, path, &json!({"key": key, "value": value})) {
+            Ok((200, answer)) => {
+                acked.push(Acked { key, value, copies: answer["copies"].as_u64().unwrap_or_default() });
+                stream = Some(open);
+            }
+            Ok(_) => poll::pace(PAUSE),
+            Err(_) => {}
+        }
+    }
+    acked
+}

@@ -1,0 +1,183 @@
+//! Measures a table of this node: writes, until every linked peer holds them, and reads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ekka_core::rng::Rng;
+use ekka_core::table::Ack;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::available::{AvailableSlot, Terms, Write};
+use super::door::TableDoor;
+use super::error::PutError;
+use super::slot::Slot;
+use crate::node::percentiles;
+
+/// How long peers may take to hold what was written.
+const SETTLE: Duration = Duration::from_secs(120);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(1);
+/// Operations after which others have their turn on the thread.
+const TURN: u64 = 64;
+/// Of so many operations one is timed.
+const SAMPLE: u64 = 16;
+/// A write that takes longer fails the measurement.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What is done again and again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BenchOp {
+    /// A row is written over, and acknowledged so.
+    Put(Ack),
+    /// A row is read.
+    Get,
+}
+
+/// What is to be measured. Each writer has rows of its own; all are written once before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TablePlan {
+    /// What is done.
+    pub op: BenchOp,
+    /// At once.
+    pub writers: usize,
+    /// Rows in all.
+    pub rows: usize,
+    /// Bytes of a value; a key has 16.
+    pub value_bytes: usize,
+    /// For how long.
+    pub time: Duration,
+}
+
+/// What was measured.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct TableFigures {
+    /// Operations that ended.
+    pub ops: u64,
+    /// From the first one until every linked peer held the last one.
+    pub time: Duration,
+    /// Of it, after the last operation had ended.
+    pub settle: Duration,
+    /// Half of them took no longer.
+    pub p50: Duration,
+    /// Of a hundred one took longer.
+    pub p99: Duration,
+    /// Peers that were linked, and held all in the end.
+    pub peers: usize,
+}
+
+impl TableDoor {
+    /// Measures a table, after a fifth of the time to warm up. `None`: there is no such `available` table.
+    ///
+    /// # Errors
+    /// A write failed, or peers do not hold what was written within two minutes; in words.
+    pub async fn bench(&self, name: &str, plan: TablePlan) -> Option<Result<TableFigures, String>> {
+        match self.tables.named(name)? {
+            Slot::Available(slot) => Some(measure(&slot, plan).await),
+            Slot::Owned(_) | Slot::Quorum(_) => None,
+        }
+    }
+}
+
+async fn measure(slot: &Arc<AvailableSlot>, plan: TablePlan) -> Result<TableFigures, String> {
+    let fill = Terms { ack: Ack::Local, strict: false };
+    for row in 0..plan.rows {
+        let (key, value) = (key(row), vec![0; plan.value_bytes]);
+        slot.put(Write::Put { key: &key, value: &value, expires_at: None }, fill, DEADLINE).await.map_err(words)?;
+        if (row as u64).is_multiple_of(TURN) {
+            tokio::task::yield_now().await;
+        }
+    }
+    settled(slot).await?;
+    run(slot, TablePlan { time: plan.time / 5, ..plan }).await?;
+    run(slot, plan).await
+}
+
+async fn run(slot: &Arc<AvailableSlot>, plan: TablePlan) -> Result<TableFigures, String> {
+    let begun = Instant::now();
+    let mut writers = JoinSet::new();
+    for writer in 0..plan.writers {
+        let slot = slot.clone();
+        writers.spawn(async move { work(&slot, plan, writer, begun).await });
+    }
+    let (mut ops, mut times) = (0, Vec::new());
+    while let Some(ended) = writers.join_next().await {
+        // A writer neither panics nor is aborted.
+        if let Ok(done) = ended {
+            let (count, mut sample) = done?;
+            ops += count;
+            times.append(&mut sample);
+        }
+    }
+    let worked = begun.elapsed();
+    let peers = settled(slot).await?;
+    let time = begun.elapsed();
+    let (p50, p99) = percentiles(&mut times);
+    Ok(TableFigures { ops, time, settle: time.saturating_sub(worked), p50, p99, peers })
+}
+
+async fn work(
+    slot: &AvailableSlot,
+    plan: TablePlan,
+    writer: usize,
+    begun: Instant,
+) -> Result<(u64, Vec<Duration>), String> {
+    let mine: Vec<usize> = (0..plan.rows).filter(|row| row % plan.writers == writer).collect();
+    let (mut rng, mut times, mut ops) = (Rng::new(writer as u64), Vec::new(), 0u64);
+    let mut value = vec![0; plan.value_bytes];
+    while begun.elapsed() < plan.time {
+        for _ in 0..SAMPLE {
+            let row = mine[usize::try_from(ops).unwrap_or(0) % mine.len()];
+            let key = key(row);
+            let at = (ops % SAMPLE == 0).then(Instant::now);
+            match plan.op {
+                BenchOp::Put(ack) => {
+                    // No value is written twice.
+                    let fresh = rng.next_u64().to_le_bytes();
+                    let length = value.len().min(fresh.len());
+                    value[..length].copy_from_slice(&fresh[..length]);
+                    let write = Write::Put { key: &key, value: &value, expires_at: None };
+                    slot.put(write, Terms { ack, strict: false }, DEADLINE).await.map_err(words)?;
+                }
+                BenchOp::Get => {
+                    let read = slot.get(&key, |version| version.value().to_vec());
+                    std::hint::black_box(read).ok_or("a row is missing")?;
+                }
+            }
+            times.extend(at.map(|at| at.elapsed()));
+            ops += 1;
+        }
+        if ops % TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok((ops, times))
+}
+
+/// Waits until every linked peer has said that it holds all that was written here; how many there are.
+async fn settled(slot: &AvailableSlot) -> Result<usize, String> {
+    let wait = async {
+        loop {
+            let links = slot.world.links.all();
+            if links.iter().all(|link| slot.lag_of(link.peer.node_id) == Some(0)) {
+                return links.len();
+            }
+            sleep(LOOK).await;
+        }
+    };
+    let limit = || format!("peers do not hold what was written after {} s", SETTLE.as_secs());
+    timeout(SETTLE, wait).await.map_err(|_| limit())
+}
+
+fn key(row: usize) -> [u8; 16] {
+    // Spread, as keys of applications are: neighbours in time are none in the map.
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&(row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    key[8..].copy_from_slice(&(row as u64).to_be_bytes());
+    key
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
+fn words(error: PutError) -> String {
+    error.to_string()
+}
