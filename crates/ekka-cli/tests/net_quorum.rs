@@ -203,3 +203,43 @@ fn a_restart_of_all_keeps_the_rows_of_disc() {
         assert_eq!(rows(&data(&cluster, index), "disc").map(|rows| rows.len()), Ok(50));
     }
 }
+
+#[test]
+fn a_cluster_that_lost_its_majority_takes_the_rows_of_disc_along() {
+    let mut cluster = formed();
+    let put = |cluster: &Cluster, index: usize, key: &str, value: u64| {
+        post(&data(cluster, index), "/v1/tables/disc/put", &json!({"key": key, "value": value}))
+    };
+    for key in 0..50 {
+        put(&cluster, 0, &format!("k{key}"), key).expect("written");
+    }
+    for index in [1, 2] {
+        cluster.agents[index].kill();
+        std::fs::remove_dir_all(cluster.agents[index].data()).expect("the folder can be removed");
+    }
+    cluster.wait("it may recover", BACK_LIMIT, |cluster| {
+        let plan = cluster.agents[0].json(&["recover", "--plan"])?;
+        if plan["refused"].is_null() { Ok(()) } else { Err(plan["refused"].to_string()) }
+    });
+    succeeds(&cluster, 0, &["recover", "--accept-loss"]);
+    let all = |cluster: &Cluster, index: usize| match rows(&data(cluster, index), "disc") {
+        Ok(rows) if (0..50).all(|key| rows.get(&format!("k{key}")) == Some(&json!(key))) => Ok(()),
+        Ok(rows) => Err(format!("{} rows", rows.len())),
+        Err(error) => Err(error),
+    };
+    cluster.wait("the survivor has the rows", BACK_LIMIT, |cluster| all(cluster, 0));
+    // What was recovered is on disc, and whoever is new gets it before it votes.
+    cluster.agents[0].kill();
+    cluster.agents[0].start();
+    cluster.wait("it has them after a crash", BACK_LIMIT, |cluster| all(cluster, 0));
+    put(&cluster, 0, "after", 1).expect("written");
+    let survivor = cluster.agents[0].name.clone();
+    let host = cluster.free_host();
+    let mut new = cluster.agent(&format!("n4@{host}"));
+    new.set("cluster.static.seeds", &survivor);
+    new.start();
+    cluster.wait("the new node reads all", BACK_LIMIT, |_| {
+        let held = rows(&new.data(), "disc")?;
+        if held.len() == 51 && held.get("k7") == Some(&json!(7)) { Ok(()) } else { Err(format!("{} rows", held.len())) }
+    });
+}

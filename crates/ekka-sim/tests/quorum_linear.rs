@@ -1,5 +1,5 @@
-//! Quorum tables of three real nodes in one process: clients of all of them read, write, swap and append while nodes are
-//! stopped and started again, and what they saw is judged.
+//! Quorum tables of three real nodes in one process: clients of all of them read, write, swap and append while nodes
+//! are stopped and started again, and what they saw is judged.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;

@@ -184,8 +184,8 @@ pub trait StateMachine: Send {
     /// The bytes are no snapshot of this kind, in words; the state is as it was.
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), alloc::string::String>;
 
-    /// Whether whoever keeps a copy of the state is told of this command. A copy has nothing of those that it is not told
-    /// of, and no part of the state that it has goes by them.
+    /// Whether whoever keeps a copy of the state is told of this command. A copy has nothing of those that it is not
+    /// told of, and no part of the state that it has goes by them.
     fn is_told(&self, _command: &[u8]) -> bool {
         true
     }

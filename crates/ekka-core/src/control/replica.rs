@@ -32,8 +32,8 @@ pub enum GroupRequest {
         among: BTreeSet<VoterId>,
     },
     /// End the replica, and give the state that its whole log adds up to, committed or not: nobody is left who could
-    /// say which of its last entries were committed. What the group keeps beside the record is on disc for the voter that
-    /// goes on with it before the answer comes.
+    /// say which of its last entries were committed. What the group keeps beside the record is on disc for the voter
+    /// that goes on with it before the answer comes.
     Whole {
         /// As whom this node would go on.
         next: VoterId,

@@ -21,6 +21,7 @@ mod tables;
 mod tokens;
 mod volatile;
 
+#[cfg(feature = "admin")]
 pub(crate) use bench::percentiles;
 pub use bench::{BenchGroup, CommitFigures, CommitPlan};
 pub use group::GroupTap;

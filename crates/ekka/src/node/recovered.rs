@@ -1,9 +1,9 @@
 //! What a cluster that goes on without the majority of its voters takes along beside its record: the rows of the quorum
 //! tables of this node's log.
 //!
-//! They are kept in the store under the name of the voter that is to go on, before `Control` is told what the log adds up
-//! to. The new log then begins as one that was cut behind the first configuration, with them in its snapshot: whoever
-//! learns later gets them before the entry that brings the record.
+//! They are kept in the store under the name of the voter that is to go on, before `Control` is told what the log adds
+//! up to. The new log then begins as one that was cut behind the first configuration, with them in its snapshot:
+//! whoever learns later gets them before the entry that brings the record.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,7 +75,71 @@ pub(super) async fn begin(
         return Ok(());
     }
     let Some(rows) = raft::kept(storage, &name).await? else { return Ok(()) };
-    warn!(%log, bytes = rows.len(), "the log of the recovered cluster begins with the rows of this node's quorum tables");
+    let bytes = rows.len();
+    warn!(%log, bytes, "the log of the recovered cluster begins with the rows of this node's quorum tables");
     let state = join(&Record::default().snapshot(), &rows);
     raft::seed(storage, log, [me].into(), &state).await
+}
+
+#[cfg(test)]
+mod tests {
+    use ekka_core::id::NodeId;
+    use ekka_core::table::quorum::{Command, Transaction};
+    use ekka_core::time::Wall;
+
+    use super::*;
+    use crate::storage::MemoryStorage;
+    use crate::table::{Rows, logged};
+
+    fn voter(start: u128) -> VoterId {
+        VoterId { node_id: NodeId::from_u128(1), start }
+    }
+
+    /// The state of a log, and where it ends.
+    async fn state_of(storage: &Arc<dyn Storage>, log: &LogName) -> (Arc<Rows>, u64) {
+        let rows = Arc::<Rows>::default();
+        let machine = Box::new(Beside::new(Record::default(), rows.clone()));
+        let whole = raft::whole(storage.clone(), log.clone(), machine).await.unwrap();
+        (rows, whole.last.index)
+    }
+
+    fn value(rows: &Rows) -> Option<Vec<u8>> {
+        let view = rows.view();
+        view.get(7, b"k").ok().flatten().map(|row| row.value().to_vec())
+    }
+
+    /// A log that was cut behind a snapshot with one row.
+    async fn with_row(value: &[u8]) -> (Arc<dyn Storage>, LogName) {
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(5));
+        let mut old = Beside::new(Record::default(), Arc::default());
+        let at = ekka_core::consensus::LogPlace { term: 1, index: 1 };
+        old.apply(at, &logged(&Command::Create { table: 7 }));
+        let put = Transaction::put(7, b"k", value, None, Wall::from_millis(1)).unwrap();
+        old.apply(at, &logged(&put.into()));
+        let log = log_of("durable", ClusterId::MIN, voter(1));
+        raft::seed(&storage, &log, [voter(1)].into(), &old.snapshot()).await.unwrap();
+        (storage, log)
+    }
+
+    #[tokio::test]
+    async fn rows_go_into_the_log_of_who_goes_on_once_and_nowhere_else() {
+        let (storage, log) = with_row(b"kept").await;
+        let cluster_id = ClusterId::MIN;
+        let record = read(&storage, log, (cluster_id, voter(2))).await.unwrap();
+        assert_eq!(Record::from_snapshot(&record), Ok(Record::default()));
+        // Another voter, and the same one where it does not go on, begin empty.
+        let other = log_of("durable", cluster_id, voter(3));
+        begin(&storage, (cluster_id, voter(3), true), &other).await.unwrap();
+        assert_eq!(raft::has_begun(&storage, &other), Ok(false));
+        let next = log_of("durable", cluster_id, voter(2));
+        for _ in 0..2 {
+            begin(&storage, (cluster_id, voter(2), true), &next).await.unwrap();
+            let (rows, last) = state_of(&storage, &next).await;
+            assert_eq!((value(&rows), last), (Some(b"kept".to_vec()), 1));
+        }
+        let name = name(cluster_id, voter(2));
+        assert!(raft::kept(&storage, &name).await.unwrap().is_some());
+        begin(&storage, (cluster_id, voter(2), false), &next).await.unwrap();
+        assert_eq!(raft::kept(&storage, &name).await.unwrap(), None);
+    }
 }

@@ -46,5 +46,7 @@ pub use ekka_core::table::{Ack, Acknowledged};
 
 pub(crate) use self::committed::Committed;
 pub(crate) use self::hub::{Setup, Tables, prepare};
+#[cfg(test)]
+pub(crate) use self::quorum::logged;
 pub(crate) use self::quorum::{BeginRows, Beside, First, Here, Replica, Rows, join, split};
 pub(crate) use ekka_core::table::quorum::TableId;

@@ -68,7 +68,8 @@ pub async fn whole(
     Ok(Whole { last, state: applier.state() })
 }
 
-/// Keeps bytes under a name, whatever was kept there before, until a new log begins with them; done when they are on disc.
+/// Keeps bytes under a name, whatever was kept there before, until a new log begins with them; done when they are on
+/// disc.
 ///
 /// # Errors
 /// `Ended`: the store does not take them.

@@ -125,8 +125,8 @@ impl TableDoor {
 }
 
 impl TableDoor {
-    /// As [`watch`](Self::watch), going on after a revision of a quorum table in the history that it belongs to. `None`:
-    /// there is no such quorum table.
+    /// As [`watch`](Self::watch), going on after a revision of a quorum table in the history that it belongs to.
+    /// `None`: there is no such quorum table.
     #[must_use]
     pub fn watch_after(&self, name: &str, history: &str, revision: u64) -> Option<TableWatch> {
         match self.tables.named(name)? {

@@ -23,8 +23,8 @@ impl WriteTerms {
 
 impl TableDoor {
     /// Writes a row: of a bag, adds the value; of counters, adds to one, or raises one, by the eight bytes of a signed
-    /// number, the lowest first; of an `owned` table, the row of this node; of a `quorum` table by its majority, whatever
-    /// the terms say of copies. `None`: there is no such table.
+    /// number, the lowest first; of an `owned` table, the row of this node; of a `quorum` table by its majority,
+    /// whatever the terms say of copies. `None`: there is no such table.
     ///
     /// # Errors
     /// See [`PutError`].

@@ -66,8 +66,8 @@ impl<K: TableKey, V> Table<K, V, Quorum> {
         Ok(((self.value.decode)(row.value()).map_err(QuorumError::WrongType)?, row.version()))
     }
 
-    /// All rows of one moment, after everything that was committed anywhere before this call, in the order of the bytes of
-    /// their keys.
+    /// All rows of one moment, after everything that was committed anywhere before this call, in the order of the
+    /// bytes of their keys.
     ///
     /// # Errors
     /// `NoQuorum`, `Closed`.
@@ -162,9 +162,9 @@ impl<K: TableKey, V> Table<K, V, Quorum> {
         self.transact_within(DEADLINE, run).await
     }
 
-    /// Runs a transaction: what it reads is of one moment, what it writes is committed whole, and only where all that was
-    /// read is still so; else the closure runs again. One that writes nothing commits nothing, and has read what was
-    /// committed before this call. *Dropping the future does not undo.*
+    /// Runs a transaction: what it reads is of one moment, what it writes is committed whole, and only where all that
+    /// was read is still so; else the closure runs again. One that writes nothing commits nothing, and has read what
+    /// was committed before this call. *Dropping the future does not undo.*
     ///
     /// ```no_run
     /// # use ekka::table::{Quorum, QuorumError, Table};
@@ -183,8 +183,8 @@ impl<K: TableKey, V> Table<K, V, Quorum> {
     /// ```
     ///
     /// # Errors
-    /// Those of the closure, which write nothing; `Conflict` where others were faster until the deadline; and those of a
-    /// write.
+    /// Those of the closure, which write nothing; `Conflict` where others were faster until the deadline; and those of
+    /// a write.
     pub async fn transact_within<T, E, F>(
         &self,
         deadline: Duration,

@@ -1,8 +1,8 @@
 //! A state machine that is two: what a group keeps besides, and the quorum tables of its storage.
 //!
-//! A command for tables has a byte in front that no other begins with, and so has a snapshot with tables. Without tables
-//! a snapshot is that of the other part alone, as it was before there were any. Whoever keeps a copy of the other part
-//! (`Control`) is told nothing of tables: rows do not queue behind decisions.
+//! A command for tables has a byte in front that no other begins with, and so has a snapshot with tables. Without
+//! tables a snapshot is that of the other part alone, as it was before there were any. Whoever keeps a copy of the
+//! other part (`Control`) is told nothing of tables: rows do not queue behind decisions.
 
 use std::sync::Arc;
 
@@ -31,6 +31,9 @@ impl First for State {}
 
 impl First for Record {
     fn wanted(&self) -> Option<Vec<TableId>> {
+        // Before its first entry it says nothing: the log of a recovered cluster begins with rows, and the entry that
+        // brings their schemas comes after.
+        self.cluster()?;
         let mine = self.tables().values().filter(|entry| entry.schema.kind == Kind::Quorum);
         let mut ids: Vec<_> =
             mine.filter(|entry| entry.schema.storage == Storage::Disc).map(|entry| entry.id).collect();

@@ -43,8 +43,8 @@ pub enum QuorumError {
 }
 
 impl QuorumError {
-    /// Whether the same can be tried again with hope. After [`outcome_unknown`](Self::outcome_unknown) only what is harmless
-    /// to do twice.
+    /// Whether the same can be tried again with hope. After [`outcome_unknown`](Self::outcome_unknown) only what is
+    /// harmless to do twice.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::NoQuorum(_) | Self::Conflict | Self::Unknown(_))

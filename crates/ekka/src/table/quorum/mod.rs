@@ -20,6 +20,8 @@ pub use self::error::QuorumError;
 pub use self::transact::Transaction;
 pub use self::watch::{QuorumWatch, RawQuorumChange, RawQuorumWatch};
 
+#[cfg(test)]
+pub(crate) use self::beside::logged;
 pub(crate) use self::beside::{Beside, First, join, split};
 pub(super) use self::chores::Chores;
 pub(crate) use self::here::{Here, Replica};

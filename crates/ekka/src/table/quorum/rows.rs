@@ -25,7 +25,7 @@ impl Rows {
     }
 
     /// All of it as it is now, at no cost.
-    pub(in crate::table) fn view(&self) -> View {
+    pub(crate) fn view(&self) -> View {
         self.read().view().clone()
     }
 

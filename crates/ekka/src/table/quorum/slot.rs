@@ -1,12 +1,12 @@
 //! A quorum table on this node: reads behind a barrier, and commands for the group of its storage.
 //!
-//! The replica that runs changes: generations of the volatile group, a durable log that is opened anew. What was read from
-//! one is proposed to that one only; what was handed to one is never handed to another.
+//! The replica that runs changes: generations of the volatile group, a durable log that is opened anew. What was read
+//! from one is proposed to that one only; what was handed to one is never handed to another.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ekka_core::limits::GROUP_COMMAND_MAX;
+use ekka_core::limits::{GROUP_COMMAND_MAX, GROUP_LEADER_WAIT};
 use ekka_core::schema::{Schema, Storage};
 use ekka_core::table::quorum::{Answer, Command, Figures, Page, Row, Transaction, View};
 use ekka_core::table::{Acknowledged, KeyRange, PageLimits, Revision};
@@ -131,8 +131,8 @@ impl QuorumSlot {
         view.get(self.id, key).ok().flatten().cloned()
     }
 
-    /// A replica whose rows have everything that was committed anywhere before this call. Reading changes nothing, so it is
-    /// tried until the deadline.
+    /// A replica whose rows have everything that was committed anywhere before this call. Reading changes nothing, so
+    /// it is tried until the deadline.
     pub(super) async fn fresh(&self, until: Instant) -> Result<Replica, QuorumError> {
         let mut tries = self.tries(until);
         loop {
@@ -150,7 +150,7 @@ impl QuorumSlot {
     }
 
     fn tries(&self, until: Instant) -> Tries<'_> {
-        Tries { slot: self, replicas: self.replica(), until, last: None }
+        Tries { slot: self, replicas: self.replica(), until, least: Duration::ZERO, last: None }
     }
 
     fn no_replica(&self) -> QuorumError {
@@ -165,7 +165,8 @@ impl QuorumSlot {
     pub(in crate::table) async fn write(&self, write: Transaction, until: Instant) -> Result<Written, QuorumError> {
         self.begin_rows(until).await?;
         let command = Command::from(write);
-        let mut tries = self.tries(until);
+        // One that is broken off may have been handed in, so none is begun that has no time to say that it was not.
+        let mut tries = Tries { least: GROUP_LEADER_WAIT, ..self.tries(until) };
         loop {
             let replica = tries.replica().await?;
             match self.commit(&replica, &command, until).await {
@@ -229,9 +230,13 @@ impl QuorumSlot {
         table == self.id && self.schema.storage == Storage::Ram && !self.closed.is_cancelled()
     }
 
-    /// Has the table made in the group of a replica, where it is not there.
+    /// Has the table made in the group of a replica, where it is not there. Done twice it is done once.
     async fn make(&self, replica: &Replica, until: Instant) -> Result<(), NotDone> {
-        propose(replica, logged(&Command::Create { table: self.id }), until).await.map(|_| ())
+        match propose(replica, logged(&Command::Create { table: self.id }), until).await {
+            Ok(_) => Ok(()),
+            Err(NotDone::End(QuorumError::Unknown(words))) => Err(NotDone::NotHanded(words)),
+            Err(error) => Err(error),
+        }
     }
 
     /// A replica that is as [`fresh`](Self::fresh) gives it, and knows of this table.
@@ -276,6 +281,8 @@ struct Tries<'a> {
     slot: &'a QuorumSlot,
     replicas: watch::Receiver<Option<Replica>>,
     until: Instant,
+    /// What has to be left until the deadline for another try.
+    least: Duration,
     last: Option<String>,
 }
 
@@ -295,7 +302,8 @@ impl Tries<'_> {
                 return Ok(replica);
             }
             let now = Instant::now();
-            if now >= self.until {
+            let least = if waits { self.least } else { Duration::ZERO };
+            if now + least >= self.until {
                 return Err(self.last.take().map_or_else(|| self.slot.no_replica(), QuorumError::NoQuorum));
             }
             let again = if waits { self.until.min(now + AGAIN) } else { self.until };

@@ -53,8 +53,8 @@ impl<K: TableKey, V> Transaction<K, V> {
         ready(row.and_then(|row| row.map(|row| self.read(&row)).transpose()))
     }
 
-    /// The rows whose keys begin with these bytes, in their order. A row that comes to be among them before the commit is a
-    /// conflict.
+    /// The rows whose keys begin with these bytes, in their order. A row that comes to be among them before the commit
+    /// is a conflict.
     ///
     /// The future gives `WrongType` where one is none of this type.
     pub fn prefix(&self, prefix: &[u8]) -> Ready<Result<Vec<(K, V)>, QuorumError>> {
@@ -107,8 +107,8 @@ impl<K: TableKey, V> Transaction<K, V> {
     /// The same transaction on another table of the same storage.
     ///
     /// # Errors
-    /// `Refused`: it is of the other storage, and so in another group. Another error has to be passed on: then it is tried
-    /// again.
+    /// `Refused`: it is of the other storage, and so in another group. Another error has to be passed on: then it is
+    /// tried again.
     pub fn on<K2: TableKey, V2>(&self, other: &Table<K2, V2, Quorum>) -> Result<Transaction<K2, V2>, QuorumError> {
         let slot = other.slot.clone();
         if slot.schema.storage != self.slot.schema.storage {

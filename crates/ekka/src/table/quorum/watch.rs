@@ -69,8 +69,8 @@ impl RawQuorumWatch {
         Self { slot, replicas, followed: None, resume: None, stage, begun: false, ready }
     }
 
-    /// Goes on after a revision of a history, where that is still the one and what came after is still kept; else there is
-    /// a [`RawQuorumChange::Resync`] first.
+    /// Goes on after a revision of a history, where that is still the one and what came after is still kept; else
+    /// there is a [`RawQuorumChange::Resync`] first.
     pub(in crate::table) fn after(slot: Arc<QuorumSlot>, history: &str, revision: Revision) -> Self {
         Self { resume: Some((history.to_owned(), revision)), begun: true, ..Self::new(slot) }
     }
