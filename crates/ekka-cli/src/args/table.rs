@@ -46,6 +46,9 @@ pub(crate) enum TableCommand {
         /// The row expires so long from now
         #[arg(long, value_name = "D", value_parser = humantime::parse_duration)]
         ttl: Option<Duration>,
+        /// Of a quorum table: only where the row has this revision (`get --json` says it); 0: only where there is none
+        #[arg(long, value_name = "R")]
+        if_revision: Option<u64>,
         #[command(flatten)]
         terms: TermsArgs,
     },
@@ -56,6 +59,9 @@ pub(crate) enum TableCommand {
         table: String,
         /// The key
         key: String,
+        /// Of a quorum table: as this node has it, without asking a majority; it may be old
+        #[arg(long)]
+        stale: bool,
     },
     /// Delete a row, whether or not there is one
     #[command(after_help = "Example: ekka table delete users ada")]
@@ -78,6 +84,9 @@ pub(crate) enum TableCommand {
         /// At most so many; all where not given
         #[arg(long, value_name = "N")]
         limit: Option<usize>,
+        /// Of a quorum table: as this node has them, without asking a majority; they may be old
+        #[arg(long)]
+        stale: bool,
     },
     /// All rows, and then every change once
     #[command(after_help = "Example: ekka table watch users --json")]

@@ -29,25 +29,31 @@ pub(super) async fn run(client: &Client, command: TableCommand, json: bool) -> R
             changed(&client.post("/v1/tables", &body).await?.success()?, json)
         }
         TableCommand::List => list(client, json).await,
-        TableCommand::Put { table, key, value, ttl, terms } => {
+        TableCommand::Put { table, key, value, ttl, if_revision, terms } => {
             let value = value_for(client, &table, value).await?;
             let mut body = json!({"key": key, "value": value});
             if let Some(ttl) = ttl {
                 body["ttl_ms"] = millis(ttl).into();
+            }
+            if let Some(revision) = if_revision {
+                body["if_revision"] = revision.into();
             }
             written(client, &path(&table, "/put")?, body, terms, json).await
         }
         TableCommand::Delete { table, key, terms } => {
             written(client, &path(&table, "/delete")?, json!({"key": key}), terms, json).await
         }
-        TableCommand::Get { table, key } => {
-            let answer = client.post(&path(&table, "/get")?, &json!({"key": key})).await?.success()?;
+        TableCommand::Get { table, key, stale } => {
+            let body = json!({"key": key, "stale": stale});
+            let answer = client.post(&path(&table, "/get")?, &body).await?.success()?;
             if json {
                 return pass_on(&answer.text());
             }
             out::print(&format!("{}\n", shown(&answer.read::<RowAnswer>()?.value)))
         }
-        TableCommand::Scan { table, prefix, limit } => scan(client, &path(&table, "/scan")?, prefix, limit, json).await,
+        TableCommand::Scan { table, prefix, limit, stale } => {
+            scan(client, &path(&table, "/scan")?, (prefix, stale), limit, json).await
+        }
         TableCommand::Watch { table } => watch(client, &path(&table, "/watch")?, json).await,
         TableCommand::Info { table } => info(client, &path(&table, "")?, json).await,
         TableCommand::Export { table, file } => table_file::export(client, &path(&table, "/scan")?, file).await,
@@ -154,7 +160,7 @@ pub(super) fn add_terms(body: &mut Value, terms: TermsArgs) {
 async fn scan(
     client: &Client,
     path: &str,
-    prefix: Option<String>,
+    (prefix, stale): (Option<String>, bool),
     limit: Option<usize>,
     json: bool,
 ) -> Result<(), Failure> {
@@ -163,7 +169,7 @@ async fn scan(
         out::print("[")?;
     }
     while left > 0 {
-        let body = json!({"prefix": prefix, "after": after, "limit": left.min(PAGE)});
+        let body = json!({"prefix": prefix, "after": after, "limit": left.min(PAGE), "stale": stale});
         let page: RowsAnswer = client.post(path, &body).await?.success()?.read()?;
         left = left.saturating_sub(page.rows.len());
         let mut text = String::new();

@@ -100,6 +100,9 @@ pub struct Standing {
     pub last: LogPlace,
     /// The last entry that it has applied.
     pub applied: LogPlace,
+    /// The last entry that whoever keeps a copy of the state was told of, by a [`GroupEvent`]. Entries without any may
+    /// have been applied since.
+    pub told: LogPlace,
     /// Who votes.
     pub configuration: Configuration,
     /// The replica has ended with an error and serves no more, in words.
@@ -151,6 +154,17 @@ pub enum GroupEvent {
     },
 }
 
+impl GroupEvent {
+    /// The place of the entry; of a snapshot, of the last one that it holds.
+    #[must_use]
+    pub fn at(&self) -> LogPlace {
+        match self {
+            Self::Applied { at, .. } | Self::Restored { at, .. } => *at,
+            Self::Reconfigured(configuration) => configuration.at,
+        }
+    }
+}
+
 /// What a group keeps, as a pure function of its log. The same entries give the same state and the same answers on
 /// every node and in every version that runs beside it.
 pub trait StateMachine: Send {
@@ -169,4 +183,15 @@ pub trait StateMachine: Send {
     /// # Errors
     /// The bytes are no snapshot of this kind, in words; the state is as it was.
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), alloc::string::String>;
+
+    /// Whether whoever keeps a copy of the state is told of this command. A copy has nothing of those that it is not
+    /// told of, and no part of the state that it has goes by them.
+    fn is_told(&self, _command: &[u8]) -> bool {
+        true
+    }
+
+    /// The part of a snapshot that such a copy is restored from.
+    fn told_part<'a>(&self, snapshot: &'a [u8]) -> &'a [u8] {
+        snapshot
+    }
 }

@@ -78,6 +78,9 @@ pub enum Command {
     },
     /// Make or drop a table: one committed entry.
     Schema(SchemaChange),
+    /// Quorum tables are to hold their first row: from then on this cluster goes into another one by an operator's word
+    /// only.
+    QuorumRows,
     /// Go on although the majority of the voters is lost for good.
     Recover {
         /// What only the lost ones held is given up; else nothing is changed.

@@ -94,6 +94,7 @@ impl Control {
             }
             Command::SafeToStop => Some(Ok(self.safe_to_stop())),
             Command::TakeTokens { count } => self.take_tokens(id, count, now, out),
+            Command::QuorumRows => self.begin_quorum_rows(id, now, out),
             Command::Schema(change) => self.change_schema(id, change, now, out),
             Command::Recover { accept_loss, plan } => self.recover(id, accept_loss && !plan, now, out),
         };

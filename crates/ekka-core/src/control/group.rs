@@ -41,6 +41,8 @@ pub(super) enum Waiting {
     Tokens(RequestId),
     /// A table is to be made or dropped.
     Schema { id: RequestId, decision: DecisionId },
+    /// Quorum tables are to hold their first row.
+    QuorumRows { id: RequestId, decision: DecisionId },
     /// The next record of the volatile group.
     Generation,
     /// The same by an operator's word.
@@ -63,6 +65,8 @@ pub(super) struct Group {
     pub(super) waits: String,
     /// The replica has failed, and is opened anew then.
     reopen_at: Option<Instant>,
+    /// The index of the last entry that the replica has told.
+    heard: u64,
 }
 
 /// The place of the first voters in a log; the replica puts them there before anybody has voted.
@@ -78,6 +82,7 @@ impl Group {
             admitted: Vec::new(),
             waits: String::new(),
             reopen_at: None,
+            heard: 0,
         }
     }
 
@@ -93,6 +98,11 @@ impl Group {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         [self.open.and_then(|_| self.durable.deadline()), self.reopen_at].into_iter().flatten().min()
+    }
+
+    /// Whether the replica has told more than has come: the record here is an old one.
+    pub(super) fn is_behind(&self) -> bool {
+        self.heard < self.durable.standing().told.index
     }
 
     /// The cluster whose replica the shell runs.
@@ -146,7 +156,8 @@ impl Control {
     fn open_replica(&mut self, cluster_id: ClusterId, now: Now, out: &mut Vec<Output>) {
         let me = VoterId { node_id: self.me().node_id, start: self.store().as_u128() };
         self.group.open = Some(cluster_id);
-        out.push(Output::Group(GroupRequest::Open { cluster_id, me }));
+        let goes_on = self.recovery.saved().is_some_and(|recovery| recovery.survivor.store == me.start);
+        out.push(Output::Group(GroupRequest::Open { cluster_id, me, goes_on }));
         let founders = self.autocluster.saved().first_voters.clone();
         if founders.iter().any(|founder| founder.id.node_id == me.node_id && founder.store == me.start) {
             self.durable(durable::Input::Found { cluster_id, founders }, now, out);
@@ -178,6 +189,9 @@ impl Control {
     pub(super) fn group_said(&mut self, cluster_id: ClusterId, news: GroupNews, now: Now, out: &mut Vec<Output>) {
         if self.group.open != Some(cluster_id) {
             return;
+        }
+        if let GroupNews::Event { event, .. } = &news {
+            self.group.heard = self.group.heard.max(event.at().index);
         }
         let input = match news {
             GroupNews::Event { event: GroupEvent::Applied { at, command }, replay } => {
@@ -408,6 +422,9 @@ impl Control {
                 self.confirm_farewell(from, cluster_id);
             }
             (durable::Reply::Done { .. }, Waiting::Absorb(_) | Waiting::Tokens(_) | Waiting::Schema { .. }) => {}
+            (durable::Reply::Done { .. }, Waiting::QuorumRows { id, decision }) => {
+                self.quorum_rows_begun(id, decision, out);
+            }
             (durable::Reply::Done { .. }, Waiting::Generation) => self.volatile.wish_ended(),
             (durable::Reply::Done { .. }, Waiting::Volatile { id, decision }) => {
                 self.volatile_recovered(id, decision, out);
@@ -444,7 +461,10 @@ impl Control {
                 self.work.push_back(Work::Autocluster(autocluster::Input::Admitted { id: record.id, result }));
             }
             Waiting::Force(forced) => self.force_failed(forced.id, words, out),
-            Waiting::Tokens(id) | Waiting::Schema { id, .. } | Waiting::Volatile { id, .. } => {
+            Waiting::Tokens(id)
+            | Waiting::Schema { id, .. }
+            | Waiting::QuorumRows { id, .. }
+            | Waiting::Volatile { id, .. } => {
                 out.push(Output::Reply { id, result: Err(CommandError::Failed(words.to_string())) });
             }
             Waiting::Asked { by, nonce } => {

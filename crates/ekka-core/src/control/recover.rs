@@ -242,7 +242,9 @@ impl Control {
                 let decision = self.decisions.record(now.wall, "command", what, rule, lines);
                 let step = Step::Reading(decision);
                 self.recovery.under_way = Some(Recovering { until: now.mono + DONE_TIMEOUT, step, ..recovering });
-                out.push(Output::Group(GroupRequest::Whole));
+                let Founder { id, store, .. } = self.survivor();
+                let next = VoterId { node_id: id.node_id, start: store };
+                out.push(Output::Group(GroupRequest::Whole { next }));
             }
         }
     }

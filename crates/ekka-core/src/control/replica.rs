@@ -19,6 +19,9 @@ pub enum GroupRequest {
         cluster_id: ClusterId,
         /// As whom.
         me: VoterId,
+        /// It begins a new log with what this node kept of the one before, by [`Whole`](Self::Whole) for this voter.
+        /// Where the log has begun already that says nothing.
+        goes_on: bool,
     },
     /// What the room of the group wants. A proposal is answered by a [`GroupNews::Answered`], a change of voters or
     /// learners by a [`GroupNews::Reconfigured`].
@@ -29,8 +32,12 @@ pub enum GroupRequest {
         among: BTreeSet<VoterId>,
     },
     /// End the replica, and give the state that its whole log adds up to, committed or not: nobody is left who could
-    /// say which of its last entries were committed.
-    Whole,
+    /// say which of its last entries were committed. What the group keeps beside the record is on disc for the voter
+    /// that goes on with it before the answer comes.
+    Whole {
+        /// As whom this node would go on.
+        next: VoterId,
+    },
     /// End the replica.
     Close {
         /// Its log goes too: this node has left the cluster for good.

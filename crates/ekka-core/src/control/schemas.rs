@@ -33,6 +33,23 @@ impl Control {
         None
     }
 
+    /// Has it committed that quorum tables hold rows from now on.
+    pub(super) fn begin_quorum_rows(&mut self, id: RequestId, now: Now, out: &mut Vec<Output>) -> Option<Answer> {
+        if !self.group.is_open() {
+            let why = String::from("this node is in no cluster: tables are those of a cluster");
+            return Some(Err(CommandError::Refused(why)));
+        }
+        let decision = self.record_command(now, "the first row of a quorum table");
+        self.wish((Wish::QuorumRows, Waiting::QuorumRows { id, decision }), decision, Vec::new(), now, out);
+        None
+    }
+
+    /// It is committed.
+    pub(super) fn quorum_rows_begun(&self, id: RequestId, decision: DecisionId, out: &mut Vec<Output>) {
+        let reply = self.done("quorum tables hold rows from now on", decision);
+        out.push(Output::Reply { id, result: Ok(reply) });
+    }
+
     pub(super) fn schema_changed(
         (id, decision): (RequestId, DecisionId),
         reply: &durable::Reply,

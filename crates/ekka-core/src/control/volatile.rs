@@ -275,8 +275,7 @@ impl Control {
     /// Has the latest proposal committed, as soon as there is somebody to ask and the record here is not an old one.
     fn propose_generation(&mut self, now: Now, out: &mut Vec<Output>) {
         let (record, standing) = (self.group.durable.record(), self.group.durable.standing());
-        let behind = record.applied().index < standing.applied.index;
-        if self.volatile.wished || behind || standing.leader.is_none() {
+        if self.volatile.wished || self.group.is_behind() || standing.leader.is_none() {
             return;
         }
         let Some(proposal) = self.volatile.proposal.take() else { return };

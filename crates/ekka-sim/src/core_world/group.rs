@@ -136,7 +136,7 @@ impl World {
     /// What a node wants of its replica.
     pub(super) fn group_request(&mut self, machine: usize, request: GroupRequest) {
         let life = self.machines[machine].life;
-        if let GroupRequest::Open { cluster_id, me } = request {
+        if let GroupRequest::Open { cluster_id, me, .. } = request {
             self.open_replica(cluster_id, me, machine, life);
             return;
         }
@@ -168,7 +168,7 @@ impl World {
                 self.hand_over(cluster_id, me, &among);
                 return;
             }
-            GroupRequest::Whole => {
+            GroupRequest::Whole { .. } => {
                 if let Some(mut replica) = group.replicas.remove(&me) {
                     let news = GroupNews::Whole(Err("a log of this world is no file that can be read".into()));
                     self.tell_replica(cluster_id, &mut replica, news);
@@ -443,6 +443,7 @@ impl World {
                     leads: known == Some(me),
                     last,
                     applied: last,
+                    told: last,
                     configuration: group.configuration.clone(),
                     failed: None,
                 };

@@ -252,6 +252,7 @@ impl World {
                 leads: known == Some(me),
                 last: replica.last,
                 applied: replica.last,
+                told: replica.last,
                 configuration: generation.configuration.clone(),
                 failed: None,
             };

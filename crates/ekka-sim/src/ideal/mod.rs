@@ -169,6 +169,7 @@ impl State {
                 leads: leader == Some(*me),
                 last: self.group.stored(*me),
                 applied,
+                told: applied,
                 configuration: self.group.configuration_for(*me),
                 failed: None,
             };

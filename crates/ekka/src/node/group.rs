@@ -6,13 +6,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use ekka_core::consensus::{GroupEvent, GroupId, LogPlace, Standing, VoterId};
 use ekka_core::control::{GroupNews, GroupRequest, Input};
-use ekka_core::durable::{Ask, Failure, Record};
+use ekka_core::durable::{Ask, Failure};
 use ekka_core::id::{ClusterId, Incarnation, NodeId};
+use ekka_core::schema::Storage as Kept;
 use ekka_core::view::{Role, View};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -22,13 +23,14 @@ use tracing::{debug, error};
 use super::driver::Own;
 use super::group_figures::GroupFigures;
 use super::reading::{ReadRecord, Reader};
+use super::recovered::{self, log_of};
 use super::room::forward_reluctant;
 use super::shared::{GroupKind, Shared};
 use crate::consensus::raft::{self, BulkUse, RaftGroup, Router, Settings, Setup, TransportLanes, bulk_use};
 use crate::consensus::{Applied, Group, GroupError};
 use crate::env::Env;
 use crate::storage::{LogName, Storage};
-use crate::table::Tables;
+use crate::table::{Beside, Replica, Rows, Tables};
 use crate::transport::Transport;
 
 /// Events of the replica that may wait for the loop.
@@ -73,7 +75,7 @@ impl Handle {
     /// one would take them.
     pub(super) fn request(&self, request: GroupRequest) {
         let mut stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(request, GroupRequest::Open { .. } | GroupRequest::Close { .. } | GroupRequest::Whole) {
+        if matches!(request, GroupRequest::Open { .. } | GroupRequest::Close { .. } | GroupRequest::Whole { .. }) {
             std::mem::take(&mut *stop).cancel();
         }
         // The task ends after the loop only.
@@ -186,11 +188,13 @@ impl Replicas {
     async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Wanted>) {
         while let Some(wanted) = requests.recv().await {
             match wanted {
-                Wanted::Request(GroupRequest::Open { cluster_id, me }, stop) => self.open(cluster_id, me, stop).await,
+                Wanted::Request(GroupRequest::Open { cluster_id, me, goes_on }, stop) => {
+                    self.open((cluster_id, me, goes_on), stop).await;
+                }
                 Wanted::Request(GroupRequest::Close { delete }, _) => self.close(delete).await,
                 Wanted::Request(GroupRequest::Ask(ask), _) => self.ask(ask),
                 Wanted::Request(GroupRequest::Confirm { round, term }, _) => self.confirm(round, term),
-                Wanted::Request(GroupRequest::Whole, stop) => self.whole(stop).await,
+                Wanted::Request(GroupRequest::Whole { next }, stop) => self.whole(next, stop).await,
                 Wanted::Request(GroupRequest::HandOver { among }, _) => {
                     if let Some(group) = self.group() {
                         self.shared.tasks.spawn(async move { hand_over(&group, among).await });
@@ -208,12 +212,11 @@ impl Replicas {
         }
     }
 
-    async fn open(&mut self, cluster_id: ClusterId, me: VoterId, stop: CancellationToken) {
+    async fn open(&mut self, (cluster_id, me, goes_on): (ClusterId, VoterId, bool), stop: CancellationToken) {
         self.close(false).await;
         // A name for each voter of each cluster: a directory that was restored as another node must not take the votes of
         // the old one for its own.
-        let (cluster, node) = (cluster_id.as_u128(), me.node_id.as_u128());
-        let log: LogName = format!("durable/{cluster:032x}/{node:032x}/{:032x}", me.start).into();
+        let log = log_of("durable", cluster_id, me);
         let (events, seen) = mpsc::channel(EVENTS_MAX);
         let replayed = Arc::new(AtomicU64::new(u64::MAX));
         let (opened, standing) = oneshot::channel();
@@ -224,12 +227,13 @@ impl Replicas {
         let view = self.shared.view();
         let record = ReadRecord::new(self.shared.committed().clone());
         let ceiling = record.ceiling();
+        let rows = Arc::<Rows>::default();
         let setup = Setup {
             group: GroupId::Durable { cluster_id },
             me,
             storage: self.storage.clone(),
             log: log.clone(),
-            machine: Box::new(record),
+            machine: Box::new(Beside::new(record, rows.clone())),
             router: self.router.clone(),
             clock: self.env.clock.clone(),
             seed: self.env.entropy.seed(),
@@ -239,11 +243,19 @@ impl Replicas {
             commits: self.shared.groups(GroupKind::Durable).commits.clone(),
             settings: Settings::default(),
         };
-        let group = match RaftGroup::open(setup).await {
+        let begun = recovered::begin(&self.storage, (cluster_id, me, goes_on), &log).await;
+        let opened_now = match begun {
+            Ok(()) => RaftGroup::open(setup).await,
+            Err(error) => Err(error),
+        };
+        let group = match opened_now {
             // This start of the node has ended meanwhile, and the next one may have a replica of its own.
             Ok(_) if stop.is_cancelled() => None,
             Ok(group) => {
                 let group = Arc::new(group);
+                let history = format!("{cluster_id}-{:032x}", me.start);
+                let to_tables = Replica::new(cluster_id, history, weak(&group), rows);
+                self.shared.quorum().runs(Kept::Disc, Some(to_tables));
                 self.shared.reads_from(Some(Reader { group: Arc::downgrade(&group), ceiling }));
                 replayed.store(group.standing().borrow().applied.index, Ordering::Relaxed);
                 // It ends with the loop only.
@@ -263,16 +275,17 @@ impl Replicas {
     }
 
     /// Ends the replica and reads what its log adds up to.
-    async fn whole(&mut self, stop: CancellationToken) {
+    async fn whole(&mut self, next: VoterId, stop: CancellationToken) {
         let Some(Running { of, log, .. }) = &self.running else { return };
         let (of, log) = ((of.0, stop), log.clone());
         self.close(false).await;
-        let whole = raft::whole(self.storage.clone(), log, Box::new(Record::default())).await;
-        self.to.tell(&of, GroupNews::Whole(whole.map(|whole| whole.state).map_err(|error| error.to_string()))).await;
+        let record = recovered::read(&self.storage, log, (of.0, next)).await;
+        self.to.tell(&of, GroupNews::Whole(record)).await;
     }
 
     async fn close(&mut self, delete: bool) {
         let Some(Running { group, log, .. }) = self.running.take() else { return };
+        self.shared.quorum().runs(Kept::Disc, None);
         self.shared.reads_from(None);
         self.shared.groups(GroupKind::Durable).ended();
         if let Some(group) = group {
@@ -407,7 +420,7 @@ impl News {
             self.figures.stands(standing.clone());
             // What it says was applied was put into the queue before it was said; what comes later need not be waited for.
             while let Ok(event) = events.try_recv() {
-                if self.event(event).await >= standing.applied.index {
+                if self.event(event).await >= standing.told.index {
                     break;
                 }
             }
@@ -431,14 +444,17 @@ impl News {
 
     /// Tells an event; its place in the log.
     async fn event(&self, event: GroupEvent) -> u64 {
-        let index = match &event {
-            GroupEvent::Applied { at, .. } | GroupEvent::Restored { at, .. } => at.index,
-            GroupEvent::Reconfigured(configuration) => configuration.at.index,
-        };
+        let index = event.at().index;
         let replay = index <= self.replayed.load(Ordering::Relaxed);
         self.to.tell(&self.of, GroupNews::Event { event, replay }).await;
         index
     }
+}
+
+/// The way to a replica that does not keep it running.
+pub(super) fn weak(group: &Arc<RaftGroup>) -> Weak<dyn Group> {
+    let weak: Weak<RaftGroup> = Arc::downgrade(group);
+    weak
 }
 
 /// Members that vote and hold no table.

@@ -10,6 +10,7 @@ mod group_figures;
 mod lease;
 mod lives;
 mod reading;
+mod recovered;
 mod reload;
 mod room;
 mod shared;
@@ -20,6 +21,7 @@ mod tables;
 mod tokens;
 mod volatile;
 
+#[cfg(feature = "admin")]
 pub(crate) use bench::percentiles;
 pub use bench::{BenchGroup, CommitFigures, CommitPlan};
 pub use group::GroupTap;

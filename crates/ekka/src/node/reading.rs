@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::Node;
 use crate::consensus::Group;
 use crate::consensus::raft::RaftGroup;
-use crate::table::Committed;
+use crate::table::{Committed, First, TableId};
 
 /// The record of a replica, with what others may read of it beside.
 pub(super) struct ReadRecord {
@@ -39,12 +39,16 @@ impl ReadRecord {
         self.ceiling.store(self.record.token_ceiling(), Ordering::Release);
         let committed = Committed::of(&self.record);
         self.committed.send_if_modified(|shown| {
-            let news = !shown.says_the_same(&committed);
-            if news {
-                *shown = Arc::new(committed);
-            }
+            let news = committed.is_news_after(shown);
+            *shown = Arc::new(committed);
             news
         });
+    }
+}
+
+impl First for ReadRecord {
+    fn wanted(&self) -> Option<Vec<TableId>> {
+        self.record.wanted()
     }
 }
 

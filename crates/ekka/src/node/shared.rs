@@ -22,7 +22,7 @@ use super::volatile::VolatileGroup;
 use crate::discovery::Found;
 use crate::env::Clock;
 use crate::storage::{DiscFigures, Storage};
-use crate::table::Committed;
+use crate::table::{Committed, Here};
 
 /// The part of a node that its handles read.
 pub(super) struct Shared {
@@ -41,6 +41,7 @@ pub(super) struct Shared {
     lease: watch::Sender<Option<Instant>>,
     room: watch::Sender<Room>,
     committed: watch::Sender<Arc<Committed>>,
+    quorum: Arc<Here>,
     durable: Arc<GroupFigures>,
     of_volatile: Arc<GroupFigures>,
 }
@@ -89,6 +90,7 @@ impl Shared {
             lease: watch::Sender::new(None),
             room: watch::Sender::new(Room::new(reserve)),
             committed: watch::Sender::new(Arc::default()),
+            quorum: Arc::default(),
             durable: Arc::default(),
             of_volatile: Arc::default(),
         }
@@ -211,6 +213,11 @@ impl Shared {
     /// What the cluster has committed that tables go by.
     pub(super) fn committed(&self) -> &watch::Sender<Arc<Committed>> {
         &self.committed
+    }
+
+    /// The replicas that quorum tables are in.
+    pub(super) fn quorum(&self) -> &Arc<Here> {
+        &self.quorum
     }
 
     /// What room the disc has.

@@ -10,6 +10,7 @@ use ekka_core::id::{Endpoint, StoreId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::driver::Request;
 use super::group::{self, GroupTap};
 use super::lives::{self, Lasting, Life};
 use super::shared::Shared;
@@ -21,7 +22,7 @@ use crate::env::{DiskGuard, Env};
 use crate::home::Home;
 use crate::rpc::{self, Handlers, Hub};
 use crate::storage::{Found, Storage, StorageOptions};
-use crate::table::{self, Tables};
+use crate::table::{self, BeginRows, Tables};
 use crate::transport::{self, BindError, CookieError, CookieSet, Credentials, CredentialsError, Hosts, Kdf};
 
 /// Inputs that may wait for the loop before the connections' readers wait.
@@ -115,7 +116,11 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    fn new(env: &Env, storage: &Arc<dyn Storage>, shared: &Shared, inline: bool) -> Result<Self, StartError> {
+    fn new(
+        (env, storage): (&Env, &Arc<dyn Storage>),
+        (shared, requests): (&Shared, &mpsc::Sender<Request>),
+        inline: bool,
+    ) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
         let home = if inline {
             Home::here()
@@ -130,10 +135,27 @@ impl Kept {
             is_full: Arc::new(move || room.borrow().full),
             committed: shared.committed().subscribe(),
             views: shared.view_changes(),
+            quorum: (shared.quorum().clone(), begin_rows(requests)),
         };
         let tables = table::prepare(setup, &home, stop).map_err(StartError::Tables)?;
         Ok(Self { tables, _stop: guard })
     }
+}
+
+/// Asks the loop to have it committed that quorum tables hold rows.
+fn begin_rows(requests: &mpsc::Sender<Request>) -> BeginRows {
+    // The tables end after the loop, which ends once nobody can ask it any more.
+    let requests = requests.downgrade();
+    Arc::new(move || {
+        let requests = requests.upgrade();
+        Box::pin(async move {
+            let stopping = || "the node is stopping".to_owned();
+            let (answer, result) = oneshot::channel();
+            let request = Request { command: control::Command::QuorumRows, answer };
+            requests.ok_or_else(stopping)?.send(request).await.map_err(|_| stopping())?;
+            result.await.map_err(|_| stopping())?.map(|_| ()).map_err(|error| error.to_string())
+        })
+    })
 }
 
 /// Starts a node.
@@ -159,8 +181,8 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
     let (name, reserve) = (config.node.name.clone(), config.storage.reserve);
     let shared = Arc::new(Shared::new(name, env.clock.clone(), control.view(), reserve));
     let calls = Calls::new(options.handlers, &shared, options.inline)?;
-    let tables = Kept::new(&env, &storage, &shared, options.inline)?;
     let (request_sender, requests) = mpsc::channel(REQUESTS_MAX);
+    let tables = Kept::new((&env, &storage), (&shared, &request_sender), options.inline)?;
     let own = mpsc::channel(INPUTS_MAX);
     let (ended_sender, ended) = watch::channel(None);
     let (ready_sender, ready) = oneshot::channel();

@@ -11,6 +11,7 @@ use std::time::Duration;
 use ekka_core::consensus::{GroupEvent, GroupId, Standing};
 use ekka_core::control::{Input, VolatileNews, VolatileRequest};
 use ekka_core::id::{ClusterId, Incarnation};
+use ekka_core::schema::Storage as Kept;
 use ekka_core::volatile::state::{Answer, Command, State};
 use ekka_core::volatile::{LogKey, Order, Report, Source, Start, voter};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -21,7 +22,7 @@ use tracing::{debug, error};
 
 use super::Node;
 use super::driver::Own;
-use super::group::witnesses;
+use super::group::{weak, witnesses};
 use super::group_figures::GroupFigures;
 use super::room::forward_reluctant;
 use super::shared::{GroupKind, Shared};
@@ -29,6 +30,7 @@ use crate::consensus::raft::{HandedIn, RaftGroup, Router, Settings, Setup, seal,
 use crate::consensus::{Applied, Group, GroupError};
 use crate::env::Env;
 use crate::storage::{LogName, MemoryStorage, Storage};
+use crate::table::{Beside, Replica, Rows};
 
 /// Events of the replica that may wait.
 const EVENTS_MAX: usize = 256;
@@ -213,9 +215,13 @@ impl Replicas {
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(voter(me).start));
         let log: LogName = format!("volatile/{generation}").into();
         let founder = matches!(start, Start::Found { .. });
-        match self.begin((cluster_id, me), generation, &start, (&storage, &log), &kept).await {
+        let rows = Arc::<Rows>::default();
+        match self.begin((of, rows.clone()), generation, &start, (&storage, &log), &kept).await {
             Ok(group) => {
                 let group = Arc::new(group);
+                let history = format!("{cluster_id}-{generation}");
+                let to_tables = Replica::new(cluster_id, history, weak(&group), rows);
+                self.shared.quorum().runs(Kept::Ram, Some(to_tables));
                 let figures = self.shared.groups(GroupKind::Volatile).clone();
                 let to = (self.own.clone(), figures);
                 self.shared.tasks.spawn(forward_standing(cluster_id, generation, group.standing(), to));
@@ -240,7 +246,7 @@ impl Replicas {
 
     async fn begin(
         &self,
-        (cluster_id, me): (ClusterId, Incarnation),
+        ((cluster_id, me), rows): ((ClusterId, Incarnation), Arc<Rows>),
         generation: u64,
         start: &Start,
         (storage, log): (&Arc<dyn Storage>, &LogName),
@@ -259,7 +265,7 @@ impl Replicas {
             me: voter(me),
             storage: storage.clone(),
             log: log.clone(),
-            machine: Box::new(State::default()),
+            machine: Box::new(Beside::new(State::default(), rows)),
             router: self.router.clone(),
             clock: self.env.clock.clone(),
             seed: self.env.entropy.seed(),
@@ -277,10 +283,11 @@ impl Replicas {
         let Some(running) = self.running.take_if(|running| running.generation == generation) else {
             return;
         };
+        self.shared.quorum().runs(Kept::Ram, None);
         self.shared.serves_volatile(None);
         self.shared.groups(GroupKind::Volatile).ended();
         let Running { cluster_id, founder, group, storage, log, .. } = running;
-        match seal(&group, &storage, &log, Box::new(State::default())).await {
+        match seal(&group, &storage, &log, Box::new(Beside::new(State::default(), Arc::default()))).await {
             Ok(sealed) => {
                 // Who only learned, and was given nothing, has nothing of this generation, and still what it had before.
                 let log = (founder || sealed.last.index > 0).then_some(LogKey { generation, place: sealed.last });
@@ -336,6 +343,7 @@ impl Replicas {
     /// Ends everything, and drops it.
     async fn close(&mut self) {
         self.kept = None;
+        self.shared.quorum().runs(Kept::Ram, None);
         self.shared.serves_volatile(None);
         self.shared.groups(GroupKind::Volatile).ended();
         if let Some(running) = self.running.take() {

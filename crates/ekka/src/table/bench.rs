@@ -74,7 +74,7 @@ impl TableDoor {
     pub async fn bench(&self, name: &str, plan: TablePlan) -> Option<Result<TableFigures, String>> {
         match self.tables.named(name)? {
             Slot::Available(slot) => Some(measure(&slot, plan).await),
-            Slot::Owned(_) => None,
+            Slot::Owned(_) | Slot::Quorum(_) => None,
         }
     }
 }

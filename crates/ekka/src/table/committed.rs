@@ -7,7 +7,7 @@ use ekka_core::id::{ClusterId, Incarnation, NodeId};
 use ekka_core::view::Role;
 
 /// It is replaced as a whole, whenever something of it changes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Committed {
     /// Whose record it is.
     pub(super) cluster: Option<ClusterId>,
@@ -17,10 +17,14 @@ pub(crate) struct Committed {
     pub(super) present: BTreeSet<Incarnation>,
     /// The latest start of each node that is over; those before it are too.
     pub(super) over: BTreeSet<Incarnation>,
-    /// How far the record goes. Not news by itself.
-    pub(super) number: u64,
     /// The tables by name.
     pub(super) tables: BTreeMap<String, TableEntry>,
+    /// Quorum tables may hold rows.
+    pub(super) quorum_rows: bool,
+    /// The cluster goes into another one: its quorum tables take no write any more.
+    pub(super) merging: bool,
+    /// The place of the last entry that counts: a table with a lower number that is not here was dropped.
+    pub(super) number: u64,
 }
 
 impl Committed {
@@ -32,19 +36,16 @@ impl Committed {
             members: record.members().keys().copied().filter(holds).collect(),
             present: record.present().filter(|id| holds(&id.node_id)).collect(),
             over: record.ended().collect(),
-            number: record.number(),
             tables: record.tables().clone(),
+            quorum_rows: record.quorum_rows(),
+            merging: record.merging().is_some(),
+            number: record.number(),
         }
     }
 
-    /// Whether it is the same, however far the record of either goes.
-    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
-        let Self { cluster, members, present, over, number: _, tables } = self;
-        *cluster == other.cluster
-            && *members == other.members
-            && *present == other.present
-            && *over == other.over
-            && *tables == other.tables
+    /// Whether more than the number is another one than before.
+    pub(crate) fn is_news_after(&self, before: &Self) -> bool {
+        Self { number: before.number, ..self.clone() } != *before
     }
 
     /// Whether a table that is not among its tables was dropped for certain: a replica that was opened just now may not

@@ -18,11 +18,16 @@ pub enum Available {}
 #[derive(Clone, Copy, Debug)]
 pub enum Owned {}
 
-/// What holds of a table in a partition: [`Available`], [`Owned`].
+/// Only the side with a majority writes; reads there are linearizable, and transactions are.
+#[derive(Clone, Copy, Debug)]
+pub enum Quorum {}
+
+/// What holds of a table in a partition: [`Available`], [`Owned`], [`Quorum`].
 pub trait TableKind: sealed::OfSlot {}
 
 impl TableKind for Available {}
 impl TableKind for Owned {}
+impl TableKind for Quorum {}
 
 pub(super) mod sealed {
     use std::sync::Arc;
@@ -31,8 +36,9 @@ pub(super) mod sealed {
 
     use super::super::available::AvailableSlot;
     use super::super::owned::OwnedSlot;
+    use super::super::quorum::QuorumSlot;
     use super::super::slot::Slot;
-    use super::{Available, Owned};
+    use super::{Available, Owned, Quorum};
 
     /// Which kind of open table is behind a handle.
     pub trait OfSlot {
@@ -56,7 +62,7 @@ pub(super) mod sealed {
         fn of(slot: Slot) -> Option<Arc<AvailableSlot>> {
             match slot {
                 Slot::Available(slot) => Some(slot),
-                Slot::Owned(_) => None,
+                Slot::Owned(_) | Slot::Quorum(_) => None,
             }
         }
     }
@@ -71,7 +77,22 @@ pub(super) mod sealed {
         fn of(slot: Slot) -> Option<Arc<OwnedSlot>> {
             match slot {
                 Slot::Owned(slot) => Some(slot),
-                Slot::Available(_) => None,
+                Slot::Available(_) | Slot::Quorum(_) => None,
+            }
+        }
+    }
+
+    impl OfSlot for Quorum {
+        type Slot = QuorumSlot;
+
+        fn schema(slot: &QuorumSlot) -> &Schema {
+            &slot.schema
+        }
+
+        fn of(slot: Slot) -> Option<Arc<QuorumSlot>> {
+            match slot {
+                Slot::Quorum(slot) => Some(slot),
+                Slot::Available(_) | Slot::Owned(_) => None,
             }
         }
     }
@@ -187,6 +208,20 @@ impl<K: TableKey, V: Serialize + DeserializeOwned> TableDef<K, V, Owned> {
     #[must_use]
     pub const fn owned(name: &'static str) -> Self {
         Self::of(name, Kind::Owned)
+    }
+}
+
+impl<K: TableKey, V: Serialize + DeserializeOwned> TableDef<K, V, Quorum> {
+    /// A `quorum` table of this name, in ram: its rows survive the loss of any minority of the voters.
+    #[must_use]
+    pub const fn quorum(name: &'static str) -> Self {
+        Self::of(name, Kind::Quorum)
+    }
+
+    /// The rows survive the loss of power of all nodes: acknowledged means synced by a majority.
+    #[must_use]
+    pub const fn disc(self) -> Self {
+        Self { storage: Storage::Disc, ..self }
     }
 }
 

@@ -5,6 +5,8 @@ use ekka_core::limits::{TABLE_KEY_MAX, TABLE_VALUE_MAX};
 use ekka_core::schema::SchemaError;
 use ekka_core::table::{StampError, TooFewCopies, WriteError};
 
+use super::quorum::QuorumError;
+
 /// Why a table could not be opened.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -101,6 +103,9 @@ pub enum PutError {
         /// Who did not say that it holds it.
         missing: String,
     },
+    /// It is a quorum table, and that says why.
+    #[error(transparent)]
+    Quorum(#[from] QuorumError),
     /// The table was dropped, or the node has ended. Whether it was written is not known.
     #[error("the table was dropped, or the node is stopping")]
     Closed,
@@ -110,14 +115,22 @@ impl PutError {
     /// Whether the same write can be tried again with hope.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::TooFewCopies(_) | Self::TimedOut { .. } | Self::Clock(_) | Self::DiscFull)
+        match self {
+            Self::Quorum(error) => error.is_retryable(),
+            other => {
+                matches!(other, Self::TooFewCopies(_) | Self::TimedOut { .. } | Self::Clock(_) | Self::DiscFull)
+            }
+        }
     }
 
     /// Whether it is written, or may be, although this is an error.
     #[must_use]
     pub fn outcome_unknown(&self) -> bool {
-        let failed = matches!(self, Self::DiscFailed { written: true, .. });
-        failed || matches!(self, Self::TooFewCopies(_) | Self::TimedOut { .. } | Self::Closed)
+        match self {
+            Self::Quorum(error) => error.outcome_unknown(),
+            Self::DiscFailed { written, .. } => *written,
+            other => matches!(other, Self::TooFewCopies(_) | Self::TimedOut { .. } | Self::Closed),
+        }
     }
 }
 

@@ -32,19 +32,25 @@ mod hub;
 mod key;
 mod link;
 mod owned;
+mod quorum;
 mod slot;
 mod watch;
 
 #[cfg(feature = "admin")]
 pub use self::bench::{BenchOp, TableFigures, TablePlan};
-pub use self::def::{Available, Owned, TableDef, TableKind};
-pub use self::door::{Cell, Loss, Row, TableDoor, TableInfo, TablePage, TableWatch, WriteTerms, is_built};
+pub use self::def::{Available, Owned, Quorum, TableDef, TableKind};
+pub use self::door::{Cell, Freshness, Loss, Row, TableDoor, TableInfo, TablePage, TableWatch, WriteTerms, is_built};
 pub use self::error::{OpenError, PutError, ReadError};
-pub use self::handle::{Add, Delete, Owners, Put, PutMany, Scan, Table};
+pub use self::handle::{Add, Delete, Expected, Owners, Put, PutMany, QuorumScan, QuorumWrite, Scan, Table};
 pub use self::key::TableKey;
+pub use self::quorum::{QuorumError, QuorumWatch, RawQuorumChange, RawQuorumWatch, Transaction};
 pub use self::watch::{Change, OwnedChange, OwnedWatch, RawChange, RawOwnedChange, RawOwnedWatch, RawWatch, Watch};
 pub use ekka_core::schema::{Kind, MergeRule, Schema, SchemaError, Shape, Storage};
 pub use ekka_core::table::{Ack, Acknowledged};
 
 pub(crate) use self::committed::Committed;
 pub(crate) use self::hub::{Setup, Tables, prepare};
+#[cfg(test)]
+pub(crate) use self::quorum::logged;
+pub(crate) use self::quorum::{BeginRows, Beside, First, Here, Replica, Rows, join, split};
+pub(crate) use ekka_core::table::quorum::TableId;

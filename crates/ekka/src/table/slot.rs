@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::available::AvailableSlot;
 use super::committed::Committed;
 use super::owned::OwnedSlot;
+use super::quorum::QuorumSlot;
 
 /// An open table.
 #[derive(Clone)]
@@ -19,6 +20,8 @@ pub enum Slot {
     Available(Arc<AvailableSlot>),
     /// An `owned` one.
     Owned(Arc<OwnedSlot>),
+    /// A `quorum` one. Its rows come by the log of its group, so there is nothing for links to do.
+    Quorum(Arc<QuorumSlot>),
 }
 
 impl Slot {
@@ -27,6 +30,7 @@ impl Slot {
         match self {
             Self::Available(slot) => slot.id,
             Self::Owned(slot) => slot.id,
+            Self::Quorum(slot) => slot.id,
         }
     }
 
@@ -35,6 +39,7 @@ impl Slot {
         match self {
             Self::Available(slot) => &slot.schema,
             Self::Owned(slot) => &slot.schema,
+            Self::Quorum(slot) => &slot.schema,
         }
     }
 
@@ -43,6 +48,7 @@ impl Slot {
         match self {
             Self::Available(slot) => slot.loaded(),
             Self::Owned(slot) => slot.loaded(),
+            Self::Quorum(slot) => slot.loaded(),
         }
     }
 
@@ -51,6 +57,7 @@ impl Slot {
         match self {
             Self::Available(slot) => slot.connect(peer, now),
             Self::Owned(slot) => slot.connect(peer),
+            Self::Quorum(_) => {}
         }
     }
 
@@ -59,6 +66,7 @@ impl Slot {
         match self {
             Self::Available(slot) => slot.disconnect(peer, now),
             Self::Owned(slot) => slot.disconnect(peer),
+            Self::Quorum(_) => {}
         }
     }
 
@@ -67,6 +75,7 @@ impl Slot {
         match self {
             Self::Available(slot) => slot.poll(peer, budget).map(Body::Available),
             Self::Owned(slot) => slot.poll(peer, budget).map(Body::Owned),
+            Self::Quorum(_) => None,
         }
     }
 
@@ -74,7 +83,7 @@ impl Slot {
     pub(super) fn has_more_for(&self, peer: Incarnation) -> bool {
         match self {
             Self::Available(slot) => slot.has_more_for(peer),
-            Self::Owned(_) => false,
+            Self::Owned(_) | Self::Quorum(_) => false,
         }
     }
 
@@ -82,7 +91,7 @@ impl Slot {
     pub(super) fn poll_copy(&self, peer: Incarnation, now: Now) -> Option<Body> {
         match self {
             Self::Available(slot) => slot.poll_copy(peer, now).map(Body::Available),
-            Self::Owned(_) => None,
+            Self::Owned(_) | Self::Quorum(_) => None,
         }
     }
 
@@ -103,7 +112,9 @@ impl Slot {
                 Ok(())
             }
             // Both go by one schema, so a node that runs this version never sends it.
-            (Self::Available(_), Body::Owned(_)) | (Self::Owned(_), Body::Available(_)) => Err(Malformed::KIND),
+            (Self::Available(_), Body::Owned(_)) | (Self::Owned(_), Body::Available(_)) | (Self::Quorum(_), _) => {
+                Err(Malformed::KIND)
+            }
         }
     }
 
@@ -112,6 +123,7 @@ impl Slot {
         match self {
             Self::Available(slot) => slot.tick(now),
             Self::Owned(slot) => slot.tick(now),
+            Self::Quorum(_) => {}
         }
     }
 
@@ -120,6 +132,7 @@ impl Slot {
         match self {
             Self::Available(slot) => slot.follow(committed),
             Self::Owned(slot) => slot.follow(committed),
+            Self::Quorum(_) => {}
         }
     }
 
@@ -128,6 +141,7 @@ impl Slot {
         match self {
             Self::Available(slot) => slot.sees(clock_ahead_ms, now),
             Self::Owned(slot) => slot.sees(committed, now),
+            Self::Quorum(_) => {}
         }
     }
 
@@ -135,7 +149,7 @@ impl Slot {
     pub(super) fn wanted_bound(&self, wall: Wall) -> Option<Hlc> {
         match self {
             Self::Available(slot) => slot.wanted_bound(wall),
-            Self::Owned(_) => None,
+            Self::Owned(_) | Self::Quorum(_) => None,
         }
     }
 
@@ -143,7 +157,7 @@ impl Slot {
     pub(super) fn bound_is(&self, bound: Hlc) {
         match self {
             Self::Available(slot) => slot.bound_is(bound),
-            Self::Owned(_) => {}
+            Self::Owned(_) | Self::Quorum(_) => {}
         }
     }
 
@@ -152,6 +166,7 @@ impl Slot {
         match self {
             Self::Available(slot) => slot.renew(me),
             Self::Owned(slot) => slot.renew(me),
+            Self::Quorum(_) => {}
         }
     }
 
@@ -160,6 +175,7 @@ impl Slot {
         match self {
             Self::Available(slot) => slot.end(),
             Self::Owned(slot) => slot.end(),
+            Self::Quorum(slot) => slot.end(),
         }
     }
 
@@ -168,6 +184,7 @@ impl Slot {
         match self {
             Self::Available(slot) => slot.lag_of(node),
             Self::Owned(slot) => slot.lag_of(node),
+            Self::Quorum(_) => None,
         }
     }
 }

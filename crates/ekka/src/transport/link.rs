@@ -267,7 +267,7 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(1 << 20);
         let (events, _inputs) = mpsc::channel(16);
         let (outbox, counters) = (Outbox::new(1024), PeerCounters::default());
-        let asked = Asked { by: NodeId::from_u128(1), hosts: Hosts { calls: None, tables: None } };
+        let asked = Asked { by: NodeId::from_u128(2), hosts: Hosts::default() };
         let (sink, kill) = (Sink::Control(ConnId(1), events, None, asked), CancellationToken::new());
         let flush = Duration::from_secs(1);
         let (outbox, counters, sink, kill) = (&outbox, &counters, &sink, &kill);

@@ -22,7 +22,7 @@ impl CalmGroup {
     pub(crate) fn request(&mut self, which: usize, request: GroupRequest) -> Vec<(usize, Input)> {
         let mut told = Vec::new();
         match request {
-            GroupRequest::Open { cluster_id, me } => {
+            GroupRequest::Open { cluster_id, me, .. } => {
                 self.cluster_id = Some(cluster_id);
                 self.open.push((which, me, 0));
             }
@@ -31,7 +31,7 @@ impl CalmGroup {
                 self.configure(vec![voters.into_iter().collect()], Vec::new());
             }
             GroupRequest::Ask(Ask::Found { .. }) => {}
-            GroupRequest::Whole => {
+            GroupRequest::Whole { .. } => {
                 self.open.retain(|(node, ..)| *node != which);
                 told.push((which, GroupNews::Whole(Ok(self.record.to_snapshot()))));
             }
@@ -91,6 +91,7 @@ impl CalmGroup {
                 leads: leader == Some(*me),
                 last,
                 applied: last,
+                told: last,
                 configuration: self.configuration.clone(),
                 failed: None,
             };

@@ -61,6 +61,12 @@ impl View {
         self.tables.get(&table).map(Contents::figures)
     }
 
+    /// When the first row of any table expires.
+    #[must_use]
+    pub fn first_expiry(&self) -> Option<Wall> {
+        self.tables.values().filter_map(Contents::first_expiry).min()
+    }
+
     /// The row of a key, with its version.
     ///
     /// # Errors

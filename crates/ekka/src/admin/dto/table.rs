@@ -139,6 +139,9 @@ pub struct TableBenchAnswer {
 pub struct KeyRequest {
     /// The key.
     pub key: Value,
+    /// Of a quorum table: as this node has it, without asking a majority; it may be old.
+    #[serde(default)]
+    pub stale: bool,
 }
 
 /// A row to be written.
@@ -149,6 +152,9 @@ pub struct PutRequest {
     pub key: Value,
     /// Its value.
     pub value: Value,
+    /// Of a quorum table: only where the row has this revision; 0: only where there is none.
+    #[serde(default)]
+    pub if_revision: Option<u64>,
     /// It expires so long from now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_ms: Option<u64>,
@@ -245,4 +251,7 @@ pub struct ScanRequest {
     /// At most so many; 1000 where it is not said.
     #[serde(default)]
     pub limit: Option<usize>,
+    /// Of a quorum table: as this node has it, without asking a majority; it may be old.
+    #[serde(default)]
+    pub stale: bool,
 }

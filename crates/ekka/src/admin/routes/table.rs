@@ -20,7 +20,9 @@ use crate::admin::dto::{
     TableAnswer, TableChangedAnswer, TermsRequest, WrittenAnswer,
 };
 use crate::admin::values::{bytes_of_text, bytes_of_value, text, value_of};
-use crate::table::{Cell, OpenError, PutError, Row, TableDoor, TableInfo, WriteTerms, is_built};
+use crate::table::{
+    Cell, Freshness, OpenError, PutError, QuorumError, Row, TableDoor, TableInfo, WriteTerms, is_built,
+};
 
 /// The words for how a write is acknowledged.
 pub(super) const ACKS: [(&str, Ack); 3] = [("two", Ack::Two), ("local", Ack::Local), ("all", Ack::All)];
@@ -117,7 +119,12 @@ pub(super) async fn put(
     let key = bytes_of_text("key", &body.key).map_err(ApiError::bad_request)?;
     let value = bytes_of_cell(&schema, &body.value).map_err(ApiError::bad_request)?;
     let (ttl, terms) = (body.ttl_ms.map(Duration::from_millis), terms(&body.terms)?);
-    let written = door.put(&table, (&key, &value), ttl, terms).await.ok_or_else(|| absent(&door, &table))?;
+    let row = (&key[..], &value[..]);
+    let written = match body.if_revision {
+        Some(revision) => door.put_at(&table, row, ttl, (revision, terms.deadline)).await,
+        None => door.put(&table, row, ttl, terms).await,
+    };
+    let written = written.ok_or_else(|| absent(&door, &table))?;
     Ok(Json(written_answer(body.key, written?)))
 }
 
@@ -157,8 +164,8 @@ pub(super) async fn get(
     let door = door(&state)?;
     let (_, schema) = door.schema(&table).ok_or_else(|| absent(&door, &table))?;
     let key = bytes_of_text("key", &body.key).map_err(ApiError::bad_request)?;
-    let found = door.get(&table, &key).ok_or_else(|| absent(&door, &table))?;
-    let row = found
+    let found = door.get(&table, &key, freshness(body.stale)).await.ok_or_else(|| absent(&door, &table))?;
+    let row = found?
         .ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "not_found", format!("{table} has no row {}", body.key)))?;
     Ok(Json(row_answer(&state.node.view(), &schema.codec, &row)))
 }
@@ -185,10 +192,15 @@ pub(super) async fn scan(
     if !(1..=ROWS_MAX).contains(&limit) {
         return Err(ApiError::bad_request(format!("a limit of {limit} rows: 1 to {ROWS_MAX} are taken")));
     }
-    let page = door.scan(&table, &prefix, after.as_deref(), limit).ok_or_else(|| absent(&door, &table))?;
+    let of = (&prefix[..], after.as_deref());
+    let page = door.scan(&table, of, limit, freshness(body.stale)).await.ok_or_else(|| absent(&door, &table))??;
     let view = state.node.view();
     let rows = page.rows.iter().map(|row| row_answer(&view, &schema.codec, row)).collect();
     Ok(Json(RowsAnswer { rows, next: page.next.map(|key| text(&key)) }))
+}
+
+fn freshness(stale: bool) -> Freshness {
+    if stale { Freshness::Stale } else { Freshness::Linearizable }
 }
 
 pub(super) fn door(state: &AdminState) -> Result<TableDoor, ApiError> {
@@ -304,6 +316,21 @@ impl From<OpenError> for ApiError {
     }
 }
 
+impl From<QuorumError> for ApiError {
+    fn from(error: QuorumError) -> Self {
+        let (status, code) = match &error {
+            QuorumError::NoQuorum(_) => (StatusCode::SERVICE_UNAVAILABLE, "no_quorum"),
+            QuorumError::Conflict => (StatusCode::CONFLICT, "conflict"),
+            QuorumError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            QuorumError::Unknown(_) => (StatusCode::GATEWAY_TIMEOUT, "timed_out"),
+            QuorumError::WrongType(_) | QuorumError::Codec { .. } => (StatusCode::BAD_REQUEST, "bad_request"),
+            QuorumError::Refused(_) => (StatusCode::CONFLICT, "refused"),
+            QuorumError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        };
+        Self::new(status, code, error.to_string()).unknown(error.outcome_unknown())
+    }
+}
+
 impl From<PutError> for ApiError {
     fn from(error: PutError) -> Self {
         let (status, code) = match &error {
@@ -315,6 +342,7 @@ impl From<PutError> for ApiError {
             PutError::DiscFailed { .. } => (StatusCode::SERVICE_UNAVAILABLE, "disc_failed"),
             PutError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "timed_out"),
             PutError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            PutError::Quorum(error) => return error.clone().into(),
         };
         Self::new(status, code, error.to_string()).unknown(error.outcome_unknown())
     }

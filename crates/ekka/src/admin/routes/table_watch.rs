@@ -19,7 +19,7 @@ use super::table::{absent, door};
 use crate::admin::AdminState;
 use crate::admin::dto::name_of;
 use crate::admin::values::{text, value_of};
-use crate::table::{RawChange, RawOwnedChange, TableWatch};
+use crate::table::{RawChange, RawOwnedChange, RawQuorumChange, TableWatch};
 
 /// Lines that wait for one client.
 const LINES_MAX: usize = 16;
@@ -53,8 +53,12 @@ pub(super) async fn watch(
     // A revision means nothing for another start of this node, nor on another one.
     let start = state.node.view().me.guid.to_string();
     let seen = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let revision = seen.and_then(|id| id.strip_prefix(&start)?.strip_prefix(':')?.parse().ok());
-    let watch = door.watch(&table, revision).ok_or_else(|| absent(&door, &table))?;
+    let seen: Option<(&str, u64)> =
+        seen.and_then(|id| id.rsplit_once(':')).and_then(|(of, revision)| Some((of, revision.parse().ok()?)));
+    let revision = seen.and_then(|(of, revision)| (of == start).then_some(revision));
+    // Those of a quorum table mean the same on every node, within one history.
+    let watch = seen.and_then(|(history, revision)| door.watch_after(&table, history, revision));
+    let watch = watch.or_else(|| door.watch(&table, revision)).ok_or_else(|| absent(&door, &table))?;
     let (sender, body) = Channel::<Bytes, Infallible>::new(LINES_MAX);
     let reader = Reader { sender, watch, codec: schema.codec, start, state, _permit: permit };
     tokio::spawn(reader.run());
@@ -66,12 +70,14 @@ pub(super) async fn watch(
 enum Next {
     Available(RawChange),
     Owned(RawOwnedChange),
+    Quorum(RawQuorumChange),
 }
 
 async fn next(watch: &mut TableWatch) -> Option<Next> {
     match watch {
         TableWatch::Available(watch) => watch.next().await.map(Next::Available),
         TableWatch::Owned(watch) => watch.next().await.map(Next::Owned),
+        TableWatch::Quorum(watch) => watch.next().await.map(Next::Quorum),
     }
 }
 
@@ -95,6 +101,7 @@ impl Reader {
                 next = tokio::time::timeout(KEEP_ALIVE, next(&mut self.watch)) => match next {
                     Ok(Some(Next::Available(change))) => self.give(&change).await,
                     Ok(Some(Next::Owned(change))) => self.give_owned(&change).await,
+                    Ok(Some(Next::Quorum(change))) => self.give_quorum(&change).await,
                     Ok(None) => false,
                     Err(_) => self.write(": still here".into()).await,
                 },
@@ -134,6 +141,23 @@ impl Reader {
                 };
                 (kind, Some(*revision), data)
             }
+        };
+        self.say(kind, revision, data).await
+    }
+
+    async fn give_quorum(&mut self, change: &RawQuorumChange) -> bool {
+        if let TableWatch::Quorum(watch) = &self.watch
+            && let Some(history) = watch.history()
+            && history != self.start
+        {
+            self.start = history.to_owned();
+        }
+        let (kind, revision, data) = match change {
+            RawQuorumChange::Snapshot(row) => ("snapshot", None, self.row(row.key(), Some(row.value()))),
+            RawQuorumChange::SnapshotEnd(revision) => ("snapshot_end", Some(*revision), json!({})),
+            RawQuorumChange::Put(row, revision) => ("put", *revision, self.row(row.key(), Some(row.value()))),
+            RawQuorumChange::Delete(row, revision) => ("delete", *revision, self.row(row.key(), None)),
+            RawQuorumChange::Resync => ("resync", None, json!({})),
         };
         self.say(kind, revision, data).await
     }

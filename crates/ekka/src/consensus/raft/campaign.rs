@@ -181,6 +181,7 @@ impl Driver {
         let metrics = self.metrics.borrow();
         let shared = &self.shared;
         let applied = *shared.applied.borrow();
+        let told = *lock(&shared.told);
         let leads = self.facts.leads && shared.has_majority() && applied.term == self.facts.term;
         let heard = lock(&shared.campaign).hears(shared.clock.now().mono);
         let failed = match &metrics.running_state {
@@ -194,6 +195,7 @@ impl Driver {
             leads: leads && failed.is_none(),
             last: self.facts.last,
             applied,
+            told,
             configuration: self.facts.configuration.clone(),
             failed,
         };

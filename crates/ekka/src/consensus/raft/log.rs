@@ -77,6 +77,11 @@ pub(super) fn forget(storage: &dyn Storage, log: &LogName) -> Result<(), Storage
     Ok(())
 }
 
+/// Whether a log holds an entry, or was cut.
+pub(super) fn has_begun(storage: &dyn Storage, log: &LogName) -> Result<bool, StorageError> {
+    Ok(storage.bounds(log).next > 1 || storage.read_checkpoint(&checkpoint_name(log, PURGED))?.is_some())
+}
+
 /// Makes an empty log one that was cut behind this entry.
 pub(super) fn begin_after(storage: &dyn Storage, log: &LogName, last: Id) -> Result<(), StorageError> {
     let bytes = postcard::to_allocvec(&last).expect("an id has nothing that cannot be written");

@@ -62,7 +62,7 @@ pub use self::sealed::{seal, seed};
 use self::serve::Server;
 use self::shared::{Shared, lock};
 use self::types::{Blob, Raft};
-pub use self::whole::{Whole, whole};
+pub use self::whole::{Whole, keep, kept, whole};
 use super::{Applied, Group, GroupError};
 use crate::consensus::raft::message::Proposed;
 use crate::env::{BoxFuture, Clock};
@@ -151,6 +151,14 @@ pub fn forget(storage: &Arc<dyn Storage>, log: &LogName) -> Result<(), StorageEr
     snapshots::Snapshots::new(storage.clone(), log.clone(), CancellationToken::new()).forget()
 }
 
+/// Whether a log has begun: it holds an entry, or was cut.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn has_begun(storage: &Arc<dyn Storage>, log: &LogName) -> Result<bool, StorageError> {
+    log::has_begun(storage.as_ref(), log)
+}
+
 /// One replica of one group. Dropping it ends it at once.
 pub struct RaftGroup {
     shared: Arc<Shared>,
@@ -177,10 +185,12 @@ impl RaftGroup {
         let snapshots = Arc::new(snapshots::Snapshots::new(setup.storage, setup.log, stop.clone()));
         let log = log::LogStore::open(snapshots.clone(), me, faults.forgotten_vote).map_err(|error| ended(&error))?;
         let (applied_sender, applied) = watch::channel(LogPlace::default());
+        let told = Arc::<Mutex<LogPlace>>::default();
         let mut applier = state::Applier {
             machine: Mutex::new(setup.machine),
             events: setup.events,
             applied: applied_sender,
+            told: told.clone(),
             snapshots,
             applies_twice: faults.double_apply,
             last: None,
@@ -199,6 +209,7 @@ impl RaftGroup {
             raft: OnceLock::new(),
             standing: watch::channel(Arc::new(standing)).0,
             applied,
+            told,
             events,
             yielding: Mutex::default(),
             yielding_from_callers: Mutex::default(),
@@ -216,7 +227,8 @@ impl RaftGroup {
         let raft = Raft::new(me, config, clients, log.clone(), applier).await.map_err(|error| ended(&error))?;
         // The engine has applied what is known to be committed: whoever opened this replica may ask how far at once.
         let (applied, last, term) = (*shared.applied.borrow(), log.last(), log.term().map_err(|error| ended(&error))?);
-        shared.standing.send_replace(Arc::new(Standing { me, term, applied, last, ..Standing::default() }));
+        let told = *lock(&shared.told);
+        shared.standing.send_replace(Arc::new(Standing { me, term, applied, told, last, ..Standing::default() }));
         let driver = campaign::Driver::new(shared.clone(), raft.metrics(), log.clone(), setup.settings.log_bytes);
         assert!(shared.raft.set(raft).is_ok(), "it is set once");
         let (proposals, proposed) = proposer::queue();

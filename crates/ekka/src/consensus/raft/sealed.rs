@@ -9,12 +9,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ekka_core::consensus::{StateMachine, VoterId};
-use openraft::{CommittedLeaderId, LogId};
 use tokio_util::sync::CancellationToken;
 
 use super::snapshots::Snapshots;
 use super::types::{Membership, Meta};
-use super::whole::{Whole, whole};
+use super::whole::{Whole, first, whole};
 use super::{RaftGroup, log, voters};
 use crate::consensus::{Group, GroupError};
 use crate::storage::{LogName, Storage};
@@ -50,8 +49,7 @@ pub async fn seed(
     founders: BTreeSet<VoterId>,
     state: &[u8],
 ) -> Result<(), GroupError> {
-    // The place that the first entry of a group has: that of its first configuration.
-    let first = LogId::new(CommittedLeaderId::new(0, VoterId::default()), 0);
+    let first = first();
     let membership = openraft::Membership::new(vec![founders.clone()], voters::nodes(founders));
     let meta = Meta {
         last_log_id: Some(first),

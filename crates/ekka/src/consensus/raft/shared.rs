@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub(super) raft: OnceLock<Raft>,
     pub(super) standing: watch::Sender<Arc<Standing>>,
     pub(super) applied: watch::Receiver<LogPlace>,
+    /// Up to where whoever keeps a copy of the state was told; read after `applied`.
+    pub(super) told: Arc<Mutex<LogPlace>>,
     pub(super) events: mpsc::Sender<Event>,
     /// Up to then this leader is silent, since it hands over.
     pub(super) yielding: Mutex<Option<Instant>>,

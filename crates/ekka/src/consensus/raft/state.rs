@@ -10,6 +10,7 @@ use openraft::storage::RaftStateMachine;
 use openraft::{AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot, StorageIOError};
 use tokio::sync::{mpsc, watch};
 
+use super::shared::lock;
 use super::snapshots::Snapshots;
 use super::types::{Answers, Blob, Entry, Id, Membership, Meta, Storing, Types, configuration, place, place_or_start};
 
@@ -19,6 +20,8 @@ pub(super) struct Applier {
     pub(super) machine: Mutex<Box<dyn StateMachine>>,
     pub(super) events: Option<mpsc::Sender<GroupEvent>>,
     pub(super) applied: watch::Sender<LogPlace>,
+    /// The last entry that was told to `events`; said before `applied` is.
+    pub(super) told: Arc<Mutex<LogPlace>>,
     pub(super) snapshots: Arc<Snapshots>,
     /// A planted fault: each command is applied twice.
     pub(super) applies_twice: bool,
@@ -53,7 +56,8 @@ impl Applier {
         self.last = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         let at = place_or_start(meta.last_log_id.as_ref());
-        self.tell(GroupEvent::Restored { snapshot: bytes, at }).await;
+        let snapshot = if self.events.is_some() { self.machine().told_part(&bytes).to_vec() } else { Vec::new() };
+        self.tell(at, GroupEvent::Restored { snapshot, at }).await;
         self.reconfigure(at).await;
         self.applied.send_replace(at);
         Ok(())
@@ -62,14 +66,15 @@ impl Applier {
     async fn reconfigure(&mut self, at: LogPlace) {
         let configuration: Configuration = configuration(&self.membership, at);
         self.machine().reconfigured(&configuration);
-        self.tell(GroupEvent::Reconfigured(configuration)).await;
+        self.tell(at, GroupEvent::Reconfigured(configuration)).await;
     }
 
     /// A copy that has ended needs no news.
-    async fn tell(&self, event: GroupEvent) {
+    async fn tell(&self, at: LogPlace, event: GroupEvent) {
         if let Some(events) = &self.events {
             let _ = events.send(event).await;
         }
+        *lock(&self.told) = at;
     }
 
     async fn command(&mut self, at: LogPlace, command: &Blob) -> Vec<u8> {
@@ -77,8 +82,8 @@ impl Applier {
             self.machine().apply(at, &command.0);
         }
         let answer = self.machine().apply(at, &command.0);
-        if self.events.is_some() {
-            self.tell(GroupEvent::Applied { at, command: command.0.to_vec() }).await;
+        if self.events.is_some() && self.machine().is_told(&command.0) {
+            self.tell(at, GroupEvent::Applied { at, command: command.0.to_vec() }).await;
         }
         answer
     }

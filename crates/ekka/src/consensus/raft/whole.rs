@@ -4,15 +4,15 @@
 use std::sync::{Arc, Mutex};
 
 use ekka_core::consensus::{LogPlace, StateMachine, VoterId};
-use openraft::RaftLogReader;
 use openraft::storage::RaftStateMachine;
+use openraft::{CommittedLeaderId, LogId, RaftLogReader};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::log::LogStore;
 use super::snapshots::Snapshots;
 use super::state::Applier;
-use super::types::{self, place_or_start};
+use super::types::{self, Id, place_or_start};
 use crate::consensus::GroupError;
 use crate::storage::{LogName, Storage};
 
@@ -42,6 +42,7 @@ pub async fn whole(
         machine: Mutex::new(machine),
         events: None,
         applied: watch::channel(LogPlace::default()).0,
+        told: Arc::default(),
         snapshots: snapshots.clone(),
         applies_twice: false,
         last: None,
@@ -65,4 +66,32 @@ pub async fn whole(
         )));
     }
     Ok(Whole { last, state: applier.state() })
+}
+
+/// Keeps bytes under a name, whatever was kept there before, until a new log begins with them; done when they are on
+/// disc.
+///
+/// # Errors
+/// `Ended`: the store does not take them.
+pub async fn keep(storage: &Arc<dyn Storage>, name: &LogName, bytes: &[u8]) -> Result<(), GroupError> {
+    let ended = |error: &dyn std::fmt::Display| GroupError::Ended(error.to_string());
+    let snapshots = Snapshots::new(storage.clone(), name.clone(), CancellationToken::new());
+    snapshots.forget().map_err(|error| ended(&error))?;
+    let meta = types::Meta { last_log_id: Some(first()), snapshot_id: "kept".into(), ..types::Meta::default() };
+    snapshots.write(&meta, bytes).await.map_err(|error| ended(&error))
+}
+
+/// What is kept under a name.
+///
+/// # Errors
+/// `Ended`: the store cannot be read.
+pub async fn kept(storage: &Arc<dyn Storage>, name: &LogName) -> Result<Option<Vec<u8>>, GroupError> {
+    let snapshots = Snapshots::new(storage.clone(), name.clone(), CancellationToken::new());
+    let found = snapshots.read().await.map_err(|error| GroupError::Ended(error.to_string()))?;
+    Ok(found.map(|(_, bytes)| bytes))
+}
+
+/// The place that the first entry of a group has: that of its first configuration.
+pub(super) fn first() -> Id {
+    LogId::new(CommittedLeaderId::new(0, VoterId::default()), 0)
 }

@@ -5,7 +5,7 @@ mod read;
 mod write;
 
 pub use self::losses::Loss;
-pub use self::read::{Cell, Row, TablePage, TableWatch};
+pub use self::read::{Cell, Freshness, Row, TablePage, TableWatch};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,6 +91,11 @@ impl TableDoor {
                 let table = slot.read();
                 (table.size(), table.journal_size().2)
             }
+            Slot::Quorum(slot) => {
+                let figures = slot.figures();
+                let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+                (Size { rows: size(figures.rows), bytes: size(figures.bytes), tombstones: 0 }, 0)
+            }
             Slot::Owned(slot) => {
                 let (rows, bytes) = slot.read().size();
                 (Size { rows, bytes, tombstones: 0 }, 0)
@@ -129,5 +134,5 @@ const SOON: Duration = Duration::from_millis(5);
 /// Whether tables of this kind are there yet.
 #[must_use]
 pub fn is_built(kind: Kind) -> bool {
-    matches!(kind, Kind::Available | Kind::Owned)
+    matches!(kind, Kind::Available | Kind::Owned | Kind::Quorum)
 }

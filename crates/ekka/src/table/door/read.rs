@@ -2,11 +2,14 @@
 
 use ekka_core::id::NodeId;
 use ekka_core::schema::{MergeRule, Shape};
-use ekka_core::table::{KeyRange, PageLimits, Table, Version, part_of, scan};
+use ekka_core::table::{KeyRange, PageLimits, Table, Version, part_of, quorum, scan};
 use ekka_core::time::Wall;
+use tokio::time::Instant;
 
 use super::super::available::AvailableSlot;
+use super::super::handle::DEADLINE;
 use super::super::owned::OwnedSlot;
+use super::super::quorum::{QuorumError, QuorumSlot, RawQuorumWatch};
 use super::super::slot::Slot;
 use super::super::watch::{RawOwnedWatch, RawWatch};
 use super::TableDoor;
@@ -44,12 +47,24 @@ pub struct TablePage {
     pub next: Option<Vec<u8>>,
 }
 
+/// How far behind what is read of a quorum table may be. What is read of others is what this node has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Freshness {
+    /// It has everything that was committed anywhere before it was asked for, by a majority.
+    #[default]
+    Linearizable,
+    /// It is what this node has, which may be old.
+    Stale,
+}
+
 /// A table, followed.
 pub enum TableWatch {
     /// An `available` one. In a bag and with counters, each element and each part is a row.
     Available(RawWatch),
     /// An `owned` one.
     Owned(RawOwnedWatch),
+    /// A `quorum` one.
+    Quorum(RawQuorumWatch),
 }
 
 /// Bytes of one page.
@@ -57,20 +72,40 @@ const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 impl TableDoor {
     /// What there is of a key: nothing, or a row. `None`: there is no such table.
-    #[must_use]
-    pub fn get(&self, name: &str, key: &[u8]) -> Option<Option<Row>> {
-        Some(match self.tables.named(name)? {
-            Slot::Available(slot) => get_available(&slot, key),
-            Slot::Owned(slot) => get_owned(&slot, key),
+    ///
+    /// # Errors
+    /// Of a quorum table: no majority answers.
+    pub async fn get(&self, name: &str, key: &[u8], freshness: Freshness) -> Option<Result<Option<Row>, QuorumError>> {
+        Some(match (self.tables.named(name)?, freshness) {
+            (Slot::Available(slot), _) => Ok(get_available(&slot, key)),
+            (Slot::Owned(slot), _) => Ok(get_owned(&slot, key)),
+            (Slot::Quorum(slot), Freshness::Linearizable) => {
+                slot.get(key, Instant::now() + DEADLINE).await.map(|row| row.map(|row| row_of_quorum(&row)))
+            }
+            (Slot::Quorum(slot), Freshness::Stale) => slot.get_stale(key).map(|row| row.map(|row| row_of_quorum(&row))),
         })
     }
 
     /// Rows whose keys begin with a prefix, after those of an earlier page. `None`: there is no such table.
-    #[must_use]
-    pub fn scan(&self, name: &str, prefix: &[u8], after: Option<&[u8]>, rows: usize) -> Option<TablePage> {
-        Some(match self.tables.named(name)? {
-            Slot::Available(slot) => scan_available(&slot, prefix, after, rows),
-            Slot::Owned(slot) => scan_owned(&slot, prefix, after, rows),
+    ///
+    /// # Errors
+    /// Of a quorum table: no majority answers.
+    pub async fn scan(
+        &self,
+        name: &str,
+        (prefix, after): (&[u8], Option<&[u8]>),
+        rows: usize,
+        freshness: Freshness,
+    ) -> Option<Result<TablePage, QuorumError>> {
+        Some(match (self.tables.named(name)?, freshness) {
+            (Slot::Available(slot), _) => Ok(scan_available(&slot, prefix, after, rows)),
+            (Slot::Owned(slot), _) => Ok(scan_owned(&slot, prefix, after, rows)),
+            (Slot::Quorum(slot), Freshness::Linearizable) => {
+                slot.view(Instant::now() + DEADLINE).await.map(|view| scan_quorum(&slot, &view, prefix, after, rows))
+            }
+            (Slot::Quorum(slot), Freshness::Stale) => {
+                slot.stale_view().map(|view| scan_quorum(&slot, &view, prefix, after, rows))
+            }
         })
     }
 
@@ -81,6 +116,8 @@ impl TableDoor {
         Some(match (self.tables.named(name)?, after) {
             (Slot::Available(slot), None) => TableWatch::Available(RawWatch::new(slot)),
             (Slot::Available(slot), Some(revision)) => TableWatch::Available(RawWatch::after(slot, revision)),
+            // Its revisions belong to a history: `watch_after`.
+            (Slot::Quorum(slot), _) => TableWatch::Quorum(RawQuorumWatch::new(slot)),
             (Slot::Owned(slot), None) => TableWatch::Owned(RawOwnedWatch::new(slot)),
             (Slot::Owned(slot), Some(revision)) => TableWatch::Owned(RawOwnedWatch::after(slot, revision)),
         })
@@ -92,6 +129,29 @@ impl AvailableSlot {
     pub(super) fn has_parts(&self) -> bool {
         self.schema.shape == Shape::Bag || matches!(self.schema.merge, MergeRule::Max | MergeRule::Sum)
     }
+}
+
+impl TableDoor {
+    /// As [`watch`](Self::watch), going on after a revision of a quorum table in the history that it belongs to.
+    /// `None`: there is no such quorum table.
+    #[must_use]
+    pub fn watch_after(&self, name: &str, history: &str, revision: u64) -> Option<TableWatch> {
+        match self.tables.named(name)? {
+            Slot::Quorum(slot) => Some(TableWatch::Quorum(RawQuorumWatch::after(slot, history, revision))),
+            Slot::Available(_) | Slot::Owned(_) => None,
+        }
+    }
+}
+
+fn row_of_quorum(row: &quorum::Row) -> Row {
+    let value = Cell::One(row.value().to_vec());
+    Row { key: row.key().to_vec(), value, revision: row.version().to_string() }
+}
+
+fn scan_quorum(slot: &QuorumSlot, view: &quorum::View, prefix: &[u8], after: Option<&[u8]>, rows: usize) -> TablePage {
+    let limits = PageLimits { rows, bytes: PAGE_BYTES };
+    let page = slot.page(view, &KeyRange::prefix(prefix), after, limits);
+    TablePage { rows: page.rows.iter().map(row_of_quorum).collect(), next: page.next }
 }
 
 fn get_available(slot: &AvailableSlot, key: &[u8]) -> Option<Row> {

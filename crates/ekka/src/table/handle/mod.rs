@@ -2,10 +2,12 @@
 
 mod available;
 mod owned;
+mod quorum;
 
 pub use self::available::{Add, Delete, Put, Scan};
 pub(super) use self::available::{DEADLINE, after, counted, removal, single};
 pub use self::owned::{Owners, PutMany};
+pub use self::quorum::{Expected, QuorumScan, QuorumWrite};
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -22,7 +24,7 @@ use crate::codec::Coding;
 /// [`ReadError::WrongType`](super::ReadError::WrongType).
 pub struct Table<K, V, C: TableKind> {
     pub(super) slot: Arc<C::Slot>,
-    value: Coding<V>,
+    pub(super) value: Coding<V>,
     of: PhantomData<fn(K) -> C>,
 }
 

@@ -15,6 +15,7 @@ use super::super::available::AvailableSlot;
 use super::super::bounds;
 use super::super::committed::Committed;
 use super::super::owned::OwnedSlot;
+use super::super::quorum::QuorumSlot;
 use super::super::slot::Slot;
 use super::{AGAIN, TICK, Tables};
 
@@ -100,18 +101,24 @@ impl Tables {
     }
 
     fn open(&self, committed: &Committed, id: u64, schema: &Schema, me: Incarnation) -> Option<Slot> {
-        match schema.kind {
-            Kind::Available if schema.storage == Storage::Disc => self.open_kept(committed, id, schema, me),
+        if schema.kind == Kind::Available && schema.storage == Storage::Disc {
+            return self.open_kept(committed, id, schema, me);
+        }
+        Some(match schema.kind {
             Kind::Available => {
                 let slot = AvailableSlot::new(id, schema.clone(), me, self.world.clone());
-                Some(Slot::Available(Arc::new(slot)))
+                Slot::Available(Arc::new(slot))
             }
             Kind::Owned => {
                 let slot = OwnedSlot::new(id, schema.clone(), me, self.world.clone());
-                Some(Slot::Owned(Arc::new(slot)))
+                Slot::Owned(Arc::new(slot))
             }
-            Kind::Quorum => None,
-        }
+            Kind::Quorum => {
+                let (of, groups) = ((id, schema.clone()), (self.here.clone(), self.begin_rows.clone()));
+                let slot = QuorumSlot::new(of, self.world.clone(), groups, self.committed.clone());
+                Slot::Quorum(Arc::new(slot))
+            }
+        })
     }
 
     fn follow_view(&self, view: &View) {
@@ -126,6 +133,7 @@ impl Tables {
         let (now, slots) = (self.now(), self.slots());
         let ahead = self.view().clock_offset_ms.unwrap_or(0);
         let committed = self.committed.borrow().clone();
+        self.chores.tick(now.wall, &committed, &self.home);
         for slot in &*slots {
             slot.sees(&committed, ahead, now);
             slot.tick(now);

@@ -29,6 +29,7 @@ use super::def::{TableDef, TableKind};
 use super::disc::{Discs, Sizes};
 use super::handle::Table;
 use super::link::Link;
+use super::quorum::{BeginRows, Chores, Here};
 use super::slot::Slot;
 use crate::env::Env;
 use crate::home::{Home, Vigil};
@@ -62,6 +63,9 @@ pub(crate) struct Tables {
     home: Handle,
     vigil: Option<Arc<Vigil>>,
     copied: mpsc::Sender<Copied>,
+    here: Arc<Here>,
+    begin_rows: BeginRows,
+    chores: Chores,
     stop: CancellationToken,
     this: Weak<Self>,
 }
@@ -91,6 +95,8 @@ pub(crate) struct Setup {
     pub(crate) is_full: Arc<dyn Fn() -> bool + Send + Sync>,
     pub(crate) committed: watch::Receiver<Arc<Committed>>,
     pub(crate) views: watch::Receiver<Arc<View>>,
+    /// The replicas that quorum tables are in, and what their first row takes.
+    pub(crate) quorum: (Arc<Here>, BeginRows),
 }
 
 /// Makes the tables of a node ready: none is open until the cluster has committed some, and none has a link until the
@@ -99,7 +105,7 @@ pub(crate) struct Setup {
 /// # Errors
 /// What the start before this one left on disc cannot be read.
 pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Result<Arc<Tables>, String> {
-    let Setup { env, storage, is_full, committed, views } = setup;
+    let Setup { env, storage, is_full, committed, views, quorum: (here, begin_rows) } = setup;
     let found = bounds::read(&*storage)?;
     let world = Arc::new(World::new(env.clock.clone(), found));
     let discs = Discs::new((env, storage.clone(), home.handle.clone()), Sizes::default(), stop.clone(), is_full)?;
@@ -118,6 +124,9 @@ pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Res
         home: home.handle.clone(),
         vigil: home.own.clone(),
         copied,
+        chores: Chores::new(here.clone()),
+        here,
+        begin_rows,
         stop,
         this: this.clone(),
     });

@@ -1,0 +1,76 @@
+//! The quorum tables of one replica: the group applies to them, readers of this process look into them.
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use ekka_core::table::Revision;
+use ekka_core::table::quorum::{Answer, Command, QuorumTables, TableId, View};
+use tokio::sync::watch;
+
+/// The tables, and word of each new revision.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    tables: RwLock<QuorumTables>,
+    revision: watch::Sender<Revision>,
+}
+
+impl Rows {
+    /// The tables, to read.
+    pub(in crate::table) fn read(&self) -> RwLockReadGuard<'_, QuorumTables> {
+        // Nothing that holds this lock can leave it half-changed.
+        self.tables.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, QuorumTables> {
+        self.tables.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of it as it is now, at no cost.
+    pub(crate) fn view(&self) -> View {
+        self.read().view().clone()
+    }
+
+    /// The revision, whenever it changes.
+    pub(in crate::table) fn changes(&self) -> watch::Receiver<Revision> {
+        self.revision.subscribe()
+    }
+
+    /// Applies the bytes of a command of the log.
+    pub(super) fn apply(&self, command: &[u8]) -> Answer {
+        let mut tables = self.write();
+        let answer = tables.apply_bytes(command);
+        self.tell(tables);
+        answer
+    }
+
+    /// Makes these the tables that there are: others are dropped, those that are not there are made, empty.
+    pub(super) fn settle(&self, wanted: &[TableId]) {
+        let tables = self.read();
+        let known = tables.view();
+        let dropped = known.tables().filter(|table| !wanted.contains(table)).map(|table| Command::Drop { table });
+        let made = wanted.iter().filter(|table| known.figures(**table).is_none());
+        let commands: Vec<_> = dropped.chain(made.map(|table| Command::Create { table: *table })).collect();
+        drop(tables);
+        if commands.is_empty() {
+            return;
+        }
+        let mut tables = self.write();
+        for command in &commands {
+            tables.apply_command(command);
+        }
+        self.tell(tables);
+    }
+
+    /// Replaces all of it.
+    pub(super) fn adopt(&self, view: View) {
+        let mut tables = self.write();
+        tables.adopt(view);
+        // Also where the number is the same: watchers have to look.
+        self.revision.send_replace(tables.view().revision());
+    }
+
+    fn tell(&self, tables: RwLockWriteGuard<'_, QuorumTables>) {
+        let revision = tables.view().revision();
+        drop(tables);
+        self.revision.send_if_modified(|told| std::mem::replace(told, revision) != revision);
+    }
+}
