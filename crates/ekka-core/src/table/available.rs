@@ -16,7 +16,7 @@ use super::peers::Peers;
 use super::stamp::{Hlc, HybridClock, Stamp, StampError};
 use super::sweep::Members;
 use super::terms::{Receipt, Settings, Size, WriteError};
-use super::vector::{Dot, Numbers, OpId, OriginIndex, Origins, Vector};
+use super::vector::{Dot, Numbers, OpId, OpNumber, OriginIndex, Origins, Vector};
 use super::version::{Parts, Version};
 use crate::id::Incarnation;
 use crate::limits::{TABLE_KEY_MAX, TABLE_VALUE_MAX};
@@ -251,6 +251,12 @@ impl Table {
     #[must_use]
     pub fn rows(&self) -> Map<Version> {
         self.rows.clone()
+    }
+
+    /// The number of this incarnation's latest operation.
+    #[must_use]
+    pub fn latest(&self) -> OpNumber {
+        self.held.get(self.here)
     }
 
     /// How much there is of it.

@@ -31,6 +31,8 @@ pub enum Body {
     /// The sender has opened the table just now, on a link that was there before: what it was told until then it has not
     /// heard, and both begin anew.
     Opened,
+    /// The sender has got from its peers what they held: who holds what it holds has all.
+    Loaded,
 }
 
 /// A message between two nodes about one `available` table.

@@ -87,7 +87,8 @@ impl Table {
         *newest = (*newest).max(id.guid);
         let me = self.me;
         for (place, origin) in self.origins_over() {
-            if origin.node_id == id.node_id {
+            // What this start goes on to write is reported by the next one, once it has taken over.
+            if origin.node_id == id.node_id && origin != me {
                 let number = self.held.get(place);
                 self.over.report(me, place, number);
             }
@@ -110,7 +111,7 @@ impl Table {
     pub(super) fn closing(&mut self) -> Vec<OpId> {
         let me = self.me;
         let mut closing = Vec::new();
-        for (place, origin) in self.origins_over() {
+        for (place, origin) in self.origins_over().into_iter().filter(|(_, origin)| *origin != me) {
             // Met only after it was known to be over: then this is the first report.
             let number = self.held.get(place);
             self.over.report(me, place, number);

@@ -66,6 +66,13 @@ impl Acks {
         }
     }
 
+    /// Forgets those who wait no more.
+    pub(super) fn tidy(&self) {
+        for queue in self.locked().iter_mut() {
+            queue.retain(|waiter| !waiter.answer.is_closed());
+        }
+    }
+
     /// Nobody will answer any more: the table is dropped, or the node has ended.
     pub(super) fn end(&self) {
         self.locked().iter_mut().for_each(VecDeque::clear);

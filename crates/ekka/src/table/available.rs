@@ -1,6 +1,8 @@
 //! An `available` table on this node: the lock around the pure machine, and whoever waits for something of it.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use ekka_core::id::{Incarnation, NodeId};
@@ -18,6 +20,7 @@ use super::acks::{Acks, Answer};
 use super::committed::Committed;
 use super::disc::Side;
 use super::error::PutError;
+use super::figures::Figures;
 use super::hub::World;
 
 /// A node that hears of no peer for so long after the table was opened begins with what it has.
@@ -62,8 +65,19 @@ pub(super) struct Terms {
 pub(super) enum Written {
     /// It is acknowledged, or will not be.
     Now(Answer),
+    /// The table was dropped, or the node has ended: it is not written.
+    Closed,
     /// Others have to say that they hold it.
     Later(oneshot::Receiver<Answer>),
+}
+
+/// Who has all of a table, as far as is known.
+#[derive(Default)]
+struct Sources {
+    /// Peers that said so.
+    loaded: BTreeSet<Incarnation>,
+    /// Peers that were told that this node has.
+    told: BTreeSet<Incarnation>,
 }
 
 /// An `available` table.
@@ -75,7 +89,11 @@ pub struct AvailableSlot {
     /// The revision of the latest change.
     changed: watch::Sender<u64>,
     loaded: watch::Sender<bool>,
+    sources: Mutex<Sources>,
+    pub(super) figures: Figures,
     opened: Instant,
+    /// How far the record went that was followed last.
+    followed: AtomicU64,
     pub(super) world: Arc<World>,
     pub(super) closed: CancellationToken,
     /// Of a table that is kept on disc.
@@ -104,7 +122,10 @@ impl AvailableSlot {
             acks: Acks::default(),
             changed: watch::Sender::new(0),
             loaded: watch::Sender::new(false),
+            sources: Mutex::default(),
+            figures: Figures::default(),
             opened: world.clock.now().mono,
+            followed: AtomicU64::new(0),
             world,
             closed: CancellationToken::new(),
             disc,
@@ -135,7 +156,11 @@ impl AvailableSlot {
         let wall = self.world.clock.now().wall;
         let up = self.world.up();
         let mut table = self.write_lock();
-        let number = carry_out(&mut table, write, wall)?.map_or(0, |receipt| receipt.number);
+        if self.closed.is_cancelled() {
+            return Ok(Written::Closed);
+        }
+        // What changes nothing is held by whoever holds all that was written here before it.
+        let number = carry_out(&mut table, write, wall)?.map_or_else(|| table.latest(), |receipt| receipt.number);
         let written = match table.answer(number, terms.ack, terms.strict, &up) {
             Some(answer) => Written::Now(answer),
             None => Written::Later(self.acks.wait(number, terms.ack, terms.strict)),
@@ -156,6 +181,21 @@ impl AvailableSlot {
         deadline: Duration,
     ) -> Result<Acknowledged, PutError> {
         let begun = tokio::time::Instant::now();
+        let result = self.put_by(write, terms, (begun, deadline)).await;
+        self.figures.count(write.makes_room(), begun.elapsed(), &result);
+        result
+    }
+
+    async fn put_by(
+        &self,
+        write: Write<'_>,
+        terms: Terms,
+        (begun, deadline): (tokio::time::Instant, Duration),
+    ) -> Result<Acknowledged, PutError> {
+        if !self.is_ready(deadline).await {
+            return Err(PutError::NotLoaded);
+        }
+        let mut bounds = None;
         let written = loop {
             if self.closed.is_cancelled() {
                 return Err(PutError::Closed);
@@ -165,13 +205,20 @@ impl AvailableSlot {
             }
             match self.write(write, terms) {
                 Ok(written) => break written,
-                Err(WriteError::Stamp(StampError::BoundReached)) if begun.elapsed() < deadline => {
-                    self.world.bound_raised(deadline.saturating_sub(begun.elapsed())).await;
-                }
+                Err(WriteError::Stamp(StampError::BoundReached)) if begun.elapsed() < deadline => match &mut bounds {
+                    // Once more: it may have been raised before this began to listen.
+                    None => bounds = Some(self.world.bounds()),
+                    Some(bounds) => {
+                        let left = deadline.saturating_sub(begun.elapsed());
+                        let raised = tokio::time::timeout(left, bounds.changed()).await;
+                        debug!(in_time = raised.is_ok(), "waited for the bound of stamps");
+                    }
+                },
                 Err(error) => return Err(error.into()),
             }
         };
         let answer = match written {
+            Written::Closed => return Err(PutError::Closed),
             Written::Now(answer) => answer,
             Written::Later(later) => {
                 match tokio::time::timeout(deadline.saturating_sub(begun.elapsed()), later).await {
@@ -188,6 +235,20 @@ impl AvailableSlot {
             }
         };
         Ok(answer?)
+    }
+
+    /// Waits until the table has got from its peers what they hold: before that the clock of its writes may lie below
+    /// that of what was deleted.
+    async fn is_ready(&self, limit: Duration) -> bool {
+        if *self.loaded.borrow() {
+            return true;
+        }
+        let mut loaded = self.loaded.subscribe();
+        tokio::select! {
+            biased;
+            () = self.closed.cancelled() => true,
+            waited = tokio::time::timeout(limit, loaded.wait_for(|loaded| *loaded)) => matches!(waited, Ok(Ok(_))),
+        }
     }
 
     fn stir_disc(&self) {
@@ -212,7 +273,27 @@ impl AvailableSlot {
         self.loaded.subscribe()
     }
 
+    /// Whether a peer is to be told now that this table has what its peers held.
+    pub(super) fn tells_loaded(&self, peer: Incarnation) -> bool {
+        *self.loaded.borrow() && self.sources().told.insert(peer)
+    }
+
+    /// A peer has what its peers held.
+    pub(super) fn peer_is_loaded(&self, peer: Incarnation, now: Now) {
+        self.sources().loaded.insert(peer);
+        self.after(self.write_lock(), now);
+    }
+
+    fn sources(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn connect(&self, peer: Incarnation, now: Now) {
+        {
+            let mut sources = self.sources();
+            sources.loaded.remove(&peer);
+            sources.told.remove(&peer);
+        }
         self.write_lock().connect(peer, now);
     }
 
@@ -240,6 +321,7 @@ impl AvailableSlot {
     }
 
     pub(super) fn tick(&self, now: Now) {
+        self.acks.tidy();
         let mut table = self.write_lock();
         table.tick(now);
         self.after(table, now);
@@ -263,12 +345,18 @@ impl AvailableSlot {
         }
     }
 
-    /// Whether it holds what one of those that are up had when they met, or there is nobody to get anything from.
+    /// Whether it holds what a peer had that has all, or what all peers have where none says that of itself, or there is
+    /// nobody to get anything from.
     fn is_loaded(&self, table: &Table, now: Now) -> bool {
         let up = self.world.up();
-        let abreast = up.iter().any(|peer| table.is_abreast_of(*peer) == Some(true));
+        let abreast = |peer: &&Incarnation| table.is_abreast_of(**peer) == Some(true);
+        let sources = self.sources();
+        if up.iter().any(|peer| sources.loaded.contains(peer)) {
+            return up.iter().filter(|peer| sources.loaded.contains(peer)).any(|peer| abreast(&peer));
+        }
         let waited = now.mono.since(self.opened) >= ALONE;
-        abreast || self.world.is_sole() || up.is_empty() && waited
+        let beside_all = !up.is_empty() && up.iter().all(|peer| abreast(&peer));
+        beside_all || self.world.is_sole() || waited && (up.is_empty() || up.iter().any(|peer| abreast(&peer)))
     }
 
     fn say(&self, event: &Event) {
@@ -287,6 +375,11 @@ impl AvailableSlot {
     }
 
     pub(super) fn follow(&self, committed: &Committed) {
+        // A replica that was opened just now goes through what was followed already: with members that there were then
+        // deleted rows would be forgotten too early.
+        if self.followed.fetch_max(committed.number, Ordering::Relaxed) > committed.number {
+            return;
+        }
         let mut table = self.write_lock();
         table.members_are(committed.members.iter().copied());
         for over in &committed.over {
@@ -316,6 +409,8 @@ impl AvailableSlot {
 
     pub(super) fn end(&self) {
         self.closed.cancel();
+        // Writes that are in the table just now have their place among those that wait after this.
+        drop(self.write_lock());
         self.acks.end();
     }
 

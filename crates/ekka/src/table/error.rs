@@ -106,8 +106,11 @@ pub enum PutError {
     /// It is a quorum table, and that says why.
     #[error(transparent)]
     Quorum(#[from] QuorumError),
-    /// The table was dropped, or the node has ended. Whether it was written is not known.
-    #[error("the table was dropped, or the node is stopping")]
+    /// The table waits for what its peers hold. Nothing was written.
+    #[error("the table has not got from its peers what they hold: nothing was written")]
+    NotLoaded,
+    /// The table was dropped, or the node has ended, or goes on under a new guid. Whether it was written is not known.
+    #[error("the table was dropped, or the node is stopping, or goes on under a new guid")]
     Closed,
 }
 
@@ -118,7 +121,10 @@ impl PutError {
         match self {
             Self::Quorum(error) => error.is_retryable(),
             other => {
-                matches!(other, Self::TooFewCopies(_) | Self::TimedOut { .. } | Self::Clock(_) | Self::DiscFull)
+                matches!(
+                    other,
+                    Self::TooFewCopies(_) | Self::TimedOut { .. } | Self::Clock(_) | Self::DiscFull | Self::NotLoaded
+                )
             }
         }
     }

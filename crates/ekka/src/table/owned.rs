@@ -1,9 +1,11 @@
 //! An `owned` table on this node: the lock around the pure machine, and whoever waits for something of it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use ekka_core::id::{Incarnation, NodeId};
+use ekka_core::limits::{TABLE_KEY_MAX, TABLE_VALUE_MAX};
 use ekka_core::schema::Schema;
 use ekka_core::table::{Acknowledged, OwnedMessage, OwnedTable, TooFewCopies, WriteError};
 use ekka_core::time::{Instant, Now};
@@ -14,6 +16,7 @@ use super::acks::Acks;
 use super::available::{Terms, Written};
 use super::committed::Committed;
 use super::error::PutError;
+use super::figures::Figures;
 use super::hub::World;
 
 /// A node that hears of no peer for so long after the table was opened begins with what it has.
@@ -29,7 +32,10 @@ pub struct OwnedSlot {
     acks: Acks,
     changed: watch::Sender<u64>,
     loaded: watch::Sender<bool>,
+    pub(super) figures: Figures,
     opened: Instant,
+    /// How far the record went that was followed last.
+    followed: AtomicU64,
     pub(super) world: Arc<World>,
     pub(super) closed: CancellationToken,
 }
@@ -43,7 +49,9 @@ impl OwnedSlot {
             acks: Acks::default(),
             changed: watch::Sender::new(0),
             loaded: watch::Sender::new(false),
+            figures: Figures::default(),
             opened: world.clock.now().mono,
+            followed: AtomicU64::new(0),
             world,
             closed: CancellationToken::new(),
         }
@@ -66,6 +74,27 @@ impl OwnedSlot {
         terms: Terms,
         deadline: Duration,
     ) -> Result<Acknowledged, PutError> {
+        let begun = tokio::time::Instant::now();
+        let result = self.put_all(rows, terms, deadline).await;
+        self.figures.count(false, begun.elapsed(), &result);
+        result
+    }
+
+    async fn put_all(
+        &self,
+        rows: &[(Vec<u8>, Vec<u8>)],
+        terms: Terms,
+        deadline: Duration,
+    ) -> Result<Acknowledged, PutError> {
+        // All of them or none: those of one call are several operations.
+        for (key, value) in rows {
+            if key.len() > TABLE_KEY_MAX {
+                return Err(PutError::KeyTooLong { len: key.len() });
+            }
+            if value.len() > TABLE_VALUE_MAX {
+                return Err(PutError::ValueTooLong { len: value.len() });
+            }
+        }
         let mut rest = rows;
         loop {
             let (part, after) = rest.split_at(operation(rest));
@@ -89,8 +118,13 @@ impl OwnedSlot {
         deadline: Duration,
     ) -> Result<Acknowledged, PutError> {
         let keys = keys.iter().map(Vec::as_slice);
-        let written = self.write(terms, true, |table| Ok(table.delete_many(keys)))?;
-        self.acknowledged(written, deadline).await
+        let begun = tokio::time::Instant::now();
+        let result = match self.write(terms, true, |table| Ok(table.delete_many(keys))) {
+            Ok(written) => self.acknowledged(written, deadline).await,
+            Err(error) => Err(error),
+        };
+        self.figures.count(true, begun.elapsed(), &result);
+        result
     }
 
     fn write(
@@ -104,6 +138,9 @@ impl OwnedSlot {
         }
         let up = self.world.up();
         let mut table = self.write_lock();
+        if self.closed.is_cancelled() {
+            return Err(PutError::Closed);
+        }
         let sequence = write(&mut table)?;
         let written = match table.answer(sequence, terms.ack, terms.strict, &up) {
             Some(answer) => Written::Now(answer),
@@ -119,6 +156,7 @@ impl OwnedSlot {
 
     async fn acknowledged(&self, written: Written, deadline: Duration) -> Result<Acknowledged, PutError> {
         let answer = match written {
+            Written::Closed => return Err(PutError::Closed),
             Written::Now(answer) => answer,
             Written::Later(later) => match tokio::time::timeout(deadline, later).await {
                 Ok(Ok(answer)) => answer,
@@ -168,6 +206,7 @@ impl OwnedSlot {
     }
 
     pub(super) fn tick(&self, now: Now) {
+        self.acks.tidy();
         self.after(self.write_lock(), now);
     }
 
@@ -188,6 +227,10 @@ impl OwnedSlot {
     }
 
     pub(super) fn follow(&self, committed: &Committed) {
+        // A replica that was opened just now goes through what was followed already: starts that were there then are none.
+        if self.followed.fetch_max(committed.number, Ordering::Relaxed) > committed.number {
+            return;
+        }
         let mut table = self.write_lock();
         table.roster_is(committed.present.iter().copied());
         for over in &committed.over {
@@ -203,7 +246,7 @@ impl OwnedSlot {
         let running = self.world.running();
         let mut table = self.write_lock();
         for owner in &committed.present {
-            if running.contains(&owner.node_id) {
+            if running.contains(owner) {
                 table.up(owner.node_id);
             } else {
                 table.down(owner.node_id);
@@ -219,6 +262,8 @@ impl OwnedSlot {
 
     pub(super) fn end(&self) {
         self.closed.cancel();
+        // Writes that are in the table just now have their place among those that wait after this.
+        drop(self.write_lock());
         self.acks.end();
     }
 

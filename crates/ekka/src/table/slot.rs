@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::available::AvailableSlot;
 use super::committed::Committed;
+use super::figures::Figures;
 use super::owned::OwnedSlot;
 use super::quorum::QuorumSlot;
 
@@ -73,6 +74,7 @@ impl Slot {
     /// The next message for a peer, with about so many bytes.
     pub(super) fn poll(&self, peer: Incarnation, budget: usize) -> Option<Body> {
         match self {
+            Self::Available(slot) if slot.tells_loaded(peer) => Some(Body::Loaded),
             Self::Available(slot) => slot.poll(peer, budget).map(Body::Available),
             Self::Owned(slot) => slot.poll(peer, budget).map(Body::Owned),
             Self::Quorum(_) => None,
@@ -101,6 +103,11 @@ impl Slot {
     /// It is not what it should be: the connection is to be ended.
     pub(super) fn receive(&self, peer: Incarnation, body: Body, now: Now) -> Result<(), Malformed> {
         match (self, body) {
+            (Self::Owned(_) | Self::Quorum(_), Body::Loaded) => Ok(()),
+            (Self::Available(slot), Body::Loaded) => {
+                slot.peer_is_loaded(peer, now);
+                Ok(())
+            }
             (_, Body::Opened) => {
                 self.disconnect(peer, now);
                 self.connect(peer, now);
@@ -184,6 +191,15 @@ impl Slot {
         match self {
             Self::Available(slot) => slot.lag_of(node),
             Self::Owned(slot) => slot.lag_of(node),
+            Self::Quorum(_) => None,
+        }
+    }
+
+    /// What is counted of it; nothing of a quorum table, whose commits its group counts.
+    pub(super) fn figures(&self) -> Option<&Figures> {
+        match self {
+            Self::Available(slot) => Some(&slot.figures),
+            Self::Owned(slot) => Some(&slot.figures),
             Self::Quorum(_) => None,
         }
     }

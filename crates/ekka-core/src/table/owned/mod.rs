@@ -43,7 +43,7 @@ pub type Sequence = u64;
 /// A change of what can be read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum OwnedChange {
-    /// A row of an owner.
+    /// A row of an owner, which may be hidden.
     Put(NodeId, OwnedRow),
     /// A row of an owner is no more.
     Delete(NodeId, OwnedRow),
@@ -157,7 +157,6 @@ impl OwnedTable {
 
     /// Applies the next operation of an owner.
     fn apply(&mut self, node: NodeId, operation: &Operation) {
-        let shown = !self.down.contains(&node);
         let Some(owner) = self.owners.get_mut(&node) else { return };
         owner.sequence += 1;
         for row in operation.rows() {
@@ -174,7 +173,7 @@ impl OwnedTable {
                     OwnedChange::Delete(node, old)
                 }),
             };
-            if let Some(change) = change.filter(|_| shown) {
+            if let Some(change) = change {
                 self.changes.push(change, row.size());
             }
         }

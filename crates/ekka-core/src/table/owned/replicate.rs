@@ -130,8 +130,8 @@ impl OwnedTable {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.acked = sequence;
         // The first word of a connection, or one that lacks what was sent: it goes on from there.
-        if peer.next.is_none() || sequence == 0 && peer.state.is_none() {
-            peer.next = Some(sequence + 1);
+        if peer.next.is_none() || sequence == 0 {
+            (peer.next, peer.state) = (Some(sequence + 1), None);
         }
     }
 

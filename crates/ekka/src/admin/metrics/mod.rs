@@ -7,6 +7,7 @@ mod groups;
 mod process;
 mod rpc;
 mod shell;
+mod tables;
 mod times;
 mod view;
 
@@ -38,6 +39,8 @@ pub(super) fn scrape(state: &AdminState) -> Result<String, fmt::Error> {
     groups::groups(&mut sheet, &counters);
     groups::disc(&mut sheet, &counters);
     rpc::calls(&mut sheet, &counters.rpc);
+    let of_tables = state.node.tables().map(|door| door.names().iter().filter_map(|name| door.figures(name)).collect());
+    tables::tables(&mut sheet, &of_tables.unwrap_or_default());
     shell::discovery(&mut sheet, &counters, &state.summary.strategies);
     sheet.counter(
         "ekka_events_lagged",

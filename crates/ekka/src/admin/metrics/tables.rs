@@ -6,18 +6,21 @@ use crate::table::{TableCounts, TableInfo};
 
 /// Rows, bytes, what peers lack, writes and how they ended.
 pub(super) fn tables(sheet: &mut Sheet, tables: &[(TableInfo, TableCounts)]) {
-    let gauge = |of: fn(&TableInfo) -> u64| {
-        move |(info, _): &(TableInfo, TableCounts)| (of_table(info), number(of(info)))
-    };
+    let gauge =
+        |of: fn(&TableInfo) -> u64| move |(info, _): &(TableInfo, TableCounts)| (of_table(info), number(of(info)));
     let rows = |of| tables.iter().map(gauge(of)).collect::<Vec<_>>();
     sheet.gauge("ekka_table_rows", "Rows of a table on this node", rows(|info| info.rows));
     sheet.gauge("ekka_table_bytes", "Bytes of its rows, deleted ones that are kept included", rows(|info| info.bytes));
-    sheet.gauge("ekka_table_tombstones", "Deleted rows that are kept until every member knows", rows(|info| info.tombstones));
+    sheet.gauge(
+        "ekka_table_tombstones",
+        "Deleted rows that are kept until every member knows",
+        rows(|info| info.tombstones),
+    );
     let loaded = tables.iter().map(|(info, _)| (of_table(info), flag(info.loaded)));
     sheet.gauge("ekka_table_loaded", "Whether it has got from its peers what they hold", loaded);
-    let lags = tables.iter().flat_map(|(info, _)| {
-        info.lag.iter().map(|(peer, lag)| (with(of_table(info), "peer", peer), number(*lag)))
-    });
+    let lags = tables
+        .iter()
+        .flat_map(|(info, _)| info.lag.iter().map(|(peer, lag)| (with(of_table(info), "peer", peer), number(*lag))));
     sheet.gauge("ekka_table_lag_ops", "Writes of this node that a linked peer has not said to hold", lags);
     let ages = tables.iter().flat_map(|(info, counts)| {
         let age = |node: &_| counts.behind_s.get(node).copied().unwrap_or(0.0);
@@ -29,9 +32,7 @@ pub(super) fn tables(sheet: &mut Sheet, tables: &[(TableInfo, TableCounts)]) {
     let degraded = tables.iter().map(|(info, counts)| (of_table(info), counts.degraded));
     sheet.counter("ekka_table_degraded_acks", "Writes with one copy because no other node was up", degraded);
     let ops = tables.iter().flat_map(|(info, counts)| {
-        counts.ops.iter().map(|((op, result), count)| {
-            (with(with(of_table(info), "op", op), "result", result), *count)
-        })
+        counts.ops.iter().map(|((op, result), count)| (with(with(of_table(info), "op", op), "result", result), *count))
     });
     sheet.counter("ekka_table_ops", "Writes by table, operation and result", ops);
     sheet.times("ekka_table_op_seconds", "Time of writes by kind of table and operation", times(tables));

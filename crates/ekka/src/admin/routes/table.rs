@@ -341,6 +341,7 @@ impl From<PutError> for ApiError {
             PutError::DiscFull => (StatusCode::INSUFFICIENT_STORAGE, "disc_full"),
             PutError::DiscFailed { .. } => (StatusCode::SERVICE_UNAVAILABLE, "disc_failed"),
             PutError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "timed_out"),
+            PutError::NotLoaded => (StatusCode::SERVICE_UNAVAILABLE, "not_loaded"),
             PutError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             PutError::Quorum(error) => return error.clone().into(),
         };

@@ -49,9 +49,9 @@ pub(super) async fn watch(
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too_many", text)
     })?;
     let door = door(&state)?;
-    let (_, schema) = door.schema(&table).ok_or_else(|| absent(&door, &table))?;
-    // A revision means nothing for another start of this node, nor on another one.
-    let start = state.node.view().me.guid.to_string();
+    let (number, schema) = door.schema(&table).ok_or_else(|| absent(&door, &table))?;
+    // A revision means nothing for another start of this node, nor on another one, nor for a table that was made anew.
+    let start = format!("{}:{number}", state.node.view().me.guid);
     let seen = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let seen: Option<(&str, u64)> =
         seen.and_then(|id| id.rsplit_once(':')).and_then(|(of, revision)| Some((of, revision.parse().ok()?)));

@@ -10,9 +10,11 @@ pub use self::read::{Cell, Freshness, Row, TablePage, TableWatch};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ekka_core::id::NodeId;
 use ekka_core::schema::{Kind, Schema};
 use ekka_core::table::{Ack, Size};
 
+use super::figures::TableCounts;
 use super::handle::DEADLINE;
 use super::hub::Tables;
 use super::slot::Slot;
@@ -34,6 +36,8 @@ pub struct TableInfo {
     pub loaded: bool,
     /// Operations of this node that a linked peer has not said to hold.
     pub lag: Vec<(String, u64)>,
+    /// The peers that are linked.
+    pub peers: Vec<(String, NodeId)>,
     /// Versions that were overridden by one whose writer had not seen them, and are kept in the journal.
     pub overridden: u64,
 }
@@ -103,7 +107,16 @@ impl TableDoor {
         };
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let (rows, tombstones, bytes) = (count(size.rows), count(size.tombstones), count(size.bytes));
-        Some(TableInfo { id, schema, rows, tombstones, bytes, loaded, lag, overridden })
+        let peers = links.iter().map(|link| (link.name.to_string(), link.peer.node_id)).collect();
+        Some(TableInfo { id, schema, rows, tombstones, bytes, loaded, lag, peers, overridden })
+    }
+
+    /// How a table is on this node, and what was counted of it.
+    #[must_use]
+    pub fn figures(&self, name: &str) -> Option<(TableInfo, TableCounts)> {
+        let (info, slot) = (self.info(name)?, self.tables.named(name)?);
+        let now = self.tables.now().mono;
+        Some((info, slot.figures().map_or_else(TableCounts::default, |figures| figures.counts(now))))
     }
 
     /// Waits until a table with this number is open here and has got from its peers what they hold, so long at most;

@@ -1,8 +1,10 @@
 //! Rows of a table by its name, whatever its kind.
 
+use std::ops::Bound;
+
 use ekka_core::id::NodeId;
 use ekka_core::schema::{MergeRule, Shape};
-use ekka_core::table::{KeyRange, PageLimits, Table, Version, part_of, quorum, scan};
+use ekka_core::table::{KeyRange, OwnedRow, OwnedTable, PageLimits, Table, Version, part_of, quorum, scan};
 use ekka_core::time::Wall;
 use tokio::time::Instant;
 
@@ -219,21 +221,28 @@ fn scan_parts(slot: &AvailableSlot, prefix: &[u8], after: Option<&[u8]>, limits:
 }
 
 fn get_owned(slot: &OwnedSlot, key: &[u8]) -> Option<Row> {
-    let table = slot.read();
+    owned_row(&slot.read(), key)
+}
+
+fn owned_row(table: &OwnedTable, key: &[u8]) -> Option<Row> {
     let values: Vec<_> = table.get(key).map(|(owner, row)| (owner, row.value().to_vec())).collect();
     let revision = table.revision().to_string();
     (!values.is_empty()).then(|| Row { key: key.to_vec(), value: Cell::Owned(values), revision })
 }
 
 fn scan_owned(slot: &OwnedSlot, prefix: &[u8], after: Option<&[u8]>, rows: usize) -> TablePage {
-    let table = slot.read();
-    let mut keys: Vec<&[u8]> = table.prefix(prefix).map(|(_, row)| row.key()).collect();
+    let from = after.map_or(Bound::Included(prefix), Bound::Excluded);
+    let owners = slot.read().snapshot();
+    // Of each owner as many as there may be in all: what comes first of all of them is among these.
+    let firsts = owners.iter().filter(|(_, shown, _)| *shown).flat_map(|(_, _, rows_of_owner)| {
+        rows_of_owner.from(from).map(OwnedRow::key).take_while(|key| key.starts_with(prefix)).take(rows + 1)
+    });
+    let mut keys: Vec<&[u8]> = firsts.collect();
     keys.sort_unstable();
     keys.dedup();
-    let mut left = keys.into_iter().filter(|key| after.is_none_or(|after| *key > after));
-    let page: Vec<&[u8]> = left.by_ref().take(rows).collect();
-    let next = page.last().filter(|_| left.next().is_some()).map(|key| key.to_vec());
-    TablePage { rows: page.into_iter().filter_map(|key| get_owned(slot, key)).collect(), next }
+    let next = (keys.len() > rows).then(|| keys.truncate(rows)).and_then(|()| keys.last()).map(|key| key.to_vec());
+    let table = slot.read();
+    TablePage { rows: keys.into_iter().filter_map(|key| owned_row(&table, key)).collect(), next }
 }
 
 fn row_of(table: &Table, version: &Version) -> Row {

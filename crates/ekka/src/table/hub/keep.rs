@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 use super::super::available::AvailableSlot;
 use super::super::bounds;
 use super::super::committed::Committed;
+use super::super::link::Link;
 use super::super::owned::OwnedSlot;
 use super::super::quorum::QuorumSlot;
 use super::super::slot::Slot;
@@ -137,6 +138,10 @@ impl Tables {
         for slot in &*slots {
             slot.sees(&committed, ahead, now);
             slot.tick(now);
+            if let Some(figures) = slot.figures() {
+                let lag = |link: &Arc<Link>| Some((link.peer.node_id, slot.lag_of(link.peer.node_id)?));
+                figures.lags(self.world.links.all().iter().filter_map(lag), now.mono);
+            }
             self.world.links.stir(slot.id());
         }
         self.raise_bound(slots.iter().filter_map(|slot| slot.wanted_bound(now.wall)).max());
@@ -171,8 +176,9 @@ impl Tables {
         self.home.spawn(async move {
             match bounds::write(tables.storage.clone(), wanted).await {
                 Ok(()) => {
-                    tables.world.bound_is(wanted);
+                    // Who waits for it is woken last, and finds it in its table.
                     tables.slots().iter().for_each(|slot| slot.bound_is(wanted));
+                    tables.world.bound_is(wanted);
                 }
                 Err(err) => {
                     warn!(%err, "the bound of stamps cannot be written: no table is written to beyond it");

@@ -3,14 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use ekka_core::id::{Incarnation, NodeId, NodeName};
 use ekka_core::table::Hlc;
 use ekka_core::view::{Role, View};
 use tokio::sync::watch;
-use tokio::time::timeout;
-use tracing::debug;
 
 use super::super::bounds::Bound;
 use super::super::link::Links;
@@ -22,10 +19,12 @@ pub(in crate::table) struct World {
     pub(in crate::table) links: Links,
     /// The other nodes that are up and hold tables.
     up: RwLock<Arc<[Incarnation]>>,
-    running: RwLock<Arc<BTreeSet<NodeId>>>,
+    running: RwLock<Arc<BTreeSet<Incarnation>>>,
     names: RwLock<BTreeMap<NodeId, NodeName>>,
     /// No other node holds tables.
     sole: AtomicBool,
+    /// Nor is another one seen, up or down: a record that is read anew goes through states of long ago.
+    alone: AtomicBool,
     bound: watch::Sender<Bound>,
 }
 
@@ -39,6 +38,7 @@ impl World {
             running: RwLock::default(),
             names: RwLock::default(),
             sole: AtomicBool::new(false),
+            alone: AtomicBool::new(false),
             bound: watch::Sender::new(Bound { found, on_disc: found }),
         }
     }
@@ -46,10 +46,11 @@ impl World {
     /// Takes what membership sees; whether anything of it is new to tables.
     pub(in crate::table) fn see(&self, view: &View) -> bool {
         let others = view.members.iter().filter(|member| member.id.node_id != view.me.node_id);
+        self.alone.store(view.members.len() == 1, Ordering::Relaxed);
         let holds = others.filter(|member| member.role != Role::Witness && member.status.takes_part());
         let up: Arc<[Incarnation]> = holds.map(|member| member.id).collect();
         let running = view.members.iter().filter(|member| member.status.is_running() || member.id == view.me);
-        let running: BTreeSet<NodeId> = running.map(|member| member.id.node_id).collect();
+        let running: BTreeSet<Incarnation> = running.map(|member| member.id).collect();
         *self.names.write().unwrap_or_else(PoisonError::into_inner) =
             view.members.iter().map(|member| (member.id.node_id, member.name.clone())).collect();
         let mut present = self.up.write().unwrap_or_else(PoisonError::into_inner);
@@ -80,22 +81,20 @@ impl World {
 
     /// Whether no other node holds tables.
     pub(in crate::table) fn is_sole(&self) -> bool {
-        self.sole.load(Ordering::Relaxed)
+        self.sole.load(Ordering::Relaxed) && self.alone.load(Ordering::Relaxed)
     }
 
     pub(in crate::table) fn bound(&self) -> Bound {
         *self.bound.borrow()
     }
 
-    /// Waits until the bound of stamps is raised, so long at most.
-    pub(in crate::table) async fn bound_raised(&self, limit: Duration) {
-        let mut bound = self.bound.subscribe();
-        let raised = timeout(limit, bound.changed()).await;
-        debug!(in_time = raised.is_ok(), "waited for the bound of stamps");
+    /// The bound of stamps, whenever it is raised.
+    pub(in crate::table) fn bounds(&self) -> watch::Receiver<Bound> {
+        self.bound.subscribe()
     }
 
-    /// Which nodes run, as far as this one sees: it among them.
-    pub(in crate::table) fn running(&self) -> Arc<BTreeSet<NodeId>> {
+    /// Which starts of nodes run, as far as this one sees: it among them.
+    pub(in crate::table) fn running(&self) -> Arc<BTreeSet<Incarnation>> {
         self.running.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

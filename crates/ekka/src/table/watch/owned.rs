@@ -20,14 +20,14 @@ const PAGE: usize = 256;
 /// What a watcher sees.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum OwnedChange<K, V> {
-    /// A row of the snapshot, of an owner that is up.
+    /// A row of the snapshot. Rows of owners that are down come too, followed by [`OwnedChange::Hidden`].
     Snapshot(NodeId, K, V),
     /// The snapshot is complete; what follows came after it.
     SnapshotEnd {
         /// The revision of the snapshot, on this node and for this start of it.
         revision: u64,
     },
-    /// An owner has this row now.
+    /// An owner has this row now. It may be hidden: then its rows count once it is shown again.
     Put(NodeId, K, V),
     /// An owner has it no more.
     Delete(NodeId, K),
@@ -56,7 +56,7 @@ pub enum RawOwnedChange {
 
 enum Stage {
     Begin,
-    Snapshot { owners: VecDeque<(NodeId, Map<OwnedRow>)>, after: Option<Vec<u8>>, revision: u64 },
+    Snapshot { owners: VecDeque<(NodeId, bool, Map<OwnedRow>)>, after: Option<Vec<u8>>, revision: u64 },
     Changes(u64),
 }
 
@@ -104,18 +104,21 @@ impl RawOwnedWatch {
         match &mut self.stage {
             Stage::Begin => {
                 let table = self.slot.read();
-                let shown = table.snapshot().into_iter().filter(|(_, shown, _)| *shown);
-                let owners = shown.map(|(id, _, rows)| (id.node_id, rows)).collect();
+                let owners = table.snapshot().into_iter().map(|(id, shown, rows)| (id.node_id, shown, rows)).collect();
                 let revision = table.revision();
                 drop(table);
                 self.stage = Stage::Snapshot { owners, after: None, revision };
                 self.look();
             }
             Stage::Snapshot { owners, after, revision } => {
-                while let Some((owner, rows)) = owners.front() {
+                while let Some((owner, shown, rows)) = owners.front() {
                     let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
                     let page: Vec<OwnedRow> = rows.from(from).take(PAGE).cloned().collect();
                     let Some(last) = page.last().map(|row| row.key().to_vec()) else {
+                        if !shown {
+                            let hidden = table::OwnedChange::Hidden(*owner);
+                            self.ready.push_back(RawOwnedChange::Changed(hidden, *revision));
+                        }
                         owners.pop_front();
                         *after = None;
                         continue;
