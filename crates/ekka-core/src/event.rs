@@ -114,6 +114,8 @@ pub enum EventKind {
     TableCreated { table: String, what: String },
     /// `table.dropped`
     TableDropped { table: String },
+    /// `table.set_aside`: rows that have no place in it any more are in a file
+    TableSetAside { table: String, file: String, rows: u64 },
     /// `config.reloaded`
     ConfigReloaded { changed: Vec<String>, needs_restart: Vec<String> },
     /// `node.fenced`: its lease has run out, and others may be told that it is gone
@@ -166,6 +168,7 @@ impl EventKind {
             Self::VolatileBegan { .. } => "volatile.began",
             Self::TableCreated { .. } => "table.created",
             Self::TableDropped { .. } => "table.dropped",
+            Self::TableSetAside { .. } => "table.set_aside",
             Self::ConfigReloaded { .. } => "config.reloaded",
             Self::NodeFenced { .. } => "node.fenced",
             Self::NodeOver { .. } => "node.over",
@@ -193,6 +196,7 @@ impl EventKind {
             | Self::ClockOffset { .. }
             | Self::CredentialsFailing { .. }
             | Self::HandshakeRefused { .. }
+            | Self::TableSetAside { .. }
             | Self::DiscoveryFailing { .. }
             | Self::VolatileBegan { lost: true, .. } => Severity::Warning,
             _ => Severity::Info,

@@ -52,6 +52,9 @@ fn node_text(kind: &EventKind) -> Option<String> {
             format!("the volatile group begins generation {generation} with {voters}{lost}")
         }
         EventKind::TableCreated { table, what } => format!("the table {table} is there ({what})"),
+        EventKind::TableSetAside { table, file, rows } => {
+            format!("{rows} rows of the table {table} have no place in it any more: they are in {file}")
+        }
         EventKind::TableDropped { table } => format!("the table {table} was dropped"),
         EventKind::ConfigReloaded { changed, needs_restart } => {
             let mut text = match changed.as_slice() {

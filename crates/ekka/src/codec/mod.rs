@@ -1,6 +1,5 @@
 //! How values become bytes and come back, one pair of functions for each codec and type: for calls, and for tables.
 
-#[cfg(feature = "admin")]
 pub(crate) mod json;
 
 use serde::Serialize;

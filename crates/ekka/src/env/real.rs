@@ -140,12 +140,16 @@ impl Disk for RealDisk {
 
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         use std::os::unix::fs::OpenOptionsExt;
+        let path = self.dir.join(name);
+        let folder = path.parent().unwrap_or(&self.dir);
+        fs::create_dir_all(folder)?;
         let aside = self.dir.join(format!("{name}.new"));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&aside, self.dir.join(name))?;
-        File::open(&self.dir)?.sync_all()
+        fs::rename(&aside, &path)?;
+        File::open(folder)?.sync_all()?;
+        if folder == self.dir { Ok(()) } else { File::open(&self.dir)?.sync_all() }
     }
 
     fn lock(&self) -> io::Result<Box<dyn DiskGuard>> {

@@ -22,7 +22,7 @@ use super::volatile::VolatileGroup;
 use crate::discovery::Found;
 use crate::env::Clock;
 use crate::storage::{DiscFigures, Storage};
-use crate::table::{Committed, Here};
+use crate::table::{Committed, Here, Tell};
 
 /// The part of a node that its handles read.
 pub(super) struct Shared {
@@ -208,6 +208,16 @@ impl Shared {
     /// How the disc of the store does.
     pub(super) fn disc(&self) -> DiscFigures {
         self.storage.get().and_then(Weak::upgrade).map_or_else(DiscFigures::default, |storage| storage.disc())
+    }
+
+    /// Tells people of events, for those who outlive one start of the node.
+    pub(super) fn teller(self: &Arc<Self>) -> Tell {
+        let shared = Arc::downgrade(self);
+        Arc::new(move |kind: EventKind| {
+            if let Some(shared) = shared.upgrade() {
+                shared.event(kind.into(), shared.clock.now());
+            }
+        })
     }
 
     /// What the cluster has committed that tables go by.

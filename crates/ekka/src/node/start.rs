@@ -118,7 +118,7 @@ pub(super) struct Kept {
 impl Kept {
     fn new(
         (env, storage): (&Env, &Arc<dyn Storage>),
-        (shared, requests): (&Shared, &mpsc::Sender<Request>),
+        (shared, requests): (&Arc<Shared>, &mpsc::Sender<Request>),
         inline: bool,
     ) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
@@ -135,6 +135,7 @@ impl Kept {
             is_full: Arc::new(move || room.borrow().full),
             committed: shared.committed().subscribe(),
             views: shared.view_changes(),
+            tell: shared.teller(),
             quorum: (shared.quorum().clone(), begin_rows(requests)),
         };
         let tables = table::prepare(setup, &home, stop).map_err(StartError::Tables)?;

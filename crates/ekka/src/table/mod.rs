@@ -17,6 +17,7 @@
 //! copy. A link holds one batch for its peer at a time.
 
 mod acks;
+mod aside;
 mod available;
 #[cfg(feature = "admin")]
 mod bench;
@@ -50,6 +51,7 @@ pub use self::watch::{Change, OwnedChange, OwnedWatch, RawChange, RawOwnedChange
 pub use ekka_core::schema::{Kind, MergeRule, Schema, SchemaError, Shape, Storage};
 pub use ekka_core::table::{Ack, Acknowledged};
 
+pub(crate) use self::aside::Tell;
 pub(crate) use self::committed::Committed;
 pub(crate) use self::hub::{Setup, Tables, prepare};
 #[cfg(test)]

@@ -21,6 +21,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::AdminState;
+use crate::table::TableDoor;
 
 /// The text of one scrape, in the OpenMetrics format.
 pub(super) fn scrape(state: &AdminState) -> Result<String, fmt::Error> {
@@ -39,8 +40,10 @@ pub(super) fn scrape(state: &AdminState) -> Result<String, fmt::Error> {
     groups::groups(&mut sheet, &counters);
     groups::disc(&mut sheet, &counters);
     rpc::calls(&mut sheet, &counters.rpc);
-    let of_tables = state.node.tables().map(|door| door.names().iter().filter_map(|name| door.figures(name)).collect());
-    tables::tables(&mut sheet, &of_tables.unwrap_or_default());
+    let door = state.node.tables();
+    let names = door.as_ref().map(TableDoor::names).unwrap_or_default();
+    let of_tables: Vec<_> = names.iter().filter_map(|name| door.as_ref()?.figures(name)).collect();
+    tables::tables(&mut sheet, &of_tables);
     shell::discovery(&mut sheet, &counters, &state.summary.strategies);
     sheet.counter(
         "ekka_events_lagged",

@@ -66,11 +66,12 @@ impl Tables {
         let Some(me) = self.me() else { return };
         let wanted: BTreeSet<u64> = committed.tables.values().map(|entry| entry.id).collect();
         let (mut opened, mut dropped) = (Vec::new(), Vec::new());
+        let all_gone;
         {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
             // Tables of another cluster may have the same numbers.
             let moved = committed.cluster.is_some_and(|to| state.cluster.replace(to).is_some_and(|from| from != to));
-            let all_gone = self.has_left() || moved;
+            all_gone = self.has_left() || moved;
             let is_gone = |id: &u64| all_gone || !wanted.contains(id) && committed.is_past(*id);
             let gone: Vec<u64> = state.by_id.keys().copied().filter(is_gone).collect();
             dropped.extend(gone.iter().filter_map(|id| state.by_id.remove(id)));
@@ -88,6 +89,9 @@ impl Tables {
                 state.all = state.by_id.values().cloned().collect();
             }
         }
+        if all_gone {
+            dropped.iter().for_each(|slot| self.keep_aside(slot));
+        }
         dropped.iter().for_each(Slot::end);
         let (now, links) = (self.now(), self.world.links.all());
         for slot in &opened {
@@ -99,6 +103,29 @@ impl Tables {
         }
         self.slots().iter().for_each(|slot| slot.follow(committed));
         self.world.sole_is(committed.members.iter().all(|id| *id == me.node_id));
+    }
+
+    /// The rows of a table of a cluster that this node is not in any more: nobody else may have all of them.
+    fn keep_aside(&self, slot: &Slot) {
+        let Slot::Available(slot) = slot else { return };
+        let (aside, schema, versions) = (self.aside.clone(), slot.schema.clone(), slot.everything());
+        if !versions.is_empty() {
+            self.home.spawn(async move { aside.write(&schema, versions).await });
+        }
+    }
+
+    /// What lost and has no room in memory.
+    fn make_room(&self, slot: &Slot) {
+        let Slot::Available(slot) = slot else { return };
+        let versions = slot.write_lock().to_set_aside();
+        if versions.is_empty() {
+            return;
+        }
+        let (aside, slot) = (self.aside.clone(), slot.clone());
+        self.home.spawn(async move {
+            let done = aside.write(&slot.schema, versions).await;
+            slot.write_lock().set_aside(done);
+        });
     }
 
     fn open(&self, committed: &Committed, id: u64, schema: &Schema, me: Incarnation) -> Option<Slot> {
@@ -138,6 +165,7 @@ impl Tables {
         for slot in &*slots {
             slot.sees(&committed, ahead, now);
             slot.tick(now);
+            self.make_room(slot);
             if let Some(figures) = slot.figures() {
                 let lag = |link: &Arc<Link>| Some((link.peer.node_id, slot.lag_of(link.peer.node_id)?));
                 figures.lags(self.world.links.all().iter().filter_map(lag), now.mono);

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::aside::{Aside, Tell};
 use super::bounds;
 use super::committed::Committed;
 use super::copies::{self, Copied};
@@ -54,6 +55,7 @@ pub(crate) struct Tables {
     views: watch::Receiver<Arc<View>>,
     dials: Mutex<BTreeMap<NodeId, Instant>>,
     storage: Arc<dyn Storage>,
+    aside: Arc<Aside>,
     /// Those that are kept on disc.
     discs: Arc<Discs>,
     /// The cluster was left, and its tables are still open.
@@ -95,6 +97,8 @@ pub(crate) struct Setup {
     pub(crate) is_full: Arc<dyn Fn() -> bool + Send + Sync>,
     pub(crate) committed: watch::Receiver<Arc<Committed>>,
     pub(crate) views: watch::Receiver<Arc<View>>,
+    /// Tells people of events.
+    pub(crate) tell: Tell,
     /// The replicas that quorum tables are in, and what their first row takes.
     pub(crate) quorum: (Arc<Here>, BeginRows),
 }
@@ -105,7 +109,8 @@ pub(crate) struct Setup {
 /// # Errors
 /// What the start before this one left on disc cannot be read.
 pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Result<Arc<Tables>, String> {
-    let Setup { env, storage, is_full, committed, views, quorum: (here, begin_rows) } = setup;
+    let Setup { env, storage, is_full, committed, views, tell, quorum: (here, begin_rows) } = setup;
+    let aside = Arc::new(Aside::new(env.clone(), tell));
     let found = bounds::read(&*storage)?;
     let world = Arc::new(World::new(env.clock.clone(), found));
     let discs = Discs::new((env, storage.clone(), home.handle.clone()), Sizes::default(), stop.clone(), is_full)?;
@@ -118,6 +123,7 @@ pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Res
         views,
         dials: Mutex::default(),
         storage,
+        aside,
         discs,
         left: AtomicBool::new(false),
         raising: AtomicBool::new(false),

@@ -1,0 +1,92 @@
+//! Rows that have no place in a table any more: in a file of the folder `set-aside`, for a person to decide. They are lines
+//! that `ekka table import` reads.
+
+use std::io;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ekka_core::event::EventKind;
+use ekka_core::schema::Schema;
+use ekka_core::table::Version;
+use ekka_core::time::Wall;
+use serde_json::{Value, json};
+use tracing::error;
+
+use super::available::AvailableSlot;
+use crate::codec::json::{codec_of, decode};
+use crate::env::Env;
+
+/// Tells people of an event.
+pub(crate) type Tell = Arc<dyn Fn(EventKind) + Send + Sync>;
+
+/// Writes such files.
+pub(super) struct Aside {
+    env: Env,
+    tell: Tell,
+}
+
+impl Aside {
+    pub(super) fn new(env: Env, tell: Tell) -> Self {
+        Self { env, tell }
+    }
+
+    /// Writes these versions of a table; whether they are on disc.
+    pub(super) async fn write(&self, schema: &Schema, versions: Vec<Version>) -> bool {
+        let (rows, table) = (versions.len() as u64, schema.name.clone());
+        let name = format!("set-aside/{}-{table}.jsonl", stamp(self.env.clock.now().wall));
+        let (disk, file, of) = (self.env.disk.clone(), name.clone(), schema.clone());
+        let written = self.env.blocking(move || disk.write(&file, &lines(&of, &versions))).await;
+        let file = format!("{}/{name}", self.env.disk.path());
+        self.said(written, table, file, rows)
+    }
+
+    fn said(&self, written: io::Result<()>, table: String, file: String, rows: u64) -> bool {
+        match written {
+            Ok(()) => {
+                (self.tell)(EventKind::TableSetAside { table, file, rows });
+                true
+            }
+            Err(err) => {
+                error!(table, file, rows, %err, "rows that have no place in the table cannot be set aside");
+                false
+            }
+        }
+    }
+}
+
+impl AvailableSlot {
+    /// All that there is, for when the table ends without being dropped: rows, and what lost.
+    pub(super) fn everything(&self) -> Vec<Version> {
+        let wall = self.world.clock.now().wall;
+        let table = self.read();
+        let rows = table.rows();
+        rows.iter().filter(|row| row.is_live(wall)).chain(table.journal()).cloned().collect()
+    }
+}
+
+/// A time as the name of a file may have it.
+fn stamp(wall: Wall) -> String {
+    let at = std::time::UNIX_EPOCH + std::time::Duration::from_millis(wall.as_millis());
+    humantime::format_rfc3339_millis(at).to_string().replace(':', "-")
+}
+
+fn lines(schema: &Schema, versions: &[Version]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for version in versions {
+        let value = if version.is_delete() { Value::Null } else { value(&schema.codec, version.value()) };
+        let line = json!({"key": text(version.key()), "value": value, "deleted": version.is_delete()});
+        lines.extend_from_slice(line.to_string().as_bytes());
+        lines.push(b'\n');
+    }
+    lines
+}
+
+fn text(bytes: &[u8]) -> Value {
+    std::str::from_utf8(bytes).map_or_else(|_| json!({"base64": STANDARD.encode(bytes)}), |text| json!(text))
+}
+
+fn value(codec: &str, bytes: &[u8]) -> Value {
+    let read = codec_of(codec).and_then(|codec| decode(codec, bytes).ok());
+    read.unwrap_or_else(|| json!({"base64": STANDARD.encode(bytes)}))
+}
