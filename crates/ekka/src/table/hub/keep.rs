@@ -1,6 +1,7 @@
 //! Follows what the cluster has committed and what membership sees: opens and drops tables, and ticks.
 
 use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -69,9 +70,9 @@ impl Tables {
             let gone: Vec<u64> = state.by_id.keys().copied().filter(|id| !wanted.contains(id)).collect();
             dropped.extend(gone.iter().filter_map(|id| state.by_id.remove(id)));
             for entry in committed.tables.values() {
-                if !state.by_id.contains_key(&entry.id) {
+                if let Entry::Vacant(vacant) = state.by_id.entry(entry.id) {
                     let slot = self.open(entry.id, &entry.schema, me);
-                    state.by_id.insert(entry.id, slot.clone());
+                    vacant.insert(slot.clone());
                     opened.push(slot);
                 }
             }
