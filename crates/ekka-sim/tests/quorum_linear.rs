@@ -74,7 +74,7 @@ impl RegisterClient for Client {
 struct Nodes {
     names: Vec<String>,
     folder: PathBuf,
-    nodes: Vec<Option<Node>>,
+    running: Vec<Option<Node>>,
 }
 
 impl Nodes {
@@ -85,7 +85,7 @@ impl Nodes {
         let names = listeners.iter().enumerate().map(|(i, l)| format!("ekka{i}@127.0.0.1:{}", port(l))).collect();
         drop(listeners);
         let folder = std::env::temp_dir().join(format!("ekka-linear-{}-{name}", std::process::id()));
-        let mut nodes = Self { names, folder, nodes: vec![None, None, None] };
+        let mut nodes = Self { names, folder, running: vec![None, None, None] };
         for index in 0..3 {
             nodes.start(index).await;
         }
@@ -107,16 +107,16 @@ impl Nodes {
         let config = builder.build().unwrap_or_else(|errors| panic!("{errors}"));
         let env = Env::real(&data).expect("a data directory");
         let options = StartOptions { kdf: Kdf::cheap(), ..StartOptions::default() };
-        self.nodes[index] = Some(ekka::node::start(config, env, options).await.expect("it starts"));
+        self.running[index] = Some(ekka::node::start(config, env, options).await.expect("it starts"));
     }
 
     async fn stop(&mut self, index: usize) {
-        let node = self.nodes[index].take().expect("it runs");
+        let node = self.running[index].take().expect("it runs");
         node.stop(Duration::from_secs(10)).await.expect("it stops");
     }
 
     fn node(&self, index: usize) -> &Node {
-        self.nodes[index].as_ref().expect("it runs")
+        self.running[index].as_ref().expect("it runs")
     }
 
     async fn ready(&self, index: usize) {

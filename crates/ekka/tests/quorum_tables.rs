@@ -120,8 +120,8 @@ async fn count(tables: &[Accounts], most: i64) -> i64 {
     assert!(tables[0].compare_and_swap(&key, Expected::Absent, Some(&0)).await.is_ok());
     assert_eq!(tables[1].compare_and_swap(&key, Expected::Absent, Some(&7)).await, Err(QuorumError::Conflict));
     let mut tasks = Vec::new();
-    for table in tables.iter().cloned() {
-        let key = key.clone();
+    for table in tables {
+        let (table, key) = (table.clone(), key.clone());
         tasks.push(tokio::spawn(async move {
             let mut swapped = 0;
             loop {

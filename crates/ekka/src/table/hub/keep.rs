@@ -1,6 +1,7 @@
 //! Follows what the cluster has committed and what membership sees: opens and drops tables, and ticks.
 
 use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -77,10 +78,10 @@ impl Tables {
             dropped.extend(gone.iter().filter_map(|id| state.by_id.remove(id)));
             self.delete_dropped(committed);
             for entry in committed.tables.values() {
-                if !state.by_id.contains_key(&entry.id)
+                if let Entry::Vacant(vacant) = state.by_id.entry(entry.id)
                     && let Some(slot) = self.open(committed, entry.id, &entry.schema, me)
                 {
-                    state.by_id.insert(entry.id, slot.clone());
+                    vacant.insert(slot.clone());
                     opened.push(slot);
                 }
             }
@@ -90,7 +91,9 @@ impl Tables {
             }
         }
         if all_gone {
-            dropped.iter().for_each(|slot| self.keep_aside(slot));
+            for slot in &dropped {
+                self.keep_aside(slot);
+            }
         }
         dropped.iter().for_each(Slot::end);
         let (now, links) = (self.now(), self.world.links.all());
