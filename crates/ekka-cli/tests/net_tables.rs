@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(10);
 /// Detection of a node that is gone, and room.
 const DOWN_LIMIT: Duration = Duration::from_secs(20);
 
-fn formed(table: Value) -> Cluster {
+fn formed(table: &Value) -> Cluster {
     let mut cluster = Cluster::on_loopback(3);
     cluster.form(FORM_LIMIT);
     make(&cluster, table);
@@ -24,8 +24,8 @@ fn formed(table: Value) -> Cluster {
 }
 
 /// Has a table made, and waits until each node has it.
-fn make(cluster: &Cluster, table: Value) {
-    let made = cluster.wait("the table is made", SOON, |cluster| post(&data(cluster, 0), "/v1/tables", &table));
+fn make(cluster: &Cluster, table: &Value) {
+    let made = cluster.wait("the table is made", SOON, |cluster| post(&data(cluster, 0), "/v1/tables", table));
     let path = format!("/v1/tables/{}", made["name"].as_str().expect("a name"));
     cluster.wait("every node has the table", SOON, |cluster| {
         for agent in &cluster.agents {
@@ -67,11 +67,11 @@ fn all_read(cluster: &Cluster, table: &str, key: &str, value: &Value) {
 
 #[test]
 fn what_one_writes_all_read_whatever_the_table_keeps() {
-    let cluster = formed(json!({"name": "users"}));
-    make(&cluster, json!({"name": "tags", "type": "bag", "codec": "raw"}));
-    make(&cluster, json!({"name": "hits", "merge": "sum"}));
-    make(&cluster, json!({"name": "peak", "merge": "max"}));
-    make(&cluster, json!({"name": "routes", "kind": "owned"}));
+    let cluster = formed(&json!({"name": "users"}));
+    make(&cluster, &json!({"name": "tags", "type": "bag", "codec": "raw"}));
+    make(&cluster, &json!({"name": "hits", "merge": "sum"}));
+    make(&cluster, &json!({"name": "peak", "merge": "max"}));
+    make(&cluster, &json!({"name": "routes", "kind": "owned"}));
     let written = put(&cluster, 0, "users", &json!({"key": "ada", "value": {"admin": true}, "ack": "all"}));
     assert_eq!((&written["copies"], &written["durable"]), (&json!(3), &json!(false)), "{written}");
     for index in 1..3 {
@@ -110,7 +110,7 @@ fn what_one_writes_all_read_whatever_the_table_keeps() {
 
 #[test]
 fn wrong_input_is_refused_in_words_and_nothing_is_lost() {
-    let cluster = formed(json!({"name": "users"}));
+    let cluster = formed(&json!({"name": "users"}));
     put(&cluster, 0, "users", &json!({"key": "ada", "value": 1, "ack": "all"}));
     let cases = [
         (&["table", "get", "nobody", "x"][..], 4, "there is no table \"nobody\"; tables: users"),
@@ -139,7 +139,7 @@ fn wrong_input_is_refused_in_words_and_nothing_is_lost() {
 #[test]
 fn kills_of_each_node_in_turn_lose_no_write_that_has_two_copies() {
     let mut back = Figures::new("restart until it has every row", Duration::from_secs(3));
-    let mut cluster = formed(json!({"name": "users"}));
+    let mut cluster = formed(&json!({"name": "users"}));
     for round in 0..rounds(3, 100) {
         let victim = round as usize % 3;
         let writers = Writers::begin((0..3).map(|index| data(&cluster, index)), "users", 200);
@@ -175,7 +175,7 @@ fn kills_of_each_node_in_turn_lose_no_write_that_has_two_copies() {
 fn rows_of_an_owner_that_is_killed_are_hidden_and_then_dropped() {
     let mut hidden = Figures::new("kill until its rows are hidden", Duration::from_secs(3));
     let mut dropped = Figures::new("kill until its rows are dropped", Duration::from_secs(16));
-    let mut cluster = formed(json!({"name": "routes", "kind": "owned"}));
+    let mut cluster = formed(&json!({"name": "routes", "kind": "owned"}));
     for index in 0..3 {
         put(&cluster, index, "routes", &json!({"key": "topic", "value": index, "ack": "all"}));
     }
@@ -213,7 +213,7 @@ fn rows_of_an_owner_that_is_killed_are_hidden_and_then_dropped() {
 
 #[test]
 fn a_peer_that_reads_nothing_costs_the_writer_little_and_the_other_peer_nothing() {
-    let cluster = formed(json!({"name": "users", "codec": "raw"}));
+    let cluster = formed(&json!({"name": "users", "codec": "raw"}));
     let (writer, stuck) = (&cluster.agents[0], 2);
     // The log of the table has a bound: more than that is written.
     let value = "v".repeat(60_000);
@@ -245,7 +245,7 @@ fn a_peer_that_reads_nothing_costs_the_writer_little_and_the_other_peer_nothing(
 #[test]
 fn a_watcher_sees_the_rows_and_then_every_change_once() {
     use std::io::{BufRead, BufReader};
-    let cluster = formed(json!({"name": "users"}));
+    let cluster = formed(&json!({"name": "users"}));
     put(&cluster, 0, "users", &json!({"key": "first", "value": 0, "ack": "all"}));
     let mut follower = std::process::Command::new(env!("CARGO_BIN_EXE_ekka"))
         .args(["table", "watch", "users", "--json", "--data-dir"])

@@ -78,6 +78,17 @@ async fn sum(table: &Accounts) -> i64 {
     table.scan().await.expect("a majority").map(|row| row.expect("a number").1).sum()
 }
 
+/// Asks again and again until it is so.
+async fn comes_true(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let mut look = tokio::time::interval(Duration::from_millis(20));
+    let waited = tokio::time::timeout(Duration::from_secs(20), async {
+        while !is_so().await {
+            look.tick().await;
+        }
+    });
+    waited.await.unwrap_or_else(|_| panic!("waited for: {what}"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transactions_of_three_nodes_keep_the_sum_and_swaps_count_right() {
     let three = Three::ready().await;
@@ -158,8 +169,7 @@ async fn rows_survive_restarts_and_generations_and_expire() {
     // Time-to-live: the leader's node takes it out, on all nodes at once.
     ram[0].put(&"short".to_owned(), &3).ttl(Duration::from_millis(300)).await.expect("written");
     assert_eq!(ram[1].get(&"short".to_owned()).await, Ok(Some(3)));
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(ram[2].get(&"short".to_owned()).await, Ok(None));
+    comes_true("the row has expired", async || ram[2].get(&"short".to_owned()).await == Ok(None)).await;
     // One after the other: ram rows stay while a majority does, under the same generation or a later one.
     for index in 0..3 {
         let old = three.nodes.remove(index);
@@ -236,12 +246,7 @@ async fn what_is_too_large_or_of_another_group_is_refused_and_a_dropped_table_is
     let other = texts.transact(async |t| t.on(&disc).map(|_| ())).await.expect_err("two groups");
     assert!(matches!(other, QuorumError::Refused(_)) && other.to_string().contains("different groups"), "{other}");
     assert!(node.drop_table("test.texts").await.expect("a majority").is_some());
-    let closed = tokio::time::timeout(Duration::from_secs(5), async {
-        while texts.get(&key).await != Err(QuorumError::Closed) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    closed.await.expect("it is closed");
+    comes_true("the table is closed", async || texts.get(&key).await == Err(QuorumError::Closed)).await;
     // One that is made anew under the name begins empty.
     let again = node.table(&TEXTS).await.expect("opens");
     assert_eq!(again.get(&key).await, Ok(None));

@@ -69,7 +69,7 @@ mod tests {
         }
         assert_eq!(bytes_of_value("postcard", &json!({"base64": "wf8="})), Ok(vec![0xc1, 0xff]));
         assert!(
-            bytes_of_value("raw", &json!(7)).is_err() && bytes_of_text("key", &json!(7)).unwrap_err().contains("7")
+            bytes_of_value("raw", &json!(7)).is_err() && bytes_of_text("key", &json!(7)).unwrap_err().contains('7')
         );
         assert_eq!(bytes_of_text("key", &text(b"abc")), Ok(b"abc".to_vec()));
         assert_eq!(bytes_of_text("key", &text(&[255])), Ok(vec![255]));

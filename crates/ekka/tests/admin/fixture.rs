@@ -294,15 +294,12 @@ impl NodeApi for GivenNode {
     fn ensure_table(
         &self,
         schema: ekka::table::Schema,
-    ) -> BoxFuture<'_, Result<(u64, Option<ekka::core::decision::DecisionId>), ekka::table::OpenError>> {
+    ) -> BoxFuture<'_, Result<(u64, Option<DecisionId>), ekka::table::OpenError>> {
         let why = CommandError::Refused("no tables".into());
         Box::pin(async { Err(ekka::table::OpenError::NotMade { table: schema.name, why }) })
     }
 
-    fn drop_table(
-        &self,
-        _name: String,
-    ) -> BoxFuture<'_, Result<Option<ekka::core::decision::DecisionId>, CommandError>> {
+    fn drop_table(&self, _name: String) -> BoxFuture<'_, Result<Option<DecisionId>, CommandError>> {
         Box::pin(async { Ok(None) })
     }
 

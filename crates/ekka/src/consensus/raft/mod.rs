@@ -180,8 +180,7 @@ impl RaftGroup {
     /// The same with faults put in on purpose.
     pub(crate) async fn open_with(setup: Setup, faults: Faults) -> Result<Self, GroupError> {
         let ended = |error: &dyn std::fmt::Display| GroupError::Ended(error.to_string());
-        let (group, me) = (setup.group, setup.me);
-        let stop = setup.stop;
+        let (group, me, stop) = (setup.group, setup.me, setup.stop);
         let snapshots = Arc::new(snapshots::Snapshots::new(setup.storage, setup.log, stop.clone()));
         let log = log::LogStore::open(snapshots.clone(), me, faults.forgotten_vote).map_err(|error| ended(&error))?;
         let (applied_sender, applied) = watch::channel(LogPlace::default());
