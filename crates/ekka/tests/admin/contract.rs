@@ -279,6 +279,15 @@ async fn the_document_lists_every_route_that_answers() {
         "/v1/bench/tokens",
         "/v1/bench/ceiling",
         "/v1/bench/count",
+        "/v1/bench/table",
+        "/v1/tables",
+        "/v1/tables/{table}",
+        "/v1/tables/{table}/put",
+        "/v1/tables/{table}/delete",
+        "/v1/tables/{table}/get",
+        "/v1/tables/{table}/scan",
+        "/v1/tables/{table}/watch",
+        "/v1/tables/{table}/losses",
     ];
     for path in expected {
         assert!(paths.contains_key(path), "{path} is not in the document");

@@ -43,6 +43,13 @@ impl World {
         }
     }
 
+    /// Nobody else holds tables, nor is anybody seen.
+    #[cfg(test)]
+    pub(in crate::table) fn begin_alone(&self) {
+        self.sole.store(true, Ordering::Relaxed);
+        self.alone.store(true, Ordering::Relaxed);
+    }
+
     /// Takes what membership sees; whether anything of it is new to tables.
     pub(in crate::table) fn see(&self, view: &View) -> bool {
         let others = view.members.iter().filter(|member| member.id.node_id != view.me.node_id);

@@ -69,6 +69,7 @@ impl Around {
 
     pub(super) fn world(&self) -> Arc<World> {
         let world = Arc::new(World::new(self.env.clock.clone(), Hlc::at(self.now().wall)));
+        world.begin_alone();
         world.bound_is(Hlc::at(Wall::from_millis(self.now().wall.as_millis() + 10_000_000)));
         world
     }
@@ -122,6 +123,7 @@ impl Life {
         let clock = around.env.clock.clone();
         let life = Self { me, slot, discs, stop, disc: disc.clone(), clock, waiting: Vec::new(), acked: Vec::new() };
         life.slot.follow(&life.committed(guid));
+        life.slot.tick(life.now());
         life
     }
 
