@@ -14,6 +14,7 @@ pub(crate) fn codec_of(word: &str) -> Option<Codec> {
 ///
 /// # Errors
 /// It cannot be written so, in words.
+#[cfg(any(feature = "admin", test))]
 pub(crate) fn encode(codec: Codec, value: &Value) -> Result<Vec<u8>, String> {
     match codec {
         Codec::MessagePack => rmp_serde::to_vec_named(value).map_err(|error| error.to_string()),
