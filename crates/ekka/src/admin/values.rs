@@ -1,22 +1,10 @@
-//! Keys and values of tables as JSON.
+//! Keys and values of tables, from JSON.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::codec::json::{codec_of, decode, encode};
-
-/// Bytes as a text, or `{"base64": …}` where they are none.
-pub(super) fn text(bytes: &[u8]) -> Value {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => json!(text),
-        Err(_) => base64(bytes),
-    }
-}
-
-fn base64(bytes: &[u8]) -> Value {
-    json!({"base64": STANDARD.encode(bytes)})
-}
+use crate::codec::json::{codec_of, encode};
 
 /// The bytes of a text, or of `{"base64": …}`.
 ///
@@ -30,14 +18,6 @@ pub(super) fn bytes_of_text(what: &str, value: &Value) -> Result<Vec<u8>, String
             let text = value.get("base64").and_then(Value::as_str).ok_or_else(wrong)?;
             STANDARD.decode(text).map_err(|error| format!("the {what} is no base64: {error}"))
         }
-    }
-}
-
-/// The value of a row of a table with this codec.
-pub(super) fn value_of(codec: &str, bytes: &[u8]) -> Value {
-    match codec_of(codec) {
-        Some(codec) => decode(codec, bytes).unwrap_or_else(|_| base64(bytes)),
-        None => base64(bytes),
     }
 }
 
@@ -56,7 +36,10 @@ pub(super) fn bytes_of_value(codec: &str, value: &Value) -> Result<Vec<u8>, Stri
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::codec::json::{text, value_of};
 
     #[test]
     fn values_go_through_the_codec_of_their_table_and_bytes_are_never_lost() {

@@ -37,12 +37,24 @@ pub(crate) fn encode(codec: Codec, value: &Value) -> Result<Vec<u8>, String> {
 pub(crate) fn decode(codec: Codec, bytes: &[u8]) -> Result<Value, String> {
     match codec {
         Codec::MessagePack => rmp_serde::from_slice(bytes).map_err(|error| error.to_string()),
-        Codec::Raw => Ok(match std::str::from_utf8(bytes) {
-            Ok(text) => json!(text),
-            Err(_) => json!({"base64": STANDARD.encode(bytes)}),
-        }),
+        Codec::Raw => Ok(text(bytes)),
         Codec::Json | Codec::Postcard => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
     }
+}
+
+/// The value of bytes of the codec of this name, or `{"base64": …}` where they are none.
+pub(crate) fn value_of(codec: &str, bytes: &[u8]) -> Value {
+    let read = codec_of(codec).and_then(|codec| decode(codec, bytes).ok());
+    read.unwrap_or_else(|| base64(bytes))
+}
+
+/// Bytes as a text, or `{"base64": …}` where they are none.
+pub(crate) fn text(bytes: &[u8]) -> Value {
+    std::str::from_utf8(bytes).map_or_else(|_| base64(bytes), |text| json!(text))
+}
+
+fn base64(bytes: &[u8]) -> Value {
+    json!({"base64": STANDARD.encode(bytes)})
 }
 
 #[cfg(test)]

@@ -4,8 +4,6 @@
 use std::io;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use ekka_core::event::EventKind;
 use ekka_core::schema::Schema;
 use ekka_core::table::Version;
@@ -14,7 +12,7 @@ use serde_json::{Value, json};
 use tracing::error;
 
 use super::available::AvailableSlot;
-use crate::codec::json::{codec_of, decode};
+use crate::codec::json::{text, value_of};
 use crate::env::Env;
 
 /// Tells people of an event.
@@ -74,19 +72,10 @@ fn stamp(wall: Wall) -> String {
 fn lines(schema: &Schema, versions: &[Version]) -> Vec<u8> {
     let mut lines = Vec::new();
     for version in versions {
-        let value = if version.is_delete() { Value::Null } else { value(&schema.codec, version.value()) };
+        let value = if version.is_delete() { Value::Null } else { value_of(&schema.codec, version.value()) };
         let line = json!({"key": text(version.key()), "value": value, "deleted": version.is_delete()});
         lines.extend_from_slice(line.to_string().as_bytes());
         lines.push(b'\n');
     }
     lines
-}
-
-fn text(bytes: &[u8]) -> Value {
-    std::str::from_utf8(bytes).map_or_else(|_| json!({"base64": STANDARD.encode(bytes)}), |text| json!(text))
-}
-
-fn value(codec: &str, bytes: &[u8]) -> Value {
-    let read = codec_of(codec).and_then(|codec| decode(codec, bytes).ok());
-    read.unwrap_or_else(|| json!({"base64": STANDARD.encode(bytes)}))
 }

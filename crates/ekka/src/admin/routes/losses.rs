@@ -11,7 +11,7 @@ use super::table::{absent, door};
 use crate::admin::AdminState;
 use crate::admin::dto::{ErrorAnswer, LossAnswer, name_of};
 use crate::admin::rfc3339;
-use crate::admin::values::{text, value_of};
+use crate::codec::json::{text, value_of};
 
 /// Entries of one answer, unless told otherwise.
 const ENTRIES: usize = 10_000;

@@ -19,7 +19,8 @@ use crate::admin::dto::{
     CreateTableRequest, DeleteRequest, ErrorAnswer, KeyRequest, PutRequest, RowAnswer, RowsAnswer, ScanRequest,
     TableAnswer, TableChangedAnswer, TermsRequest, WrittenAnswer,
 };
-use crate::admin::values::{bytes_of_text, bytes_of_value, text, value_of};
+use crate::admin::values::{bytes_of_text, bytes_of_value};
+use crate::codec::json::{text, value_of};
 use crate::table::{
     Cell, Freshness, OpenError, PutError, QuorumError, Row, TableDoor, TableInfo, WriteTerms, is_built,
 };

@@ -18,7 +18,7 @@ use super::error::ApiError;
 use super::table::{absent, door};
 use crate::admin::AdminState;
 use crate::admin::dto::name_of;
-use crate::admin::values::{text, value_of};
+use crate::codec::json::{text, value_of};
 use crate::table::{RawChange, RawOwnedChange, RawQuorumChange, TableWatch};
 
 /// Lines that wait for one client.
