@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 
 use ekka_core::consensus::{Configuration, LogPlace, StateMachine};
 use ekka_core::control::CommandError;
-use ekka_core::durable::Record;
+use ekka_core::durable::{Command, Entry, Record};
 use tokio::sync::watch;
 
 use super::Node;
@@ -34,9 +34,12 @@ impl ReadRecord {
         self.ceiling.clone()
     }
 
-    fn show(&self) {
+    fn show_ceiling(&self) {
         // Read after the replica has said, through a channel, that it has applied so far.
         self.ceiling.store(self.record.token_ceiling(), Ordering::Release);
+    }
+
+    fn show_committed(&self) {
         let committed = Committed::of(&self.record);
         self.committed.send_if_modified(|shown| {
             let news = committed.is_news_after(shown);
@@ -54,9 +57,13 @@ impl First for ReadRecord {
 
 impl StateMachine for ReadRecord {
     fn apply(&mut self, at: LogPlace, command: &[u8]) -> Vec<u8> {
-        let answer = self.record.apply(at, command);
-        self.show();
-        answer
+        let (outcome, _, entry) = self.record.commit_bytes(at, command);
+        self.show_ceiling();
+        // Tokens are taken often, and no table goes by them.
+        if !matches!(entry, Some(Entry { command: Command::RaiseCeiling { .. }, .. })) {
+            self.show_committed();
+        }
+        outcome.encode()
     }
 
     fn reconfigured(&mut self, configuration: &Configuration) {
@@ -69,7 +76,8 @@ impl StateMachine for ReadRecord {
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
         self.record.restore(snapshot)?;
-        self.show();
+        self.show_ceiling();
+        self.show_committed();
         Ok(())
     }
 }
