@@ -1,6 +1,7 @@
 //! Standard output: tables, colour on a terminal, and a reader that goes away.
 
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::time::Duration;
 
 use crate::exit::Failure;
 
@@ -103,6 +104,16 @@ pub(crate) fn short(id: &str) -> String {
         Some((_, tail)) if tail.len() > 4 => format!("…{}", &tail[tail.len() - 4..]),
         _ => id.to_owned(),
     }
+}
+
+/// A time span as the admin interface takes it: whole milliseconds.
+pub(crate) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Microseconds as people read them.
+pub(crate) fn in_millis(us: u64) -> String {
+    format!("{}.{:03} ms", us / 1000, us % 1000)
 }
 
 /// How long ago a time of the contract is: `4 m 12 s`.

@@ -171,7 +171,7 @@ async fn ask(
     (bytes, callers): (usize, usize),
     each: Duration,
 ) -> Result<BenchAnswer, Failure> {
-    let for_ms = u64::try_from(each.as_millis()).unwrap_or(u64::MAX);
+    let for_ms = out::millis(each);
     let body = json!({"node": target, "bytes": bytes, "callers": callers, "for_ms": for_ms});
     client.post("/v1/bench/rpc", &body).await?.success()?.read()
 }

@@ -70,7 +70,7 @@ async fn ask(
     proposers: usize,
     each: Duration,
 ) -> Result<CommitBenchAnswer, Failure> {
-    let for_ms = u64::try_from(each.as_millis()).unwrap_or(u64::MAX);
+    let for_ms = out::millis(each);
     let body = json!({"group": word(group), "proposers": proposers, "for_ms": for_ms});
     client.post("/v1/bench/commit", &body).await?.success()?.read()
 }

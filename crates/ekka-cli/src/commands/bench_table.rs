@@ -56,7 +56,7 @@ async fn measure(client: &Client, size: Size) -> Result<Vec<TableBenchAnswer>, F
 }
 
 async fn measure_all(client: &Client, (rows, value_bytes, each): Size) -> Result<Vec<TableBenchAnswer>, Failure> {
-    let for_ms = u64::try_from(each.as_millis()).unwrap_or(u64::MAX);
+    let for_ms = out::millis(each);
     let mut answers = Vec::new();
     for (op, ack, writers) in CASES {
         let body = json!({

@@ -44,15 +44,11 @@ pub(super) async fn links(client: &Client, json: bool) -> Result<(), Failure> {
             link.to,
             state,
             link.via.unwrap_or_else(|| "-".into()),
-            link.rtt_us.map_or_else(|| "-".into(), millis),
+            link.rtt_us.map_or_else(|| "-".into(), out::in_millis),
             link.last_ok.map_or_else(|| "-".into(), |time| out::clock(&time)),
         ]
     });
     out::print(&out::table(&["FROM", "HEARS", "STATE", "VIA", "RTT", "LAST OK"], rows))
-}
-
-fn millis(us: u64) -> String {
-    format!("{}.{:03} ms", us / 1000, us % 1000)
 }
 
 pub(super) async fn cookie(client: &Client, json: bool) -> Result<(), Failure> {

@@ -27,7 +27,7 @@ pub(super) async fn run(client: &Client, command: RpcCommand, json: bool) -> Res
 }
 
 async fn ping(client: &Client, target: &str, count: u32, timeout: Duration, json: bool) -> Result<(), Failure> {
-    let body = json!({"node": target, "deadline_ms": millis(timeout)});
+    let body = json!({"node": target, "deadline_ms": out::millis(timeout)});
     let mut answers: Vec<PingAnswer> = Vec::new();
     for n in 0..count {
         if n > 0 {
@@ -35,7 +35,7 @@ async fn ping(client: &Client, target: &str, count: u32, timeout: Duration, json
         }
         let answer: PingAnswer = client.post("/v1/rpc/ping", &body).await?.success()?.read()?;
         if !json {
-            out::print(&format!("{} answered after {}\n", answer.node, in_millis(answer.rtt_us)))?;
+            out::print(&format!("{} answered after {}\n", answer.node, out::in_millis(answer.rtt_us)))?;
         }
         answers.push(answer);
     }
@@ -52,7 +52,12 @@ async fn ping(client: &Client, target: &str, count: u32, timeout: Duration, json
         return pass_on(&whole.to_string());
     }
     if count > 1 {
-        let text = format!("least {}, mean {}, most {}\n", in_millis(*least), in_millis(mean), in_millis(*most));
+        let text = format!(
+            "least {}, mean {}, most {}\n",
+            out::in_millis(*least),
+            out::in_millis(mean),
+            out::in_millis(*most)
+        );
         out::print(&text)?;
     }
     Ok(())
@@ -65,7 +70,7 @@ async fn call(
     request: &Value,
     (timeout, json): (Duration, bool),
 ) -> Result<(), Failure> {
-    let body = json!({"node": target, "method": method, "request": request, "deadline_ms": millis(timeout)});
+    let body = json!({"node": target, "method": method, "request": request, "deadline_ms": out::millis(timeout)});
     let answer = client.post("/v1/rpc/call", &body).await?.success()?;
     if json {
         return pass_on(&answer.text());
@@ -76,12 +81,4 @@ async fn call(
         value => serde_json::to_string_pretty(value).unwrap_or_default(),
     };
     out::print(&format!("{text}\n"))
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn in_millis(us: u64) -> String {
-    format!("{}.{:03} ms", us / 1000, us % 1000)
 }

@@ -1,7 +1,5 @@
 //! `table`: rows of replicated tables, by the agent.
 
-use std::time::Duration;
-
 use ekka::admin::dto::{RowAnswer, RowsAnswer, TableAnswer, TableChangedAnswer, WrittenAnswer};
 use serde_json::{Value, json};
 
@@ -33,7 +31,7 @@ pub(super) async fn run(client: &Client, command: TableCommand, json: bool) -> R
             let value = value_for(client, &table, value).await?;
             let mut body = json!({"key": key, "value": value});
             if let Some(ttl) = ttl {
-                body["ttl_ms"] = millis(ttl).into();
+                body["ttl_ms"] = out::millis(ttl).into();
             }
             if let Some(revision) = if_revision {
                 body["if_revision"] = revision.into();
@@ -154,7 +152,7 @@ async fn written(client: &Client, path: &str, mut body: Value, terms: TermsArgs,
 pub(super) fn add_terms(body: &mut Value, terms: TermsArgs) {
     body["ack"] = word(&terms.ack).into();
     body["strict"] = terms.strict.into();
-    body["deadline_ms"] = millis(terms.deadline).into();
+    body["deadline_ms"] = out::millis(terms.deadline).into();
 }
 
 async fn scan(
@@ -218,8 +216,4 @@ pub(super) fn shown(value: &Value) -> String {
         Value::String(text) => text.clone(),
         value => value.to_string(),
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
