@@ -320,9 +320,10 @@ impl AvailableSlot {
         received
     }
 
-    pub(super) fn tick(&self, now: Now) {
+    pub(super) fn tick(&self, clock_ahead_ms: i64, now: Now) {
         self.acks.tidy();
         let mut table = self.write_lock();
+        table.clock_ahead_is(clock_ahead_ms);
         table.tick(now);
         self.after(table, now);
     }

@@ -205,9 +205,9 @@ impl OwnedSlot {
         self.after(table, now);
     }
 
-    pub(super) fn tick(&self, now: Now) {
+    pub(super) fn tick(&self, committed: &Committed, now: Now) {
         self.acks.tidy();
-        self.after(self.write_lock(), now);
+        self.sees(committed, now);
     }
 
     fn after(&self, table: RwLockWriteGuard<'_, OwnedTable>, now: Now) {

@@ -125,11 +125,11 @@ impl Slot {
         }
     }
 
-    /// Does what is due.
-    pub(super) fn tick(&self, now: Now) {
+    /// Does what is due, and takes what is seen as [`Slot::sees`] does.
+    pub(super) fn tick(&self, committed: &Committed, clock_ahead_ms: i64, now: Now) {
         match self {
-            Self::Available(slot) => slot.tick(now),
-            Self::Owned(slot) => slot.tick(now),
+            Self::Available(slot) => slot.tick(clock_ahead_ms, now),
+            Self::Owned(slot) => slot.tick(committed, now),
             Self::Quorum(_) => {}
         }
     }

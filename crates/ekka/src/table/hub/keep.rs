@@ -24,15 +24,22 @@ use super::{AGAIN, TICK, Tables};
 impl Tables {
     /// Follows the cluster until the node ends.
     pub(super) async fn keep(self: Arc<Self>) {
-        self.first_bound().await;
         let (mut committed, mut views, mut life) = (self.committed.clone(), self.views.clone(), self.life.subscribe());
-        let mut me = None;
-        let mut next = Instant::now();
+        let (mut me, mut seen) = (None, None);
+        let (mut bounded, mut next) = (false, Instant::now());
         loop {
             self.follow_life(&mut me);
-            self.follow_committed(&committed.borrow_and_update().clone());
+            let present = committed.borrow_and_update().clone();
+            if !bounded && !present.tables.is_empty() {
+                self.first_bound().await;
+                bounded = true;
+            }
+            self.follow_committed(&present);
             let view = views.borrow_and_update().clone();
-            self.follow_view(&view);
+            if !seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &view)) {
+                self.follow_view(&view);
+                seen = Some(view.clone());
+            }
             self.look_after_links(&view);
             if Instant::now() >= next {
                 next = Instant::now() + TICK;
@@ -166,8 +173,7 @@ impl Tables {
         let committed = self.committed.borrow().clone();
         self.chores.tick(now.wall, &committed, &self.home);
         for slot in &*slots {
-            slot.sees(&committed, ahead, now);
-            slot.tick(now);
+            slot.tick(&committed, ahead, now);
             self.make_room(slot);
             if let Some(figures) = slot.figures() {
                 let lag = |link: &Arc<Link>| Some((link.peer.node_id, slot.lag_of(link.peer.node_id)?));

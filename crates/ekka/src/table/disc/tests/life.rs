@@ -123,7 +123,7 @@ impl Life {
         let clock = around.env.clock.clone();
         let life = Self { me, slot, discs, stop, disc: disc.clone(), clock, waiting: Vec::new(), acked: Vec::new() };
         life.slot.follow(&life.committed(guid));
-        life.slot.tick(life.now());
+        life.slot.tick(0, life.now());
         life
     }
 
@@ -216,7 +216,7 @@ impl Life {
     pub(super) async fn converge(&mut self, peer: &mut Table) {
         for _ in 0..20 {
             self.pass(Duration::from_millis(1100)).await;
-            self.slot.tick(self.now());
+            self.slot.tick(0, self.now());
             peer.tick(self.now());
             self.exchange(peer);
         }

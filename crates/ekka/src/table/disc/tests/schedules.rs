@@ -32,7 +32,7 @@ async fn step(rng: &mut Rng, around: &Around, life: &mut Life, peer: &mut Table,
         11 => drop(peer.delete(&key, wall)),
         12 => peer.drop_log(),
         13 => {
-            life.slot.tick(life.now());
+            life.slot.tick(0, life.now());
             peer.tick(life.now());
         }
         14 if rng.below(4) == 0 => {
