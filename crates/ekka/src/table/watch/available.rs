@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use ekka_core::table::{self, KeyRange, Map, PageLimits, Version, scan};
 use ekka_core::time::Wall;
-use tokio::sync::watch;
 
 use super::super::available::AvailableSlot;
 use super::super::error::ReadError;
 use super::super::key::TableKey;
+use super::ahead::Ahead;
 use crate::codec::Coding;
 
 /// Rows of a snapshot that are looked up at once.
@@ -62,47 +62,42 @@ enum Stage {
 
 /// Follows a table in bytes.
 pub struct RawWatch {
+    cursor: Cursor,
+    ahead: Ahead<RawChange>,
+}
+
+/// How far a watcher has come.
+struct Cursor {
     slot: Arc<AvailableSlot>,
-    changes: watch::Receiver<u64>,
     stage: Stage,
-    ready: VecDeque<RawChange>,
 }
 
 impl RawWatch {
     pub(in crate::table) fn new(slot: Arc<AvailableSlot>) -> Self {
-        let changes = slot.changes();
-        Self { slot, changes, stage: Stage::Begin, ready: VecDeque::new() }
+        Self::at(slot, Stage::Begin)
+    }
+
+    fn at(slot: Arc<AvailableSlot>, stage: Stage) -> Self {
+        let ahead = Ahead::new(slot.changes(), slot.closed.clone());
+        Self { cursor: Cursor { slot, stage }, ahead }
     }
 
     /// Goes on after a revision of this node and this start of it, where what came after it is still kept; else there is a
     /// [`RawChange::Resync`] first.
     pub(in crate::table) fn after(slot: Arc<AvailableSlot>, revision: u64) -> Self {
-        Self { stage: Stage::Changes(revision), ..Self::new(slot) }
+        Self::at(slot, Stage::Changes(revision))
     }
 
     /// The next change; `None` once the table is dropped or the node has ended. *Cancel safe.*
     pub async fn next(&mut self) -> Option<RawChange> {
-        loop {
-            if let Some(change) = self.ready.pop_front() {
-                return Some(change);
-            }
-            if self.slot.closed.is_cancelled() {
-                return None;
-            }
-            self.changes.mark_unchanged();
-            self.look();
-            if self.ready.is_empty() {
-                tokio::select! {
-                    biased;
-                    () = self.slot.closed.cancelled() => return None,
-                    changed = self.changes.changed() => if changed.is_err() { return None },
-                }
-            }
-        }
+        let Self { cursor, ahead } = self;
+        ahead.next(|ready| cursor.look(ready)).await
     }
+}
 
+impl Cursor {
     /// Looks up what can be given now.
-    fn look(&mut self) {
+    fn look(&mut self, ready: &mut VecDeque<RawChange>) {
         match &mut self.stage {
             Stage::Begin => {
                 let table = self.slot.read();
@@ -110,15 +105,15 @@ impl RawWatch {
                 drop(table);
                 let wall = self.slot.world.clock.now().wall;
                 self.stage = Stage::Snapshot { rows, wall, after: None, revision };
-                self.look();
+                self.look(ready);
             }
             Stage::Snapshot { rows, wall, after, revision } => {
                 let page = scan(rows, &KeyRange::all(), after.as_deref(), PAGE, *wall);
-                self.ready.extend(page.rows.into_iter().map(RawChange::Snapshot));
+                ready.extend(page.rows.into_iter().map(RawChange::Snapshot));
                 *after = page.next;
                 if after.is_none() {
                     let revision = *revision;
-                    self.ready.push_back(RawChange::SnapshotEnd(revision));
+                    ready.push_back(RawChange::SnapshotEnd(revision));
                     self.stage = Stage::Changes(revision);
                 }
             }
@@ -126,13 +121,13 @@ impl RawWatch {
                 let table = self.slot.read();
                 let Ok(changes) = table.changes_after(*seen) else {
                     drop(table);
-                    self.ready.push_back(RawChange::Resync);
+                    ready.push_back(RawChange::Resync);
                     self.stage = Stage::Begin;
                     return;
                 };
                 for change in changes.take(CHANGES) {
                     *seen += 1;
-                    self.ready.push_back(match change {
+                    ready.push_back(match change {
                         table::Change::Put(version) => RawChange::Put(version.clone(), *seen),
                         table::Change::Delete(version) | table::Change::Expired(version) => {
                             RawChange::Delete(version.clone(), *seen)

@@ -1,5 +1,6 @@
 //! Watching tables: a snapshot, then every change once, in order for each key; never a silent gap.
 
+mod ahead;
 mod available;
 mod owned;
 

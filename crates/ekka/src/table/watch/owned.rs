@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use ekka_core::id::{Incarnation, NodeId};
 use ekka_core::table::{self, Map, OwnedRow};
-use tokio::sync::watch;
 
 use super::super::error::ReadError;
 use super::super::key::TableKey;
 use super::super::owned::OwnedSlot;
+use super::ahead::Ahead;
 use crate::codec::Coding;
 
 /// Rows of a snapshot, and changes, that are looked up at once.
@@ -62,45 +62,41 @@ enum Stage {
 
 /// Follows an `owned` table in bytes.
 pub struct RawOwnedWatch {
+    cursor: Cursor,
+    ahead: Ahead<RawOwnedChange>,
+}
+
+/// How far a watcher has come.
+struct Cursor {
     slot: Arc<OwnedSlot>,
-    changes: watch::Receiver<u64>,
     stage: Stage,
-    ready: VecDeque<RawOwnedChange>,
 }
 
 impl RawOwnedWatch {
     pub(in crate::table) fn new(slot: Arc<OwnedSlot>) -> Self {
-        let changes = slot.changes();
-        Self { slot, changes, stage: Stage::Begin, ready: VecDeque::new() }
+        Self::at(slot, Stage::Begin)
+    }
+
+    fn at(slot: Arc<OwnedSlot>, stage: Stage) -> Self {
+        let ahead = Ahead::new(slot.changes(), slot.closed.clone());
+        Self { cursor: Cursor { slot, stage }, ahead }
     }
 
     /// Goes on after a revision of this node and this start of it.
     pub(in crate::table) fn after(slot: Arc<OwnedSlot>, revision: u64) -> Self {
-        Self { stage: Stage::Changes(revision), ..Self::new(slot) }
+        Self::at(slot, Stage::Changes(revision))
     }
 
     /// The next change; `None` once the table is dropped or the node has ended. *Cancel safe.*
     pub async fn next(&mut self) -> Option<RawOwnedChange> {
-        loop {
-            if let Some(change) = self.ready.pop_front() {
-                return Some(change);
-            }
-            if self.slot.closed.is_cancelled() {
-                return None;
-            }
-            self.changes.mark_unchanged();
-            self.look();
-            if self.ready.is_empty() {
-                tokio::select! {
-                    biased;
-                    () = self.slot.closed.cancelled() => return None,
-                    changed = self.changes.changed() => if changed.is_err() { return None },
-                }
-            }
-        }
+        let Self { cursor, ahead } = self;
+        ahead.next(|ready| cursor.look(ready)).await
     }
+}
 
-    fn look(&mut self) {
+impl Cursor {
+    /// Looks up what can be given now.
+    fn look(&mut self, ready: &mut VecDeque<RawOwnedChange>) {
         match &mut self.stage {
             Stage::Begin => {
                 let table = self.slot.read();
@@ -108,7 +104,7 @@ impl RawOwnedWatch {
                 let revision = table.revision();
                 drop(table);
                 self.stage = Stage::Snapshot { owners, after: None, revision };
-                self.look();
+                self.look(ready);
             }
             Stage::Snapshot { owners, after, revision } => {
                 while let Some((owner, shown, rows)) = owners.front() {
@@ -117,31 +113,31 @@ impl RawOwnedWatch {
                     let Some(last) = page.last().map(|row| row.key().to_vec()) else {
                         if !shown {
                             let hidden = table::OwnedChange::Hidden(*owner);
-                            self.ready.push_back(RawOwnedChange::Changed(hidden, *revision));
+                            ready.push_back(RawOwnedChange::Changed(hidden, *revision));
                         }
                         owners.pop_front();
                         *after = None;
                         continue;
                     };
                     *after = Some(last);
-                    self.ready.extend(page.into_iter().map(|row| RawOwnedChange::Snapshot(*owner, row)));
+                    ready.extend(page.into_iter().map(|row| RawOwnedChange::Snapshot(*owner, row)));
                     return;
                 }
                 let revision = *revision;
-                self.ready.push_back(RawOwnedChange::SnapshotEnd(revision));
+                ready.push_back(RawOwnedChange::SnapshotEnd(revision));
                 self.stage = Stage::Changes(revision);
             }
             Stage::Changes(seen) => {
                 let table = self.slot.read();
                 let Ok(changes) = table.changes_after(*seen) else {
                     drop(table);
-                    self.ready.push_back(RawOwnedChange::Resync);
+                    ready.push_back(RawOwnedChange::Resync);
                     self.stage = Stage::Begin;
                     return;
                 };
                 for change in changes.take(PAGE) {
                     *seen += 1;
-                    self.ready.push_back(RawOwnedChange::Changed(change.clone(), *seen));
+                    ready.push_back(RawOwnedChange::Changed(change.clone(), *seen));
                 }
             }
         }
