@@ -2,12 +2,56 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ekka_core::table::{Ack, Acknowledged, OpNumber, TooFewCopies};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::error::PutError;
 
 /// The answer to a write.
 pub(super) type Answer = Result<Acknowledged, TooFewCopies>;
+
+/// How a write is acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Terms {
+    /// How many nodes have to have it.
+    pub(super) ack: Ack,
+    /// Two copies are asked for, or it is an error.
+    pub(super) strict: bool,
+}
+
+/// What became of a write at once.
+pub(super) enum Written {
+    /// It is acknowledged, or will not be.
+    Now(Answer),
+    /// The table was dropped, or the node has ended: it is not written.
+    Closed,
+    /// Others have to say that they hold it.
+    Later(oneshot::Receiver<Answer>),
+}
+
+impl Written {
+    /// The answer, within the time that is left. `unanswered` says why nobody will answer any more, `missing` who did not.
+    pub(super) async fn answer(
+        self,
+        left: Duration,
+        unanswered: impl FnOnce() -> PutError,
+        missing: impl FnOnce() -> String,
+    ) -> Result<Acknowledged, PutError> {
+        let answer = match self {
+            Self::Closed => return Err(PutError::Closed),
+            Self::Now(answer) => answer,
+            Self::Later(later) => match timeout(left, later).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => return Err(unanswered()),
+                Err(_) => return Err(PutError::TimedOut { missing: missing() }),
+            },
+        };
+        Ok(answer?)
+    }
+}
 
 struct Waiter {
     number: OpNumber,

@@ -8,23 +8,19 @@ use std::time::Duration;
 use ekka_core::id::{Incarnation, NodeId};
 use ekka_core::schema::Schema;
 use ekka_core::table::{
-    Ack, Acknowledged, Event, Faults, Hlc, Malformed, Message, Receipt, Settings, StampError, Table, Version,
-    WriteError,
+    Acknowledged, Event, Faults, Hlc, Malformed, Message, Receipt, Settings, StampError, Table, Version, WriteError,
 };
 use ekka_core::time::{Instant, Now, Wall};
-use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::acks::{Acks, Answer};
+use super::acks::{Acks, Terms, Written};
 use super::committed::Committed;
 use super::disc::Side;
 use super::error::PutError;
 use super::figures::Figures;
 use super::hub::World;
-
-/// A node that hears of no peer for so long after the table was opened begins with what it has.
-const ALONE: Duration = Duration::from_secs(5);
+use super::signals::{ALONE, Signals};
 
 /// A write, as the application wants it.
 #[derive(Clone, Copy, Debug)]
@@ -52,25 +48,6 @@ impl Write<'_> {
     }
 }
 
-/// How a write is acknowledged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Terms {
-    /// How many nodes have to have it.
-    pub(super) ack: Ack,
-    /// Two copies are asked for, or it is an error.
-    pub(super) strict: bool,
-}
-
-/// What became of a write at once.
-pub(super) enum Written {
-    /// It is acknowledged, or will not be.
-    Now(Answer),
-    /// The table was dropped, or the node has ended: it is not written.
-    Closed,
-    /// Others have to say that they hold it.
-    Later(oneshot::Receiver<Answer>),
-}
-
 /// Who has all of a table, as far as is known.
 #[derive(Default)]
 struct Sources {
@@ -86,9 +63,7 @@ pub struct AvailableSlot {
     pub(super) schema: Schema,
     table: RwLock<Table>,
     acks: Acks,
-    /// The revision of the latest change.
-    changed: watch::Sender<u64>,
-    loaded: watch::Sender<bool>,
+    pub(super) signals: Signals,
     sources: Mutex<Sources>,
     pub(super) figures: Figures,
     opened: Instant,
@@ -120,8 +95,7 @@ impl AvailableSlot {
             schema,
             table: RwLock::new(table),
             acks: Acks::default(),
-            changed: watch::Sender::new(0),
-            loaded: watch::Sender::new(false),
+            signals: Signals::new(),
             sources: Mutex::default(),
             figures: Figures::default(),
             opened: world.clock.now().mono,
@@ -167,7 +141,7 @@ impl AvailableSlot {
         };
         let revision = table.revision();
         drop(table);
-        self.tell(revision);
+        self.signals.tell(revision);
         self.world.links.stir(self.id);
         self.stir_disc();
         Ok(written)
@@ -217,33 +191,18 @@ impl AvailableSlot {
                 Err(error) => return Err(error.into()),
             }
         };
-        let answer = match written {
-            Written::Closed => return Err(PutError::Closed),
-            Written::Now(answer) => answer,
-            Written::Later(later) => {
-                match tokio::time::timeout(deadline.saturating_sub(begun.elapsed()), later).await {
-                    Ok(Ok(answer)) => answer,
-                    Ok(Err(_)) => {
-                        return Err(self.disc.as_ref().and_then(|disc| disc.unanswered()).unwrap_or(PutError::Closed));
-                    }
-                    Err(_) => {
-                        return Err(PutError::TimedOut {
-                            missing: self.world.names_of(|peer| self.lag_of(peer.node_id).is_none_or(|lag| lag > 0)),
-                        });
-                    }
-                }
-            }
-        };
-        Ok(answer?)
+        let unanswered = || self.disc.as_ref().and_then(|disc| disc.unanswered()).unwrap_or(PutError::Closed);
+        let missing = || self.world.names_of(|peer| self.lag_of(peer.node_id).is_none_or(|lag| lag > 0));
+        written.answer(deadline.saturating_sub(begun.elapsed()), unanswered, missing).await
     }
 
     /// Waits until the table has got from its peers what they hold: before that the clock of its writes may lie below
     /// that of what was deleted.
     async fn is_ready(&self, limit: Duration) -> bool {
-        if *self.loaded.borrow() {
+        if self.signals.is_loaded() {
             return true;
         }
-        let mut loaded = self.loaded.subscribe();
+        let mut loaded = self.signals.loaded();
         tokio::select! {
             biased;
             () = self.closed.cancelled() => true,
@@ -257,25 +216,9 @@ impl AvailableSlot {
         }
     }
 
-    fn tell(&self, revision: u64) {
-        if self.changed.receiver_count() == 0 {
-            return;
-        }
-        self.changed.send_if_modified(|told| std::mem::replace(told, revision) != revision);
-    }
-
-    /// The revision of the latest change, whenever there is one.
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
-    }
-
-    pub(super) fn loaded(&self) -> watch::Receiver<bool> {
-        self.loaded.subscribe()
-    }
-
     /// Whether a peer is to be told now that this table has what its peers held.
     pub(super) fn tells_loaded(&self, peer: Incarnation) -> bool {
-        *self.loaded.borrow() && self.sources().told.insert(peer)
+        self.signals.is_loaded() && self.sources().told.insert(peer)
     }
 
     /// A peer has what its peers held.
@@ -336,11 +279,11 @@ impl AvailableSlot {
             self.acks
                 .settle(|ack| table.watermark(ack, &up), |number, ack, strict| table.answer(number, ack, strict, &up));
         }
-        let loaded = *self.loaded.borrow() || self.is_loaded(&table, now);
+        let loaded = self.signals.is_loaded() || self.is_loaded(&table, now);
         drop(table);
         self.stir_disc();
-        self.tell(revision);
-        self.loaded.send_if_modified(|told| std::mem::replace(told, loaded) != loaded);
+        self.signals.tell(revision);
+        self.signals.loaded_is(loaded);
         for event in events {
             self.say(&event);
         }

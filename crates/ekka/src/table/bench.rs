@@ -8,7 +8,8 @@ use ekka_core::table::Ack;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::available::{AvailableSlot, Terms, Write};
+use super::acks::Terms;
+use super::available::{AvailableSlot, Write};
 use super::door::TableDoor;
 use super::error::PutError;
 use super::slot::Slot;

@@ -35,6 +35,7 @@ mod key;
 mod link;
 mod owned;
 mod quorum;
+mod signals;
 mod slot;
 mod watch;
 

@@ -9,18 +9,15 @@ use ekka_core::limits::{TABLE_KEY_MAX, TABLE_VALUE_MAX};
 use ekka_core::schema::Schema;
 use ekka_core::table::{Acknowledged, OwnedMessage, OwnedTable, TooFewCopies, WriteError};
 use ekka_core::time::{Instant, Now};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::acks::Acks;
-use super::available::{Terms, Written};
+use super::acks::{Acks, Terms, Written};
 use super::committed::Committed;
 use super::error::PutError;
 use super::figures::Figures;
 use super::hub::World;
+use super::signals::{ALONE, Signals};
 
-/// A node that hears of no peer for so long after the table was opened begins with what it has.
-const ALONE: Duration = Duration::from_secs(5);
 /// Bytes of rows in one operation: more of them are several, of which the last one is acknowledged.
 const OPERATION_BYTES: usize = 256 * 1024;
 
@@ -30,8 +27,7 @@ pub struct OwnedSlot {
     pub(super) schema: Schema,
     table: RwLock<OwnedTable>,
     acks: Acks,
-    changed: watch::Sender<u64>,
-    loaded: watch::Sender<bool>,
+    pub(super) signals: Signals,
     pub(super) figures: Figures,
     opened: Instant,
     /// How far the record went that was followed last.
@@ -47,8 +43,7 @@ impl OwnedSlot {
             schema,
             table: RwLock::new(OwnedTable::new(me)),
             acks: Acks::default(),
-            changed: watch::Sender::new(0),
-            loaded: watch::Sender::new(false),
+            signals: Signals::new(),
             figures: Figures::default(),
             opened: world.clock.now().mono,
             followed: AtomicU64::new(0),
@@ -133,9 +128,6 @@ impl OwnedSlot {
         wait: bool,
         write: impl FnOnce(&mut OwnedTable) -> Result<u64, WriteError>,
     ) -> Result<Written, PutError> {
-        if self.closed.is_cancelled() {
-            return Err(PutError::Closed);
-        }
         let up = self.world.up();
         let mut table = self.write_lock();
         if self.closed.is_cancelled() {
@@ -149,42 +141,17 @@ impl OwnedSlot {
         };
         let revision = table.revision();
         drop(table);
-        self.tell(revision);
+        self.signals.tell(revision);
         self.world.links.stir(self.id);
         Ok(written)
     }
 
     async fn acknowledged(&self, written: Written, deadline: Duration) -> Result<Acknowledged, PutError> {
-        let answer = match written {
-            Written::Closed => return Err(PutError::Closed),
-            Written::Now(answer) => answer,
-            Written::Later(later) => match tokio::time::timeout(deadline, later).await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(_)) => return Err(PutError::Closed),
-                Err(_) => {
-                    let last = self.read().sequence();
-                    let missing = self.world.names_of(|peer| self.read().acked(peer) < last);
-                    return Err(PutError::TimedOut { missing });
-                }
-            },
+        let missing = || {
+            let last = self.read().sequence();
+            self.world.names_of(|peer| self.read().acked(peer) < last)
         };
-        Ok(answer?)
-    }
-
-    fn tell(&self, revision: u64) {
-        if self.changed.receiver_count() == 0 {
-            return;
-        }
-        self.changed.send_if_modified(|told| std::mem::replace(told, revision) != revision);
-    }
-
-    /// The revision of the latest change, whenever there is one.
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
-    }
-
-    pub(super) fn loaded(&self) -> watch::Receiver<bool> {
-        self.loaded.subscribe()
+        written.answer(deadline, || PutError::Closed, missing).await
     }
 
     pub(super) fn connect(&self, peer: Incarnation) {
@@ -219,11 +186,11 @@ impl OwnedSlot {
         // Rows of one owner come from that owner only, so all that are up have to have said theirs.
         let abreast = !up.is_empty() && up.iter().all(|peer| table.is_abreast_of(*peer) == Some(true));
         let waited = now.mono.since(self.opened) >= ALONE;
-        let loaded = *self.loaded.borrow() || abreast || self.world.is_sole() || up.is_empty() && waited;
+        let loaded = self.signals.is_loaded() || abreast || self.world.is_sole() || up.is_empty() && waited;
         let revision = table.revision();
         drop(table);
-        self.tell(revision);
-        self.loaded.send_if_modified(|told| std::mem::replace(told, loaded) != loaded);
+        self.signals.tell(revision);
+        self.signals.loaded_is(loaded);
     }
 
     pub(super) fn follow(&self, committed: &Committed) {
@@ -238,7 +205,7 @@ impl OwnedSlot {
         }
         let revision = table.revision();
         drop(table);
-        self.tell(revision);
+        self.signals.tell(revision);
     }
 
     /// Rows of owners that do not run, as far as is seen, are hidden.

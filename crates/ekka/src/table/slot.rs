@@ -47,8 +47,8 @@ impl Slot {
     /// Whether it has got from its peers what they hold, now and whenever that changes.
     pub(super) fn loaded(&self) -> watch::Receiver<bool> {
         match self {
-            Self::Available(slot) => slot.loaded(),
-            Self::Owned(slot) => slot.loaded(),
+            Self::Available(slot) => slot.signals.loaded(),
+            Self::Owned(slot) => slot.signals.loaded(),
             Self::Quorum(slot) => slot.loaded(),
         }
     }

@@ -8,7 +8,8 @@ use ekka_core::table::Acknowledged;
 use ekka_core::time::Wall;
 use tokio::time::Instant;
 
-use super::super::available::{AvailableSlot, Terms};
+use super::super::acks::Terms;
+use super::super::available::AvailableSlot;
 use super::super::error::PutError;
 use super::super::handle::{after, counted, removal, single};
 use super::super::quorum::QuorumSlot;

@@ -9,7 +9,8 @@ use ekka_core::schema::{MergeRule, Schema, Shape};
 use ekka_core::table::{Ack, Acknowledged, KeyRange, PageLimits, scan};
 use ekka_core::time::Wall;
 
-use super::super::available::{AvailableSlot, Terms, Write};
+use super::super::acks::Terms;
+use super::super::available::{AvailableSlot, Write};
 use super::super::def::Available;
 use super::super::error::{PutError, ReadError};
 use super::super::key::TableKey;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ekka_core::id::NodeId;
 use ekka_core::table::{Ack, Acknowledged};
 
-use super::super::available::Terms;
+use super::super::acks::Terms;
 use super::super::def::Owned;
 use super::super::error::{PutError, ReadError};
 use super::super::key::TableKey;

@@ -78,7 +78,7 @@ impl RawWatch {
     }
 
     fn at(slot: Arc<AvailableSlot>, stage: Stage) -> Self {
-        let ahead = Ahead::new(slot.changes(), slot.closed.clone());
+        let ahead = Ahead::new(slot.signals.changes(), slot.closed.clone());
         Self { cursor: Cursor { slot, stage }, ahead }
     }
 

@@ -9,7 +9,8 @@ use tokio::time::sleep;
 use super::life::{Around, Life};
 use super::put;
 use crate::table::PutError;
-use crate::table::available::{Terms, Write};
+use crate::table::acks::Terms;
+use crate::table::available::Write;
 use crate::testing::CrashingDisc;
 
 const LOCAL: Terms = Terms { ack: Ack::Local, strict: false };
