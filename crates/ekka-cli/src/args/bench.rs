@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 
+use super::{KindWord, StorageWord};
+
 #[derive(Subcommand, Debug, Clone)]
 pub(crate) enum BenchCommand {
     /// Calls: 16 bytes and 1 KiB, 1 caller and 64
@@ -34,9 +36,15 @@ pub(crate) enum BenchCommand {
         #[arg(long = "for", value_name = "D", default_value = "2s", value_parser = humantime::parse_duration)]
         for_: Duration,
     },
-    /// Writes and reads of an available table: local, two, all, and get, with 1 and 16 at once
-    #[command(after_help = "Example: ekka bench table --self-contained --rows 100000")]
+    /// Writes and reads of a table, with 1, 16 and (quorum) 64 at once
+    #[command(after_help = "Example: ekka bench table --self-contained --kind quorum --storage disc")]
     Table {
+        /// Available: writes acknowledged local, two and all; quorum: writes, and linearizable reads
+        #[arg(long, value_enum, default_value_t = KindWord::Available)]
+        kind: KindWord,
+        /// Whether rows survive the end of all nodes
+        #[arg(long, value_enum, default_value_t = StorageWord::Ram)]
+        storage: StorageWord,
         /// Start three nodes on loopback for it, and measure those
         #[arg(long)]
         self_contained: bool,
@@ -46,7 +54,7 @@ pub(crate) enum BenchCommand {
         /// Bytes of each value
         #[arg(long, default_value_t = 100)]
         value_bytes: usize,
-        /// How long each of the eight takes
+        /// How long each measurement takes
         #[arg(long = "for", value_name = "D", default_value = "2s", value_parser = humantime::parse_duration)]
         for_: Duration,
     },

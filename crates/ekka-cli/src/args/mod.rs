@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::bench::{BenchCommand, BenchGroup};
-pub(crate) use self::table::{TableCommand, TermsArgs, word};
+pub(crate) use self::table::{KindWord, StorageWord, TableCommand, TermsArgs, word};
 
 /// Clusters that form, heal and clean up by themselves.
 #[derive(Parser, Debug)]

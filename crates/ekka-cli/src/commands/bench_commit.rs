@@ -39,7 +39,7 @@ pub(super) fn self_contained(group: BenchGroup, each: Duration, json: bool) -> R
 }
 
 /// The node whose replica leads, once all three follow: a group of one voter would be measured otherwise.
-async fn leader(nodes: &[DemoNode], group: BenchGroup) -> Result<usize, Failure> {
+pub(super) async fn leader(nodes: &[DemoNode], group: BenchGroup) -> Result<usize, Failure> {
     let begun = Instant::now();
     let mut last = Failure::new(Code::TimedOut, "timed_out", "nobody was asked yet".to_owned());
     while begun.elapsed() < GROUP {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use ekka_core::id::{Incarnation, NodeId};
 use ekka_core::schema::Schema;
 use ekka_core::table::{
-    Acknowledged, Event, Faults, Hlc, Malformed, Message, Receipt, Settings, StampError, Table, Version, WriteError,
+    Ack, Acknowledged, Event, Faults, Hlc, Malformed, Message, Receipt, Settings, StampError, Table, Version,
+    WriteError,
 };
 use ekka_core::time::{Instant, Now, Wall};
 use tokio_util::sync::CancellationToken;
@@ -135,6 +136,8 @@ impl AvailableSlot {
         }
         // What changes nothing is held by whoever holds all that was written here before it.
         let number = carry_out(&mut table, write, wall)?.map_or_else(|| table.latest(), |receipt| receipt.number);
+        // Writes that come close together go out together; one that waits alone goes out at once.
+        let is_alone = terms.ack != Ack::Local && self.acks.is_empty();
         let written = match table.answer(number, terms.ack, terms.strict, &up) {
             Some(answer) => Written::Now(answer),
             None => Written::Later(self.acks.wait(number, terms.ack, terms.strict)),
@@ -142,7 +145,10 @@ impl AvailableSlot {
         let revision = table.revision();
         drop(table);
         self.signals.tell(revision);
-        self.world.links.stir(self.id);
+        match written {
+            Written::Later(_) if is_alone => self.world.links.send(self.id),
+            _ => self.world.links.stir(self.id),
+        }
         self.stir_disc();
         Ok(written)
     }

@@ -1,17 +1,20 @@
 //! Measures a table of this node: writes, until every linked peer holds them, and reads.
+//!
+//! Of a quorum table a run ends with the commit of the last write: which replicas hold it, each of them says.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ekka_core::rng::Rng;
 use ekka_core::table::Ack;
+use ekka_core::table::quorum::Transaction;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::acks::Terms;
 use super::available::{AvailableSlot, Write};
 use super::door::TableDoor;
-use super::error::PutError;
+use super::quorum::QuorumSlot;
 use super::slot::Slot;
 use crate::node::percentiles;
 
@@ -23,6 +26,8 @@ const LOOK: Duration = Duration::from_millis(1);
 const TURN: u64 = 64;
 /// Of so many operations one is timed.
 const SAMPLE: u64 = 16;
+/// Rows are written once by so many at a time.
+const FILLERS: usize = 64;
 /// A write that takes longer fails the measurement.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -68,38 +73,103 @@ pub struct TableFigures {
 }
 
 impl TableDoor {
-    /// Measures a table, after a fifth of the time to warm up. `None`: there is no such `available` table.
+    /// Measures a table, after a fifth of the time to warm up. `None`: there is no such `available` or `quorum` table.
     ///
     /// # Errors
     /// A write failed, or peers do not hold what was written within two minutes; in words.
     pub async fn bench(&self, name: &str, plan: TablePlan) -> Option<Result<TableFigures, String>> {
-        match self.tables.named(name)? {
-            Slot::Available(slot) => Some(measure(&slot, plan).await),
-            Slot::Owned(_) | Slot::Quorum(_) => None,
-        }
+        let target = match self.tables.named(name)? {
+            Slot::Available(slot) => Target::Available(slot),
+            Slot::Quorum(slot) => Target::Quorum(slot),
+            Slot::Owned(_) => return None,
+        };
+        Some(target.measure(plan).await)
     }
 }
 
-async fn measure(slot: &Arc<AvailableSlot>, plan: TablePlan) -> Result<TableFigures, String> {
-    let fill = Terms { ack: Ack::Local, strict: false };
-    for row in 0..plan.rows {
-        let (key, value) = (key(row), vec![0; plan.value_bytes]);
-        slot.put(Write::Put { key: &key, value: &value, expires_at: None }, fill, DEADLINE).await.map_err(words)?;
-        if (row as u64).is_multiple_of(TURN) {
-            tokio::task::yield_now().await;
-        }
-    }
-    settled(slot).await?;
-    run(slot, TablePlan { time: plan.time / 5, ..plan }).await?;
-    run(slot, plan).await
+/// The table that is measured.
+#[derive(Clone)]
+enum Target {
+    Available(Arc<AvailableSlot>),
+    Quorum(Arc<QuorumSlot>),
 }
 
-async fn run(slot: &Arc<AvailableSlot>, plan: TablePlan) -> Result<TableFigures, String> {
+impl Target {
+    async fn measure(&self, plan: TablePlan) -> Result<TableFigures, String> {
+        let mut filling = JoinSet::new();
+        for writer in 0..FILLERS {
+            let target = self.clone();
+            filling.spawn(async move { target.fill(plan, writer).await });
+        }
+        for filled in filling.join_all().await {
+            filled?;
+        }
+        self.settled().await?;
+        run(self, TablePlan { time: plan.time / 5, ..plan }).await?;
+        run(self, plan).await
+    }
+
+    async fn fill(&self, plan: TablePlan, writer: usize) -> Result<(), String> {
+        for row in (writer..plan.rows).step_by(FILLERS) {
+            self.put(&key(row), &vec![0; plan.value_bytes], Ack::Local).await?;
+            if ((row / FILLERS) as u64).is_multiple_of(TURN) {
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn put(&self, key: &[u8], value: &[u8], ack: Ack) -> Result<(), String> {
+        match self {
+            Self::Available(slot) => {
+                let write = Write::Put { key, value, expires_at: None };
+                slot.put(write, Terms { ack, strict: false }, DEADLINE)
+                    .await
+                    .map(drop)
+                    .map_err(|error| error.to_string())
+            }
+            Self::Quorum(slot) => {
+                let now = slot.world.clock.now().wall;
+                let write = Transaction::put(slot.id, key, value, None, now).map_err(|error| error.to_string())?;
+                slot.write(write, Instant::now() + DEADLINE).await.map(drop).map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    async fn get(&self, key: &[u8]) -> Result<(), String> {
+        let found = match self {
+            Self::Available(slot) => std::hint::black_box(slot.get(key, |version| version.value().to_vec())).is_some(),
+            Self::Quorum(slot) => {
+                let row = slot.get(key, Instant::now() + DEADLINE).await.map_err(|error| error.to_string())?;
+                std::hint::black_box(row.map(|row| row.value().to_vec())).is_some()
+            }
+        };
+        if found { Ok(()) } else { Err("a row is missing".to_owned()) }
+    }
+
+    /// Waits until every linked peer has said that it holds all that was written here; how many there are.
+    async fn settled(&self) -> Result<usize, String> {
+        let Self::Available(slot) = self else { return Ok(0) };
+        let wait = async {
+            loop {
+                let links = slot.world.links.all();
+                if links.iter().all(|link| slot.lag_of(link.peer.node_id) == Some(0)) {
+                    return links.len();
+                }
+                sleep(LOOK).await;
+            }
+        };
+        let limit = || format!("peers do not hold what was written after {} s", SETTLE.as_secs());
+        timeout(SETTLE, wait).await.map_err(|_| limit())
+    }
+}
+
+async fn run(target: &Target, plan: TablePlan) -> Result<TableFigures, String> {
     let begun = Instant::now();
     let mut writers = JoinSet::new();
     for writer in 0..plan.writers {
-        let slot = slot.clone();
-        writers.spawn(async move { work(&slot, plan, writer, begun).await });
+        let target = target.clone();
+        writers.spawn(async move { work(&target, plan, writer, begun).await });
     }
     let (mut ops, mut times) = (0, Vec::new());
     while let Some(ended) = writers.join_next().await {
@@ -111,18 +181,13 @@ async fn run(slot: &Arc<AvailableSlot>, plan: TablePlan) -> Result<TableFigures,
         }
     }
     let worked = begun.elapsed();
-    let peers = settled(slot).await?;
+    let peers = target.settled().await?;
     let time = begun.elapsed();
     let (p50, p99) = percentiles(&mut times);
     Ok(TableFigures { ops, time, settle: time.saturating_sub(worked), p50, p99, peers })
 }
 
-async fn work(
-    slot: &AvailableSlot,
-    plan: TablePlan,
-    writer: usize,
-    begun: Instant,
-) -> Result<(u64, Vec<Duration>), String> {
+async fn work(target: &Target, plan: TablePlan, writer: usize, begun: Instant) -> Result<(u64, Vec<Duration>), String> {
     let mine: Vec<usize> = (0..plan.rows).filter(|row| row % plan.writers == writer).collect();
     let (mut rng, mut times, mut ops) = (Rng::new(writer as u64), Vec::new(), 0u64);
     let mut value = vec![0; plan.value_bytes];
@@ -137,13 +202,9 @@ async fn work(
                     let fresh = rng.next_u64().to_le_bytes();
                     let length = value.len().min(fresh.len());
                     value[..length].copy_from_slice(&fresh[..length]);
-                    let write = Write::Put { key: &key, value: &value, expires_at: None };
-                    slot.put(write, Terms { ack, strict: false }, DEADLINE).await.map_err(words)?;
+                    target.put(&key, &value, ack).await?;
                 }
-                BenchOp::Get => {
-                    let read = slot.get(&key, |version| version.value().to_vec());
-                    std::hint::black_box(read).ok_or("a row is missing")?;
-                }
+                BenchOp::Get => target.get(&key).await?,
             }
             times.extend(at.map(|at| at.elapsed()));
             ops += 1;
@@ -155,30 +216,10 @@ async fn work(
     Ok((ops, times))
 }
 
-/// Waits until every linked peer has said that it holds all that was written here; how many there are.
-async fn settled(slot: &AvailableSlot) -> Result<usize, String> {
-    let wait = async {
-        loop {
-            let links = slot.world.links.all();
-            if links.iter().all(|link| slot.lag_of(link.peer.node_id) == Some(0)) {
-                return links.len();
-            }
-            sleep(LOOK).await;
-        }
-    };
-    let limit = || format!("peers do not hold what was written after {} s", SETTLE.as_secs());
-    timeout(SETTLE, wait).await.map_err(|_| limit())
-}
-
 fn key(row: usize) -> [u8; 16] {
     // Spread, as keys of applications are: neighbours in time are none in the map.
     let mut key = [0; 16];
     key[..8].copy_from_slice(&(row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
     key[8..].copy_from_slice(&(row as u64).to_be_bytes());
     key
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
-fn words(error: PutError) -> String {
-    error.to_string()
 }

@@ -1,34 +1,14 @@
-//! A link to one peer: takes messages of its tables as they come, and sends what the tables have for it, in one task and
-//! without a queue between the two. A peer that does not read is sent nothing more: what it misses stays in the op log.
+//! Links to peers: which tables have something for whom, and who is woken for it.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Context, Poll, Waker};
 
 use ekka_core::control::CloseCause;
 use ekka_core::id::{Incarnation, NodeName};
-use ekka_core::table::{Body, Envelope};
-use ekka_core::wire::{FrameDecoder, FrameKind};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::hub::Tables;
-use crate::env::BoxStream;
-use crate::home::Vigil;
-use crate::transport::LaneConnection;
-
-/// Bytes read at once: a few TLS records.
-const READ_BYTES: usize = 64 * 1024;
-/// Bytes of operations in one message, about.
-const BUDGET: usize = 32 * 1024;
-/// No more is gathered into one batch.
-const BATCH_BYTES: usize = 64 * 1024;
-/// A buffer that grew beyond this is given back once it is written.
-const KEPT_BYTES: usize = 1024 * 1024;
-/// How often a table is asked in one turn before the others and the reader have theirs.
-const TURN: usize = 16;
+use super::wire::Wire;
 
 /// A link, as others see it.
 pub(super) struct Link {
@@ -39,6 +19,8 @@ pub(super) struct Link {
     pub(super) copies: Notify,
     /// It is to end: replaced, or of no use.
     pub(super) end: CancellationToken,
+    /// Its connection, while there is one.
+    wire: Mutex<Option<Wire>>,
 }
 
 #[derive(Default)]
@@ -53,7 +35,7 @@ struct State {
 impl Link {
     pub(super) fn new(peer: Incarnation, name: NodeName) -> Self {
         let (copies, end) = (Notify::new(), CancellationToken::new());
-        Self { peer, name, state: Mutex::default(), copies, end }
+        Self { peer, name, state: Mutex::default(), copies, end, wire: Mutex::default() }
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
@@ -67,6 +49,41 @@ impl Link {
         if !state.dirty.contains(&table) {
             state.dirty.push(table);
         }
+    }
+
+    /// Carries a connection to its end, and says why that came.
+    pub(super) async fn carry(self: &Arc<Self>, wire: Wire, stop: &CancellationToken) -> CloseCause {
+        let port = wire.port();
+        *self.wired() = Some(wire);
+        let cause = tokio::select! {
+            biased;
+            () = stop.cancelled() => CloseCause::Stopping,
+            () = self.end.cancelled() => CloseCause::Redundant,
+            cause = port.closing() => cause,
+            cause = std::future::poll_fn(|cx| self.poll(cx)) => cause,
+        };
+        self.wired().take();
+        cause
+    }
+
+    fn wired(&self) -> MutexGuard<'_, Option<Wire>> {
+        // What a panic left half-written ends with the task that it ended.
+        self.wire.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn poll(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<CloseCause> {
+        self.wired().as_mut().map_or(Poll::Pending, |wire| wire.poll(self, cx))
+    }
+
+    /// Writes in the caller's task what the tables have for the peer, where the driver sleeps: that saves waking its
+    /// thread. False where the driver is at work, and may have looked for the last time before it sleeps.
+    fn write_now(self: &Arc<Self>) -> bool {
+        let Ok(mut wired) = self.wire.try_lock() else { return false };
+        // Who was woken already looks again.
+        if let (Some(wire), Some(driver)) = (wired.as_mut(), self.sleeper()) {
+            wire.write_for(self, &driver);
+        }
+        true
     }
 
     /// The driver, where it waits and there is something for it.
@@ -84,7 +101,7 @@ impl Link {
     }
 
     /// The tables that may have something; `None` where none has, and then the driver is woken once one has.
-    fn take(&self, cx: &mut Context<'_>) -> Option<(Vec<u64>, Vec<u64>)> {
+    pub(super) fn take(&self, cx: &mut Context<'_>) -> Option<(Vec<u64>, Vec<u64>)> {
         let mut state = self.locked();
         if state.dirty.is_empty() {
             state.driver = Some(cx.waker().clone());
@@ -124,6 +141,22 @@ impl Links {
         for link in &*all {
             link.mark(table);
         }
+        self.wake_pump();
+    }
+
+    /// The same, and it is written at once where nothing else goes on: by a writer that waits for the answers.
+    pub(super) fn send(&self, table: u64) {
+        let mut left = false;
+        for link in &*self.all() {
+            link.mark(table);
+            left |= !link.write_now();
+        }
+        if left {
+            self.wake_pump();
+        }
+    }
+
+    fn wake_pump(&self) {
         let pump = self.pump.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(pump) = pump {
             pump.wake();
@@ -156,177 +189,4 @@ impl Links {
         *all = all.iter().filter(|other| !Arc::ptr_eq(other, link)).cloned().collect();
         all.len() < before
     }
-}
-
-/// Carries one link to its end.
-pub(super) struct Driver {
-    tables: Arc<Tables>,
-    link: Arc<Link>,
-    stream: BoxStream,
-    decoder: FrameDecoder,
-    input: Vec<u8>,
-    batch: Vec<u8>,
-    /// Of the batch.
-    written: usize,
-    unflushed: bool,
-    vigil: Option<Arc<Vigil>>,
-}
-
-impl Driver {
-    pub(super) fn new(tables: Arc<Tables>, link: Arc<Link>, stream: BoxStream, vigil: Option<Arc<Vigil>>) -> Self {
-        Self {
-            tables,
-            link,
-            stream,
-            decoder: FrameDecoder::new(&[FrameKind::Table]),
-            input: vec![0; READ_BYTES],
-            batch: Vec::new(),
-            written: 0,
-            unflushed: false,
-            vigil,
-        }
-    }
-
-    /// Runs to the end of the connection, and says why it ended.
-    pub(super) async fn run(mut self, port: &LaneConnection, stop: &CancellationToken) -> CloseCause {
-        let link = self.link.clone();
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => CloseCause::Stopping,
-            () = link.end.cancelled() => CloseCause::Redundant,
-            cause = port.closing() => cause,
-            cause = std::future::poll_fn(|cx| self.poll(cx, port)) => cause,
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>, port: &LaneConnection) -> Poll<CloseCause> {
-        loop {
-            let read = match self.poll_read(cx, port) {
-                Poll::Ready(Ok(())) => true,
-                Poll::Ready(Err(cause)) => return Poll::Ready(cause),
-                Poll::Pending => false,
-            };
-            if let Poll::Ready(cause) = self.poll_write(cx, port) {
-                return Poll::Ready(cause);
-            }
-            if !read {
-                return Poll::Pending;
-            }
-        }
-    }
-
-    /// Reads once and takes all whole messages.
-    fn poll_read(&mut self, cx: &mut Context<'_>, port: &LaneConnection) -> Poll<Result<(), CloseCause>> {
-        let mut buffer = ReadBuf::new(&mut self.input);
-        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(broken(&error))),
-            Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Poll::Ready(Err(CloseCause::Reset)),
-            Poll::Ready(Ok(())) => {}
-        }
-        port.read(buffer.filled().len());
-        if let Some(vigil) = &self.vigil {
-            vigil.stir();
-        }
-        self.decoder.push(buffer.filled());
-        loop {
-            match self.decoder.next_slice() {
-                Ok(None) => return Poll::Ready(Ok(())),
-                Ok(Some((_, frame))) => {
-                    let taken = postcard::from_bytes(frame).map_err(|error| error.to_string());
-                    let taken = taken.and_then(|envelope| self.tables.take(&self.link, envelope));
-                    if let Err(text) = taken {
-                        return Poll::Ready(Err(CloseCause::Garbage(text)));
-                    }
-                }
-                Err(error) => return Poll::Ready(Err(CloseCause::Garbage(error.to_string()))),
-            }
-        }
-    }
-
-    /// Writes what there is, batch by batch; ready where the connection broke.
-    fn poll_write(&mut self, cx: &mut Context<'_>, port: &LaneConnection) -> Poll<CloseCause> {
-        loop {
-            while self.written < self.batch.len() {
-                let count = match Pin::new(&mut self.stream).poll_write(cx, &self.batch[self.written..]) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(0)) => return Poll::Ready(CloseCause::Reset),
-                    Poll::Ready(Ok(count)) => count,
-                    Poll::Ready(Err(error)) => return Poll::Ready(broken(&error)),
-                };
-                self.written += count;
-                self.unflushed = true;
-                port.wrote(count);
-            }
-            self.batch.clear();
-            self.written = 0;
-            if self.batch.capacity() > KEPT_BYTES {
-                self.batch = Vec::new();
-            }
-            if self.gather(cx) {
-                if let Some(vigil) = &self.vigil {
-                    vigil.stir();
-                }
-                continue;
-            }
-            if self.unflushed {
-                match Pin::new(&mut self.stream).poll_flush(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(())) => self.unflushed = false,
-                    Poll::Ready(Err(error)) => return Poll::Ready(broken(&error)),
-                }
-            }
-            return Poll::Pending;
-        }
-    }
-
-    /// Gathers messages of the tables that have some; false where none has, and the driver is woken once one has.
-    fn gather(&mut self, cx: &mut Context<'_>) -> bool {
-        loop {
-            let Some((opened, dirty)) = self.link.take(cx) else { return false };
-            for table in opened {
-                self.push(&Envelope { table, shard: 0, body: Body::Opened });
-            }
-            for table in dirty {
-                if self.batch.len() >= BATCH_BYTES || !self.ask(table) {
-                    self.link.mark(table);
-                }
-            }
-            if !self.batch.is_empty() {
-                return true;
-            }
-        }
-    }
-
-    /// Asks one table for what it has; whether it has no more.
-    fn ask(&mut self, table: u64) -> bool {
-        let Some(slot) = self.tables.slot(table) else { return true };
-        for _ in 0..TURN {
-            match slot.poll(self.link.peer, BUDGET) {
-                Some(body) => self.push(&Envelope { table, shard: 0, body }),
-                None if !slot.has_more_for(self.link.peer) => return true,
-                None => {}
-            }
-            if self.batch.len() >= BATCH_BYTES {
-                return false;
-            }
-        }
-        false
-    }
-
-    fn push(&mut self, envelope: &Envelope) {
-        let start = self.batch.len();
-        self.batch.extend_from_slice(&[0, 0, 0, 0, FrameKind::Table as u8]);
-        let batch = std::mem::take(&mut self.batch);
-        self.batch = postcard::to_extend(envelope, batch).expect("a message consists of what postcard can hold");
-        let length = u32::try_from(self.batch.len() - start - 4).expect("a message is far below 4 GiB");
-        self.batch[start..start + 4].copy_from_slice(&length.to_be_bytes());
-    }
-}
-
-fn broken(error: &io::Error) -> CloseCause {
-    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        return CloseCause::Garbage(tls.to_string());
-    }
-    CloseCause::Reset
 }

@@ -38,6 +38,7 @@ mod quorum;
 mod signals;
 mod slot;
 mod watch;
+mod wire;
 
 #[cfg(feature = "admin")]
 pub use self::bench::{BenchOp, TableFigures, TablePlan};

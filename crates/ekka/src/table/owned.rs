@@ -7,7 +7,7 @@ use std::time::Duration;
 use ekka_core::id::{Incarnation, NodeId};
 use ekka_core::limits::{TABLE_KEY_MAX, TABLE_VALUE_MAX};
 use ekka_core::schema::Schema;
-use ekka_core::table::{Acknowledged, OwnedMessage, OwnedTable, TooFewCopies, WriteError};
+use ekka_core::table::{Ack, Acknowledged, OwnedMessage, OwnedTable, TooFewCopies, WriteError};
 use ekka_core::time::{Instant, Now};
 use tokio_util::sync::CancellationToken;
 
@@ -134,6 +134,7 @@ impl OwnedSlot {
             return Err(PutError::Closed);
         }
         let sequence = write(&mut table)?;
+        let is_alone = terms.ack != Ack::Local && self.acks.is_empty();
         let written = match table.answer(sequence, terms.ack, terms.strict, &up) {
             Some(answer) => Written::Now(answer),
             None if wait => Written::Later(self.acks.wait(sequence, terms.ack, terms.strict)),
@@ -142,7 +143,10 @@ impl OwnedSlot {
         let revision = table.revision();
         drop(table);
         self.signals.tell(revision);
-        self.world.links.stir(self.id);
+        match written {
+            Written::Later(_) if is_alone => self.world.links.send(self.id),
+            _ => self.world.links.stir(self.id),
+        }
         Ok(written)
     }
 

@@ -93,7 +93,7 @@ pub struct TableAnswer {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TableBenchRequest {
-    /// An `available` table: its rows are written over.
+    /// An `available` or a `quorum` table: its rows are written over.
     pub table: String,
     /// `put` or `get`.
     pub op: String,
@@ -121,7 +121,7 @@ pub struct TableBenchAnswer {
     pub writers: usize,
     /// Operations that ended.
     pub ops: u64,
-    /// In a second, counted until every linked peer held the last of them.
+    /// In a second, counted until every linked peer held the last of them; of a quorum table, until it was committed.
     pub ops_per_s: f64,
     /// Half of them took no longer.
     pub p50_us: f64,

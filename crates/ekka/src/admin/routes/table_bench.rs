@@ -19,7 +19,7 @@ const WRITERS_MAX: usize = 1024;
 const ROWS_MAX: usize = 10_000_000;
 const BYTES_MAX: usize = 1024 * 1024;
 
-/// Measure writes to an `available` table, until every linked peer holds them, or reads of it. Its rows are written over.
+/// Measure writes to an `available` or `quorum` table, or (linearizable) reads of it. Its rows are written over.
 #[utoipa::path(
     post, path = "/v1/bench/table", request_body = TableBenchRequest,
     responses(

@@ -11,7 +11,8 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use super::super::copies;
-use super::super::link::{Driver, Link};
+use super::super::link::Link;
+use super::super::wire::Wire;
 use super::{AGAIN, DIAL, Tables};
 use crate::env::BoxStream;
 use crate::transport::{LaneConnection, LaneHost};
@@ -65,8 +66,8 @@ impl Tables {
         self.begin(&link);
         let (giver, given) = (self.clone(), link.clone());
         let copies = self.home.spawn(async move { copies::give(giver, given).await });
-        let driver = Driver::new(self.clone(), link.clone(), stream, self.vigil.clone());
-        let cause = driver.run(&port, &self.stop).await;
+        let wire = Wire::new(self.clone(), Arc::new(port), stream, self.vigil.clone());
+        let cause = link.carry(wire, &self.stop).await;
         debug!(peer = %link.name, lane = "tables", reason = ?cause, "connection ended");
         copies.abort();
         link.end.cancel();
