@@ -58,6 +58,28 @@ pub(crate) enum BenchCommand {
         #[arg(long = "for", value_name = "D", default_value = "2s", value_parser = humantime::parse_duration)]
         for_: Duration,
     },
+    /// Many rows: memory, a newcomer beside writers, rows of an owner and its end
+    #[command(after_help = "Example: ekka bench growth --self-contained --rows 1000000")]
+    Growth {
+        /// Start nodes on loopback for it, and measure those: there is no other way
+        #[arg(long, required = true)]
+        self_contained: bool,
+        /// How many nodes there are before the newcomer
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=9))]
+        nodes: u8,
+        /// How many rows there are
+        #[arg(long, default_value_t = 100_000)]
+        rows: usize,
+        /// Bytes of each value
+        #[arg(long, default_value_t = 100)]
+        value_bytes: usize,
+        /// Whether rows survive the end of all nodes
+        #[arg(long, value_enum, default_value_t = StorageWord::Ram)]
+        storage: StorageWord,
+        /// How long writes and reads are measured
+        #[arg(long = "for", value_name = "D", default_value = "2s", value_parser = humantime::parse_duration)]
+        for_: Duration,
+    },
     /// Take numbers of the counter of the volatile group: one committed command
     #[command(after_help = "Example: ekka bench count --n 5")]
     Count {

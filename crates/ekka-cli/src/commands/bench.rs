@@ -60,8 +60,12 @@ pub(super) fn self_contained(each: Duration, json: bool) -> Result<(), Failure> 
 
 /// Three processes that have formed.
 pub(super) async fn three(scratch: &Scratch) -> Result<Vec<DemoNode>, Failure> {
+    started(scratch, &names(NODES)?).await
+}
+
+/// Processes of these names, the seeds of each other, that have formed.
+pub(super) async fn started(scratch: &Scratch, names: &[String]) -> Result<Vec<DemoNode>, Failure> {
     scratch.bake()?;
-    let names = names(NODES)?;
     let seeds = names.join(",");
     let mut nodes: Vec<DemoNode> = names.iter().map(|name| DemoNode::new(scratch.path(), name, &seeds)).collect();
     for node in &mut nodes {

@@ -2,6 +2,7 @@
 
 mod bench;
 mod bench_commit;
+mod bench_growth;
 mod bench_table;
 mod change;
 mod check;
@@ -56,6 +57,11 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             needs_no_agent(&global, "bench table --self-contained")?;
             let plan = bench_table::Plan { kind, storage, rows, value_bytes, each: for_ };
             bench_table::self_contained(plan, global.json)
+        }
+        Command::Bench(BenchCommand::Growth { nodes, rows, value_bytes, storage, for_, .. }) => {
+            needs_no_agent(&global, "bench growth")?;
+            let plan = bench_growth::Plan { nodes: nodes.into(), rows, value_bytes, storage, each: for_ };
+            bench_growth::self_contained(plan, global.json)
         }
         Command::Keygen => keygen(global.json),
         Command::Completions { shell } => pages::completions(shell),

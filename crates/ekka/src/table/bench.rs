@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::acks::Terms;
 use super::available::{AvailableSlot, Write};
 use super::door::TableDoor;
+use super::owned::OwnedSlot;
 use super::quorum::QuorumSlot;
 use super::slot::Slot;
 use crate::node::percentiles;
@@ -38,6 +39,8 @@ pub enum BenchOp {
     Put(Ack),
     /// A row is read.
     Get,
+    /// All rows of an `owned` table are written in one go, and acknowledged by all that are up.
+    PutMany,
 }
 
 /// What is to be measured. Each writer has rows of its own; all are written once before.
@@ -53,6 +56,8 @@ pub struct TablePlan {
     pub value_bytes: usize,
     /// For how long.
     pub time: Duration,
+    /// All rows are there already.
+    pub filled: bool,
 }
 
 /// What was measured.
@@ -73,15 +78,16 @@ pub struct TableFigures {
 }
 
 impl TableDoor {
-    /// Measures a table, after a fifth of the time to warm up. `None`: there is no such `available` or `quorum` table.
+    /// Measures a table, after a fifth of the time to warm up. `None`: there is no such table.
     ///
     /// # Errors
-    /// A write failed, or peers do not hold what was written within two minutes; in words.
+    /// A write failed, or peers do not hold what was written within two minutes, or tables of this kind have no such
+    /// operation; in words.
     pub async fn bench(&self, name: &str, plan: TablePlan) -> Option<Result<TableFigures, String>> {
         let target = match self.tables.named(name)? {
             Slot::Available(slot) => Target::Available(slot),
             Slot::Quorum(slot) => Target::Quorum(slot),
-            Slot::Owned(_) => return None,
+            Slot::Owned(slot) => return Some(put_many(&slot, plan).await),
         };
         Some(target.measure(plan).await)
     }
@@ -96,6 +102,17 @@ enum Target {
 
 impl Target {
     async fn measure(&self, plan: TablePlan) -> Result<TableFigures, String> {
+        if plan.op == BenchOp::PutMany {
+            return Err("only an owned table takes many rows in one go".to_owned());
+        }
+        if !plan.filled {
+            self.fill_all(plan).await?;
+        }
+        run(self, TablePlan { time: plan.time / 5, ..plan }).await?;
+        run(self, plan).await
+    }
+
+    async fn fill_all(&self, plan: TablePlan) -> Result<(), String> {
         let mut filling = JoinSet::new();
         for writer in 0..FILLERS {
             let target = self.clone();
@@ -104,9 +121,7 @@ impl Target {
         for filled in filling.join_all().await {
             filled?;
         }
-        self.settled().await?;
-        run(self, TablePlan { time: plan.time / 5, ..plan }).await?;
-        run(self, plan).await
+        self.settled().await.map(drop)
     }
 
     async fn fill(&self, plan: TablePlan, writer: usize) -> Result<(), String> {
@@ -164,6 +179,18 @@ impl Target {
     }
 }
 
+async fn put_many(slot: &OwnedSlot, plan: TablePlan) -> Result<TableFigures, String> {
+    if plan.op != BenchOp::PutMany {
+        return Err("of an owned table only put_many is measured".to_owned());
+    }
+    let rows: Vec<_> = (0..plan.rows).map(|row| (key(row).to_vec(), vec![0; plan.value_bytes])).collect();
+    let (begun, terms) = (Instant::now(), Terms { ack: Ack::All, strict: false });
+    let acknowledged = slot.put_many(&rows, terms, SETTLE).await.map_err(|error| error.to_string())?;
+    let time = begun.elapsed();
+    let peers = usize::try_from(acknowledged.copies).map_or(0, |copies| copies.saturating_sub(1));
+    Ok(TableFigures { ops: rows.len() as u64, time, settle: Duration::ZERO, p50: time, p99: time, peers })
+}
+
 async fn run(target: &Target, plan: TablePlan) -> Result<TableFigures, String> {
     let begun = Instant::now();
     let mut writers = JoinSet::new();
@@ -205,6 +232,8 @@ async fn work(target: &Target, plan: TablePlan, writer: usize, begun: Instant) -
                     target.put(&key, &value, ack).await?;
                 }
                 BenchOp::Get => target.get(&key).await?,
+                // Of owned tables, which are measured otherwise.
+                BenchOp::PutMany => {}
             }
             times.extend(at.map(|at| at.elapsed()));
             ops += 1;

@@ -93,9 +93,9 @@ pub struct TableAnswer {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TableBenchRequest {
-    /// An `available` or a `quorum` table: its rows are written over.
+    /// Its rows are written over.
     pub table: String,
-    /// `put` or `get`.
+    /// `put` or `get`; of an `owned` table `put_many`: all rows in one go, acknowledged by all.
     pub op: String,
     /// `two`, `local` or `all`; for `put`.
     #[serde(default)]
@@ -108,12 +108,15 @@ pub struct TableBenchRequest {
     pub value_bytes: usize,
     /// For how long, at most a minute.
     pub for_ms: u64,
+    /// The rows are there already, from a measurement before this one.
+    #[serde(default)]
+    pub filled: bool,
 }
 
 /// What was measured.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TableBenchAnswer {
-    /// `put` or `get`.
+    /// As it was asked for.
     pub op: String,
     /// How writes were acknowledged.
     pub ack: Option<String>,

@@ -19,7 +19,7 @@ const WRITERS_MAX: usize = 1024;
 const ROWS_MAX: usize = 10_000_000;
 const BYTES_MAX: usize = 1024 * 1024;
 
-/// Measure writes to an `available` or `quorum` table, or (linearizable) reads of it. Its rows are written over.
+/// Measure writes to a table, or (linearizable) reads of it. Its rows are written over.
 #[utoipa::path(
     post, path = "/v1/bench/table", request_body = TableBenchRequest,
     responses(
@@ -31,7 +31,7 @@ pub(super) async fn bench(
     State(state): State<AdminState>,
     Body(body): Body<TableBenchRequest>,
 ) -> Result<Json<TableBenchAnswer>, ApiError> {
-    let TableBenchRequest { table, op, ack, writers, rows, value_bytes, for_ms } = body;
+    let TableBenchRequest { table, op, ack, writers, rows, value_bytes, for_ms, filled } = body;
     if !(1..=WRITERS_MAX).contains(&writers)
         || !(writers..=ROWS_MAX).contains(&rows)
         || value_bytes > BYTES_MAX
@@ -43,9 +43,10 @@ pub(super) async fn bench(
         return Err(ApiError::bad_request(text));
     }
     let acked = ack.as_deref().map(|given| word("the ack", given, &ACKS)).transpose()?.unwrap_or(Ack::Two);
-    let what = word("the op", &op, &[("put", BenchOp::Put(acked)), ("get", BenchOp::Get)])?;
+    let ops = [("put", BenchOp::Put(acked)), ("get", BenchOp::Get), ("put_many", BenchOp::PutMany)];
+    let what = word("the op", &op, &ops)?;
     let door = door(&state)?;
-    let plan = TablePlan { op: what, writers, rows, value_bytes, time: Duration::from_millis(for_ms) };
+    let plan = TablePlan { op: what, writers, rows, value_bytes, time: Duration::from_millis(for_ms), filled };
     let figures = door.bench(&table, plan).await.ok_or_else(|| absent(&door, &table))?;
     let figures = figures.map_err(|text| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", text))?;
     let micros = |time: Duration| time.as_secs_f64() * 1e6;
