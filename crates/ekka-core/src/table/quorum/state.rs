@@ -22,9 +22,9 @@ use crate::time::Wall;
 /// The quorum tables of one group.
 #[derive(Debug)]
 pub struct QuorumTables {
-    view: View,
+    pub(super) view: View,
     /// A log of changes for each table.
-    logs: BTreeMap<TableId, Log>,
+    pub(super) logs: BTreeMap<TableId, Log>,
     /// How often the state was replaced as a whole, here: cursors from before are of no use.
     restores: u64,
     /// No row expires before this.
@@ -140,11 +140,11 @@ impl QuorumTables {
             return false;
         }
         Arc::make_mut(&mut self.view.tables).insert(table, Contents::default());
-        self.logs.insert(table, Log::from(next));
+        self.logs.insert(table, Log::born(next));
         true
     }
 
-    fn drop_table(&mut self, table: TableId) -> bool {
+    pub(super) fn drop_table(&mut self, table: TableId) -> bool {
         if !self.view.tables.contains_key(&table) {
             return false;
         }
