@@ -128,7 +128,9 @@ impl QuorumTables {
         // One that was made since is another one, whatever had its number before.
         let gone = self.view.tables().filter(|table| !delta.tables.contains(&(*table, false)));
         let gone: Vec<TableId> = gone.collect();
-        gone.into_iter().for_each(|table| drop(self.drop_table(table)));
+        for table in gone {
+            self.drop_table(table);
+        }
         let tables = alloc::sync::Arc::make_mut(&mut self.view.tables);
         for (table, _) in &delta.tables {
             tables.entry(*table).or_default();
