@@ -1,7 +1,8 @@
 //! Applying commands to quorum tables.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -15,7 +16,7 @@ use super::reader::Reader;
 use super::row::Row;
 use super::view::{NoTable, View, bytes_of};
 use super::watch::{Change, Cursor, Log, News};
-use crate::consensus::{Configuration, LogPlace, StateMachine};
+use crate::consensus::{Configuration, Frozen, LogPlace, Restored, Restorer, Restoring, StateMachine};
 use crate::limits::QUORUM_EXPIRED_STEP;
 use crate::time::Wall;
 
@@ -271,7 +272,36 @@ impl StateMachine for QuorumTables {
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
         let mut reader = Reader::default();
         let view = reader.take(snapshot).and_then(|()| reader.finish());
-        self.adopt(view.map_err(|error| alloc::format!("{error}"))?);
+        self.adopt(view.map_err(|error| error.to_string())?);
         Ok(())
+    }
+
+    fn freeze(&self) -> Arc<dyn Frozen> {
+        Arc::new(self.view.clone())
+    }
+
+    fn restorer(&self) -> Restorer {
+        || Box::new(Reader::default())
+    }
+
+    fn adopt(&mut self, restored: Restored) -> Result<Vec<u8>, String> {
+        Self::adopt(self, restored.into_state().ok_or(Restored::OTHER)?);
+        Ok(Vec::new())
+    }
+}
+
+impl Frozen for View {
+    fn pieces(&self) -> Box<dyn Iterator<Item = Vec<u8>> + Send + '_> {
+        Box::new(Self::pieces(self))
+    }
+}
+
+impl Restoring for Reader {
+    fn take(&mut self, piece: &[u8]) -> Result<(), String> {
+        Self::take(self, piece).map_err(|error| error.to_string())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Restored, String> {
+        Self::finish(*self).map(Restored::new).map_err(|error| error.to_string())
     }
 }

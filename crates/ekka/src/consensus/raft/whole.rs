@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use ekka_core::consensus::{LogPlace, StateMachine, VoterId};
+use ekka_core::consensus::{Gathered, LogPlace, StateMachine, VoterId};
 use openraft::storage::RaftStateMachine;
 use openraft::{CommittedLeaderId, LogId, RaftLogReader};
 use tokio::sync::watch;
@@ -44,6 +44,7 @@ pub async fn whole(
         applied: watch::channel(LogPlace::default()).0,
         told: Arc::default(),
         snapshots: snapshots.clone(),
+        latest: Arc::default(),
         applies_twice: false,
         last: None,
         membership: types::Membership::default(),
@@ -78,7 +79,7 @@ pub async fn keep(storage: &Arc<dyn Storage>, name: &LogName, bytes: &[u8]) -> R
     let snapshots = Snapshots::new(storage.clone(), name.clone(), CancellationToken::new());
     snapshots.forget().map_err(|error| ended(&error))?;
     let meta = types::Meta { last_log_id: Some(first()), snapshot_id: "kept".into(), ..types::Meta::default() };
-    snapshots.write(&meta, bytes).await.map_err(|error| ended(&error))
+    snapshots.write(&meta, &bytes.to_vec()).await.map_err(|error| ended(&error))
 }
 
 /// What is kept under a name.
@@ -87,8 +88,9 @@ pub async fn keep(storage: &Arc<dyn Storage>, name: &LogName, bytes: &[u8]) -> R
 /// `Ended`: the store cannot be read.
 pub async fn kept(storage: &Arc<dyn Storage>, name: &LogName) -> Result<Option<Vec<u8>>, GroupError> {
     let snapshots = Snapshots::new(storage.clone(), name.clone(), CancellationToken::new());
-    let found = snapshots.read().await.map_err(|error| GroupError::Ended(error.to_string()))?;
-    Ok(found.map(|(_, bytes)| bytes))
+    let found = snapshots.restored(|| Box::new(Gathered::default())).await;
+    let found = found.map_err(|error| GroupError::Ended(error.to_string()))?;
+    Ok(found.and_then(|(_, bytes)| bytes.into_state()))
 }
 
 /// The place that the first entry of a group has: that of its first configuration.

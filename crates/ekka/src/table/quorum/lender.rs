@@ -145,9 +145,7 @@ async fn after(replica: &Replica, mark: Mark) -> Told {
     let Some(leader) = standing.leader.filter(|_| standing.failed.is_none()) else { return Told::Not(UNLED.into()) };
     let delta = replica.rows.read().delta(mark, NEWS);
     match delta {
-        Ok(delta) => {
-            Told::News { delta, leader: Some(leader.node_id), voters: standing.configuration.voters.clone() }
-        }
+        Ok(delta) => Told::News { delta, leader: Some(leader.node_id), voters: standing.configuration.voters.clone() },
         // It may only be a little behind the one that was followed before.
         Err(_) if replica.rows.view().mark().revision < mark.revision => Told::Not("it is behind".into()),
         Err(_) => Told::Anew,

@@ -24,11 +24,11 @@ use super::lender::is_led;
 use super::rows::Rows;
 use super::wire::{Lane, Told, WAIT, What};
 use crate::consensus::Group;
-use crate::rpc::Hub;
+use crate::rpc::{CallError, Hub};
 
 /// How often it is looked whether rows are to be followed.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long a replica of this node may be without a leader before another one is followed.
+/// How long this node may be without a replica, or that without a leader, before another one is followed.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// How much longer is waited before the next node is asked, for each one before that could not answer.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -72,10 +72,15 @@ impl Mirror {
     pub(in crate::table) async fn run(mut self) {
         let mut failed = 0;
         loop {
-            if !self.is_wanted() {
+            let holds = self.holds();
+            if !(holds && self.is_wanted()) {
                 self.followed = None;
                 self.here.follows(self.lane.storage, None);
-                sleep(LOOK).await;
+                if holds {
+                    sleep(LOOK).await;
+                } else if self.committed.changed().await.is_err() {
+                    return;
+                }
                 continue;
             }
             let done = match &self.followed {
@@ -94,29 +99,31 @@ impl Mirror {
         }
     }
 
-    /// Whether this node holds quorum tables of the storage, and has no replica of its own that does.
-    fn is_wanted(&mut self) -> bool {
+    /// Whether this node holds quorum tables of the storage.
+    fn holds(&mut self) -> bool {
         let me = self.views.borrow().me.node_id;
-        let holds = {
-            let committed = self.committed.borrow();
-            let is_one = |kind, storage| kind == Kind::Quorum && storage == self.lane.storage;
-            committed.members.contains(&me)
-                && committed.tables.values().any(|entry| is_one(entry.schema.kind, entry.schema.storage))
-        };
+        let committed = self.committed.borrow_and_update();
+        let is_one = |kind, storage| kind == Kind::Quorum && storage == self.lane.storage;
+        committed.members.contains(&me)
+            && committed.tables.values().any(|entry| is_one(entry.schema.kind, entry.schema.storage))
+    }
+
+    /// Whether it has no replica of its own that can be used.
+    fn is_wanted(&mut self) -> bool {
         let own = self.here.own(self.lane.storage);
         if let (Some(own), Some(followed)) = (&own, &self.followed)
             && is_led(own)
         {
             // It takes over once nobody who was told something here would be told less.
             let (theirs, ours) = (followed.replica.rows.view().mark(), own.rows.view().mark());
-            return holds && *own.history == *followed.replica.history && !ours.reaches(&theirs);
+            return *own.history == *followed.replica.history && !ours.reaches(&theirs);
         }
-        if own.as_ref().is_some_and(is_led) || !holds {
+        if own.as_ref().is_some_and(is_led) {
             self.unfit_since = None;
             return false;
         }
         let since = *self.unfit_since.get_or_insert_with(Instant::now);
-        self.followed.is_some() || own.is_none() || since.elapsed() >= PATIENCE
+        self.followed.is_some() || since.elapsed() >= PATIENCE
     }
 
     /// Whom to ask, the best first: who leads, then the others, another one first each time that one could not answer.
@@ -125,7 +132,9 @@ impl Mirror {
         let runs = |node: &NodeId| view.member(*node).is_some_and(|member| member.status.is_running());
         let mut nodes: Vec<NodeId> = match self.lane.storage {
             Storage::Ram => view.volatile.voters.clone(),
-            Storage::Disc => view.members.iter().filter(|member| member.voter).map(|member| member.id.node_id).collect(),
+            Storage::Disc => {
+                view.members.iter().filter(|member| member.voter).map(|member| member.id.node_id).collect()
+            }
         };
         nodes.retain(|node| *node != view.me.node_id && runs(node));
         if !nodes.is_empty() {
@@ -175,6 +184,11 @@ impl Mirror {
         let told = self.lane.ask(source, What::After { history, mark }, WAIT + ANSWER).await;
         let told = match told {
             Ok(told) => told,
+            // More than an answer holds: pieces of all of it are shorter.
+            Err(CallError::TooLarge { .. }) => {
+                self.followed = None;
+                return Ok(());
+            }
             Err(error) => {
                 self.asks_others(source, whom);
                 return Err(error.to_string());

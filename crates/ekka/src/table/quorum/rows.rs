@@ -30,7 +30,7 @@ impl Rows {
     }
 
     /// How far they are, whenever that changes.
-    pub(in crate::table) fn changes(&self) -> watch::Receiver<Mark> {
+    pub(crate) fn changes(&self) -> watch::Receiver<Mark> {
         self.mark.subscribe()
     }
 
