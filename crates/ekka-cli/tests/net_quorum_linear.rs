@@ -1,5 +1,5 @@
-//! Clients of quorum tables in ram and on disc, at every voter and at a node beyond the voters, while voters are killed,
-//! frozen and cut off: what they saw is what one table would have answered. Writes, compare-and-set, reads of one row
+//! Clients of quorum tables in ram and on disc, at every voter and at a node beyond the voters, while voters are
+//! killed, frozen and cut off: what they saw is what one table would have answered. Writes, compare-and-set, reads of one row
 //! and of all, and transactions over two rows. Real processes on loopback; the node beyond them is in this process.
 
 mod support;

@@ -184,20 +184,13 @@ impl RaftGroup {
         let (group, me, stop) = (setup.group, setup.me, setup.stop);
         let snapshots = Arc::new(snapshots::Snapshots::new(setup.storage, setup.log, stop.clone()));
         let log = log::LogStore::open(snapshots.clone(), me, faults.forgotten_vote).map_err(|error| ended(&error))?;
-        let (applied_sender, applied) = watch::channel(LogPlace::default());
         let restorer = setup.machine.restorer();
-        let told = Arc::<Mutex<LogPlace>>::default();
         let mut applier = state::Applier {
-            machine: Mutex::new(setup.machine),
             events: setup.events,
-            applied: applied_sender,
-            told: told.clone(),
-            snapshots,
-            latest: Arc::default(),
             applies_twice: faults.double_apply,
-            last: None,
-            membership: types::Membership::default(),
+            ..state::Applier::new(setup.machine, snapshots)
         };
+        let (applied, told) = (applier.applied.subscribe(), applier.told.clone());
         applier.recover().await.map_err(|error| ended(&error))?;
         let (events, inputs) = mpsc::channel(EVENTS_MAX);
         let standing = Standing { me, ..Standing::default() };

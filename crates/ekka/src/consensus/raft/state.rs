@@ -51,6 +51,21 @@ fn state_failed(why: impl Into<String>) -> openraft::StorageError<VoterId> {
 }
 
 impl Applier {
+    /// An empty machine that has applied nothing, and tells nobody.
+    pub(super) fn new(machine: Box<dyn StateMachine>, snapshots: Arc<Snapshots>) -> Self {
+        Self {
+            machine: Mutex::new(machine),
+            events: None,
+            applied: watch::channel(LogPlace::default()).0,
+            told: Arc::default(),
+            snapshots,
+            latest: Arc::default(),
+            applies_twice: false,
+            last: None,
+            membership: Membership::default(),
+        }
+    }
+
     fn machine(&mut self) -> &mut dyn StateMachine {
         &mut **self.machine.get_mut().unwrap_or_else(PoisonError::into_inner)
     }

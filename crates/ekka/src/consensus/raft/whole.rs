@@ -1,12 +1,11 @@
 //! What a log adds up to, all of it, for a group that goes on without the majority of its voters, and for the next
 //! generation of a volatile one.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use ekka_core::consensus::{Gathered, LogPlace, StateMachine, VoterId};
 use openraft::storage::RaftStateMachine;
 use openraft::{CommittedLeaderId, LogId, RaftLogReader};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::log::LogStore;
@@ -38,17 +37,7 @@ pub async fn whole(
 ) -> Result<Whole, GroupError> {
     let ended = |error: &dyn std::fmt::Display| GroupError::Ended(error.to_string());
     let snapshots = Arc::new(Snapshots::new(storage, log, CancellationToken::new()));
-    let mut applier = Applier {
-        machine: Mutex::new(machine),
-        events: None,
-        applied: watch::channel(LogPlace::default()).0,
-        told: Arc::default(),
-        snapshots: snapshots.clone(),
-        latest: Arc::default(),
-        applies_twice: false,
-        last: None,
-        membership: types::Membership::default(),
-    };
+    let mut applier = Applier::new(machine, snapshots.clone());
     applier.recover().await.map_err(|error| ended(&error))?;
     let mut entries = LogStore::open(snapshots, VoterId::default(), false).map_err(|error| ended(&error))?;
     let end = entries.last();
