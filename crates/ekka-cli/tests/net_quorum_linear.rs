@@ -277,8 +277,9 @@ fn all(rows: impl Iterator<Item = (String, u32)>) -> Option<Answer> {
 async fn beyond(table: Table<String, u32, Quorum>, shared: Arc<Shared>, client: u32) {
     let mut chance = Chance::of(u64::from(client) + 77);
     let mut seen = [0; KEYS];
+    let mut pace = tokio::time::interval(PAUSE);
     while !shared.stop.load(Ordering::Relaxed) {
-        tokio::time::sleep(PAUSE).await;
+        pace.tick().await;
         let op = shared.next(&mut chance, &seen, 8);
         let called = shared.begun.elapsed();
         let heard = match by_library(&table, &op).await {
