@@ -10,7 +10,7 @@ use support::rows::{Writers, post, rows};
 use support::{Cluster, Figures, rounds};
 
 /// Deriving the credentials takes most of it where the machine has much else to do.
-const FORM_LIMIT: Duration = Duration::from_secs(60);
+const FORM_LIMIT: Duration = Duration::from_secs(180);
 /// Times ten of what it takes.
 const SOON: Duration = Duration::from_secs(10);
 /// Detection, a new leader, the next generation, and room.
@@ -21,7 +21,11 @@ fn data(cluster: &Cluster, index: usize) -> PathBuf {
 }
 
 fn formed() -> Cluster {
-    let mut cluster = Cluster::on_loopback(3);
+    formed_of(3)
+}
+
+fn formed_of(nodes: u8) -> Cluster {
+    let mut cluster = Cluster::on_loopback(nodes);
     cluster.form(FORM_LIMIT);
     cluster.wait("all are ready", FORM_LIMIT, ready);
     for (table, storage) in [("ram", "ram"), ("disc", "disc")] {
@@ -41,7 +45,7 @@ fn formed() -> Cluster {
     cluster
 }
 
-/// Every running node is ready, and all three run.
+/// Every node is ready.
 fn ready(cluster: &Cluster) -> Result<(), String> {
     for agent in &cluster.agents {
         let status = agent.json(&["status"])?;
@@ -243,4 +247,194 @@ fn a_cluster_that_lost_its_majority_takes_the_rows_of_disc_along() {
         let held = rows(&new.data(), "disc")?;
         if held.len() == 51 && held.get("k7") == Some(&json!(7)) { Ok(()) } else { Err(format!("{} rows", held.len())) }
     });
+}
+
+/// Follows a table by the command line, and keeps what it says.
+struct Follower {
+    process: std::process::Child,
+    lines: std::thread::JoinHandle<Vec<Value>>,
+}
+
+impl Follower {
+    /// It ends once it has seen a row with the key `end`.
+    fn begin(cluster: &Cluster, index: usize, table: &str) -> Self {
+        use std::io::{BufRead, BufReader};
+        let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_ekka"))
+            .args(["table", "watch", table, "--json", "--data-dir"])
+            .arg(data(cluster, index))
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("the command starts");
+        let lines = BufReader::new(process.stdout.take().expect("piped")).lines();
+        let lines = std::thread::spawn(move || {
+            let mut said = Vec::new();
+            for line in lines {
+                said.push(serde_json::from_str::<Value>(&line.expect("a line")).expect("JSON"));
+                if said.last().is_some_and(|last| last["key"] == "end") {
+                    break;
+                }
+            }
+            said
+        });
+        Self { process, lines }
+    }
+
+    /// Every change once and in order, from the first to the row `end`; with no gap, and nothing anew.
+    fn end(mut self, written: &[u64]) {
+        let said = self.lines.join().expect("no panic");
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("it ends");
+        assert!(said.iter().all(|change| change["change"] != "resync"), "nobody was too far behind");
+        let changes = said.iter().filter(|change| change["change"] == "put" && change["key"] == "n");
+        let seen: Vec<u64> = changes.map(|change| change["value"].as_u64().expect("a number")).collect();
+        assert!(seen.is_sorted_by(|one, next| one < next), "each once, in order: {seen:?}");
+        let missing: Vec<_> = written.iter().filter(|value| !seen.contains(value)).collect();
+        assert!(missing.is_empty(), "acknowledged and not seen: {missing:?}");
+    }
+}
+
+/// The node that does not count in the volatile group, where that is one.
+fn beyond(cluster: &Cluster) -> Result<usize, String> {
+    let statuses: Result<Vec<Value>, String> = cluster.agents.iter().map(|agent| agent.json(&["status"])).collect();
+    let statuses = statuses?;
+    let votes: Vec<bool> = statuses.iter().map(|status| status["volatile"]["votes"] == true).collect();
+    match votes.iter().filter(|votes| !**votes).count() {
+        1 => Ok(votes.iter().position(|votes| !votes).unwrap_or_default()),
+        _ => Err(format!("{votes:?}")),
+    }
+}
+
+#[test]
+fn a_node_beyond_the_voters_uses_tables_through_kills_of_the_leader() {
+    let mut again = Figures::new("kill of the leader until a node without a replica writes", Duration::from_secs(4));
+    let mut cluster = formed_of(4);
+    let far = cluster.wait("three of four vote", BACK_LIMIT, beyond);
+    for table in ["ram", "disc"] {
+        succeeds(&cluster, far, &["table", "put", table, "ada", "1", "--if-revision", "0"]);
+        fails(
+            &cluster,
+            far,
+            &["table", "put", table, "ada", "2", "--if-revision", "0"],
+            1,
+            "another writer was faster",
+        );
+        succeeds(&cluster, (far + 1) % 4, &["table", "put", table, "eve", "2"]);
+        assert_eq!(succeeds(&cluster, far, &["table", "scan", table]), "ada\t1\neve\t2\n");
+        succeeds(&cluster, far, &["table", "delete", table, "eve"]);
+        fails(&cluster, (far + 2) % 4, &["table", "get", table, "eve"], 4, "has no row");
+        assert_eq!(succeeds(&cluster, far, &["table", "get", table, "ada", "--stale"]).trim(), "1");
+    }
+    let followers = ["ram", "disc"].map(|table| Follower::begin(&cluster, far, table));
+    let mut written = [Vec::new(), Vec::new()];
+    let mut value = 0;
+    for _ in 0..rounds(3, 40) {
+        let victim = cluster.wait("a leader", SOON, |cluster| leader(cluster).ok_or_else(|| "none".to_owned()));
+        assert_ne!(victim, far, "who does not vote does not lead");
+        for phase in 0..2 {
+            if phase == 1 {
+                cluster.agents[victim].kill();
+            }
+            let began = Instant::now();
+            for turn in 0..20 {
+                for (table, written) in ["ram", "disc"].into_iter().zip(&mut written) {
+                    cluster.wait("it writes", again.limit(), |cluster| {
+                        value += 1;
+                        let body = json!({"key": "n", "value": value});
+                        post(&data(cluster, far), &format!("/v1/tables/{table}/put"), &body)
+                    });
+                    written.push(value);
+                    if turn == 0 && phase == 1 && table == "ram" {
+                        again.add(began.elapsed());
+                    }
+                    let row = post(&data(&cluster, far), &format!("/v1/tables/{table}/get"), &json!({"key": "n"}));
+                    assert_eq!(row.map(|row| row["value"].as_u64()), Ok(Some(value)), "it reads what it wrote");
+                }
+            }
+        }
+        cluster.agents[victim].start();
+        cluster.wait("all are ready", BACK_LIMIT, ready);
+    }
+    for table in ["ram", "disc"] {
+        succeeds(&cluster, far, &["table", "put", table, "end", "0"]);
+    }
+    for (follower, written) in followers.into_iter().zip(&written) {
+        follower.end(written);
+    }
+    again.assert_median();
+}
+
+/// A stream of changes over HTTP.
+struct Sse {
+    stream: support::ask::Stream,
+    id: Option<String>,
+}
+
+impl Sse {
+    fn open(cluster: &Cluster, index: usize, table: &str, after: Option<&str>) -> Self {
+        use std::io::Write;
+        let mut stream = support::ask::connect(&data(cluster, index).join("ekka.sock")).expect("it runs");
+        let seen = after.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
+        let request = format!("GET /v1/tables/{table}/watch HTTP/1.1\r\nhost: ekka\r\n{seen}\r\n");
+        stream.get_mut().write_all(request.as_bytes()).expect("it reads");
+        Self { stream, id: after.map(str::to_owned) }
+    }
+
+    /// The next change. Its id is that of the lines before it.
+    fn next(&mut self) -> Value {
+        use std::io::BufRead;
+        loop {
+            let mut line = String::new();
+            assert!(self.stream.read_line(&mut line).expect("it goes on") > 0, "the stream has ended");
+            if let Some(id) = line.trim_end().strip_prefix("id: ") {
+                self.id = Some(id.to_owned());
+            } else if let Some(data) = line.strip_prefix("data: ") {
+                return serde_json::from_str(data).expect("JSON");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_watch_goes_on_at_another_node_where_the_first_was_killed() {
+    let mut cluster = formed();
+    let put = |cluster: &Cluster, index: usize, value: u64| {
+        let body = json!({"key": "n", "value": value});
+        post(&data(cluster, index), "/v1/tables/ram/put", &body).expect("written");
+    };
+    put(&cluster, 0, 0);
+    let first = cluster.wait("a leader", SOON, |cluster| leader(cluster).ok_or_else(|| "none".to_owned()));
+    let mut sse = Sse::open(&cluster, first, "ram", None);
+    assert_eq!(
+        (sse.next()["change"].clone(), sse.next()["change"].clone()),
+        (json!("snapshot"), json!("snapshot_end"))
+    );
+    let mut at = first;
+    for round in 0..3u64 {
+        for value in 1..=10 {
+            put(&cluster, at, 100 * round + value);
+            assert_eq!(sse.next(), json!({"change": "put", "key": "n", "value": 100 * round + value}));
+        }
+        let next = (at + 1) % 3;
+        // It has what was seen: a read there waits for all that was committed before.
+        let read = post(&data(&cluster, next), "/v1/tables/ram/get", &json!({"key": "n"})).expect("it reads");
+        assert_eq!(read["value"], 100 * round + 10);
+        cluster.agents[at].kill();
+        sse = Sse::open(&cluster, next, "ram", sse.id.as_deref());
+        // What the others wrote while nobody listened comes first, once.
+        cluster.wait("the others write", SOON, |cluster| {
+            let body = json!({"key": "n", "value": 100 * round + 11});
+            post(&data(cluster, (at + 2) % 3), "/v1/tables/ram/put", &body)
+        });
+        let mut seen = sse.next();
+        assert_eq!(seen["value"], 100 * round + 11, "nothing anew, and nothing left out: {seen}");
+        cluster.agents[at].start();
+        cluster.wait("all are ready", BACK_LIMIT, ready);
+        put(&cluster, at, 100 * round + 12);
+        // The write before may have been made again by who was told nothing of it.
+        while seen["value"] == 100 * round + 11 {
+            seen = sse.next();
+        }
+        assert_eq!(seen["value"], 100 * round + 12, "{seen}");
+        at = next;
+    }
 }

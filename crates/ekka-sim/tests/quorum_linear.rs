@@ -3,7 +3,6 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ekka::config::ConfigBuilder;
@@ -12,24 +11,32 @@ use ekka::node::{Node, StartOptions};
 use ekka::table::{Expected, Quorum, QuorumError, Table, TableDef};
 use ekka::transport::Kdf;
 use ekka_sim::linear::{Answer, Limits, Op, Outcome, Recorder, RegisterClient, Value, Workload, check, drive};
+use tokio::sync::watch;
 
 const RAM: TableDef<String, Value, Quorum> = TableDef::quorum("test.ram");
 const DISC: TableDef<String, Value, Quorum> = TableDef::quorum("test.disc").disc();
 const READY: Duration = Duration::from_secs(60);
+/// Clients at once.
+const CLIENTS: u32 = 6;
+/// Operations of them that are answered before a node is stopped: the others are under way then.
+const UNDER_WAY: usize = 40;
 
 type Registers = Table<String, Value, Quorum>;
 
 /// The table of one node, while the node runs.
 #[derive(Clone, Default)]
-struct Door(Arc<Mutex<Option<Registers>>>);
+struct Door(watch::Sender<Option<Registers>>);
 
 impl Door {
     fn set(&self, table: Option<Registers>) {
-        *self.0.lock().expect("no holder panics") = table;
+        self.0.send_replace(table);
     }
 
-    fn table(&self) -> Option<Registers> {
-        self.0.lock().expect("no holder panics").clone()
+    /// Waits for the node where it does not run.
+    async fn table(&self) -> Registers {
+        let mut doors = self.0.subscribe();
+        let table = doors.wait_for(Option::is_some).await.expect("the sender is here");
+        table.clone().expect("it was waited for")
     }
 }
 
@@ -43,10 +50,7 @@ fn outcome(error: &QuorumError) -> Outcome {
 
 impl RegisterClient for Client {
     async fn apply(&mut self, key: &str, op: Op) -> Outcome {
-        let Some(table) = self.door.table() else {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            return Outcome::Fail;
-        };
+        let table = self.door.table().await;
         let key = key.to_owned();
         let done = match &op {
             Op::Read => table.get(&key).await.map(|value| Answer::Value(value.unwrap_or_default())),
@@ -132,7 +136,7 @@ impl Drop for Nodes {
 
 /// Two at each node.
 fn clients(doors: &[Door]) -> impl Iterator<Item = Client> + '_ {
-    doors.iter().cycle().take(6).map(|door| Client { door: door.clone() })
+    doors.iter().cycle().take(CLIENTS as usize).map(|door| Client { door: door.clone() })
 }
 
 async fn histories(def: TableDef<String, Value, Quorum>, seed: u64) {
@@ -142,22 +146,25 @@ async fn histories(def: TableDef<String, Value, Quorum>, seed: u64) {
         door.set(Some(nodes.node(index).table(&def).await.expect("it opens")));
     }
     let recorder = Recorder::default();
-    let mut tasks = Vec::new();
-    for (number, mut client) in (0..).zip(clients(&doors)) {
-        let recorder = recorder.clone();
-        let workload = Workload { seed, client: number, ops: 150, keys: 3, unknown_max: 3 };
-        tasks.push(tokio::spawn(async move { drive(&mut client, &recorder, workload).await }));
-    }
     for (index, door) in doors.iter().enumerate() {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        let before = recorder.history().answered();
+        let tasks = (0..).zip(clients(&doors)).map(|(number, mut client)| {
+            let recorder = recorder.clone();
+            let client_number = u32::try_from(index).expect("three") * CLIENTS + number;
+            let workload = Workload { seed, client: client_number, ops: 60, keys: 3, unknown_max: 3 };
+            tokio::spawn(async move { drive(&mut client, &recorder, workload).await })
+        });
+        let tasks: Vec<_> = tasks.collect();
+        let under_way = recorder.until_answered(before + UNDER_WAY);
+        tokio::time::timeout(READY, under_way).await.expect("clients are answered");
         door.set(None);
         nodes.stop(index).await;
         nodes.start(index).await;
         nodes.ready(index).await;
         door.set(Some(nodes.node(index).table(&def).await.expect("it opens")));
-    }
-    for task in tasks {
-        task.await.expect("no panic");
+        for task in tasks {
+            task.await.expect("no panic");
+        }
     }
     let history = recorder.history();
     println!("{}: {} operations, {} answered", def.name(), history.entries().len(), history.answered());

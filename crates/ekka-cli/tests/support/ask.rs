@@ -47,7 +47,16 @@ pub(crate) fn ceiling(data: &Path) -> Result<u64, String> {
 /// # Errors
 /// What differs.
 pub(crate) fn settled(cluster: &Cluster, voters: usize) -> Result<String, String> {
-    let names: BTreeSet<&str> = cluster.agents.iter().map(|agent| agent.name.as_str()).collect();
+    settled_with(cluster, voters, &[])
+}
+
+/// The same with members beside the nodes of the cluster.
+///
+/// # Errors
+/// What differs.
+pub(crate) fn settled_with(cluster: &Cluster, voters: usize, others: &[&str]) -> Result<String, String> {
+    let names: BTreeSet<&str> =
+        cluster.agents.iter().map(|agent| agent.name.as_str()).chain(others.iter().copied()).collect();
     let mut ids = BTreeSet::new();
     for agent in &cluster.agents {
         let status = get(&agent.data(), "/v1/status")?;

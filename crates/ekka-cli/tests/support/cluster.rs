@@ -54,6 +54,11 @@ impl Cluster {
         agent
     }
 
+    /// What all nodes prove to each other that they know.
+    pub(crate) fn cookie(&self) -> &str {
+        &self.cookie
+    }
+
     /// The host of a node.
     pub(crate) fn host(&self, index: usize) -> &str {
         &self.hosts[index]

@@ -12,6 +12,7 @@ pub(crate) mod dns_responder;
 pub(crate) mod etcd;
 pub(crate) mod figures;
 pub(crate) mod folder;
+pub(crate) mod gated;
 pub(crate) mod history;
 pub(crate) mod k8s;
 pub(crate) mod load;

@@ -6,8 +6,13 @@
 //! engine; the simulation has an ideal group that keeps the same promises without one.
 
 pub mod campaign;
+mod frozen;
 pub mod ideal;
 
+pub use frozen::{Frozen, Gathered, Restored, Restorer, Restoring};
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -193,5 +198,27 @@ pub trait StateMachine: Send {
     /// The part of a snapshot that such a copy is restored from.
     fn told_part<'a>(&self, snapshot: &'a [u8]) -> &'a [u8] {
         snapshot
+    }
+
+    /// The state of this moment, to be written down elsewhere while this machine goes on. Whoever applies waits for
+    /// this, so a machine with much in it takes a clone that costs nothing.
+    fn freeze(&self) -> Arc<dyn Frozen> {
+        Arc::new(self.snapshot())
+    }
+
+    /// Makes what puts a state together from the pieces of a snapshot, elsewhere, for [`adopt`](Self::adopt).
+    fn restorer(&self) -> Restorer {
+        || Box::new(Gathered::default())
+    }
+
+    /// Replaces the state by one that was put together. Gives the part of the snapshot that a copy is restored from, as
+    /// [`told_part`](Self::told_part) does.
+    ///
+    /// # Errors
+    /// As for [`restore`](Self::restore).
+    fn adopt(&mut self, restored: Restored) -> Result<Vec<u8>, alloc::string::String> {
+        let bytes: Vec<u8> = restored.into_state().ok_or(Restored::OTHER)?;
+        self.restore(&bytes)?;
+        Ok(self.told_part(&bytes).to_vec())
     }
 }

@@ -54,7 +54,7 @@ impl<G: Group + ?Sized> GroupClient<G> {
 }
 
 /// What an error means for who asked. Only where the group says that nothing was given to any log, nothing was done.
-fn outcome(error: &GroupError) -> Outcome {
+pub(super) fn outcome(error: &GroupError) -> Outcome {
     match error {
         GroupError::NoQuorum(_) | GroupError::TooLarge { .. } | GroupError::Refused(_) => Outcome::Fail,
         // A replica may end with the command on its way.

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::Notify;
+
 use super::{Op, Outcome};
 
 /// One operation of one client.
@@ -63,6 +65,7 @@ impl History {
 #[derive(Clone, Default)]
 pub struct Recorder {
     history: Arc<Mutex<History>>,
+    ended: Arc<Notify>,
 }
 
 impl Recorder {
@@ -74,6 +77,19 @@ impl Recorder {
     /// An operation ended.
     pub fn end(&self, call: Call, outcome: Outcome) {
         self.history.lock().expect("no holder of this lock panics").end(call, outcome);
+        self.ended.notify_waiters();
+    }
+
+    /// Waits until so many operations were answered.
+    pub async fn until_answered(&self, count: usize) {
+        loop {
+            let ended = self.ended.notified();
+            let answered = self.history.lock().expect("no holder of this lock panics").answered();
+            if answered >= count {
+                return;
+            }
+            ended.await;
+        }
     }
 
     /// What was recorded up to now.

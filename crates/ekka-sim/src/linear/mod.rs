@@ -1,8 +1,9 @@
 //! Is what clients saw linearizable? Histories of registers, recorded as they are made and judged key by key.
 //!
 //! **Owns** the words of a register ([`Op`], [`Answer`], [`Outcome`]), the state machine that answers them
-//! ([`RegisterMachine`]), the client over any consensus group ([`GroupClient`]), the record of what each client asked
-//! and heard ([`Recorder`]), and the judgement ([`check`]).
+//! ([`RegisterMachine`]; [`TablesMachine`] keeps them in quorum tables), the clients over any consensus group
+//! ([`GroupClient`], [`TablesClient`]), the record of what each client asked and heard ([`Recorder`]), and the judgement
+//! ([`check`]).
 //!
 //! **What counts.** An operation that was answered took effect once between its call and its answer. One that failed
 //! never did. One whose outcome is unknown did so at some time after its call, or never. A judgement that did not end
@@ -19,13 +20,15 @@ mod model;
 mod plan;
 mod replicas;
 mod report;
+mod tables;
 mod workload;
 
 pub use check::{Limits, Verdict, check};
 pub use client::{GroupClient, RegisterClient};
 pub use history::{Call, Entry, History, Recorder};
 pub use machine::{RegisterMachine, RegisterReader, decode_answer, encode_command};
-pub use plan::{LinearPlan, LinearReport};
+pub use plan::{Kept, LinearPlan, LinearReport};
+pub use tables::{TORN, TablesClient, TablesMachine, TablesReader};
 pub use workload::{Workload, drive};
 
 use serde::{Deserialize, Serialize};

@@ -25,11 +25,22 @@ const LEADER_WITHIN: Duration = Duration::from_secs(20);
 /// Clients are done within this time.
 const DONE_WITHIN: Duration = Duration::from_secs(300);
 
+/// What the group of a run keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kept {
+    /// Registers.
+    Registers,
+    /// Quorum tables, with a register in each two rows.
+    Tables,
+}
+
 /// What a seed means.
 #[derive(Clone, Copy, Debug)]
 pub struct LinearPlan {
     /// The seed.
     pub seed: u64,
+    /// What the group keeps.
+    pub kept: Kept,
     /// A fault put in on purpose.
     pub planted: Option<PlantedFault>,
 }
@@ -51,7 +62,13 @@ impl LinearPlan {
     /// The plan of a seed, without a planted fault.
     #[must_use]
     pub fn from_seed(seed: u64) -> Self {
-        Self { seed, planted: None }
+        Self { seed, kept: Kept::Registers, planted: None }
+    }
+
+    /// The same over quorum tables.
+    #[must_use]
+    pub fn of_tables(seed: u64) -> Self {
+        Self { kept: Kept::Tables, ..Self::from_seed(seed) }
     }
 
     /// Runs it and judges the history.
@@ -76,7 +93,7 @@ impl LinearPlan {
         let begin = Instant::now();
         let mut rng = Rng::new(self.seed).child("linear");
         let count = [3, 3, 5, 2][rng.index(4)];
-        let replicas = Arc::new(Replicas::new(self.seed, count, self.planted));
+        let replicas = Arc::new(Replicas::new(self.seed, count, (self.kept, self.planted)));
         replicas.found().await?;
         let recorder = Recorder::default();
         let mut clients = tokio::task::JoinSet::new();

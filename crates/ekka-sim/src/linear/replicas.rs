@@ -1,4 +1,4 @@
-//! Replicas of one group of registers: the engine's adapter, a network in memory, simulated discs.
+//! Replicas of one group of registers, or of quorum tables: the engine's adapter, a network in memory, simulated discs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,21 +9,47 @@ use ekka::consensus::raft::{RaftGroup, Settings, Setup};
 use ekka::env::Clock;
 use ekka::testing::group_net::{GroupNet, Weather};
 use ekka::testing::{PlantedFault, RuntimeClock, open_replica};
-use ekka_core::consensus::{GroupId, Standing, VoterId};
+use ekka_core::consensus::{GroupId, Standing, StateMachine, VoterId};
 use ekka_core::id::{ClusterId, NodeId};
 use ekka_core::rng::Rng;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{GroupClient, Op, Outcome, RegisterClient, RegisterMachine, RegisterReader};
+use super::{GroupClient, Kept, Op, Outcome, RegisterClient, RegisterMachine, RegisterReader};
+use super::{TablesClient, TablesMachine, TablesReader};
 use crate::stack::StoreDisc;
 
 /// How often somebody who waits looks again.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// Reads what a replica has applied.
+#[derive(Clone)]
+enum Reader {
+    Registers(RegisterReader),
+    Tables(TablesReader),
+}
+
+impl Reader {
+    /// An empty state, and its reader.
+    fn of(kept: Kept) -> (Box<dyn StateMachine>, Self) {
+        match kept {
+            Kept::Registers => {
+                let machine = RegisterMachine::default();
+                let reader = machine.reader();
+                (Box::new(machine), Self::Registers(reader))
+            }
+            Kept::Tables => {
+                let machine = TablesMachine::default();
+                let reader = machine.reader();
+                (Box::new(machine), Self::Tables(reader))
+            }
+        }
+    }
+}
+
 struct Slot {
     disc: StoreDisc,
-    running: Option<(Arc<RaftGroup>, RegisterReader)>,
+    running: Option<(Arc<RaftGroup>, Reader)>,
     ended: Option<Arc<RaftGroup>>,
     starts: u128,
 }
@@ -33,6 +59,7 @@ pub(super) struct Replicas {
     seed: u64,
     net: GroupNet,
     clock: Arc<dyn Clock>,
+    kept: Kept,
     planted: Option<PlantedFault>,
     settings: Settings,
     slots: Mutex<Vec<Slot>>,
@@ -48,7 +75,7 @@ fn voter(number: usize) -> VoterId {
 }
 
 impl Replicas {
-    pub(super) fn new(seed: u64, count: usize, planted: Option<PlantedFault>) -> Self {
+    pub(super) fn new(seed: u64, count: usize, (kept, planted): (Kept, Option<PlantedFault>)) -> Self {
         let mut rng = Rng::new(seed).child("replicas");
         let net = GroupNet::new(rng.next_u64());
         let jitter = Duration::from_millis([1, 5, 30][rng.index(3)]);
@@ -62,7 +89,7 @@ impl Replicas {
             (settings.log_entries, settings.log_kept) = (24, 4);
         }
         let clock = Arc::new(RuntimeClock::default());
-        Self { seed, net, clock, planted, settings, slots, leaders: Mutex::default() }
+        Self { seed, net, clock, kept, planted, settings, slots, leaders: Mutex::default() }
     }
 
     fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {
@@ -73,7 +100,7 @@ impl Replicas {
         self.slots().len()
     }
 
-    fn running(&self, number: usize) -> Option<(Arc<RaftGroup>, RegisterReader)> {
+    fn running(&self, number: usize) -> Option<(Arc<RaftGroup>, Reader)> {
         self.slots()[number].running.clone()
     }
 
@@ -100,8 +127,7 @@ impl Replicas {
             ended.close().await;
         }
         let router = self.net.join(node(number));
-        let machine = RegisterMachine::default();
-        let reader = machine.reader();
+        let (machine, reader) = Reader::of(self.kept);
         let (disc, starts) = {
             let slot = &mut self.slots()[number];
             slot.starts += 1;
@@ -112,7 +138,7 @@ impl Replicas {
             me: voter(number),
             storage: Arc::new(disc.open(1)),
             log: "group/durable".into(),
-            machine: Box::new(machine),
+            machine,
             router,
             clock: self.clock.clone(),
             seed: self.seed ^ (number as u64) << 32 ^ u64::try_from(starts).unwrap_or(0),
@@ -275,11 +301,10 @@ impl RegisterClient for ReplicaClient {
                 None => sleep(LOOK).await,
             }
         };
-        let mut client = if self.through_the_log {
-            GroupClient::through_the_log(group)
-        } else {
-            GroupClient::with_barrier(group, reader)
-        };
-        client.apply(key, op).await
+        match reader {
+            Reader::Tables(reader) => TablesClient::new(group, reader).apply(key, op).await,
+            Reader::Registers(_) if self.through_the_log => GroupClient::through_the_log(group).apply(key, op).await,
+            Reader::Registers(reader) => GroupClient::with_barrier(group, reader).apply(key, op).await,
+        }
     }
 }

@@ -104,7 +104,9 @@ impl Calls {
         let home =
             if inline { Home::here() } else { Home::thread("ekka-calls", stop.clone()).map_err(StartError::Thread)? };
         let guard = stop.clone().drop_guard();
-        let hub = rpc::prepare(handlers, shared.view_changes(), &home, stop).map_err(StartError::Handlers)?;
+        let here = shared.quorum().clone();
+        let own = |handlers| table::lend(handlers, here);
+        let hub = rpc::prepare((handlers, own), shared.view_changes(), &home, stop).map_err(StartError::Handlers)?;
         Ok(Self { hub, _stop: guard })
     }
 }
@@ -118,7 +120,7 @@ pub(super) struct Kept {
 impl Kept {
     fn new(
         (env, storage): (&Env, &Arc<dyn Storage>),
-        (shared, requests): (&Arc<Shared>, &mpsc::Sender<Request>),
+        (shared, requests, calls): (&Arc<Shared>, &mpsc::Sender<Request>, &Calls),
         inline: bool,
     ) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
@@ -137,6 +139,7 @@ impl Kept {
             views: shared.view_changes(),
             tell: shared.teller(),
             quorum: (shared.quorum().clone(), begin_rows(requests)),
+            calls: calls.hub.clone(),
         };
         let tables = table::prepare(setup, &home, stop).map_err(StartError::Tables)?;
         Ok(Self { tables, _stop: guard })
@@ -183,7 +186,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
     let shared = Arc::new(Shared::new(name, env.clock.clone(), control.view(), reserve));
     let calls = Calls::new(options.handlers, &shared, options.inline)?;
     let (request_sender, requests) = mpsc::channel(REQUESTS_MAX);
-    let tables = Kept::new((&env, &storage), (&shared, &request_sender), options.inline)?;
+    let tables = Kept::new((&env, &storage), (&shared, &request_sender, &calls), options.inline)?;
     let own = mpsc::channel(INPUTS_MAX);
     let (ended_sender, ended) = watch::channel(None);
     let (ready_sender, ready) = oneshot::channel();

@@ -58,5 +58,5 @@ pub(crate) use self::committed::Committed;
 pub(crate) use self::hub::{Setup, Tables, prepare};
 #[cfg(test)]
 pub(crate) use self::quorum::logged;
-pub(crate) use self::quorum::{BeginRows, Beside, First, Here, Replica, Rows, join, split};
+pub(crate) use self::quorum::{BeginRows, Beside, First, Here, Replica, Rows, join, lend, split};
 pub(crate) use ekka_core::table::quorum::TableId;

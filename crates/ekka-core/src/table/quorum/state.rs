@@ -1,7 +1,8 @@
 //! Applying commands to quorum tables.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -15,16 +16,16 @@ use super::reader::Reader;
 use super::row::Row;
 use super::view::{NoTable, View, bytes_of};
 use super::watch::{Change, Cursor, Log, News};
-use crate::consensus::{Configuration, LogPlace, StateMachine};
+use crate::consensus::{Configuration, Frozen, LogPlace, Restored, Restorer, Restoring, StateMachine};
 use crate::limits::QUORUM_EXPIRED_STEP;
 use crate::time::Wall;
 
 /// The quorum tables of one group.
 #[derive(Debug)]
 pub struct QuorumTables {
-    view: View,
+    pub(super) view: View,
     /// A log of changes for each table.
-    logs: BTreeMap<TableId, Log>,
+    pub(super) logs: BTreeMap<TableId, Log>,
     /// How often the state was replaced as a whole, here: cursors from before are of no use.
     restores: u64,
     /// No row expires before this.
@@ -140,11 +141,11 @@ impl QuorumTables {
             return false;
         }
         Arc::make_mut(&mut self.view.tables).insert(table, Contents::default());
-        self.logs.insert(table, Log::from(next));
+        self.logs.insert(table, Log::born(next));
         true
     }
 
-    fn drop_table(&mut self, table: TableId) -> bool {
+    pub(super) fn drop_table(&mut self, table: TableId) -> bool {
         if !self.view.tables.contains_key(&table) {
             return false;
         }
@@ -271,7 +272,36 @@ impl StateMachine for QuorumTables {
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
         let mut reader = Reader::default();
         let view = reader.take(snapshot).and_then(|()| reader.finish());
-        self.adopt(view.map_err(|error| alloc::format!("{error}"))?);
+        self.adopt(view.map_err(|error| error.to_string())?);
         Ok(())
+    }
+
+    fn freeze(&self) -> Arc<dyn Frozen> {
+        Arc::new(self.view.clone())
+    }
+
+    fn restorer(&self) -> Restorer {
+        || Box::new(Reader::default())
+    }
+
+    fn adopt(&mut self, restored: Restored) -> Result<Vec<u8>, String> {
+        Self::adopt(self, restored.into_state().ok_or(Restored::OTHER)?);
+        Ok(Vec::new())
+    }
+}
+
+impl Frozen for View {
+    fn pieces(&self) -> Box<dyn Iterator<Item = Vec<u8>> + Send + '_> {
+        Box::new(Self::pieces(self))
+    }
+}
+
+impl Restoring for Reader {
+    fn take(&mut self, piece: &[u8]) -> Result<(), String> {
+        Self::take(self, piece).map_err(|error| error.to_string())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Restored, String> {
+        Self::finish(*self).map(Restored::new).map_err(|error| error.to_string())
     }
 }

@@ -70,11 +70,30 @@ pub(super) struct Log {
     bytes: usize,
     /// All changes after this revision are kept.
     floor: Revision,
+    /// The revision that made the table, where all that is known of it came since; else 0.
+    born: Revision,
 }
 
 impl Log {
     pub(super) fn from(floor: Revision) -> Self {
-        Self { kept: VecDeque::new(), bytes: 0, floor }
+        Self { kept: VecDeque::new(), bytes: 0, floor, born: 0 }
+    }
+
+    /// That of a table that is made, empty, by this revision.
+    pub(super) fn born(at: Revision) -> Self {
+        Self { born: at, ..Self::from(at) }
+    }
+
+    /// Whether the table was made after a revision.
+    pub(super) fn is_younger_than(&self, revision: Revision) -> bool {
+        self.born > revision
+    }
+
+    /// Where somebody who has seen everything up to a revision begins: at it, or where the table was made since. `None`
+    /// where something after that is not kept.
+    pub(super) fn start_after(&self, revision: Revision) -> Option<Revision> {
+        let start = revision.max(self.born);
+        (self.floor <= start).then_some(start)
     }
 
     pub(super) fn push(&mut self, revision: Revision, change: Change) {

@@ -11,6 +11,7 @@ Deterministic simulation by seed.
                                     whole nodes, or the report on many nodes
   --kind growth                     whole nodes: one, three, five, three, one, each voter killed in turn under load
   --kind linear                     histories of clients of the real group, judged for linearizability
+  --kind tables                     the same of quorum tables, with transactions over several rows
   --kind dns|mcast|etcd|k8s         the cores with a faulty backend of that strategy
   --seed N                          one seed, decimal or 0x…
   --seeds N                         so many seeds (default: 200; 20 of stack and growth)
@@ -32,6 +33,7 @@ pub(crate) enum Kind {
     Stack,
     Growth,
     Linear,
+    Tables,
     Formation1000,
     Backend(Source),
 }
@@ -44,6 +46,7 @@ impl Kind {
             Self::Stack => "stack",
             Self::Growth => "growth",
             Self::Linear => "linear",
+            Self::Tables => "tables",
             Self::Formation1000 => "formation1000",
             Self::Backend(source) => source.name(),
         }
@@ -110,10 +113,11 @@ impl Options {
 }
 
 fn kind(text: &str) -> Result<Kind, String> {
-    let worlds = [Kind::Core, Kind::Swarm, Kind::Stack, Kind::Growth, Kind::Linear, Kind::Formation1000];
+    let worlds = [Kind::Core, Kind::Swarm, Kind::Stack, Kind::Growth, Kind::Linear, Kind::Tables, Kind::Formation1000];
     let mut kinds = worlds.into_iter().chain(Source::ALL.map(Kind::Backend));
     kinds.find(|kind| kind.name() == text).ok_or_else(|| {
-        format!("--kind {text}: core, swarm, stack, growth, linear, formation1000, dns, mcast, etcd and k8s are there")
+        let known = "core, swarm, stack, growth, linear, tables, formation1000, dns, mcast, etcd and k8s";
+        format!("--kind {text}: {known} are there")
     })
 }
 

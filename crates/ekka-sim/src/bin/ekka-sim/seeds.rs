@@ -22,6 +22,9 @@ fn one(options: &Options, seed: u64) -> Result<(u64, u64), Failure> {
         Kind::Linear => {
             return LinearPlan::from_seed(seed).run().map(|report| (report.virtual_ms, report.hash));
         }
+        Kind::Tables => {
+            return LinearPlan::of_tables(seed).run().map(|report| (report.virtual_ms, report.hash));
+        }
         Kind::Backend(source) => {
             let plan = core_world::BackendPlan::from_seed(source, seed);
             return plan.run().map(|report| (report.virtual_ms, report.trace_hash));

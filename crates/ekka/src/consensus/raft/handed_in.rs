@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use ekka_core::consensus::{GroupId, VoterId};
+use ekka_core::consensus::{Gathered, GroupId, VoterId};
 use ekka_core::id::{ClusterId, Incarnation};
 use ekka_core::limits::{GROUP_CHUNK_BYTES, GROUP_SNAPSHOT_MAX};
 use ekka_core::volatile::{LogKey, Source, voter};
@@ -62,7 +62,7 @@ impl HandedIn {
     pub fn new(router: Router, cluster_id: ClusterId, id: Incarnation) -> Self {
         let (group, me) = (GroupId::HandedIn { cluster_id }, voter(id));
         let inner = Arc::new_cyclic(|this| Inner {
-            transfers: Transfers::new(router.clone(), group, me),
+            transfers: Transfers::new((router.clone(), || Box::new(Gathered::default())), group, me),
             router,
             group,
             id,
@@ -159,7 +159,8 @@ impl Inner {
         if length > GROUP_SNAPSHOT_MAX as u64 {
             return Err(format!("a state of {length} bytes"));
         }
-        self.transfers.complete(from, (transfer, length), STALLED).await.ok_or_else(|| "it has not come whole".into())
+        let state = self.transfers.complete(from, (transfer, length), STALLED).await.ok_or("it has not come whole")?;
+        state?.into_state().ok_or_else(|| "it is no bytes".into())
     }
 
     async fn hand_out(&self, to: VoterId, number: u64, state: &[u8]) {
@@ -167,7 +168,7 @@ impl Inner {
         let reply = Reply::HandingOut { transfer: transfer.number(), length: state.len() as u64 };
         let pieces = u32::try_from(state.len().div_ceil(GROUP_CHUNK_BYTES)).unwrap_or(u32::MAX);
         let _ = self.router.send(self.group, self.me, to, Body::Reply(number, reply));
-        let handed = match transfer.push(state).await {
+        let handed = match transfer.push(state.chunks(GROUP_CHUNK_BYTES).map(<[u8]>::to_vec)).await {
             // The lane is closed once all of it is there.
             Ok(_lane) => transfer.taken(pieces).await,
             Err(why) => Err(why),

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `types` | names the engine's types, once |
 //! | `log`, `cache` | the engine's log over the storage port |
-//! | `state`, `snapshots` | the state machine, its snapshots on disc |
+//! | `state`, `snapshots`, `image` | the state machine, its snapshots on disc and on their way, in pieces |
 //! | `router`, `message`, `over_transport` | frames to and from other voters |
 //! | `network`, `serve`, `transfer` | the engine's calls as frames, both sides; snapshots over the bulk lane |
 //! | `campaign` | carries the machine that decides when to campaign; signs of life |
@@ -17,6 +17,7 @@ mod cache;
 mod campaign;
 mod hand_over;
 mod handed_in;
+mod image;
 mod log;
 mod message;
 mod network;
@@ -183,22 +184,17 @@ impl RaftGroup {
         let (group, me, stop) = (setup.group, setup.me, setup.stop);
         let snapshots = Arc::new(snapshots::Snapshots::new(setup.storage, setup.log, stop.clone()));
         let log = log::LogStore::open(snapshots.clone(), me, faults.forgotten_vote).map_err(|error| ended(&error))?;
-        let (applied_sender, applied) = watch::channel(LogPlace::default());
-        let told = Arc::<Mutex<LogPlace>>::default();
+        let restorer = setup.machine.restorer();
         let mut applier = state::Applier {
-            machine: Mutex::new(setup.machine),
             events: setup.events,
-            applied: applied_sender,
-            told: told.clone(),
-            snapshots,
             applies_twice: faults.double_apply,
-            last: None,
-            membership: types::Membership::default(),
+            ..state::Applier::new(setup.machine, snapshots)
         };
+        let (applied, told) = (applier.applied.subscribe(), applier.told.clone());
         applier.recover().await.map_err(|error| ended(&error))?;
         let (events, inputs) = mpsc::channel(EVENTS_MAX);
         let standing = Standing { me, ..Standing::default() };
-        let transfers = transfer::Transfers::new(setup.router.clone(), group, me);
+        let transfers = transfer::Transfers::new((setup.router.clone(), restorer), group, me);
         let shared = Arc::new(Shared {
             group,
             me,

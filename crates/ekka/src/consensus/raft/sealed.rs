@@ -56,6 +56,7 @@ pub async fn seed(
         last_membership: Membership::new(Some(first), membership),
         snapshot_id: "founded".into(),
     };
-    Snapshots::new(storage.clone(), log.clone(), CancellationToken::new()).write(&meta, state).await.map_err(ended)?;
+    let snapshots = Snapshots::new(storage.clone(), log.clone(), CancellationToken::new());
+    snapshots.write(&meta, &state.to_vec()).await.map_err(ended)?;
     log::begin_after(storage.as_ref(), log, first).map_err(ended)
 }

@@ -7,18 +7,19 @@
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
-use ekka_core::consensus::VoterId;
+use ekka_core::consensus::{Frozen, Restored, Restorer, VoterId};
 use openraft::{AnyError, StorageIOError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::image::Cut;
 use super::types::{Id, Meta, Storing};
 use crate::storage::{LogName, Storage, StorageError, Ticket};
 
-/// Bytes of one piece; a checkpoint holds up to 64 MiB.
-const PIECE: usize = 16 * 1024 * 1024;
+/// Bytes of one piece at most: what is held of a snapshot while it is written. One that is read may be longer.
+pub(super) const PIECE: usize = 2 * 1024 * 1024;
 /// Before one for which there was no room is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -122,10 +123,10 @@ impl Snapshots {
     }
 
     /// Replaces the snapshot; done when it is on disc. An older one than there is changes nothing.
-    pub(super) async fn write(&self, meta: &Meta, bytes: &[u8]) -> Storing<()> {
+    pub(super) async fn write(&self, meta: &Meta, state: &dyn Frozen) -> Storing<()> {
         let mut told = false;
         let written = loop {
-            match self.replace(meta, bytes).await {
+            match self.replace(meta, state).await {
                 Err(StorageError::Full(why)) => {
                     if !std::mem::replace(&mut told, true) {
                         tracing::warn!(log = %self.log, why, "no room for a snapshot: it is tried again until there is");
@@ -144,21 +145,22 @@ impl Snapshots {
     }
 
     /// Up to where the snapshot goes now.
-    async fn replace(&self, meta: &Meta, bytes: &[u8]) -> Result<Option<Id>, StorageError> {
+    async fn replace(&self, meta: &Meta, state: &dyn Frozen) -> Result<Option<Id>, StorageError> {
         let _one = self.writing.lock().await;
         let before = self.head().map_err(|error| StorageError::Failed(error.to_string()))?;
         if let Some(head) = before.as_ref().filter(|head| head.meta.last_log_id >= meta.last_log_id) {
             return Ok(head.meta.last_log_id);
         }
         let set = before.as_ref().map_or(0, |head| 1 - head.set.min(1));
-        let mut pieces = 0;
-        for piece in bytes.chunks(PIECE) {
-            let ticket = self.put(&self.piece(set, pieces), Some(piece.to_vec()))?;
+        let (mut pieces, mut length) = (0, 0);
+        for piece in Cut::new(state.pieces(), PIECE) {
+            length += piece.len() as u64;
+            let ticket = self.put(&self.piece(set, pieces), Some(piece))?;
             // One after the other: the store takes no more at once than it has room for in memory.
             self.storage.synced(ticket).await?;
             pieces += 1;
         }
-        let head = Head { meta: meta.clone(), set, pieces, length: bytes.len() as u64 };
+        let head = Head { meta: meta.clone(), set, pieces, length };
         let head = postcard::to_allocvec(&head).expect("a head has nothing that cannot be written");
         let mut ticket = self.put(&self.head_name(), Some(head))?;
         // In the order of all changes: the old pieces go after the new head has come.
@@ -181,19 +183,30 @@ impl Snapshots {
         self.storage.checkpoint(&self.head_name(), None).map(|_| ())
     }
 
-    pub(super) async fn read(&self) -> Storing<Option<(Meta, Vec<u8>)>> {
+    /// The snapshot, put together piece by piece.
+    pub(super) async fn restored(&self, restorer: Restorer) -> Storing<Option<(Meta, Restored)>> {
+        let mut state = restorer();
+        let Some(meta) = self.read(|piece| state.take(&piece)).await? else { return Ok(None) };
+        let state = state.finish().map_err(unreadable)?;
+        Ok(Some((meta, state)))
+    }
+
+    /// Gives each piece of the snapshot.
+    async fn read(&self, mut take: impl FnMut(Vec<u8>) -> Result<(), String>) -> Storing<Option<Meta>> {
         // Not while the pieces of one are replaced by those of the next.
         let _one = self.writing.lock().await;
         let Some(head) = self.head()? else { return Ok(None) };
-        let mut bytes = Vec::new();
+        let mut length = 0;
         for number in 0..head.pieces {
             let name = self.piece(head.set, number);
             let piece = self.storage.read_checkpoint(&name).map_err(unreadable)?;
-            bytes.extend(piece.ok_or_else(|| unreadable(format!("the piece {name} is missing")))?);
+            let piece = piece.ok_or_else(|| unreadable(format!("the piece {name} is missing")))?;
+            length += piece.len() as u64;
+            take(piece).map_err(unreadable)?;
         }
-        if bytes.len() as u64 != head.length {
-            return Err(unreadable(format!("{} bytes, and {} were written", bytes.len(), head.length)));
+        if length != head.length {
+            return Err(unreadable(format!("{length} bytes, and {} were written", head.length)));
         }
-        Ok(Some((head.meta, bytes)))
+        Ok(Some(head.meta))
     }
 }

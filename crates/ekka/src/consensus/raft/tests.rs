@@ -2,6 +2,7 @@
 
 mod generations;
 mod store;
+mod tables;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

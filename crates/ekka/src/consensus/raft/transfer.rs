@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ekka_core::consensus::{GroupId, VoterId};
+use ekka_core::consensus::{GroupId, Restored, Restorer, Restoring, VoterId};
 use ekka_core::limits::{GROUP_CHUNK_BYTES, GROUP_CHUNKS_AHEAD, GROUP_HEARTBEAT, GROUP_SNAPSHOT_MAX};
 use openraft::Snapshot;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
+use super::image::{Cut, Image};
 use super::message::{Body, BulkUse, Notice, Piece, Reply, Request};
 use super::router::{BulkLane, Router};
 use super::shared::{Shared, lock};
@@ -30,12 +31,15 @@ const INCOMING_MAX: usize = 2;
 struct Incoming {
     from: VoterId,
     next: u32,
-    bytes: Vec<u8>,
+    length: u64,
+    /// What has come, put together as it comes.
+    state: Box<dyn Restoring>,
 }
 
 /// Both ends of the transfers of one replica.
 pub(super) struct Transfers {
     router: Router,
+    restorer: Restorer,
     group: GroupId,
     me: VoterId,
     incoming: Mutex<BTreeMap<u64, Incoming>>,
@@ -63,18 +67,23 @@ impl Outgoing<'_> {
         self.number
     }
 
-    /// Sends all of it; the lane, which is to stay open until the receiver has taken it.
-    pub(super) async fn push(&mut self, bytes: &[u8]) -> Result<Box<dyn BulkLane>, String> {
+    /// Sends all of it; how many bytes that were, and the lane, which is to stay open until the receiver has taken them.
+    pub(super) async fn push(
+        &mut self,
+        pieces: impl Iterator<Item = Vec<u8>>,
+    ) -> Result<(u64, Box<dyn BulkLane>), String> {
+        let mut length = 0;
         let Transfers { router, group, me, .. } = self.transfers;
         let lane = router.lanes().open_bulk(self.to.node_id).await?;
-        for (number, bytes) in (0u32..).zip(bytes.chunks(GROUP_CHUNK_BYTES)) {
+        for (number, bytes) in (0u32..).zip(Cut::new(pieces, GROUP_CHUNK_BYTES)) {
+            length += bytes.len() as u64;
             let ahead = u32::try_from(GROUP_CHUNKS_AHEAD).unwrap_or(u32::MAX);
             self.taken(number.saturating_sub(ahead - 1)).await?;
             let (what, bytes) = (BulkUse::GroupSnapshot, Blob(bytes.into()));
             let piece = Piece { what, group: *group, from: *me, to: self.to, transfer: self.number, number, bytes };
             lane.send(&postcard::to_allocvec(&piece).expect("a piece has nothing that cannot be written")).await?;
         }
-        Ok(lane)
+        Ok((length, lane))
     }
 
     /// Waits until the receiver has taken so many pieces in all.
@@ -87,9 +96,9 @@ impl Outgoing<'_> {
 }
 
 impl Transfers {
-    pub(super) fn new(router: Router, group: GroupId, me: VoterId) -> Self {
+    pub(super) fn new((router, restorer): (Router, Restorer), group: GroupId, me: VoterId) -> Self {
         let (incoming, outgoing) = (Mutex::default(), Mutex::default());
-        Self { router, group, me, incoming, pieces: Notify::new(), outgoing }
+        Self { router, restorer, group, me, incoming, pieces: Notify::new(), outgoing }
     }
 
     pub(super) fn begin(&self, to: VoterId) -> Outgoing<'_> {
@@ -116,16 +125,19 @@ impl Transfers {
                 while incoming.len() >= INCOMING_MAX {
                     incoming.pop_first();
                 }
-                incoming.insert(piece.transfer, Incoming { from: piece.from, next: 0, bytes: Vec::new() });
+                let state = (self.restorer)();
+                incoming.insert(piece.transfer, Incoming { from: piece.from, next: 0, length: 0, state });
             }
             let Some(known) = incoming.get_mut(&piece.transfer).filter(|known| known.from == piece.from) else {
                 return;
             };
-            if piece.number != known.next || known.bytes.len() + piece.bytes.0.len() > GROUP_SNAPSHOT_MAX {
+            let length = known.length + piece.bytes.0.len() as u64;
+            let fits = piece.number == known.next && length <= GROUP_SNAPSHOT_MAX as u64;
+            if !fits || known.state.take(&piece.bytes.0).is_err() {
                 incoming.remove(&piece.transfer);
                 return;
             }
-            known.bytes.extend_from_slice(&piece.bytes.0);
+            known.length = length;
             known.next += 1;
             known.next
         };
@@ -138,23 +150,24 @@ impl Transfers {
     /// How much of a transfer is here.
     fn here(&self, from: VoterId, transfer: u64) -> u64 {
         let incoming = lock(&self.incoming);
-        incoming.get(&transfer).filter(|known| known.from == from).map_or(0, |known| known.bytes.len() as u64)
+        incoming.get(&transfer).filter(|known| known.from == from).map_or(0, |known| known.length)
     }
 
-    /// Waits until all pieces have come, and takes them; `None` where for so long none has come.
+    /// Waits until all pieces have come, and takes the state; `None` where for so long none has come.
     pub(super) async fn complete(
         &self,
         from: VoterId,
         (transfer, length): (u64, u64),
         stalled: Duration,
-    ) -> Option<Vec<u8>> {
+    ) -> Option<Result<Restored, String>> {
         let mut before = 0;
         let mut until = Instant::now() + stalled;
         loop {
             let news = self.pieces.notified();
             let here = self.here(from, transfer);
             if here == length {
-                return Some(lock(&self.incoming).remove(&transfer).map_or_else(Vec::new, |known| known.bytes));
+                let known = lock(&self.incoming).remove(&transfer).map(|known| known.state);
+                return Some(known.unwrap_or_else(self.restorer).finish());
             }
             if here > before {
                 before = here;
@@ -203,9 +216,9 @@ async fn signs_of_life(shared: &Arc<Shared>, to: VoterId, vote: Vote) {
 
 async fn send_all(shared: &Arc<Shared>, to: VoterId, vote: Vote, snapshot: Snapshot<Types>) -> Result<Vote, String> {
     let mut transfer = shared.transfers.begin(to);
-    let _lane = transfer.push(&snapshot.snapshot).await?;
+    let Image::Frozen(state) = &*snapshot.snapshot else { return Err("there is no snapshot to send".into()) };
     // The last pieces may still be under way: the receiver waits for them.
-    let length = snapshot.snapshot.len() as u64;
+    let (length, _lane) = transfer.push(state.pieces()).await?;
     let request = Request::Install { vote, meta: snapshot.meta, transfer: transfer.number(), length };
     let limit = INSTALL + Duration::from_secs(length / INSTALL_RATE);
     match shared.router.ask((shared.group, shared.me, to), request, limit).await {
@@ -224,11 +237,11 @@ pub(super) async fn install(
     meta: Meta,
     (transfer, length): (u64, u64),
 ) -> Result<Vote, String> {
-    let Some(bytes) = shared.transfers.complete(from, (transfer, length), INSTALL).await else {
+    let Some(state) = shared.transfers.complete(from, (transfer, length), INSTALL).await else {
         return Err(format!("not all of the {length} bytes of the snapshot have come"));
     };
     let Some(raft) = shared.raft() else { return Err("the replica is starting".into()) };
-    let snapshot = Snapshot { meta, snapshot: Box::new(bytes) };
+    let snapshot = Snapshot { meta, snapshot: Box::new(Image::restored(state?)) };
     let installed = raft.install_full_snapshot(vote, snapshot).await;
     installed.map(|response| response.vote).map_err(|error| error.to_string())
 }

@@ -10,6 +10,8 @@ use serde::de::{Deserializer, Error, Visitor};
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
+use super::image::Image;
+
 /// The engine's names for our types.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Types;
@@ -20,7 +22,7 @@ impl openraft::RaftTypeConfig for Types {
     type NodeId = VoterId;
     type Node = EmptyNode;
     type Entry = openraft::Entry<Self>;
-    type SnapshotData = Vec<u8>;
+    type SnapshotData = Image;
     type AsyncRuntime = TokioRuntime;
     type Responder = openraft::impls::OneshotResponder<Self>;
 }

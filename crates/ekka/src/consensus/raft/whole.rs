@@ -1,12 +1,11 @@
 //! What a log adds up to, all of it, for a group that goes on without the majority of its voters, and for the next
 //! generation of a volatile one.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use ekka_core::consensus::{LogPlace, StateMachine, VoterId};
+use ekka_core::consensus::{Gathered, LogPlace, StateMachine, VoterId};
 use openraft::storage::RaftStateMachine;
 use openraft::{CommittedLeaderId, LogId, RaftLogReader};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::log::LogStore;
@@ -38,16 +37,7 @@ pub async fn whole(
 ) -> Result<Whole, GroupError> {
     let ended = |error: &dyn std::fmt::Display| GroupError::Ended(error.to_string());
     let snapshots = Arc::new(Snapshots::new(storage, log, CancellationToken::new()));
-    let mut applier = Applier {
-        machine: Mutex::new(machine),
-        events: None,
-        applied: watch::channel(LogPlace::default()).0,
-        told: Arc::default(),
-        snapshots: snapshots.clone(),
-        applies_twice: false,
-        last: None,
-        membership: types::Membership::default(),
-    };
+    let mut applier = Applier::new(machine, snapshots.clone());
     applier.recover().await.map_err(|error| ended(&error))?;
     let mut entries = LogStore::open(snapshots, VoterId::default(), false).map_err(|error| ended(&error))?;
     let end = entries.last();
@@ -78,7 +68,7 @@ pub async fn keep(storage: &Arc<dyn Storage>, name: &LogName, bytes: &[u8]) -> R
     let snapshots = Snapshots::new(storage.clone(), name.clone(), CancellationToken::new());
     snapshots.forget().map_err(|error| ended(&error))?;
     let meta = types::Meta { last_log_id: Some(first()), snapshot_id: "kept".into(), ..types::Meta::default() };
-    snapshots.write(&meta, bytes).await.map_err(|error| ended(&error))
+    snapshots.write(&meta, &bytes.to_vec()).await.map_err(|error| ended(&error))
 }
 
 /// What is kept under a name.
@@ -87,8 +77,9 @@ pub async fn keep(storage: &Arc<dyn Storage>, name: &LogName, bytes: &[u8]) -> R
 /// `Ended`: the store cannot be read.
 pub async fn kept(storage: &Arc<dyn Storage>, name: &LogName) -> Result<Option<Vec<u8>>, GroupError> {
     let snapshots = Snapshots::new(storage.clone(), name.clone(), CancellationToken::new());
-    let found = snapshots.read().await.map_err(|error| GroupError::Ended(error.to_string()))?;
-    Ok(found.map(|(_, bytes)| bytes))
+    let found = snapshots.restored(|| Box::new(Gathered::default())).await;
+    let found = found.map_err(|error| GroupError::Ended(error.to_string()))?;
+    Ok(found.and_then(|(_, bytes)| bytes.into_state()))
 }
 
 /// The place that the first entry of a group has: that of its first configuration.

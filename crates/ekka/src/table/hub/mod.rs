@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use ekka_core::id::{ClusterId, Incarnation, NodeId};
+use ekka_core::schema::Storage as Kept;
 use ekka_core::table::{Body, Envelope, Message};
 use ekka_core::time::Now;
 use ekka_core::view::View;
@@ -30,10 +31,11 @@ use super::def::{TableDef, TableKind};
 use super::disc::{Discs, Sizes};
 use super::handle::Table;
 use super::link::Link;
-use super::quorum::{BeginRows, Chores, Here};
+use super::quorum::{BeginRows, Chores, Here, Mirror};
 use super::slot::Slot;
 use crate::env::Env;
 use crate::home::{Home, Vigil};
+use crate::rpc::Hub;
 use crate::storage::Storage;
 use crate::transport::{BulkConnection, Transport};
 
@@ -101,6 +103,8 @@ pub(crate) struct Setup {
     pub(crate) tell: Tell,
     /// The replicas that quorum tables are in, and what their first row takes.
     pub(crate) quorum: (Arc<Here>, BeginRows),
+    /// The way to replicas on other nodes.
+    pub(crate) calls: Arc<Hub>,
 }
 
 /// Makes the tables of a node ready: none is open until the cluster has committed some, and none has a link until the
@@ -109,12 +113,16 @@ pub(crate) struct Setup {
 /// # Errors
 /// What the start before this one left on disc cannot be read.
 pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Result<Arc<Tables>, String> {
-    let Setup { env, storage, is_full, committed, views, tell, quorum: (here, begin_rows) } = setup;
+    let Setup { env, storage, is_full, committed, views, tell, quorum: (here, begin_rows), calls } = setup;
     let aside = Arc::new(Aside::new(env.clone(), tell));
     let found = bounds::read(&*storage)?;
     let world = Arc::new(World::new(env.clock.clone(), found));
     let discs = Discs::new((env, storage.clone(), home.handle.clone()), Sizes::default(), stop.clone(), is_full)?;
     let (copied, frames) = mpsc::channel(COPIED_MAX);
+    for kept in [Kept::Ram, Kept::Disc] {
+        let mirror = Mirror::new((calls.clone(), kept), here.clone(), committed.clone(), views.clone());
+        home.handle.spawn(stop.clone().run_until_cancelled_owned(mirror.run()));
+    }
     let tables = Arc::new_cyclic(|this| Tables {
         world,
         state: RwLock::default(),

@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 
-use ekka_core::consensus::{Configuration, LogPlace, StateMachine};
+use ekka_core::consensus::{Configuration, Frozen, LogPlace, Restored, Restorer, Restoring, StateMachine};
 use ekka_core::durable::Record;
 use ekka_core::schema::{Kind, Storage};
-use ekka_core::table::quorum::{Command, Reader, TableId, View};
+use ekka_core::table::quorum::{Command, TableId, View};
 use ekka_core::volatile::state::State;
 
+use self::parts::{Both, Two};
 use super::rows::Rows;
 
 /// The others begin with their form, which is never 0.
@@ -67,12 +68,12 @@ pub(crate) fn logged(command: &Command) -> Vec<u8> {
 
 /// A snapshot of both.
 pub(crate) fn join(first: &[u8], rows: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(1 + LENGTH + first.len() + rows.len());
-    bytes.push(TAG);
-    bytes.extend((first.len() as u64).to_le_bytes());
-    bytes.extend(first);
-    bytes.extend(rows);
-    bytes
+    [&before_rows(first), rows].concat()
+}
+
+/// What a snapshot of both begins with: all but the rows.
+fn before_rows(first: &[u8]) -> Vec<u8> {
+    [&[TAG], &(first.len() as u64).to_le_bytes()[..], first].concat()
 }
 
 /// The parts of a snapshot: the other one, and that of tables where it has one.
@@ -86,11 +87,6 @@ pub(crate) fn split(snapshot: &[u8]) -> Result<(&[u8], Option<&[u8]>), String> {
     let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| short())?;
     let (first, rows) = rest.split_at_checked(length).ok_or_else(short)?;
     Ok((first, Some(rows)))
-}
-
-fn read(rows: &[u8]) -> Result<View, String> {
-    let mut reader = Reader::default();
-    reader.take(rows).and_then(|()| reader.finish()).map_err(|error| error.to_string())
 }
 
 impl<M: First> Beside<M> {
@@ -117,20 +113,13 @@ impl<M: First> StateMachine for Beside<M> {
     }
 
     fn snapshot(&self) -> Vec<u8> {
-        let (first, view) = (self.first.snapshot(), self.rows.view());
-        if view.revision() == 0 && view.clock() == ekka_core::time::Wall::default() {
-            return first;
-        }
-        join(&first, &view.pieces().collect::<Vec<_>>().concat())
+        self.freeze().pieces().collect::<Vec<_>>().concat()
     }
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
-        let (first, rows) = split(snapshot)?;
-        let view = rows.map(read).transpose()?.unwrap_or_default();
-        self.first.restore(first)?;
-        self.rows.adopt(view);
-        self.settle();
-        Ok(())
+        let mut both = Both::default();
+        both.take(snapshot)?;
+        self.adopt(Box::new(both).finish()?).map(|_| ())
     }
 
     fn is_told(&self, command: &[u8]) -> bool {
@@ -140,7 +129,28 @@ impl<M: First> StateMachine for Beside<M> {
     fn told_part<'a>(&self, snapshot: &'a [u8]) -> &'a [u8] {
         split(snapshot).map_or(snapshot, |(first, _)| first)
     }
+
+    fn freeze(&self) -> Arc<dyn Frozen> {
+        let (first, view) = (self.first.snapshot(), self.rows.view());
+        if view.revision() == 0 && view.clock() == ekka_core::time::Wall::default() {
+            return Arc::new(first);
+        }
+        Arc::new(Two { first, view })
+    }
+
+    fn restorer(&self) -> Restorer {
+        || Box::new(Both::default())
+    }
+
+    fn adopt(&mut self, restored: Restored) -> Result<Vec<u8>, String> {
+        let (first, view): (Vec<u8>, View) = restored.into_state().ok_or(Restored::OTHER)?;
+        self.first.restore(&first)?;
+        self.rows.adopt(view);
+        self.settle();
+        Ok(first)
+    }
 }
 
+mod parts;
 #[cfg(test)]
 mod tests;

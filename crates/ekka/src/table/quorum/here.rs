@@ -1,6 +1,6 @@
-//! The replicas of groups that this node runs, as its tables use them.
+//! The replicas of groups that this node runs, or follows elsewhere, as its tables use them.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use ekka_core::id::ClusterId;
 use ekka_core::schema::Storage;
@@ -35,28 +35,77 @@ impl Replica {
     }
 }
 
-/// The replica of each group that runs now.
+/// The replica of each group that this node uses now.
 #[derive(Default)]
 pub(crate) struct Here {
-    disc: watch::Sender<Option<Replica>>,
-    ram: watch::Sender<Option<Replica>>,
+    disc: Place,
+    ram: Place,
+}
+
+/// That of one storage.
+#[derive(Default)]
+struct Place {
+    known: Mutex<Known>,
+    used: watch::Sender<Option<Replica>>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// The one that runs here.
+    own: Option<Replica>,
+    /// What is followed elsewhere, as long as that is better.
+    followed: Option<Replica>,
 }
 
 impl Here {
     /// This replica of the group of a storage runs from now on, or none.
     pub(crate) fn runs(&self, storage: Storage, replica: Option<Replica>) {
-        self.of(storage).send_replace(replica);
+        self.of(storage).change(|known| known.own = replica);
     }
 
-    /// The one that runs, now and whenever that changes.
+    /// This is used from now on in place of the one that runs, or nothing is.
+    pub(super) fn follows(&self, storage: Storage, replica: Option<Replica>) {
+        self.of(storage).change(|known| known.followed = replica);
+    }
+
+    /// The one that runs here.
+    pub(super) fn own(&self, storage: Storage) -> Option<Replica> {
+        self.of(storage).known().own.clone()
+    }
+
+    /// The one to use, now and whenever that changes.
     pub(super) fn replica(&self, storage: Storage) -> watch::Receiver<Option<Replica>> {
-        self.of(storage).subscribe()
+        self.of(storage).used.subscribe()
     }
 
-    fn of(&self, storage: Storage) -> &watch::Sender<Option<Replica>> {
+    fn of(&self, storage: Storage) -> &Place {
         match storage {
             Storage::Disc => &self.disc,
             Storage::Ram => &self.ram,
         }
+    }
+}
+
+impl Place {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Nothing that holds this lock can leave it half-changed.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Known)) {
+        let mut known = self.known();
+        change(&mut known);
+        let best = known.followed.as_ref().or(known.own.as_ref());
+        self.used.send_if_modified(|used| {
+            let same = match (used.as_ref(), best) {
+                (Some(used), Some(best)) => used.is(best),
+                (None, None) => true,
+                _ => false,
+            };
+            if !same {
+                *used = best.cloned();
+            }
+            !same
+        });
     }
 }

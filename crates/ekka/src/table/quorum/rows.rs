@@ -2,15 +2,15 @@
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use ekka_core::table::Revision;
-use ekka_core::table::quorum::{Answer, Command, QuorumTables, TableId, View};
+use ekka_core::table::Resync;
+use ekka_core::table::quorum::{Answer, Command, Delta, Mark, QuorumTables, TableId, View};
 use tokio::sync::watch;
 
-/// The tables, and word of each new revision.
+/// The tables, and word of how far they are.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     tables: RwLock<QuorumTables>,
-    revision: watch::Sender<Revision>,
+    mark: watch::Sender<Mark>,
 }
 
 impl Rows {
@@ -29,9 +29,9 @@ impl Rows {
         self.read().view().clone()
     }
 
-    /// The revision, whenever it changes.
-    pub(in crate::table) fn changes(&self) -> watch::Receiver<Revision> {
-        self.revision.subscribe()
+    /// How far they are, whenever that changes.
+    pub(crate) fn changes(&self) -> watch::Receiver<Mark> {
+        self.mark.subscribe()
     }
 
     /// Applies the bytes of a command of the log.
@@ -65,12 +65,20 @@ impl Rows {
         let mut tables = self.write();
         tables.adopt(view);
         // Also where the number is the same: watchers have to look.
-        self.revision.send_replace(tables.view().revision());
+        self.mark.send_replace(tables.view().mark());
+    }
+
+    /// Takes in what changed at another replica.
+    pub(super) fn follow(&self, delta: &Delta) -> Result<(), Resync> {
+        let mut tables = self.write();
+        tables.follow(delta)?;
+        self.tell(tables);
+        Ok(())
     }
 
     fn tell(&self, tables: RwLockWriteGuard<'_, QuorumTables>) {
-        let revision = tables.view().revision();
+        let mark = tables.view().mark();
         drop(tables);
-        self.revision.send_if_modified(|told| std::mem::replace(told, revision) != revision);
+        self.mark.send_if_modified(|told| std::mem::replace(told, mark) != mark);
     }
 }

@@ -158,7 +158,8 @@ impl QuorumSlot {
             Storage::Disc => "the cluster's durable group",
             Storage::Ram => "the volatile group (locks, ram quorum tables)",
         };
-        QuorumError::NoQuorum(format!("this node has no replica of {group} now"))
+        let text = format!("this node has no replica of {group} now, and no node that has one answers");
+        QuorumError::NoQuorum(text)
     }
 
     /// Has a write committed that goes by nothing that was read, or by versions.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use ekka_core::table::quorum::{Change, Changed, Cursor, Row, View};
+use ekka_core::table::quorum::{Change, Changed, Cursor, Mark, Row, View};
 use ekka_core::table::{KeyRange, PageLimits, Revision};
 use tokio::sync::watch;
 
@@ -44,10 +44,20 @@ enum Stage {
     Changes(Cursor),
 }
 
+impl Stage {
+    /// Up to where all was seen, or is being given, of this history.
+    fn reached(&self, history: &str) -> Option<(String, Revision)> {
+        match self {
+            Self::Begin | Self::Empty => None,
+            Self::Rows { cursor, .. } | Self::Changes(cursor) => Some((history.to_owned(), cursor.revision)),
+        }
+    }
+}
+
 /// What is followed now.
 struct Followed {
     replica: Replica,
-    changes: watch::Receiver<Revision>,
+    changes: watch::Receiver<Mark>,
 }
 
 /// Follows a quorum table in bytes.
@@ -122,12 +132,21 @@ impl RawQuorumWatch {
         if self.followed.as_ref().is_some_and(|followed| followed.replica.is(&replica)) {
             return;
         }
-        let resumed = self.resume.take().filter(|(history, _)| **history == *replica.history);
-        let resumed = resumed.and_then(|(_, revision)| replica.rows.read().resume(self.slot.id, revision).ok());
-        if resumed.is_none() && self.begun {
-            self.ready.push_back(RawQuorumChange::Resync);
-        }
-        self.stage = resumed.map_or(Stage::Begin, Stage::Changes);
+        let left = self.followed.take().and_then(|followed| self.stage.reached(&followed.replica.history));
+        let resume = self.resume.take().or(left).filter(|(history, _)| **history == *replica.history);
+        let resumed = resume.and_then(|(_, revision)| replica.rows.read().resume(self.slot.id, revision).ok());
+        let stage = std::mem::replace(&mut self.stage, Stage::Begin);
+        self.stage = match (stage, resumed) {
+            // The rest of the rows of one moment, then what came after it there.
+            (Stage::Rows { view, after, late, .. }, Some(cursor)) => Stage::Rows { view, after, cursor, late },
+            (_, Some(cursor)) => Stage::Changes(cursor),
+            (_, None) => {
+                if self.begun {
+                    self.ready.push_back(RawQuorumChange::Resync);
+                }
+                Stage::Begin
+            }
+        };
         self.followed = Some(Followed { changes: replica.rows.changes(), replica });
     }
 

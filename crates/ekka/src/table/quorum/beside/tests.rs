@@ -152,7 +152,7 @@ fn ram_tables_are_made_by_commands_and_go_with_the_state_into_the_next_generatio
     assert!(!committed(&machine.apply(at(2), &put(5, b"k", 1))));
     assert!(committed(&machine.apply(at(3), &logged(&Command::Create { table: 5 }))));
     assert!(committed(&machine.apply(at(4), &put(5, b"k", 1))));
-    assert_eq!(*told.borrow_and_update(), rows.view().revision());
+    assert_eq!(*told.borrow_and_update(), rows.view().mark());
 
     let next = Arc::<Rows>::default();
     let mut machine_of_next = Beside::new(State::default(), next.clone());
@@ -161,4 +161,32 @@ fn ram_tables_are_made_by_commands_and_go_with_the_state_into_the_next_generatio
     assert_eq!(next.view().get(5, b"k").unwrap().unwrap().value(), b"value");
     // Equal bytes from equal logs: what is handed in is the same wherever it is had from.
     assert_eq!(machine_of_next.snapshot(), machine.snapshot());
+}
+
+#[test]
+fn a_frozen_state_is_that_of_its_moment_and_is_put_together_from_pieces_cut_anywhere() {
+    let (mut machine, rows) = durable();
+    machine.apply(at(1), &founded());
+    machine.apply(at(2), &create("disc", Storage::Disc));
+    let disc = machine.first.tables()["disc"].id;
+    for n in 0..200u8 {
+        machine.apply(at(3), &put(disc, &[n], 5));
+    }
+    let (frozen, snapshot) = (machine.freeze(), machine.snapshot());
+    machine.apply(at(4), &put(disc, b"later", 6));
+    machine.apply(at(5), &create("other", Storage::Disc));
+    assert_eq!(frozen.pieces().collect::<Vec<_>>().concat(), snapshot);
+    for size in [1, 7, 64, 1_000, snapshot.len()] {
+        let mut restoring = machine.restorer()();
+        snapshot.chunks(size).for_each(|piece| restoring.take(piece).unwrap());
+        let (mut other, others) = durable();
+        let told = other.adopt(restoring.finish().unwrap()).unwrap();
+        assert_eq!(told, machine.told_part(&snapshot), "pieces of {size}");
+        assert_eq!((other.snapshot(), others.view().figures(disc).unwrap().rows), (snapshot.clone(), 200));
+    }
+    assert_eq!(rows.view().figures(disc).unwrap().rows, 201);
+    // Of another kind of machine: nothing is changed.
+    let before = machine.snapshot();
+    assert!(machine.adopt(Restored::new(7u8)).is_err());
+    assert_eq!(machine.snapshot(), before);
 }
