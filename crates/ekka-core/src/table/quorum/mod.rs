@@ -19,9 +19,10 @@
 mod answer;
 mod command;
 mod contents;
+mod digest;
 mod draft;
 mod faults;
-mod hash;
+pub(super) mod hash;
 mod limit;
 mod octets;
 mod pieces;
