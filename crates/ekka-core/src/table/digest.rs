@@ -112,6 +112,18 @@ impl Cut {
         &self.rows
     }
 
+    /// Who may have written rows of it.
+    #[must_use]
+    pub fn origins(&self) -> &[Incarnation] {
+        &self.origins
+    }
+
+    /// The place of who wrote a version among those.
+    #[must_use]
+    pub fn origin_of(&self, version: &Version) -> u32 {
+        version.id().origin.0
+    }
+
     /// The operation that wrote a version of these rows.
     #[must_use]
     pub fn id_of(&self, version: &Version) -> super::OpId {

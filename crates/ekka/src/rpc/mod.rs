@@ -61,12 +61,13 @@ use connection::Service;
 use figures::Figures;
 
 use crate::home::Home;
-/// Makes the calls of a node ready: nothing is carried until the transport gives or opens connections.
+/// Makes the calls of a node ready: nothing is carried until the transport gives or opens connections. `own` adds the
+/// methods of the node itself, whose names are reserved.
 ///
 /// # Errors
 /// A handler cannot be served; the words say which and why.
 pub(crate) fn prepare(
-    handlers: Handlers,
+    (handlers, own): (Handlers, impl FnOnce(Handlers) -> Handlers),
     views: watch::Receiver<Arc<View>>,
     home: &Home,
     stop: CancellationToken,
@@ -79,7 +80,7 @@ pub(crate) fn prepare(
         let view = seen.borrow();
         (view.me, view.name.to_string())
     };
-    let handlers = builtin::add(handlers, who);
+    let handlers = builtin::add(own(handlers), who);
     let service = Arc::new(Service {
         figures: Figures::new(handlers.methods.keys().map(String::as_str)),
         handlers,

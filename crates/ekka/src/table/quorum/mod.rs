@@ -9,6 +9,7 @@
 
 mod beside;
 mod chores;
+mod cut;
 mod error;
 mod here;
 mod rows;
