@@ -56,7 +56,9 @@ fn node_text(kind: &EventKind) -> Option<String> {
             format!("{rows} rows of the table {table} have no place in it any more: they are in {file}")
         }
         EventKind::TableDigestMismatch { table, peer, ranges } => {
-            format!("the table {table} differs from that of {peer} in {ranges} of 256 ranges: ekka table verify {table}")
+            format!(
+                "the table {table} differs from that of {peer} in {ranges} of 256 ranges: ekka table verify {table}"
+            )
         }
         EventKind::BackupDone { tables, rows, bytes } => {
             format!("a backup of {tables} tables was given: {rows} rows, {bytes} bytes")

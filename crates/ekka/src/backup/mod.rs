@@ -6,11 +6,11 @@
 
 mod form;
 mod read;
-mod write;
 #[cfg(test)]
 mod tests;
+mod write;
 
-pub(crate) use self::form::{PIECE_BYTES, Piece};
 pub use self::form::{Head, SavedRow, TableHead};
+pub(crate) use self::form::{PIECE_BYTES, Piece};
 pub use self::read::{Damaged, ReadError, Reader, Summary, TableSummary, check};
 pub(crate) use self::write::Encoder;

@@ -72,8 +72,7 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// It is no backup, is of another form, or its head is damaged.
     pub fn open(from: R) -> Result<(Self, Head), ReadError> {
-        let mut reader =
-            Self { from, sum: Context::new(&SHA256), at: 0, place: Place::Start, tables: (0, 0), rows: 0 };
+        let mut reader = Self { from, sum: Context::new(&SHA256), at: 0, place: Place::Start, tables: (0, 0), rows: 0 };
         let magic = reader.bytes(MAGIC.len())?;
         if magic != MAGIC {
             return Err(reader.wrong(0, "it does not begin as a backup does".into()));

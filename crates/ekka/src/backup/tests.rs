@@ -6,11 +6,11 @@ use super::*;
 
 fn row(n: u32) -> SavedRow {
     let key = format!("key-{n:05}");
-    let value = vec![7; 100];
+    let value = [7; 100];
     SavedRow {
         key: key.as_bytes().into(),
         value: (&value[..]).into(),
-        expires_at: (n % 2 == 0).then(|| Wall::from_millis(9)),
+        expires_at: n.is_multiple_of(2).then(|| Wall::from_millis(9)),
         stamp: u64::from(n),
         origin: 0,
         number: u64::from(n),

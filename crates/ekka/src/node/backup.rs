@@ -80,12 +80,7 @@ impl Node {
     }
 
     /// Tokens go on above all that were issued before the backup, in whichever cluster.
-    async fn raise_tokens(
-        &self,
-        summary: &Summary,
-        plan: bool,
-        restored: &mut Restored,
-    ) -> Result<(), RestoreError> {
+    async fn raise_tokens(&self, summary: &Summary, plan: bool, restored: &mut Restored) -> Result<(), RestoreError> {
         let failed = |error: CommandError| RestoreError::Tokens(error.to_string());
         let (wanted, mut ceiling) = (summary.head.token_ceiling, 0);
         if wanted > 0 {

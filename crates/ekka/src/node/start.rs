@@ -106,7 +106,8 @@ impl Calls {
         let home =
             if inline { Home::here() } else { Home::thread("ekka-calls", stop.clone()).map_err(StartError::Thread)? };
         let guard = stop.clone().drop_guard();
-        let hub = rpc::prepare((handlers, |own| table::serve_digests(own, tables)), shared.view_changes(), &home, stop).map_err(StartError::Handlers)?;
+        let hub = rpc::prepare((handlers, |own| table::serve_digests(own, tables)), shared.view_changes(), &home, stop)
+            .map_err(StartError::Handlers)?;
         Ok(Self { hub, _stop: guard })
     }
 }

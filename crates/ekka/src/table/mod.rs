@@ -41,9 +41,9 @@ mod signals;
 mod slot;
 mod watch;
 
+pub use self::backup::{Backup, BackupError, RestoreError, RestoreMode, Restored, TableRestored};
 #[cfg(feature = "admin")]
 pub use self::bench::{BenchOp, TableFigures, TablePlan};
-pub use self::backup::{Backup, BackupError, Restored, RestoreError, RestoreMode, TableRestored};
 pub use self::def::{Available, Owned, Quorum, TableDef, TableKind};
 pub use self::digest::{PeerVerdict, Step, TableVerdict};
 pub use self::door::{Cell, Freshness, Loss, Row, TableDoor, TableInfo, TablePage, TableWatch, WriteTerms, is_built};
@@ -57,8 +57,8 @@ pub use ekka_core::schema::{Kind, MergeRule, Schema, SchemaError, Shape, Storage
 pub use ekka_core::table::{Ack, Acknowledged};
 
 pub(crate) use self::aside::Tell;
-pub(crate) use self::committed::Committed;
 pub(crate) use self::backup::{Job, pieces_of};
+pub(crate) use self::committed::Committed;
 pub(crate) use self::digest::serve as serve_digests;
 pub(crate) use self::hub::{Setup, Tables, prepare};
 #[cfg(test)]

@@ -79,7 +79,9 @@ impl OfAvailable {
         for some in changes.chunks(AT_ONCE) {
             if self.terms.plan {
                 let (table, wall) = (self.slot.read(), self.slot.world.clock.now().wall);
-                some.iter().for_each(|change| self.count(change, self.planned(&table, change, wall), tally));
+                for change in some {
+                    count(change, self.planned(&table, change, wall), tally);
+                }
             } else {
                 self.write(some, tally).await.map_err(|why| {
                     let (table, rows) = (self.head.schema.name.clone(), tally.seen());
@@ -102,7 +104,7 @@ impl OfAvailable {
             let changed = self.slot.change(terms, |table, wall| {
                 while let Some((first, rest)) = left.split_first() {
                     match self.carry_out(table, first, wall) {
-                        Ok(fate) => self.count(first, fate, tally),
+                        Ok(fate) => count(first, fate, tally),
                         Err(error) => {
                             refused = Some(error);
                             break;
@@ -164,19 +166,19 @@ impl OfAvailable {
             Change::Delete(version) => table.get(version.key(), wall).map(|_| Fate::StaysDeleted),
         }
     }
+}
 
-    fn count(&self, change: &Change<'_>, fate: Option<Fate>, tally: &mut TableRestored) {
-        let count = match (change, fate) {
-            (Change::Delete(_), Some(_)) => &mut tally.deleted,
-            (Change::Delete(_), None) => return,
-            (Change::Put(_), None) => &mut tally.expired,
-            (Change::Put(_), Some(Fate::Added)) => &mut tally.added,
-            (Change::Put(_), Some(Fate::Replaced)) => &mut tally.replaced,
-            (Change::Put(_), Some(Fate::Kept)) => &mut tally.kept,
-            (Change::Put(_), Some(Fate::StaysDeleted)) => &mut tally.stay_deleted,
-        };
-        *count += 1;
-    }
+fn count(change: &Change<'_>, fate: Option<Fate>, tally: &mut TableRestored) {
+    let count = match (change, fate) {
+        (Change::Delete(_), Some(_)) => &mut tally.deleted,
+        (Change::Delete(_), None) => return,
+        (Change::Put(_), None) => &mut tally.expired,
+        (Change::Put(_), Some(Fate::Added)) => &mut tally.added,
+        (Change::Put(_), Some(Fate::Replaced)) => &mut tally.replaced,
+        (Change::Put(_), Some(Fate::Kept)) => &mut tally.kept,
+        (Change::Put(_), Some(Fate::StaysDeleted)) => &mut tally.stay_deleted,
+    };
+    *count += 1;
 }
 
 fn has_expired(row: &SavedRow, wall: Wall) -> bool {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ekka_core::table::Map;
-use ekka_core::table::quorum::{Octets, Read, Row, Transaction, View, Write};
+use ekka_core::table::quorum::{Read, Row, Transaction, View, Write};
 use tokio::time::{Instant, sleep};
 
 use super::super::error::PutError;
@@ -67,14 +67,11 @@ impl OfQuorum {
         rows: Option<&[SavedRow]>,
         tally: &mut TableRestored,
     ) -> Result<(), RestoreError> {
-        let before = match &self.before {
-            Some(before) => before.clone(),
-            None => {
-                let view = self.slot.view(Instant::now() + COMMIT).await?;
-                let before = view.rows(self.slot.id).map(Map::clone).unwrap_or_default();
-                self.before.insert(before).clone()
-            }
-        };
+        if self.before.is_none() {
+            let view = self.slot.view(Instant::now() + COMMIT).await?;
+            self.before = Some(view.rows(self.slot.id).cloned().unwrap_or_default());
+        }
+        let before = self.before.clone().unwrap_or_default();
         let mut after = self.after.clone();
         loop {
             let (page, next) = absent(&before, after.as_deref(), rows);
@@ -89,11 +86,7 @@ impl OfQuorum {
     }
 
     /// Has committed what `make` makes of the rows that there are, again where somebody was faster.
-    async fn commit(
-        &self,
-        tally: &mut TableRestored,
-        make: impl Fn(&Self, &View) -> Made,
-    ) -> Result<(), RestoreError> {
+    async fn commit(&self, tally: &mut TableRestored, make: impl Fn(&Self, &View) -> Made) -> Result<(), RestoreError> {
         let failed = |tally: &TableRestored, error: QuorumError| {
             let (table, rows) = (self.head.schema.name.clone(), tally.seen());
             RestoreError::Row { table, rows, why: PutError::Quorum(error) }
@@ -141,7 +134,12 @@ impl OfQuorum {
                 (false, None) => made.tally.added += 1,
             }
             if !stays {
-                made.write(self.slot.id, row, merges.then(|| held.map(Row::version)));
+                if merges {
+                    // Where somebody writes it meanwhile, it is decided anew.
+                    let (key, version) = (row.key.clone(), held.map(Row::version));
+                    made.transaction.reads.push(Read { table: self.slot.id, key, version });
+                }
+                made.write(self.slot.id, row);
             }
         }
         made
@@ -160,14 +158,10 @@ impl OfQuorum {
 }
 
 impl Made {
-    /// Puts a row, where that is said only where the one that is there has this version.
-    fn write(&mut self, table: u64, row: &SavedRow, only_at: Option<Option<u64>>) {
-        let key: Octets = row.key.clone();
-        if let Some(version) = only_at {
-            self.transaction.reads.push(Read { table, key: key.clone(), version });
-        }
-        let (value, expires_at) = (row.value.clone(), row.expires_at);
-        self.transaction.writes.push(Write::Put { table, key, value, expires_at });
+    /// Puts a row.
+    fn write(&mut self, table: u64, row: &SavedRow) {
+        let (key, value) = (row.key.clone(), row.value.clone());
+        self.transaction.writes.push(Write::Put { table, key, value, expires_at: row.expires_at });
     }
 }
 

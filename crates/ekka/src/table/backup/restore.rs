@@ -63,7 +63,7 @@ enum Of {
     /// It is not there, and nothing is written.
     Missing,
     Available(Box<OfAvailable>),
-    Quorum(OfQuorum),
+    Quorum(Box<OfQuorum>),
 }
 
 /// A backup while it is put back.
@@ -112,11 +112,9 @@ impl Job {
             ..TableRestored::default()
         };
         let mut of = self.open(head)?;
-        while let Some(piece) = pieces.recv().await {
-            let rows = match piece? {
-                Piece::Rows(rows) => rows,
-                _ => break,
-            };
+        loop {
+            let Some(piece) = pieces.recv().await else { return Err(RestoreError::Stopping) };
+            let Piece::Rows(rows) = piece? else { break };
             match &mut of {
                 Of::Missing => {
                     let wall = self.tables.now().wall;
@@ -147,7 +145,9 @@ impl Job {
                 let same = here.cluster_id == Some(self.terms.cluster) && slot.id == head.id;
                 Ok(Of::Available(Box::new(OfAvailable::new(slot, head, same, self.terms))))
             }
-            Some(Slot::Quorum(slot)) => Ok(Of::Quorum(OfQuorum::new(slot, head, here.generation, self.terms))),
+            Some(Slot::Quorum(slot)) => {
+                Ok(Of::Quorum(Box::new(OfQuorum::new(slot, head, here.generation, self.terms))))
+            }
             Some(Slot::Owned(_)) => Err(RestoreError::Refused(format!("{} is owned here", head.schema.name))),
             None if self.terms.plan => Ok(Of::Missing),
             None => Err(RestoreError::Refused(format!("the table {} was dropped meanwhile", head.schema.name))),

@@ -67,11 +67,8 @@ async fn quorum(tables: &Arc<Tables>, slot: Arc<QuorumSlot>, asked: String, revi
             let (view, changed) = {
                 let here = rows.read();
                 let view = here.view().clone();
-                let changed = if view.revision() > revision {
-                    here.changed_after(table, revision)
-                } else {
-                    Ok(BTreeSet::new())
-                };
+                let changed =
+                    if view.revision() > revision { here.changed_after(table, revision) } else { Ok(BTreeSet::new()) };
                 (view, changed)
             };
             let Ok(changed) = changed else {

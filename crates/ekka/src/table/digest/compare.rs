@@ -177,8 +177,7 @@ impl Tables {
         peer: Incarnation,
     ) -> Result<Compared, String> {
         let table = slot.id;
-        let (rows, history) =
-            slot.rows_here(self.view().generation).ok_or("this node has no replica of the group")?;
+        let (rows, history) = slot.rows_here(self.view().generation).ok_or("this node has no replica of the group")?;
         let before = rows.view();
         let question = Ask::Quorum { table, history, revision: before.revision() };
         let (revision, changed, digest) = match ask(hub, peer, &question).await? {

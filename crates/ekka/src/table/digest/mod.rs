@@ -8,8 +8,8 @@ mod compare;
 mod verdict;
 
 pub(crate) use self::answer::serve;
-pub use self::verdict::{PeerVerdict, Step, TableVerdict};
 pub(in crate::table) use self::verdict::Verdicts;
+pub use self::verdict::{PeerVerdict, Step, TableVerdict};
 
 use std::collections::BTreeSet;
 
