@@ -27,8 +27,8 @@ pub enum BackupError {
     /// This node is in no cluster.
     #[error("this node is in no cluster")]
     NoCluster,
-    /// A table has not got from its peers what they hold.
-    #[error("the table {0} is not loaded on this node yet")]
+    /// A table is not open here, or has not got from its peers what they hold.
+    #[error("the table {0} is not loaded on this node")]
     NotLoaded(String),
     /// A quorum table cannot be read.
     #[error("the table {table}: {why}")]
@@ -83,6 +83,12 @@ impl Tables {
         let until = Instant::now() + BARRIER;
         let slots = self.slots();
         let kept: Vec<&Slot> = slots.iter().filter(|slot| slot.schema().storage == Storage::Disc).collect();
+        let committed = self.committed().borrow().clone();
+        for entry in committed.tables.values().filter(|entry| entry.schema.storage == Storage::Disc) {
+            if !kept.iter().any(|slot| slot.id() == entry.id) {
+                return Err(BackupError::NotLoaded(entry.schema.name.clone()));
+            }
+        }
         // Those that have to ask somebody first, so that all are cloned at nearly one moment.
         for slot in &kept {
             if let Slot::Quorum(quorum) = slot {

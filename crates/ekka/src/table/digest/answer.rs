@@ -53,7 +53,7 @@ fn available(cut: &Cut, theirs: &Vector, mut without: BTreeSet<KeyHash>, wall: W
 
 async fn quorum(tables: &Arc<Tables>, slot: Arc<QuorumSlot>, asked: String, revision: Revision) -> Told {
     let Some((rows, history)) = slot.rows_here(tables.view().generation) else {
-        return Told::Not("it has no replica of the group".into());
+        return Told::NoReplica;
     };
     if history != asked {
         return Told::Not(format!("its replica is of another history: {history}, and {asked} was asked for"));

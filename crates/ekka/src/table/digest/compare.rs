@@ -93,7 +93,7 @@ impl Tables {
             verdict.left_out = Some("no other node is up".into());
         }
         for peer in peers.iter() {
-            let (step, digest) = self.sure(hub, slot, *peer).await;
+            let Some((step, digest)) = self.sure(hub, slot, *peer).await else { continue };
             if let Some(digest) = digest {
                 (verdict.rows, verdict.digest) = (digest.rows(), digest.whole());
             }
@@ -121,8 +121,8 @@ impl Tables {
         }
     }
 
-    /// A comparison that finds a difference is made again: one that stays is one.
-    async fn sure(&self, hub: &Arc<Hub>, slot: &Slot, peer: Incarnation) -> (Step, Option<Digest>) {
+    /// A comparison that finds a difference is made again: one that stays is one. `None`: the peer holds none of it.
+    async fn sure(&self, hub: &Arc<Hub>, slot: &Slot, peer: Incarnation) -> Option<(Step, Option<Digest>)> {
         let mut times = 0;
         loop {
             let compared = match slot {
@@ -131,12 +131,15 @@ impl Tables {
                 Slot::Owned(_) => Err("it is owned".into()),
             };
             let (step, digest) = match compared {
-                Ok((step, digest)) => (step, Some(digest)),
+                Ok(compared) => {
+                    let (step, digest) = compared?;
+                    (step, Some(digest))
+                }
                 Err(why) => (Step::NotCompared(why), None),
             };
             times += 1;
             if times == TIMES || !matches!(step, Step::Differs { .. }) {
-                return (step, digest);
+                return Some((step, digest));
             }
             debug!(table = slot.schema().name, peer = %peer.node_id, ?step, "compared, and asked again");
             sleep(PAUSE).await;
@@ -148,7 +151,7 @@ impl Tables {
         hub: &Arc<Hub>,
         slot: &Arc<AvailableSlot>,
         peer: Incarnation,
-    ) -> Result<Compared, String> {
+    ) -> Result<Option<Compared>, String> {
         let table = slot.id;
         let theirs = match ask(hub, peer, &Ask::Held { table }).await? {
             Told::Held(theirs) => theirs,
@@ -167,7 +170,7 @@ impl Tables {
         let (peer, here) = (behind(cut.held(), &held), behind(&held, cut.held()));
         let without: BTreeSet<_> = above.union(&more).copied().collect();
         let mine: Digest = self.blocking(move || Cut::digest(&cut, &without, wall)).await;
-        Ok((step(&mine, &digest, (peer, here)), mine))
+        Ok(Some((step(&mine, &digest, (peer, here)), mine)))
     }
 
     async fn compare_quorum(
@@ -175,13 +178,14 @@ impl Tables {
         hub: &Arc<Hub>,
         slot: &Arc<QuorumSlot>,
         peer: Incarnation,
-    ) -> Result<Compared, String> {
+    ) -> Result<Option<Compared>, String> {
         let table = slot.id;
         let (rows, history) = slot.rows_here(self.view().generation).ok_or("this node has no replica of the group")?;
         let before = rows.view();
         let question = Ask::Quorum { table, history, revision: before.revision() };
         let (revision, changed, digest) = match ask(hub, peer, &question).await? {
             Told::Quorum { revision, changed, digest } => (revision, changed, digest),
+            Told::NoReplica => return Ok(None),
             other => return Err(not(other)),
         };
         let (view, changed) = if revision >= before.revision() {
@@ -193,7 +197,7 @@ impl Tables {
         };
         let peer = view.revision().saturating_sub(revision);
         let mine = self.blocking(move || view.digest(table, &changed)).await.map_err(|error| error.to_string())?;
-        Ok((step(&mine, &digest, (peer, 0)), mine))
+        Ok(Some((step(&mine, &digest, (peer, 0)), mine)))
     }
 }
 

@@ -55,4 +55,6 @@ pub(super) enum Told {
     Available { held: Vector, above: Option<BTreeSet<KeyHash>>, digest: Digest },
     /// The sums at this revision, without the keys that were changed after the one that was asked for.
     Quorum { revision: Revision, changed: BTreeSet<KeyHash>, digest: Digest },
+    /// The node has no replica of the group that the table is in.
+    NoReplica,
 }
