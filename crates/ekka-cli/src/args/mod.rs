@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::backup::{BackupArgs, ModeWord, RestoreArgs};
+pub(crate) use self::backup::{BackupArgs, RestoreArgs};
 pub(crate) use self::bench::{BenchCommand, BenchGroup};
 pub(crate) use self::table::{TableCommand, TermsArgs, word};
 

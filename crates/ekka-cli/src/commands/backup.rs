@@ -1,7 +1,7 @@
 //! `backup`, `restore`: files that hold all tables.
 
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 
 use ekka::admin::dto::{RestoreLine, RestoredAnswer, RestoredTable};
