@@ -1,5 +1,6 @@
 //! A client of the admin interface: HTTP/1.1 over a Unix socket, TCP, or TLS.
 
+mod stream;
 mod target;
 
 pub(crate) use target::Target;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ekka::admin::dto::{ErrorAnswer, ErrorBody};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Response, StatusCode};
@@ -103,28 +104,47 @@ impl Client {
         path: &str,
         body: Option<&serde_json::Value>,
     ) -> Result<Response<Incoming>, Failure> {
+        let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
+        self.send_body((method, path), "application/json", Full::new(body)).await
+    }
+
+    async fn send_body<B>(
+        &self,
+        (method, path): (Method, &str),
+        kind: &str,
+        body: B,
+    ) -> Result<Response<Incoming>, Failure>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: std::error::Error + Send + Sync,
+    {
         let connected = tokio::time::timeout(CONNECT, self.target.connect()).await;
         let stream = connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(|error| {
             Failure::new(Code::NoAgent, "no_agent", format!("no agent answers at {}: {error}", self.target))
         })?;
-        let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
         let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, self.target.host())
             .header(ACCEPT, "*/*")
-            .header(CONTENT_TYPE, "application/json");
+            .header(CONTENT_TYPE, kind);
         if let Some(token) = self.target.token() {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
-        let request = request.body(Full::new(body)).map_err(|error| Failure::usage(format!("`{path}`: {error}")))?;
+        let request = request.body(body).map_err(|error| Failure::usage(format!("`{path}`: {error}")))?;
         exchange(stream, request)
             .await
             .map_err(|error| Failure::failed(format!("the agent at {} ended the connection: {error}", self.target)))
     }
 }
 
-async fn exchange(stream: Box<dyn Duplex>, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, hyper::Error> {
+async fn exchange<B>(stream: Box<dyn Duplex>, request: Request<B>) -> Result<Response<Incoming>, hyper::Error>
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: std::error::Error + Send + Sync,
+{
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // The connection lives as long as its answer is read; its errors come out there.
     tokio::spawn(connection);

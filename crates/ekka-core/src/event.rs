@@ -116,6 +116,12 @@ pub enum EventKind {
     TableDropped { table: String },
     /// `table.set_aside`: rows that have no place in it any more are in a file
     TableSetAside { table: String, file: String, rows: u64 },
+    /// `table.digest_mismatch`: two nodes that hold the same operations do not have the same rows
+    TableDigestMismatch { table: String, peer: String, ranges: u64 },
+    /// `backup.done`
+    BackupDone { tables: u64, rows: u64, bytes: u64 },
+    /// `backup.failed`
+    BackupFailed { error: String },
     /// `config.reloaded`
     ConfigReloaded { changed: Vec<String>, needs_restart: Vec<String> },
     /// `node.fenced`: its lease has run out, and others may be told that it is gone
@@ -169,6 +175,9 @@ impl EventKind {
             Self::TableCreated { .. } => "table.created",
             Self::TableDropped { .. } => "table.dropped",
             Self::TableSetAside { .. } => "table.set_aside",
+            Self::TableDigestMismatch { .. } => "table.digest_mismatch",
+            Self::BackupDone { .. } => "backup.done",
+            Self::BackupFailed { .. } => "backup.failed",
             Self::ConfigReloaded { .. } => "config.reloaded",
             Self::NodeFenced { .. } => "node.fenced",
             Self::NodeOver { .. } => "node.over",
@@ -182,6 +191,7 @@ impl EventKind {
             Self::ClusterConflict { .. }
             | Self::ClusterRecovered { .. }
             | Self::NodeRefused { .. }
+            | Self::TableDigestMismatch { .. }
             | Self::NodeFenced { .. } => Severity::Critical,
             Self::MemberDown { .. }
             | Self::MemberConflict { .. }
@@ -197,6 +207,7 @@ impl EventKind {
             | Self::CredentialsFailing { .. }
             | Self::HandshakeRefused { .. }
             | Self::TableSetAside { .. }
+            | Self::BackupFailed { .. }
             | Self::DiscoveryFailing { .. }
             | Self::VolatileBegan { lost: true, .. } => Severity::Warning,
             _ => Severity::Info,

@@ -6,6 +6,7 @@
 
 #[cfg(feature = "admin")]
 pub mod admin;
+pub mod backup;
 mod codec;
 pub mod config;
 pub mod consensus;

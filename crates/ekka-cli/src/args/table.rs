@@ -100,6 +100,12 @@ pub(crate) enum TableCommand {
         /// The table
         table: String,
     },
+    /// Compare tables with each node that is up: exit 1 where they differ or could not be compared
+    #[command(after_help = "Example: ekka table verify users")]
+    Verify {
+        /// The table; all where not given
+        table: Option<String>,
+    },
     /// Write all rows to a file, one JSON object a line
     #[command(after_help = "Example: ekka table export users users.jsonl")]
     Export {

@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod backup;
 mod bench;
 mod bench_commit;
 mod bench_growth;
@@ -16,6 +17,7 @@ mod rpc;
 mod status;
 mod table;
 mod table_file;
+mod table_verify;
 mod why;
 
 use serde_json::{Value, json};
@@ -63,6 +65,10 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             let plan = bench_growth::Plan { nodes: nodes.into(), rows, value_bytes, storage, each: for_ };
             bench_growth::self_contained(plan, global.json)
         }
+        Command::Backup(args) if args.verify => {
+            needs_no_agent(&global, "backup --verify")?;
+            backup::verify(&args.file, global.json)
+        }
         Command::Keygen => keygen(global.json),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man => pages::man(),
@@ -85,6 +91,8 @@ async fn talk(client: &Client, command: Command, json: bool) -> Result<(), Failu
         Command::Health(args) => health::run(client, args, json).await,
         Command::Rpc(command) => rpc::run(client, command, json).await,
         Command::Table(command) => table::run(client, command, json).await,
+        Command::Backup(args) => backup::backup(client, args, json).await,
+        Command::Restore(args) => backup::restore(client, args, json).await,
         Command::Losses { table } => losses::run(client, table, json).await,
         Command::Bench(BenchCommand::Rpc { target, for_, .. }) => bench::run(client, target, for_, json).await,
         Command::Bench(BenchCommand::Commit { group, for_, .. }) => bench_commit::run(client, group, for_, json).await,

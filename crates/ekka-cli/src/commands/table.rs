@@ -3,7 +3,7 @@
 use ekka::admin::dto::{RowAnswer, RowsAnswer, TableAnswer, TableChangedAnswer, WrittenAnswer};
 use serde_json::{Value, json};
 
-use super::{pass_on, table_file};
+use super::{pass_on, table_file, table_verify};
 use crate::args::{TableCommand, TermsArgs, word};
 use crate::client::{Answer, Client};
 use crate::exit::{Code, Failure};
@@ -54,6 +54,7 @@ pub(super) async fn run(client: &Client, command: TableCommand, json: bool) -> R
         }
         TableCommand::Watch { table } => watch(client, &path(&table, "/watch")?, json).await,
         TableCommand::Info { table } => info(client, &path(&table, "")?, json).await,
+        TableCommand::Verify { table } => table_verify::run(client, table, json).await,
         TableCommand::Export { table, file } => table_file::export(client, &path(&table, "/scan")?, file).await,
         TableCommand::Import { table, file, terms } => {
             table_file::import(client, &path(&table, "")?, &file, terms, json).await
@@ -120,6 +121,7 @@ async fn info(client: &Client, path: &str, json: bool) -> Result<(), Failure> {
         ("tombstones", table.tombstones.to_string()),
         ("bytes", table.bytes.to_string()),
         ("overridden", table.overridden.to_string()),
+        ("digest", table.digest),
         ("loaded", if table.loaded { "yes" } else { "no: it waits for what its peers hold" }.to_owned()),
         ("lag", lag),
     ];

@@ -37,4 +37,6 @@ pub struct Faults {
     pub unsynced_counts: bool,
     /// An expired row is dropped at once, as if no older version could be on its way.
     pub expired_dropped: bool,
+    /// An operation of another node counts, and is not in the rows: what digests are for.
+    pub counts_unmerged: bool,
 }

@@ -45,6 +45,10 @@ impl Table {
             return Err(Refused::Stuck);
         }
         self.clock.accept(version.hlc(), wall).map_err(Refused::Stamp)?;
+        if self.faults.counts_unmerged {
+            self.append(version);
+            return Ok(true);
+        }
         self.take(version, wall);
         Ok(true)
     }

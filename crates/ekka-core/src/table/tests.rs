@@ -1,3 +1,6 @@
+mod digests;
+mod saved;
+
 use alloc::vec;
 use alloc::vec::Vec;
 

@@ -37,6 +37,7 @@ fn quarter(n: u64) {
     let tried = seeds(n * SEEDS / 4..(n + 1) * SEEDS / 4);
     assert!(tried.acked > SEEDS && tried.kills > SEEDS / 16, "the seeds try little: {tried:?}");
     assert!(tried.copies > SEEDS / 16 && tried.returns > 0 && tried.dropped > 0, "the seeds try little: {tried:?}");
+    assert!(tried.compared > SEEDS, "the seeds try little: {tried:?}");
     assert!(tried.journaled > 0 && tried.folded > 0, "the seeds try little: {tried:?}");
 }
 
@@ -90,6 +91,7 @@ const NONE: Faults = Faults {
     fold_is_closed: false,
     unsynced_counts: false,
     expired_dropped: false,
+    counts_unmerged: false,
 };
 
 #[test]
@@ -99,6 +101,7 @@ fn planted_faults_of_merging_are_caught() {
         ("the version that was replaced is not looked for", Faults { replaced_unseen: true, ..NONE }),
         ("there is no journal", Faults { no_journal: true, ..NONE }),
         ("what is not synced counts as stored", Faults { unsynced_counts: true, ..NONE }),
+        ("what counts is not merged", Faults { counts_unmerged: true, ..NONE }),
     ]);
 }
 

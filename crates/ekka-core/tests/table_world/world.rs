@@ -1,6 +1,7 @@
 //! Nodes, links that deliver in order or end, and a roster; and what happens to them by chance.
 
 mod chaos;
+mod compare;
 mod rest;
 mod script;
 
@@ -28,6 +29,7 @@ pub(crate) struct Tried {
     pub(crate) dropped: u64,
     pub(crate) journaled: u64,
     pub(crate) folded: u64,
+    pub(crate) compared: u64,
 }
 
 impl AddAssign for Tried {
@@ -39,6 +41,7 @@ impl AddAssign for Tried {
         self.dropped += more.dropped;
         self.journaled += more.journaled;
         self.folded += more.folded;
+        self.compared += more.compared;
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the admin interface needs of a node: the part of [`Node`] that it calls.
 
+use std::fs::File;
 use std::future::IntoFuture;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +14,15 @@ use ekka_core::schema::Schema;
 use ekka_core::time::Now;
 use ekka_core::view::View;
 use serde_json::Value;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 
 use crate::consensus::GroupError;
 use crate::env::BoxFuture;
 use crate::node::{CommitFigures, CommitPlan, Counted, Counters, Node, Signer, StampedEvent};
 use crate::rpc::{BenchFigures, BenchPlan, CallError, PING};
-use crate::table::{OpenError, TableDoor};
+use crate::table::{
+    Backup, BackupError, OpenError, RestoreError, RestoreMode, Restored, TableDoor, TableRestored, TableVerdict,
+};
 
 /// A node, as the admin interface sees it. Every [`Node`] is one; a test gives views of its own.
 pub trait NodeApi: Send + Sync + 'static {
@@ -72,6 +76,26 @@ pub trait NodeApi: Send + Sync + 'static {
 
     /// The tables by their names; none where the node serves none.
     fn tables(&self) -> Option<TableDoor>;
+
+    /// Begins a backup of all tables that are kept on disc.
+    fn back_up(&self) -> BoxFuture<'_, Result<Backup, BackupError>>;
+
+    /// Puts a backup back, or says what would become of it.
+    fn restore(
+        &self,
+        file: File,
+        how: (RestoreMode, bool),
+        progress: mpsc::Sender<TableRestored>,
+    ) -> BoxFuture<'_, Result<Restored, RestoreError>>;
+
+    /// A file without a name for what comes over the network.
+    ///
+    /// # Errors
+    /// There is none.
+    fn scratch(&self) -> io::Result<File>;
+
+    /// Compares a table, or all, with each node that is up. `None`: there is no such table.
+    fn verify_tables(&self, table: Option<String>) -> BoxFuture<'_, Option<Vec<TableVerdict>>>;
 
     /// Has a table made where there is none of this name.
     fn ensure_table(&self, schema: Schema) -> BoxFuture<'_, Result<(u64, Option<DecisionId>), OpenError>>;
@@ -155,6 +179,27 @@ impl NodeApi for Node {
 
     fn tables(&self) -> Option<TableDoor> {
         Some(Node::tables(self))
+    }
+
+    fn back_up(&self) -> BoxFuture<'_, Result<Backup, BackupError>> {
+        Box::pin(Node::back_up(self))
+    }
+
+    fn restore(
+        &self,
+        file: File,
+        how: (RestoreMode, bool),
+        progress: mpsc::Sender<TableRestored>,
+    ) -> BoxFuture<'_, Result<Restored, RestoreError>> {
+        Box::pin(Node::restore(self, file, how, progress))
+    }
+
+    fn scratch(&self) -> io::Result<File> {
+        Node::scratch(self)
+    }
+
+    fn verify_tables(&self, table: Option<String>) -> BoxFuture<'_, Option<Vec<TableVerdict>>> {
+        Box::pin(async move { Node::verify_tables(self, table.as_deref()).await })
     }
 
     fn ensure_table(&self, schema: Schema) -> BoxFuture<'_, Result<(u64, Option<DecisionId>), OpenError>> {

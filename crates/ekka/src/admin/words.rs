@@ -55,6 +55,15 @@ fn node_text(kind: &EventKind) -> Option<String> {
         EventKind::TableSetAside { table, file, rows } => {
             format!("{rows} rows of the table {table} have no place in it any more: they are in {file}")
         }
+        EventKind::TableDigestMismatch { table, peer, ranges } => {
+            format!(
+                "the table {table} differs from that of {peer} in {ranges} of 256 ranges: ekka table verify {table}"
+            )
+        }
+        EventKind::BackupDone { tables, rows, bytes } => {
+            format!("a backup of {tables} tables was given: {rows} rows, {bytes} bytes")
+        }
+        EventKind::BackupFailed { error } => format!("a backup failed: {error}"),
         EventKind::TableDropped { table } => format!("the table {table} was dropped"),
         EventKind::ConfigReloaded { changed, needs_restart } => {
             let mut text = match changed.as_slice() {

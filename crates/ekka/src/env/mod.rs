@@ -138,6 +138,14 @@ pub trait Disk: Send + Sync + 'static {
     /// `Failed` or `Full`: the system refuses. Damage is no error: [`Found::damage`](crate::storage::Found::damage).
     fn open_storage(&self, options: StorageOptions, entropy: &dyn Entropy) -> Result<Arc<dyn Storage>, StorageError>;
 
+    /// A file without a name, which is gone when it is closed: for what is too large for the memory. A disc may have none.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    fn scratch(&self) -> io::Result<std::fs::File> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this disc has no scratch files"))
+    }
+
     /// Where it is, for words.
     fn path(&self) -> String;
 }

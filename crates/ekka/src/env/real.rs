@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ekka_core::id::Host;
@@ -150,6 +151,16 @@ impl Disk for RealDisk {
         fs::rename(&aside, &path)?;
         File::open(folder)?.sync_all()?;
         if folder == self.dir { Ok(()) } else { File::open(&self.dir)?.sync_all() }
+    }
+
+    fn scratch(&self) -> io::Result<File> {
+        use std::os::unix::fs::OpenOptionsExt;
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = self.dir.join(format!("scratch-{}-{number}", std::process::id()));
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        fs::remove_file(&path)?;
+        Ok(file)
     }
 
     fn lock(&self) -> io::Result<Box<dyn DiskGuard>> {

@@ -1,5 +1,6 @@
 //! The handle that programs hold: a running node.
 
+mod backup;
 pub(crate) mod bench;
 mod calls;
 mod counters;

@@ -22,7 +22,7 @@ use crate::env::{DiskGuard, Env};
 use crate::home::Home;
 use crate::rpc::{self, Handlers, Hub};
 use crate::storage::{Found, Storage, StorageOptions};
-use crate::table::{self, BeginRows, Tables};
+use crate::table::{self, Answering, BeginRows, Tables};
 use crate::transport::{self, BindError, CookieError, CookieSet, Credentials, CredentialsError, Hosts, Kdf};
 
 /// Inputs that may wait for the loop before the connections' readers wait.
@@ -55,6 +55,8 @@ pub struct StartOptions {
     pub faults: control::Faults,
     /// Planted faults of the room autocluster. All off in production.
     pub formation_faults: autocluster::Faults,
+    /// Planted faults of `available` tables. All off in production.
+    pub table_faults: ekka_core::table::Faults,
     /// Sees what the replica of the cluster's group says.
     pub group_tap: Option<GroupTap>,
 }
@@ -99,13 +101,13 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    fn new(handlers: Handlers, shared: &Shared, inline: bool) -> Result<Self, StartError> {
+    fn new(handlers: Handlers, shared: &Shared, answering: &Answering, inline: bool) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
         let home =
             if inline { Home::here() } else { Home::thread("ekka-calls", stop.clone()).map_err(StartError::Thread)? };
         let guard = stop.clone().drop_guard();
         let here = shared.quorum().clone();
-        let own = |handlers| table::lend(handlers, here);
+        let own = |handlers| table::lend(table::serve_digests(handlers, answering), here);
         let hub = rpc::prepare((handlers, own), shared.view_changes(), &home, stop).map_err(StartError::Handlers)?;
         Ok(Self { hub, _stop: guard })
     }
@@ -121,7 +123,7 @@ impl Kept {
     fn new(
         (env, storage): (&Env, &Arc<dyn Storage>),
         (shared, requests, calls): (&Arc<Shared>, &mpsc::Sender<Request>, &Calls),
-        inline: bool,
+        (inline, faults): (bool, ekka_core::table::Faults),
     ) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
         let home = if inline {
@@ -140,6 +142,7 @@ impl Kept {
             tell: shared.teller(),
             quorum: (shared.quorum().clone(), begin_rows(requests)),
             calls: calls.hub.clone(),
+            faults,
         };
         let tables = table::prepare(setup, &home, stop).map_err(StartError::Tables)?;
         Ok(Self { tables, _stop: guard })
@@ -184,9 +187,13 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
     let control = Control::new(setup, env.clock.now());
     let (name, reserve) = (config.node.name.clone(), config.storage.reserve);
     let shared = Arc::new(Shared::new(name, env.clock.clone(), control.view(), reserve));
-    let calls = Calls::new(options.handlers, &shared, options.inline)?;
     let (request_sender, requests) = mpsc::channel(REQUESTS_MAX);
-    let tables = Kept::new((&env, &storage), (&shared, &request_sender, &calls), options.inline)?;
+    let answering = Answering::default();
+    let calls = Calls::new(options.handlers, &shared, &answering, options.inline)?;
+    let table_terms = (options.inline, options.table_faults);
+    let tables = Kept::new((&env, &storage), (&shared, &request_sender, &calls), table_terms)?;
+    answering.by(&tables.tables);
+    tables.tables.compare_now_and_then(&calls.hub, identity.node_id);
     let own = mpsc::channel(INPUTS_MAX);
     let (ended_sender, ended) = watch::channel(None);
     let (ready_sender, ready) = oneshot::channel();

@@ -61,6 +61,7 @@ use connection::Service;
 use figures::Figures;
 
 use crate::home::Home;
+
 /// Makes the calls of a node ready: nothing is carried until the transport gives or opens connections. `own` adds what
 /// nodes ask of each other, which is no business of programs: nobody is told of it.
 ///

@@ -29,6 +29,16 @@ impl Aside {
         Self { env, tell }
     }
 
+    /// Tells people of an event.
+    pub(super) fn tell(&self, event: EventKind) {
+        (self.tell)(event);
+    }
+
+    /// What the node has of the world.
+    pub(super) fn env(&self) -> &Env {
+        &self.env
+    }
+
     /// Writes these versions of a table; whether they are on disc.
     pub(super) async fn write(&self, schema: &Schema, versions: Vec<Version>) -> bool {
         let (rows, table) = (versions.len() as u64, schema.name.clone());

@@ -8,8 +8,7 @@ use std::time::Duration;
 use ekka_core::id::{Incarnation, NodeId};
 use ekka_core::schema::Schema;
 use ekka_core::table::{
-    Ack, Acknowledged, Event, Faults, Hlc, Malformed, Message, Receipt, Settings, StampError, Table, Version,
-    WriteError,
+    Ack, Acknowledged, Event, Hlc, Malformed, Message, Receipt, Settings, StampError, Table, Version, WriteError,
 };
 use ekka_core::time::{Instant, Now, Wall};
 use tokio_util::sync::CancellationToken;
@@ -79,7 +78,7 @@ pub struct AvailableSlot {
 impl AvailableSlot {
     pub(super) fn new(id: u64, schema: Schema, me: Incarnation, world: Arc<World>) -> Self {
         let bound = world.bound();
-        let settings = Settings { me, storage: schema.storage, bound: bound.found, faults: Faults::default() };
+        let settings = Settings { me, storage: schema.storage, bound: bound.found, faults: world.faults };
         Self::of((id, schema), Table::new(settings), world, None)
     }
 
@@ -128,16 +127,30 @@ impl AvailableSlot {
     /// # Errors
     /// Nothing was written; where only the bound of stamps is in the way a retry is right once it is raised.
     pub(super) fn write(&self, write: Write<'_>, terms: Terms) -> Result<Written, WriteError> {
+        let (_, written) = self.change(terms, |table, wall| carry_out(table, write, wall))?;
+        Ok(written)
+    }
+
+    /// Changes the table in the caller's task; what `change` gives, if the table is still open.
+    ///
+    /// # Errors
+    /// Those of `change`, which has written nothing then that anybody waits for.
+    pub(super) fn change<T, E>(
+        &self,
+        terms: Terms,
+        change: impl FnOnce(&mut Table, Wall) -> Result<T, E>,
+    ) -> Result<(Option<T>, Written), E> {
         let wall = self.world.clock.now().wall;
         let up = self.world.up();
         let mut table = self.write_lock();
         if self.closed.is_cancelled() {
-            return Ok(Written::Closed);
+            return Ok((None, Written::Closed));
         }
+        let changed = change(&mut table, wall)?;
         // What changes nothing is held by whoever holds all that was written here before it.
-        let number = carry_out(&mut table, write, wall)?.map_or_else(|| table.latest(), |receipt| receipt.number);
         // Writes that come close together go out together; one that waits alone goes out at once.
         let is_alone = terms.ack != Ack::Local && self.acks.is_empty();
+        let number = table.latest();
         let written = match table.answer(number, terms.ack, terms.strict, &up) {
             Some(answer) => Written::Now(answer),
             None => Written::Later(self.acks.wait(number, terms.ack, terms.strict)),
@@ -150,7 +163,7 @@ impl AvailableSlot {
             _ => self.world.links.stir(self.id),
         }
         self.stir_disc();
-        Ok(written)
+        Ok((Some(changed), written))
     }
 
     /// Writes and waits for the copies, until the deadline.
@@ -197,9 +210,19 @@ impl AvailableSlot {
                 Err(error) => return Err(error.into()),
             }
         };
+        self.answered(written, deadline.saturating_sub(begun.elapsed())).await
+    }
+
+    /// The answer to what was written, within the time that is left.
+    pub(super) async fn answered(&self, written: Written, left: Duration) -> Result<Acknowledged, PutError> {
         let unanswered = || self.disc.as_ref().and_then(|disc| disc.unanswered()).unwrap_or(PutError::Closed);
         let missing = || self.world.names_of(|peer| self.lag_of(peer.node_id).is_none_or(|lag| lag > 0));
-        written.answer(deadline.saturating_sub(begun.elapsed()), unanswered, missing).await
+        written.answer(left, unanswered, missing).await
+    }
+
+    /// Why nothing more is written to its disc now, where that is so.
+    pub(super) fn refuses(&self) -> Option<PutError> {
+        self.disc.as_ref().and_then(|disc| disc.refuses(false))
     }
 
     /// Waits until the table has got from its peers what they hold: before that the clock of its writes may lie below

@@ -19,12 +19,14 @@
 mod acks;
 mod aside;
 mod available;
+mod backup;
 #[cfg(feature = "admin")]
 mod bench;
 mod bounds;
 mod committed;
 mod copies;
 mod def;
+mod digest;
 mod disc;
 mod door;
 mod error;
@@ -40,9 +42,11 @@ mod slot;
 mod watch;
 mod wire;
 
+pub use self::backup::{Backup, BackupError, RestoreError, RestoreMode, Restored, TableRestored};
 #[cfg(feature = "admin")]
 pub use self::bench::{BenchOp, TableFigures, TablePlan};
 pub use self::def::{Available, Owned, Quorum, TableDef, TableKind};
+pub use self::digest::{PeerVerdict, Step, TableVerdict};
 pub use self::door::{Cell, Freshness, Loss, Row, TableDoor, TableInfo, TablePage, TableWatch, WriteTerms, is_built};
 pub use self::error::{OpenError, PutError, ReadError};
 pub use self::figures::{OPS, RESULTS, TableCounts};
@@ -54,7 +58,9 @@ pub use ekka_core::schema::{Kind, MergeRule, Schema, SchemaError, Shape, Storage
 pub use ekka_core::table::{Ack, Acknowledged};
 
 pub(crate) use self::aside::Tell;
+pub(crate) use self::backup::{Job, pieces_of};
 pub(crate) use self::committed::Committed;
+pub(crate) use self::digest::{Answering, serve as serve_digests};
 pub(crate) use self::hub::{Setup, Tables, prepare};
 #[cfg(test)]
 pub(crate) use self::quorum::logged;

@@ -288,6 +288,9 @@ async fn the_document_lists_every_route_that_answers() {
         "/v1/tables/{table}/scan",
         "/v1/tables/{table}/watch",
         "/v1/tables/{table}/losses",
+        "/v1/backup",
+        "/v1/restore",
+        "/v1/verify",
     ];
     for path in expected {
         assert!(paths.contains_key(path), "{path} is not in the document");

@@ -1,6 +1,8 @@
 //! A node whose view is given: three members, one of them silent.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,8 +22,11 @@ use ekka::histogram::Times;
 use ekka::node::{BenchGroup, CommitFigures, CommitPlan, Counted, Counters, Signer, StampedEvent};
 use ekka::rpc::{BenchFigures, BenchPlan, CallError, MethodCounts};
 use ekka::storage::DiscFigures;
+use ekka::table::{
+    Backup, BackupError, PeerVerdict, PutError, RestoreError, RestoreMode, Restored, Step, TableRestored, TableVerdict,
+};
 use serde_json::{Value, json};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 
 /// 2026-11-23T02:13:07.120Z
 pub(crate) const THEN: Wall = Wall::from_millis(1_795_399_987_120);
@@ -190,6 +195,40 @@ impl GivenNode {
     }
 }
 
+/// One that takes what begins with `good` for a backup of one table.
+async fn restored(
+    mut file: File,
+    (mode, plan): (RestoreMode, bool),
+    progress: mpsc::Sender<TableRestored>,
+) -> Result<Restored, RestoreError> {
+    let mut text = String::new();
+    file.rewind().and_then(|()| file.read_to_string(&mut text)).expect("it can be read");
+    if !text.starts_with("good") {
+        return Err(ekka::backup::check(text.as_bytes()).expect_err("it is none").into());
+    }
+    let added = text.len() as u64;
+    let table = TableRestored { table: "users".into(), added, made: plan, ..TableRestored::default() };
+    if !plan {
+        progress.send(table.clone()).await.expect("somebody reads");
+    }
+    if mode == RestoreMode::Replace {
+        let why = PutError::NotLoaded;
+        return Err(RestoreError::Row { table: "users".into(), rows: 3, why });
+    }
+    Ok(Restored { tables: vec![table], token_ceiling: Some(9), notes: Vec::new() })
+}
+
+fn verdict() -> TableVerdict {
+    let peer = |n, step| PeerVerdict { name: name(n).to_string(), node: who(n).node_id, step };
+    let peers = vec![
+        peer(2, Step::Differs { ranges: vec![3, 200] }),
+        peer(3, Step::Behind { peer: 4, here: 1 }),
+        peer(4, Step::NotCompared("it is down".into())),
+    ];
+    let kind = ekka::table::Kind::Available;
+    TableVerdict { table: "users".into(), kind, rows: 5, digest: 0xabc, peers, left_out: None }
+}
+
 fn stamped(id: u64, kind: EventKind, decision: Option<DecisionId>) -> Arc<StampedEvent> {
     Arc::new(StampedEvent { time: THEN, id, node: name(1), event: Event { decision, kind } })
 }
@@ -289,6 +328,27 @@ impl NodeApi for GivenNode {
 
     fn tables(&self) -> Option<ekka::table::TableDoor> {
         None
+    }
+
+    fn back_up(&self) -> BoxFuture<'_, Result<Backup, BackupError>> {
+        Box::pin(async { Err(BackupError::NotLoaded("users".into())) })
+    }
+
+    fn restore(
+        &self,
+        file: File,
+        (mode, plan): (RestoreMode, bool),
+        progress: mpsc::Sender<TableRestored>,
+    ) -> BoxFuture<'_, Result<Restored, RestoreError>> {
+        Box::pin(async move { restored(file, (mode, plan), progress).await })
+    }
+
+    fn scratch(&self) -> std::io::Result<File> {
+        tempfile::tempfile()
+    }
+
+    fn verify_tables(&self, table: Option<String>) -> BoxFuture<'_, Option<Vec<TableVerdict>>> {
+        Box::pin(async move { table.is_none_or(|table| table == "users").then(|| vec![verdict()]) })
     }
 
     fn ensure_table(

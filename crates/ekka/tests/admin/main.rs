@@ -1,5 +1,6 @@
 //! The admin interface against a node whose view is given, over real sockets.
 
+mod backup;
 mod contract;
 mod fixture;
 mod http;

@@ -12,12 +12,12 @@ fn fold(a: u64, b: u64) -> u64 {
 }
 
 /// The hash of a list of things, each by its own hash, with one more at its end.
-pub(super) fn chain(before: u64, hash: u64) -> u64 {
+pub(in crate::table) fn chain(before: u64, hash: u64) -> u64 {
     fold(before ^ hash, FACTOR).rotate_left(1)
 }
 
 /// The hash of some bytes.
-pub(super) fn hash(bytes: &[u8]) -> u64 {
+pub(in crate::table) fn hash(bytes: &[u8]) -> u64 {
     let mut words = bytes.chunks_exact(8);
     let mut state = START;
     for word in words.by_ref() {

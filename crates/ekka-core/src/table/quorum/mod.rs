@@ -19,10 +19,11 @@
 mod answer;
 mod command;
 mod contents;
+mod digest;
 mod draft;
 mod faults;
 mod follow;
-mod hash;
+pub(super) mod hash;
 mod limit;
 mod octets;
 mod pieces;

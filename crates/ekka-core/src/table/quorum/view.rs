@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::ops::Bound;
 
 use super::super::changes::Revision;
+use super::super::map::Map;
 use super::super::scan::{KeyRange, PageLimits};
 use super::command::TableId;
 use super::contents::{Contents, Figures};
@@ -112,6 +113,14 @@ impl View {
     ) -> Result<impl Iterator<Item = &'a Row>, NoTable> {
         let rows = self.contents(table)?.rows().from(range.start(after));
         Ok(rows.take_while(|row| !range.is_past(row.key())).filter(|row| row.is_live(self.clock)))
+    }
+
+    /// All rows of a table, those that have expired and are not yet taken out included.
+    ///
+    /// # Errors
+    /// There is no such table.
+    pub fn rows(&self, table: TableId) -> Result<&Map<Row>, NoTable> {
+        self.contents(table).map(Contents::rows)
     }
 
     fn contents(&self, table: TableId) -> Result<&Contents, NoTable> {

@@ -23,7 +23,8 @@ impl World {
         self.ms += self.rng.below(20);
         match self.rng.below(100) {
             0..=9 => self.write_by_chance(),
-            10..=79 => self.move_by_chance(),
+            10..=76 => self.move_by_chance(),
+            77..=79 => self.compare_by_chance(),
             80..=87 => {
                 self.ms += self.rng.below(300);
                 let i = self.some();

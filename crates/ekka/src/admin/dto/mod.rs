@@ -2,6 +2,7 @@
 //!
 //! Servers make these from a view, clients in Rust read them back.
 
+mod backup;
 mod command;
 mod commit;
 mod error;
@@ -13,6 +14,7 @@ mod rpc;
 mod status;
 mod table;
 
+pub use backup::{RestoreLine, RestoredAnswer, RestoredTable, VerifiedPeer, VerifyAnswer, VerifyRequest};
 pub use command::{
     CommandAnswer, DecisionAnswer, ForceLeaveRequest, JoinRequest, PlanRequest, RecoverRequest, ReloadAnswer,
     StopRequest,

@@ -87,6 +87,9 @@ pub struct TableAnswer {
     pub lag: BTreeMap<String, u64>,
     /// Versions that lost to one whose writer had not seen them: they are in the journal.
     pub overridden: u64,
+    /// What the last comparison with the peers found: `equal`, `differs`, or `unknown` where there was none.
+    #[serde(default)]
+    pub digest: String,
 }
 
 /// The body of `bench/table`.

@@ -27,6 +27,8 @@ pub(super) fn tables(sheet: &mut Sheet, tables: &[(TableInfo, TableCounts)]) {
         info.peers.iter().map(move |(peer, node)| (with(of_table(info), "peer", peer), age(node)))
     });
     sheet.gauge("ekka_table_lag_seconds", "For how long a linked peer has not been in step", ages);
+    let compared = tables.iter().filter_map(|(info, _)| Some((of_table(info), flag(info.differs?))));
+    sheet.gauge("ekka_table_digest_mismatch", "Whether the last comparison with a peer found a difference", compared);
     let overrides = tables.iter().map(|(info, _)| (of_table(info), info.overridden));
     sheet.counter("ekka_merge_overrides", "Versions that lost to one whose writer had not seen them", overrides);
     let degraded = tables.iter().map(|(info, counts)| (of_table(info), counts.degraded));

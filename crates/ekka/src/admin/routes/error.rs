@@ -30,6 +30,11 @@ impl ApiError {
         self
     }
 
+    /// What it says, without its status.
+    pub(in crate::admin) fn into_body(self) -> ErrorBody {
+        self.body
+    }
+
     pub(in crate::admin) fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", message)
     }

@@ -2,6 +2,7 @@
 
 #![allow(unused_qualifications, reason = "the macros of utoipa write whole paths")]
 
+mod backup;
 mod change;
 mod commit;
 mod error;
@@ -115,6 +116,9 @@ fn tables() -> OpenApiRouter<AdminState> {
         .routes(routes!(losses::losses))
         .routes(routes!(table_bench::bench))
         .routes(routes!(table_watch::watch))
+        .routes(routes!(backup::backup))
+        .routes(routes!(backup::restore))
+        .routes(routes!(backup::verify))
 }
 
 fn guarded(routes: Router<AdminState>) -> Router<AdminState> {

@@ -218,7 +218,7 @@ pub(super) fn absent(door: &TableDoor, table: &str) -> ApiError {
 }
 
 fn answer(info: TableInfo) -> TableAnswer {
-    let TableInfo { schema, rows, tombstones, bytes, loaded, lag, overridden, .. } = info;
+    let TableInfo { schema, rows, tombstones, bytes, loaded, lag, overridden, differs, .. } = info;
     TableAnswer {
         kind: schema.kind.as_str().into(),
         storage: schema.storage.as_str().into(),
@@ -232,6 +232,7 @@ fn answer(info: TableInfo) -> TableAnswer {
         loaded,
         lag: lag.into_iter().collect(),
         overridden,
+        digest: differs.map_or("unknown", |differs| if differs { "differs" } else { "equal" }).into(),
     }
 }
 

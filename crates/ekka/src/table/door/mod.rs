@@ -40,6 +40,8 @@ pub struct TableInfo {
     pub peers: Vec<(String, NodeId)>,
     /// Versions that were overridden by one whose writer had not seen them, and are kept in the journal.
     pub overridden: u64,
+    /// Whether the last comparison with the peers found a difference; `None` where there was none.
+    pub differs: Option<bool>,
 }
 
 /// How a write through this door is acknowledged.
@@ -108,7 +110,14 @@ impl TableDoor {
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let (rows, tombstones, bytes) = (count(size.rows), count(size.tombstones), count(size.bytes));
         let peers = links.iter().map(|link| (link.name.to_string(), link.peer.node_id)).collect();
-        Some(TableInfo { id, schema, rows, tombstones, bytes, loaded, lag, peers, overridden })
+        let differs = self.tables.verdicts.differs(id);
+        Some(TableInfo { id, schema, rows, tombstones, bytes, loaded, lag, peers, overridden, differs })
+    }
+
+    /// How many seconds ago a backup was given whole by this node; `None` where none ever was.
+    #[must_use]
+    pub fn last_backup_s(&self) -> Option<u64> {
+        self.tables.backups.age_s(self.tables.now().wall)
     }
 
     /// How a table is on this node, and what was counted of it.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use ekka_core::id::{ClusterId, Incarnation, NodeId};
 use ekka_core::schema::Storage as Kept;
-use ekka_core::table::{Body, Envelope, Message};
+use ekka_core::table::{Body, Envelope, Faults, Message};
 use ekka_core::time::Now;
 use ekka_core::view::View;
 use tokio::runtime::Handle;
@@ -24,10 +24,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::aside::{Aside, Tell};
+use super::backup::Backups;
 use super::bounds;
 use super::committed::Committed;
 use super::copies::{self, Copied};
 use super::def::{TableDef, TableKind};
+use super::digest::Verdicts;
 use super::disc::{Discs, Sizes};
 use super::handle::Table;
 use super::link::Link;
@@ -57,7 +59,10 @@ pub(crate) struct Tables {
     views: watch::Receiver<Arc<View>>,
     dials: Mutex<BTreeMap<NodeId, Instant>>,
     storage: Arc<dyn Storage>,
-    aside: Arc<Aside>,
+    pub(super) aside: Arc<Aside>,
+    /// What the last comparison of each table came to.
+    pub(super) verdicts: Verdicts,
+    pub(super) backups: Backups,
     /// Those that are kept on disc.
     discs: Arc<Discs>,
     /// The cluster was left, and its tables are still open.
@@ -105,6 +110,8 @@ pub(crate) struct Setup {
     pub(crate) quorum: (Arc<Here>, BeginRows),
     /// The way to replicas on other nodes.
     pub(crate) calls: Arc<Hub>,
+    /// Planted faults; all off in production.
+    pub(crate) faults: Faults,
 }
 
 /// Makes the tables of a node ready: none is open until the cluster has committed some, and none has a link until the
@@ -113,10 +120,11 @@ pub(crate) struct Setup {
 /// # Errors
 /// What the start before this one left on disc cannot be read.
 pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Result<Arc<Tables>, String> {
-    let Setup { env, storage, is_full, committed, views, tell, quorum: (here, begin_rows), calls } = setup;
+    let Setup { env, storage, is_full, committed, views, tell, quorum: (here, begin_rows), calls, faults } = setup;
     let aside = Arc::new(Aside::new(env.clone(), tell));
     let found = bounds::read(&*storage)?;
-    let world = Arc::new(World::new(env.clock.clone(), found));
+    let world = Arc::new(World::new(env.clock.clone(), found).with_faults(faults));
+    let backups = Backups::read(&*env.disk);
     let discs = Discs::new((env, storage.clone(), home.handle.clone()), Sizes::default(), stop.clone(), is_full)?;
     let (copied, frames) = mpsc::channel(COPIED_MAX);
     for kept in [Kept::Ram, Kept::Disc] {
@@ -132,6 +140,8 @@ pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Res
         dials: Mutex::default(),
         storage,
         aside,
+        verdicts: Verdicts::default(),
+        backups,
         discs,
         left: AtomicBool::new(false),
         raising: AtomicBool::new(false),
@@ -209,6 +219,16 @@ impl Tables {
     /// The handle of a table with the types of its definition.
     pub(crate) fn typed<K, V, C: TableKind>(&self, id: u64, def: &TableDef<K, V, C>) -> Option<Table<K, V, C>> {
         Some(Table::new(C::of(self.slot(id)?)?, def))
+    }
+
+    /// Goes on with this until the node ends.
+    pub(super) fn while_it_runs(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.home.spawn(self.stop.clone().run_until_cancelled_owned(work));
+    }
+
+    /// Does what takes long, off the runtime.
+    pub(super) async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        self.aside.env().blocking(work).await
     }
 
     fn me(&self) -> Option<Incarnation> {

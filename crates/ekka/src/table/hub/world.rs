@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ekka_core::id::{Incarnation, NodeId, NodeName};
-use ekka_core::table::Hlc;
+use ekka_core::table::{Faults, Hlc};
 use ekka_core::view::{Role, View};
 use tokio::sync::watch;
 
@@ -26,6 +26,8 @@ pub(in crate::table) struct World {
     /// Nor is another one seen, up or down: a record that is read anew goes through states of long ago.
     alone: AtomicBool,
     bound: watch::Sender<Bound>,
+    /// Planted faults; all off in production.
+    pub(in crate::table) faults: Faults,
 }
 
 impl World {
@@ -40,7 +42,13 @@ impl World {
             sole: AtomicBool::new(false),
             alone: AtomicBool::new(false),
             bound: watch::Sender::new(Bound { found, on_disc: found }),
+            faults: Faults::default(),
         }
+    }
+
+    /// The same, whose tables have planted faults.
+    pub(in crate::table) fn with_faults(self, faults: Faults) -> Self {
+        Self { faults, ..self }
     }
 
     /// Nobody else holds tables, nor is anybody seen.

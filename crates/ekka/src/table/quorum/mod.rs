@@ -11,6 +11,7 @@
 
 mod beside;
 mod chores;
+mod cut;
 mod door;
 mod error;
 mod here;

@@ -1,0 +1,99 @@
+//! What a node answers who compares with it.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use ekka_core::table::{Cut, KeyHash, Revision, Vector};
+use ekka_core::time::Wall;
+use tokio::time::timeout;
+
+use super::super::hub::Tables;
+use super::super::quorum::QuorumSlot;
+use super::super::slot::Slot;
+use super::{ABOVE_MAX, Ask, DIGEST, Told};
+use crate::rpc::{Caller, Handlers};
+
+/// So long a replica may take to apply what another has applied.
+const CATCH_UP: Duration = Duration::from_secs(2);
+
+/// Adds the answers to the methods of a node.
+pub(crate) fn serve(handlers: Handlers, answering: &Answering) -> Handlers {
+    let answering = answering.clone();
+    handlers.serve_as_task(&DIGEST, move |_: Caller, ask| {
+        let answering = answering.clone();
+        async move { Ok(told(&answering, ask).await) }
+    })
+}
+
+/// The tables that answer, once they are there: calls are made ready before them.
+#[derive(Clone, Default)]
+pub(crate) struct Answering(Arc<OnceLock<Weak<Tables>>>);
+
+impl Answering {
+    /// From now on these tables answer.
+    pub(crate) fn by(&self, tables: &Arc<Tables>) {
+        // They are made once for each node.
+        let _ = self.0.set(Arc::downgrade(tables));
+    }
+
+    fn tables(&self) -> Option<Arc<Tables>> {
+        self.0.get()?.upgrade()
+    }
+}
+
+async fn told(answering: &Answering, ask: Ask) -> Told {
+    let Some(tables) = answering.tables() else { return Told::Not("the node is starting or stopping".into()) };
+    match (tables.slot(ask.table()), ask) {
+        (None, _) => Told::Not("it has not opened the table".into()),
+        (Some(Slot::Available(slot)), _) if !*slot.signals.loaded().borrow() => {
+            Told::Not("it has not got from its peers what they hold".into())
+        }
+        (Some(Slot::Available(slot)), Ask::Held { .. }) => Told::Held(slot.read().all_held()),
+        (Some(Slot::Available(slot)), Ask::Available { held, above, wall, .. }) => {
+            let cut = slot.read().cut();
+            tables.blocking(move || available(&cut, &held, above, wall)).await
+        }
+        (Some(Slot::Quorum(slot)), Ask::Quorum { history, revision, .. }) => {
+            quorum(&tables, slot, history, revision).await
+        }
+        (Some(_), _) => Told::Not("its table is of another kind".into()),
+    }
+}
+
+fn available(cut: &Cut, theirs: &Vector, mut without: BTreeSet<KeyHash>, wall: Wall) -> Told {
+    let above = cut.above(theirs, ABOVE_MAX);
+    without.extend(above.iter().flatten());
+    Told::Available { held: cut.held().clone(), digest: cut.digest(&without, wall), above }
+}
+
+async fn quorum(tables: &Arc<Tables>, slot: Arc<QuorumSlot>, asked: String, revision: Revision) -> Told {
+    let Some((rows, history)) = slot.rows_here(tables.view().generation) else {
+        return Told::NoReplica;
+    };
+    if history != asked {
+        return Told::Not(format!("its replica is of another history: {history}, and {asked} was asked for"));
+    }
+    let mut changes = rows.changes();
+    // Where it does not come so far, it is behind.
+    let _ = timeout(CATCH_UP, changes.wait_for(|applied| applied.revision >= revision)).await;
+    let table = slot.id;
+    tables
+        .blocking(move || {
+            let (view, changed) = {
+                let here = rows.read();
+                let view = here.view().clone();
+                let changed =
+                    if view.revision() > revision { here.changed_after(table, revision) } else { Ok(BTreeSet::new()) };
+                (view, changed)
+            };
+            let Ok(changed) = changed else {
+                return Told::Not("what it has applied since is more than it keeps".into());
+            };
+            match view.digest(table, &changed) {
+                Ok(digest) => Told::Quorum { revision: view.revision(), changed, digest },
+                Err(error) => Told::Not(error.to_string()),
+            }
+        })
+        .await
+}

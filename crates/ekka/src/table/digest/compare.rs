@@ -1,0 +1,223 @@
+//! Comparing the tables of this node with those of its peers.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use ekka_core::event::EventKind;
+use ekka_core::id::{Incarnation, NodeId};
+use ekka_core::table::{Cut, Digest, behind};
+use tokio::time::sleep;
+use tracing::debug;
+
+use super::super::available::AvailableSlot;
+use super::super::hub::Tables;
+use super::super::quorum::QuorumSlot;
+use super::super::slot::Slot;
+use super::{ABOVE_MAX, Ask, DIGEST, PeerVerdict, Step, TableVerdict, Told};
+use crate::rpc::{Call, Hub};
+
+/// How long a peer may take to sum up a table.
+const ANSWER: Duration = Duration::from_secs(60);
+/// A difference is believed when it was found so often, one after the other.
+const TIMES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(200);
+/// How often the oldest node compares by itself; the first time somewhere within the first hour.
+const EVERY: Duration = Duration::from_secs(3600);
+const FIRST: Duration = Duration::from_secs(600);
+
+/// What one comparison found, and what this node's rows summed to in it.
+type Compared = (Step, Digest);
+
+/// Compares all tables every hour, where this node is the oldest that is up.
+async fn keep_comparing(tables: Weak<Tables>, hub: Weak<Hub>, me: NodeId) {
+    // Nodes that were started together need not compare together.
+    let spread = u32::try_from(me.as_u128() % 3000).unwrap_or(0);
+    sleep(FIRST + Duration::from_secs(u64::from(spread))).await;
+    loop {
+        {
+            let (Some(tables), Some(hub)) = (tables.upgrade(), hub.upgrade()) else { return };
+            if tables.view().leader == Some(me) {
+                for slot in tables.slots().iter() {
+                    tables.verify(&hub, slot).await;
+                }
+            }
+        }
+        sleep(EVERY).await;
+    }
+}
+
+impl Tables {
+    /// Compares all tables every hour, where this node is the oldest that is up.
+    pub(crate) fn compare_now_and_then(self: &Arc<Self>, hub: &Arc<Hub>, me: NodeId) {
+        self.while_it_runs(keep_comparing(Arc::downgrade(self), Arc::downgrade(hub), me));
+    }
+
+    /// Compares one table, or all of them. `None`: there is no such table.
+    pub(crate) async fn verify_all(&self, hub: &Arc<Hub>, name: Option<&str>) -> Option<Vec<TableVerdict>> {
+        let slots: Vec<Slot> = match name {
+            Some(name) => vec![self.named(name)?],
+            None => self.slots().to_vec(),
+        };
+        let mut verdicts = Vec::new();
+        for slot in &slots {
+            verdicts.push(self.verify(hub, slot).await);
+        }
+        Some(verdicts)
+    }
+
+    /// Compares a table with each peer that is up, one after the other.
+    pub(in crate::table) async fn verify(&self, hub: &Arc<Hub>, slot: &Slot) -> TableVerdict {
+        let schema = slot.schema();
+        let mut verdict = TableVerdict {
+            table: schema.name.clone(),
+            kind: schema.kind,
+            rows: 0,
+            digest: 0,
+            peers: Vec::new(),
+            left_out: None,
+        };
+        match slot {
+            Slot::Owned(_) => {
+                verdict.left_out = Some("its rows are those of their owners, which go with them".into());
+                return verdict;
+            }
+            Slot::Available(slot) if !*slot.signals.loaded().borrow() => {
+                verdict.left_out = Some("this node has not got from its peers what they hold".into());
+                return verdict;
+            }
+            Slot::Available(_) | Slot::Quorum(_) => {}
+        }
+        let peers = self.world.up();
+        if peers.is_empty() {
+            verdict.left_out = Some("no other node is up".into());
+        }
+        for peer in peers.iter() {
+            let Some((step, digest)) = self.sure(hub, slot, *peer).await else { continue };
+            if let Some(digest) = digest {
+                (verdict.rows, verdict.digest) = (digest.rows(), digest.whole());
+            }
+            let name = self.name_of(peer.node_id);
+            verdict.peers.push(PeerVerdict { name, node: peer.node_id, step });
+        }
+        self.take_down(slot, &verdict);
+        verdict
+    }
+
+    fn name_of(&self, node: NodeId) -> String {
+        self.view().member(node).map_or_else(|| node.to_string(), |member| member.name.to_string())
+    }
+
+    fn take_down(&self, slot: &Slot, verdict: &TableVerdict) {
+        let Some(differs) = verdict.differs() else { return };
+        if !self.verdicts.take(slot.id(), differs) {
+            return;
+        }
+        for peer in &verdict.peers {
+            if let Step::Differs { ranges } = &peer.step {
+                let (table, peer) = (verdict.table.clone(), peer.name.clone());
+                self.aside.tell(EventKind::TableDigestMismatch { table, peer, ranges: ranges.len() as u64 });
+            }
+        }
+    }
+
+    /// A comparison that finds a difference is made again: one that stays is one. `None`: the peer holds none of it.
+    async fn sure(&self, hub: &Arc<Hub>, slot: &Slot, peer: Incarnation) -> Option<(Step, Option<Digest>)> {
+        let mut times = 0;
+        loop {
+            let compared = match slot {
+                Slot::Available(slot) => self.compare_available(hub, slot, peer).await,
+                Slot::Quorum(slot) => self.compare_quorum(hub, slot, peer).await,
+                Slot::Owned(_) => Err("it is owned".into()),
+            };
+            let (step, digest) = match compared {
+                Ok(compared) => {
+                    let (step, digest) = compared?;
+                    (step, Some(digest))
+                }
+                Err(why) => (Step::NotCompared(why), None),
+            };
+            times += 1;
+            if times == TIMES || !matches!(step, Step::Differs { .. }) {
+                return Some((step, digest));
+            }
+            debug!(table = slot.schema().name, peer = %peer.node_id, ?step, "compared, and asked again");
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn compare_available(
+        &self,
+        hub: &Arc<Hub>,
+        slot: &Arc<AvailableSlot>,
+        peer: Incarnation,
+    ) -> Result<Option<Compared>, String> {
+        let table = slot.id;
+        let theirs = match ask(hub, peer, &Ask::Held { table }).await? {
+            Told::Held(theirs) => theirs,
+            other => return Err(not(other)),
+        };
+        let (cut, wall) = (slot.read().cut(), self.now().wall);
+        let mine = cut.clone();
+        let Some(above) = self.blocking(move || mine.above(&theirs, ABOVE_MAX)).await else {
+            return Err(format!("more than {ABOVE_MAX} rows are on their way to it"));
+        };
+        let question = Ask::Available { table, held: cut.held().clone(), above: above.clone(), wall };
+        let Told::Available { held, above: more, digest } = ask(hub, peer, &question).await? else {
+            return Err("it gave an answer of another kind".into());
+        };
+        let Some(more) = more else { return Err(format!("more than {ABOVE_MAX} of its rows are on their way here")) };
+        let (peer, here) = (behind(cut.held(), &held), behind(&held, cut.held()));
+        let without: BTreeSet<_> = above.union(&more).copied().collect();
+        let mine: Digest = self.blocking(move || Cut::digest(&cut, &without, wall)).await;
+        Ok(Some((step(&mine, &digest, (peer, here)), mine)))
+    }
+
+    async fn compare_quorum(
+        &self,
+        hub: &Arc<Hub>,
+        slot: &Arc<QuorumSlot>,
+        peer: Incarnation,
+    ) -> Result<Option<Compared>, String> {
+        let table = slot.id;
+        let (rows, history) = slot.rows_here(self.view().generation).ok_or("this node has no replica of the group")?;
+        let before = rows.view();
+        let question = Ask::Quorum { table, history, revision: before.revision() };
+        let (revision, changed, digest) = match ask(hub, peer, &question).await? {
+            Told::Quorum { revision, changed, digest } => (revision, changed, digest),
+            Told::NoReplica => return Ok(None),
+            other => return Err(not(other)),
+        };
+        let (view, changed) = if revision >= before.revision() {
+            (before, changed)
+        } else {
+            let here = rows.read();
+            let changed = here.changed_after(table, revision);
+            (here.view().clone(), changed.map_err(|_| "it is further behind than is kept here".to_owned())?)
+        };
+        let peer = view.revision().saturating_sub(revision);
+        let mine = self.blocking(move || view.digest(table, &changed)).await.map_err(|error| error.to_string())?;
+        Ok(Some((step(&mine, &digest, (peer, 0)), mine)))
+    }
+}
+
+fn step(mine: &Digest, theirs: &Digest, (peer, here): (u64, u64)) -> Step {
+    let ranges = mine.differing(theirs);
+    match (ranges.is_empty(), peer + here) {
+        (false, _) => Step::Differs { ranges },
+        (true, 0) => Step::InStep,
+        (true, _) => Step::Behind { peer, here },
+    }
+}
+
+async fn ask(hub: &Arc<Hub>, peer: Incarnation, question: &Ask) -> Result<Told, String> {
+    let call = Call::new(hub.clone(), peer.node_id, &DIGEST, question).deadline(ANSWER);
+    call.await.map_err(|error| error.to_string())
+}
+
+fn not(told: Told) -> String {
+    match told {
+        Told::Not(words) => words,
+        _ => "it gave an answer of another kind".into(),
+    }
+}
