@@ -95,14 +95,14 @@ fn bytes(value: &Value) -> Vec<u8> {
     value.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
-fn value(row: Option<quorum::Row>) -> Value {
-    let (numbers, _) = row.as_ref().map_or(&[][..], |row| row.value()).as_chunks::<4>();
+fn value(row: Option<&quorum::Row>) -> Value {
+    let (numbers, _) = row.map_or(&[][..], quorum::Row::value).as_chunks::<4>();
     numbers.iter().map(|number| u32::from_le_bytes(*number)).collect()
 }
 
 /// What a register holds, read by a transaction: of both its rows.
 fn read(draft: &mut Draft, key: &str) -> Result<Value, quorum::NoTable> {
-    let [first, second] = TABLES.map(|table| draft.get(table, key.as_bytes()).map(value));
+    let [first, second] = TABLES.map(|table| draft.get(table, key.as_bytes()).map(|row| value(row.as_ref())));
     let (first, second) = (first?, second?);
     Ok(if first == second { first } else { vec![TORN] })
 }
