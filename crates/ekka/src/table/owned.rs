@@ -7,7 +7,7 @@ use std::time::Duration;
 use ekka_core::id::{Incarnation, NodeId};
 use ekka_core::limits::{TABLE_KEY_MAX, TABLE_VALUE_MAX};
 use ekka_core::schema::Schema;
-use ekka_core::table::{Acknowledged, OwnedMessage, OwnedTable, TooFewCopies, WriteError};
+use ekka_core::table::{Acknowledged, Malformed, OwnedMessage, OwnedTable, TooFewCopies, WriteError};
 use ekka_core::time::{Instant, Now};
 use tokio_util::sync::CancellationToken;
 
@@ -166,10 +166,11 @@ impl OwnedSlot {
         self.write_lock().poll(peer, budget)
     }
 
-    pub(super) fn receive(&self, peer: Incarnation, message: OwnedMessage, now: Now) {
+    pub(super) fn receive(&self, peer: Incarnation, message: OwnedMessage, now: Now) -> Result<(), Malformed> {
         let mut table = self.write_lock();
-        table.receive(peer, message);
+        let received = table.receive(peer, message);
         self.after(table, now);
+        received
     }
 
     pub(super) fn tick(&self, committed: &Committed, now: Now) {
