@@ -183,8 +183,7 @@ impl Table {
         }
         let change = match (shown, live, new) {
             (_, Some(live), _) => Change::Put(live.clone()),
-            (Some(_), None, Some(new)) => Change::Delete(new.clone()),
-            (Some(old), None, None) => Change::Delete(old),
+            (Some(old), None, _) => Change::Delete(old),
             (None, None, _) => return,
         };
         self.tell_watchers(change);

@@ -266,10 +266,11 @@ impl Table {
         taking.since = now.mono;
         if counts == (taking.rows.len() as u64, taking.journal.len() as u64) {
             taking.complete = true;
-            if !self.covers_its_rows() {
-                self.taking = None;
+            let Some(taking) = self.taking.take() else { return Ok(()) };
+            if !self.covers_its_rows(&taking) {
                 return Err(Malformed("a full copy has a row that its vector does not cover"));
             }
+            self.taking = Some(taking);
             self.finish_copy(now);
         } else {
             // A part is missing: all of it is asked for again.
@@ -279,18 +280,14 @@ impl Table {
         Ok(())
     }
 
-    /// Whether the copy that is coming in says of each of its rows that it is held.
-    fn covers_its_rows(&mut self) -> bool {
-        let Some((head, rows)) =
-            self.taking.as_ref().and_then(|taking| Some((taking.head.clone()?, taking.rows.clone())))
-        else {
-            return true;
-        };
+    /// Whether a copy that is there says of each of its rows that it is held.
+    fn covers_its_rows(&mut self, taking: &Taking) -> bool {
+        let Some(head) = &taking.head else { return false };
         let mut theirs = self.numbers(&head.held);
         for last in &head.folded {
             theirs.raise(self.origins.place(last.origin), last.number);
         }
-        rows.iter().all(|row| theirs.covers(row.carrier()))
+        taking.rows.iter().all(|row| theirs.covers(row.carrier()))
     }
 
     pub(super) fn on_not_now(&mut self, id: Incarnation, now: Now) {
@@ -437,6 +434,7 @@ impl Table {
     pub fn restore(&mut self, messages: impl IntoIterator<Item = Message>, now: Now) -> Result<(), Malformed> {
         let mut taking = Taking::new(self.me, now.mono);
         for message in messages {
+            message.names()?;
             let origins = &mut self.origins;
             match message {
                 Message::CopyHead(head) => taking.head = Some(head),
@@ -457,6 +455,9 @@ impl Table {
         let (true, Some(head)) = (taking.complete, taking.head.clone()) else {
             return Err(Malformed("a checkpoint is not complete"));
         };
+        if !self.covers_its_rows(&taking) {
+            return Err(Malformed("a checkpoint has a row that it does not account for"));
+        }
         let held = self.numbers(&head.held);
         self.merge_copy(taking, held, &head.folded, now.wall);
         self.gc_floor = self.gc_floor.max(head.gc_floor);

@@ -37,6 +37,7 @@ mod over;
 mod owned;
 mod parts;
 mod peers;
+mod position;
 pub mod quorum;
 mod scan;
 mod sound;
@@ -63,7 +64,8 @@ pub use message::{Body, CopyHead, CopyPlace, Envelope, Message, Report};
 #[cfg(test)]
 use owned::Operations;
 pub use owned::{OwnedChange, OwnedMessage, OwnedRow, OwnedTable, OwnerIndex, Sequence};
-pub use parts::part_of;
+pub use parts::{part_number, part_of};
+pub use position::{Position, Since};
 pub use scan::{KeyRange, Order, Page, PageLimits, Walk, scan, scan_in, walk};
 pub use stamp::{Hlc, HybridClock, Stamp, StampError};
 pub use terms::{Receipt, Settings, Size, WriteError};

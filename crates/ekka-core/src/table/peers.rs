@@ -184,7 +184,7 @@ impl Table {
         if !self.peers.map.contains_key(&id) {
             return Ok(());
         }
-        self.check_message(&message)?;
+        self.check_message(id, &message)?;
         match message {
             Message::Report(report) => self.on_report(id, &report, now),
             Message::Ops(batch) => self.on_ops(id, &batch, now)?,

@@ -7,7 +7,11 @@ use super::batch::Batch;
 use super::message::{CopyHead, CopyPlace, Message, Report};
 use super::vector::{OpId, Vector};
 use super::version::Malformed;
+use crate::id::Incarnation;
 use crate::limits::{TABLE_KEY_MAX, TABLE_NUMBER_MAX, TABLE_ORIGINS_MAX, TABLE_ROWS_MAX};
+
+/// Answers that wait for a peer: each of its questions has one, and who reads has some few.
+const OUTBOX_MAX: usize = 1024;
 
 /// A number that a peer said, where somebody can have got to it.
 pub(super) fn believed(number: u64) -> Result<(), Malformed> {
@@ -40,8 +44,8 @@ fn place(place: &CopyPlace) -> Result<usize, Malformed> {
 }
 
 impl Message {
-    /// How many origins it names, at most.
-    fn names(&self) -> Result<usize, Malformed> {
+    /// How many origins it names, at most; where it says nothing that cannot be.
+    pub(super) fn names(&self) -> Result<usize, Malformed> {
         match self {
             Self::Report(said) => report(said),
             Self::Pull { have } | Self::EstateWanted { have } => vector(have),
@@ -66,7 +70,7 @@ impl Message {
 
 impl Table {
     /// Whether a message of a peer says nothing that cannot be.
-    pub(super) fn check_message(&self, message: &Message) -> Result<(), Malformed> {
+    pub(super) fn check_message(&self, from: Incarnation, message: &Message) -> Result<(), Malformed> {
         let names = message.names()?;
         if let Message::CopyHead(head) = message {
             // With it the numbers of this node would go on where nobody follows.
@@ -74,6 +78,9 @@ impl Table {
             if folded.unwrap_or(0).max(head.held.get(self.me)) > self.latest() {
                 return Err(Malformed("it holds more of this node's operations than there are"));
             }
+        }
+        if self.peers.map.get(&from).is_some_and(|peer| peer.outbox.len() > OUTBOX_MAX) {
+            return Err(Malformed("it asks for more than it takes"));
         }
         if self.origins.list().len() + names > TABLE_ORIGINS_MAX {
             return Err(Malformed("it names more origins than a table can have met"));

@@ -77,6 +77,16 @@ fn a_copy_never_counts_on_the_numbers_of_who_takes_it() {
     a.receive(b.me(), Message::CopyHead(head(b.me(), vector(a.me(), 1))), at(0)).unwrap();
 }
 
+#[test]
+fn who_asks_without_end_and_reads_nothing_is_cut_off() {
+    let (mut a, mut b) = (table(1), table(2));
+    connect(&mut a, &mut b, at(0));
+    let asked = (0..10_000).take_while(|_| a.receive(b.me(), Message::EstateOffer, at(0)).is_ok()).count();
+    assert!((1_000..2_000).contains(&asked), "{asked} questions were taken");
+    a.connect(b.me(), at(1));
+    a.receive(b.me(), Message::EstateOffer, at(1)).unwrap();
+}
+
 /// All messages of a copy of a table.
 fn copy_of(table: &mut Table) -> Vec<Message> {
     let mut giving = table.clone_to_give(at(0));

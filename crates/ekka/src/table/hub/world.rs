@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::super::bounds::Bound;
 use super::super::link::Links;
+use super::super::watch::Cursors;
 use crate::env::Clock;
 
 /// What tables see of the world around them.
@@ -26,6 +27,8 @@ pub(in crate::table) struct World {
     /// Nor is another one seen, up or down: a record that is read anew goes through states of long ago.
     alone: AtomicBool,
     bound: watch::Sender<Bound>,
+    /// Where followers keep how far they have come; a world of a test may have none.
+    pub(in crate::table) cursors: Option<Cursors>,
 }
 
 impl World {
@@ -40,7 +43,13 @@ impl World {
             sole: AtomicBool::new(false),
             alone: AtomicBool::new(false),
             bound: watch::Sender::new(Bound { found, on_disc: found }),
+            cursors: None,
         }
+    }
+
+    /// The same with a place for how far followers have come.
+    pub(in crate::table) fn with_cursors(self, cursors: Cursors) -> Self {
+        Self { cursors: Some(cursors), ..self }
     }
 
     /// Nobody else holds tables, nor is anybody seen.
