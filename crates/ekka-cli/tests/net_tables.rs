@@ -133,7 +133,58 @@ fn wrong_input_is_refused_in_words_and_nothing_is_lost() {
     let long = "k".repeat(65_601);
     let refused = post(&data(&cluster, 0), "/v1/tables/users/put", &json!({"key": long, "value": 1}));
     assert!(refused.as_ref().is_err_and(|error| error.contains("413") && error.contains("65601")), "{refused:?}");
+    make(&cluster, &json!({"name": "routes", "kind": "owned"}));
+    make(&cluster, &json!({"name": "hits", "merge": "sum"}));
+    for (path, body, words) in [
+        ("routes/put", json!({"key": "k", "value": 1, "ttl_ms": 5}), "do not expire"),
+        ("hits/put", json!({"key": "k", "value": "seven"}), "no whole number"),
+        ("users/put", json!({"key": "k", "value": 1, "if_revision": 3}), "no quorum table"),
+        ("users/put", json!({"key": 7, "value": 1}), "400"),
+        ("users/put", json!({"key": "k", "value": 1, "ack": "most"}), "two, local, all"),
+        ("users/scan", json!({"limit": 100_001}), "1 to 100000"),
+        ("users/scan", json!({"until": "k"}), "until"),
+    ] {
+        let refused = post(&data(&cluster, 0), &format!("/v1/tables/{path}"), &body);
+        assert!(refused.as_ref().is_err_and(|error| error.contains(words)), "{path} {body}: {refused:?}");
+    }
+    for (query, words) in [
+        ("users/rows?limit=0", "1 to 100000"),
+        ("users/rows?limit=18446744073709551616", "400"),
+        ("users/rows?colour=red", "colour"),
+        ("users/rows?reverse=perhaps", "400"),
+        ("users/rows?prefix=%ff", "400"),
+        ("nobody/rows", "404"),
+    ] {
+        let refused = support::ask::get(&data(&cluster, 0), &format!("/v1/tables/{query}"));
+        assert!(refused.as_ref().is_err_and(|error| error.contains(words)), "{query}: {refused:?}");
+    }
     all_read(&cluster, "users", "ada", &json!(1));
+}
+
+#[test]
+fn rows_are_read_page_by_page_both_ways_and_say_when_they_expire() {
+    let cluster = formed(&json!({"name": "users"}));
+    for key in ["a1", "a2", "a3", "a4", "b"] {
+        put(&cluster, 0, "users", &json!({"key": key, "value": key, "ack": "all"}));
+    }
+    let keys = |query: &str| {
+        let page = support::ask::get(&data(&cluster, 1), &format!("/v1/tables/users/rows?{query}")).expect("rows");
+        let rows = page["rows"].as_array().expect("rows").iter().map(|row| row["key"].as_str().expect("a text"));
+        (rows.collect::<Vec<_>>().join(" "), page["next"].clone())
+    };
+    assert_eq!(keys("prefix=a&limit=2"), ("a1 a2".to_owned(), json!("a2")));
+    assert_eq!(keys("prefix=a&after=a2&limit=2"), ("a3 a4".to_owned(), Value::Null));
+    assert_eq!(keys("prefix=a&reverse=true&limit=3"), ("a4 a3 a2".to_owned(), json!("a2")));
+    assert_eq!(keys("prefix=a&reverse=true&after=a2"), ("a1".to_owned(), Value::Null));
+    assert_eq!(keys("prefix=a&after=0").0, "a1 a2 a3 a4", "a key in front of the prefix takes nothing away");
+    assert_eq!(keys("prefix=a&after=b").0, "");
+    let output = cluster.agents[2].ekka(&["table", "scan", "users", "--reverse", "--after", "b", "--limit", "2"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "a4\ta4\na3\ta3\n");
+    put(&cluster, 0, "users", &json!({"key": "c", "value": 1, "ttl_ms": 600_000, "ack": "all"}));
+    let row = post(&data(&cluster, 1), "/v1/tables/users/get", &json!({"key": "c"})).expect("it is there");
+    assert!(row["expires_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{row}");
+    let row = post(&data(&cluster, 1), "/v1/tables/users/get", &json!({"key": "b"})).expect("it is there");
+    assert_eq!(row.get("expires_at"), None);
 }
 
 #[test]

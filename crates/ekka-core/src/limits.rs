@@ -234,6 +234,13 @@ pub const TABLE_KEY_MAX: usize = 65_600;
 pub const TABLE_VALUE_MAX: usize = 16 * 1024 * 1024;
 /// What stands beside key and value in a message of one row, at most, in bytes.
 pub const TABLE_ROW_OVERHEAD: usize = 1024;
+/// The highest number of an operation, sequence of an owner or revision that is believed: at a million a second nobody gets
+/// there in two thousand years, and from there on numbers could be added to until they overflow.
+pub const TABLE_NUMBER_MAX: u64 = 1 << 56;
+/// Rows of one table that are believed.
+pub const TABLE_ROWS_MAX: u64 = 1 << 40;
+/// Origins that a table may have met: starts of nodes, ever.
+pub const TABLE_ORIGINS_MAX: usize = 1 << 20;
 /// Bytes of operations that the log of a table keeps for peers that are behind.
 pub const TABLE_LOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Operations that it keeps.

@@ -81,9 +81,15 @@ pub(crate) enum TableCommand {
         /// Only those whose keys begin so
         #[arg(long, value_name = "P")]
         prefix: Option<String>,
+        /// Only those after this key, where an earlier scan ended
+        #[arg(long, value_name = "K")]
+        after: Option<String>,
         /// At most so many; all where not given
         #[arg(long, value_name = "N")]
         limit: Option<usize>,
+        /// The highest key first; --after then says below which one
+        #[arg(long)]
+        reverse: bool,
         /// Of a quorum table: as this node has them, without asking a majority; they may be old
         #[arg(long)]
         stale: bool,

@@ -49,8 +49,9 @@ pub(super) async fn run(client: &Client, command: TableCommand, json: bool) -> R
             }
             out::print(&format!("{}\n", shown(&answer.read::<RowAnswer>()?.value)))
         }
-        TableCommand::Scan { table, prefix, limit, stale } => {
-            scan(client, &path(&table, "/scan")?, (prefix, stale), limit, json).await
+        TableCommand::Scan { table, prefix, after, limit, reverse, stale } => {
+            let which = json!({"prefix": prefix, "after": after, "reverse": reverse, "stale": stale});
+            scan(client, &path(&table, "/scan")?, which, limit, json).await
         }
         TableCommand::Watch { table } => watch(client, &path(&table, "/watch")?, json).await,
         TableCommand::Info { table } => info(client, &path(&table, "")?, json).await,
@@ -157,20 +158,14 @@ pub(super) fn add_terms(body: &mut Value, terms: TermsArgs) {
     body["deadline_ms"] = out::millis(terms.deadline).into();
 }
 
-async fn scan(
-    client: &Client,
-    path: &str,
-    (prefix, stale): (Option<String>, bool),
-    limit: Option<usize>,
-    json: bool,
-) -> Result<(), Failure> {
-    let (mut left, mut after, mut begun) = (limit.unwrap_or(usize::MAX), Value::Null, false);
+async fn scan(client: &Client, path: &str, mut which: Value, limit: Option<usize>, json: bool) -> Result<(), Failure> {
+    let (mut left, mut begun) = (limit.unwrap_or(usize::MAX), false);
     if json {
         out::print("[")?;
     }
     while left > 0 {
-        let body = json!({"prefix": prefix, "after": after, "limit": left.min(PAGE), "stale": stale});
-        let page: RowsAnswer = client.post(path, &body).await?.success()?.read()?;
+        which["limit"] = left.min(PAGE).into();
+        let page: RowsAnswer = client.post(path, &which).await?.success()?.read()?;
         left = left.saturating_sub(page.rows.len());
         let mut text = String::new();
         for row in &page.rows {
@@ -185,7 +180,7 @@ async fn scan(
             return Ok(());
         }
         match page.next {
-            Some(next) => after = next,
+            Some(next) => which["after"] = next,
             None => break,
         }
     }

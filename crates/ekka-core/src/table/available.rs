@@ -7,7 +7,7 @@ use super::changes::{Change, Changes, Resync, Revision};
 use super::copy::{Giving, Taking};
 use super::event::Event;
 use super::faults::Faults;
-use super::index::{Extract, Index};
+use super::index::{Extract, Index, Indexable};
 use super::journal::Journal;
 use super::log::{Log, Record};
 use super::map::{Entry, Map};
@@ -48,7 +48,7 @@ pub struct Table {
     /// Rows that have not expired yet, by when they will.
     pub(super) expiring: BTreeMap<(Wall, Dot), Version>,
     pub(super) changes: Changes<Change>,
-    pub(super) indexes: Vec<Index>,
+    pub(super) indexes: Vec<Index<Version>>,
     pub(super) peers: Peers,
     pub(super) members: Members,
     pub(super) over: Over,
@@ -183,8 +183,7 @@ impl Table {
         }
         let change = match (shown, live, new) {
             (_, Some(live), _) => Change::Put(live.clone()),
-            (Some(_), None, Some(new)) => Change::Delete(new.clone()),
-            (Some(old), None, None) => Change::Delete(old),
+            (Some(old), None, _) => Change::Delete(old),
             (None, None, _) => return,
         };
         self.tell_watchers(change);
@@ -281,18 +280,16 @@ impl Table {
     }
 
     /// Adds a secondary index; its place is what [`Table::index`] is asked with.
-    pub fn add_index(&mut self, extract: Extract, wall: Wall) -> usize {
-        let mut index = Index::new(extract);
-        for version in self.rows.iter().filter(|version| version.is_live(wall) && self.is_shown(version)) {
-            index.changed(None, Some(version));
-        }
+    pub fn add_index(&mut self, extract: &Extract, wall: Wall) -> usize {
+        let shown = self.rows.iter().filter(|version| version.is_live(wall) && self.is_shown(version));
+        let index = Index::of(extract, shown);
         self.indexes.push(index);
         self.indexes.len() - 1
     }
 
     /// A secondary index.
     #[must_use]
-    pub fn index(&self, at: usize) -> Option<&Index> {
+    pub fn index(&self, at: usize) -> Option<&Index<Version>> {
         self.indexes.get(at)
     }
 
@@ -462,6 +459,10 @@ impl Table {
         for version in self.graves.values() {
             assert_eq!(self.rows.get(version.key()), Some(version), "a grave is no row");
         }
+        for index in &self.indexes {
+            let rows = self.rows.iter().filter(|version| self.is_shown(version));
+            assert!(Index::of(index.extract(), rows).is_as(index), "an index and the rows differ");
+        }
         assert!(self.synced <= self.log.end());
         assert_eq!(self.bytes, self.rows.iter().map(Version::size).sum::<usize>(), "bytes of rows");
     }
@@ -470,5 +471,11 @@ impl Table {
 impl Entry for Version {
     fn key(&self) -> &[u8] {
         Self::key(self)
+    }
+}
+
+impl Indexable for Version {
+    fn value(&self) -> &[u8] {
+        Self::value(self)
     }
 }

@@ -17,7 +17,7 @@ pub type Revision = u64;
 pub enum Change {
     /// A row has this version now.
     Put(Version),
-    /// A row is gone by this tombstone.
+    /// A row was deleted; this was what it had.
     Delete(Version),
     /// A row has expired; this was its last version.
     Expired(Version),

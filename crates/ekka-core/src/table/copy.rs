@@ -10,14 +10,15 @@ use alloc::vec::Vec;
 use core::ops::Bound;
 
 use super::available::Table;
+use super::batch::{Batch, BatchBuilder};
 use super::event::Event;
 use super::journal::Loser;
 use super::log::{Log, Record};
 use super::map::{Entry, Map};
 use super::message::{CopyHead, CopyPlace, Message};
-use super::stamp::StampError;
+use super::stamp::{Hlc, StampError};
 use super::vector::{Dot, Numbers};
-use super::version::{Batch, BatchBuilder, Malformed, Version};
+use super::version::{Malformed, Version};
 use crate::id::Incarnation;
 use crate::limits::{TABLE_COPY_BYTES, TABLE_COPY_KEPT, TABLE_PULL_TIMEOUT};
 use crate::time::{Instant, Now, Wall};
@@ -115,6 +116,8 @@ pub(super) struct Taking {
     came: u64,
     last_key: Option<Vec<u8>>,
     journal: Vec<Version>,
+    /// The highest stamp of a row.
+    newest: Hlc,
     /// All has come.
     complete: bool,
     /// When something last came.
@@ -130,6 +133,7 @@ impl Taking {
             came: 0,
             last_key: None,
             journal: Vec::new(),
+            newest: Hlc::ZERO,
             complete: false,
             since: now,
         }
@@ -198,6 +202,7 @@ impl Table {
         if let Some(place) = resume
             && let Some(giving) = self.giving.get_mut(&id)
             && giving.head.copy == place.copy
+            && place.rows <= giving.rows.len() as u64
         {
             giving.stage = Stage::Rows { after: place.after.clone(), sent: place.rows };
             giving.last = now.mono;
@@ -230,6 +235,7 @@ impl Table {
             taking.last_key = Some(last.key().to_vec());
         }
         for version in versions {
+            taking.newest = taking.newest.max(version.hlc());
             taking.rows.insert(version);
         }
         Ok(())
@@ -249,17 +255,39 @@ impl Table {
         Ok(())
     }
 
-    pub(super) fn on_copy_end(&mut self, id: Incarnation, copy: u64, counts: (u64, u64), now: Now) {
-        let Some(taking) = self.taking.as_mut().filter(|taking| taking.is(id, copy)) else { return };
+    pub(super) fn on_copy_end(
+        &mut self,
+        id: Incarnation,
+        copy: u64,
+        counts: (u64, u64),
+        now: Now,
+    ) -> Result<(), Malformed> {
+        let Some(taking) = self.taking.as_mut().filter(|taking| taking.is(id, copy)) else { return Ok(()) };
         taking.since = now.mono;
         if counts == (taking.rows.len() as u64, taking.journal.len() as u64) {
             taking.complete = true;
+            let Some(taking) = self.taking.take() else { return Ok(()) };
+            if !self.covers_its_rows(&taking) {
+                return Err(Malformed("a full copy has a row that its vector does not cover"));
+            }
+            self.taking = Some(taking);
             self.finish_copy(now);
         } else {
             // A part is missing: all of it is asked for again.
             self.taking = None;
             self.ask_copy(id, now);
         }
+        Ok(())
+    }
+
+    /// Whether a copy that is there says of each of its rows that it is held.
+    fn covers_its_rows(&mut self, taking: &Taking) -> bool {
+        let Some(head) = &taking.head else { return false };
+        let mut theirs = self.numbers(&head.held);
+        for last in &head.folded {
+            theirs.raise(self.origins.place(last.origin), last.number);
+        }
+        taking.rows.iter().all(|row| theirs.covers(row.carrier()))
     }
 
     pub(super) fn on_not_now(&mut self, id: Incarnation, now: Now) {
@@ -300,7 +328,9 @@ impl Table {
             number > self.held.get(origin) && !self.over.allows(&self.origins, Dot { origin, number })
         };
         let over = theirs.iter().any(above);
-        match self.clock.accept(head.clock, now.wall) {
+        // A row from a time that is far ahead would win over all that is written; so would such a floor.
+        let newest = taking.newest.max(head.clock).max(head.gc_floor.hlc);
+        match self.clock.accept(newest, now.wall) {
             // Reports, or the bound on disc, may still be on their way.
             Err(StampError::BoundReached) => return self.taking = Some(taking),
             Ok(()) if over || self.journal.is_stuck() => return self.taking = Some(taking),
@@ -404,6 +434,7 @@ impl Table {
     pub fn restore(&mut self, messages: impl IntoIterator<Item = Message>, now: Now) -> Result<(), Malformed> {
         let mut taking = Taking::new(self.me, now.mono);
         for message in messages {
+            message.names()?;
             let origins = &mut self.origins;
             match message {
                 Message::CopyHead(head) => taking.head = Some(head),
@@ -424,6 +455,9 @@ impl Table {
         let (true, Some(head)) = (taking.complete, taking.head.clone()) else {
             return Err(Malformed("a checkpoint is not complete"));
         };
+        if !self.covers_its_rows(&taking) {
+            return Err(Malformed("a checkpoint has a row that it does not account for"));
+        }
         let held = self.numbers(&head.held);
         self.merge_copy(taking, held, &head.folded, now.wall);
         self.gc_floor = self.gc_floor.max(head.gc_floor);

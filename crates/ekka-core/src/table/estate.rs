@@ -9,12 +9,14 @@
 use alloc::collections::{BTreeSet, VecDeque};
 
 use super::available::Table;
+use super::batch::{Batch, BatchBuilder};
 use super::event::Event;
 use super::log::Record;
 use super::merge::stamp;
 use super::message::Message;
+use super::stamp::StampError;
 use super::vector::{Dot, Vector};
-use super::version::{Batch, BatchBuilder, Malformed, Version};
+use super::version::{Malformed, Version};
 use crate::id::Incarnation;
 use crate::limits::TABLE_COPY_BYTES;
 use crate::time::Now;
@@ -165,12 +167,15 @@ impl Table {
             return;
         }
         let unknown = held.is_none() && stamped <= self.gc_floor;
-        if let Err(error) = self.clock.accept(version.hlc(), now.wall) {
+        let accepted = self.clock.accept(version.hlc(), now.wall);
+        if let Err(error) = accepted {
             // The clock of this node was compared with that one's before it was let in; what it wrote long ago, with a
             // clock that was wrong then, is kept where people can look at it.
             self.events.push(Event::StampRefused { from, error });
         }
-        let aside = in_journal || lost || unknown;
+        // As a row it would win over all that is written, and no other node would take it, nor what this one writes next.
+        let unfit = matches!(accepted, Err(StampError::TooFarAhead { .. }));
+        let aside = in_journal || lost || unknown || unfit;
         if aside {
             let id = self.id_of(version);
             self.events.push(Event::SetAside { from, id, lost: lost || in_journal });

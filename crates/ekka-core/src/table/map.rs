@@ -287,6 +287,64 @@ impl<E: Entry> Map<E> {
     }
 }
 
+impl<E: Entry> Map<E> {
+    /// The entries up to a key, the last one first.
+    pub fn back_from(&self, end: Bound<&[u8]>) -> Back<'_, E> {
+        let mut stack = Vec::new();
+        let mut node = &*self.root;
+        loop {
+            match node {
+                Node::Inner(inner) => {
+                    let at = match end {
+                        Bound::Unbounded => inner.children.len() - 1,
+                        Bound::Included(key) | Bound::Excluded(key) => inner.child(key),
+                    };
+                    stack.push((node, at));
+                    node = &*inner.children[at];
+                }
+                Node::Leaf(entries) => {
+                    let at = match end {
+                        Bound::Unbounded => entries.len(),
+                        Bound::Included(key) => entries.partition_point(|held| held.key() <= key),
+                        Bound::Excluded(key) => entries.partition_point(|held| held.key() < key),
+                    };
+                    stack.push((node, at));
+                    return Back { stack };
+                }
+            }
+        }
+    }
+}
+
+/// Entries in the order of their keys, the last one first.
+#[derive(Debug)]
+pub struct Back<'a, E> {
+    /// From the root down: a node, and how many places of it are left.
+    stack: Vec<(&'a Node<E>, usize)>,
+}
+
+impl<'a, E: Entry> Iterator for Back<'a, E> {
+    type Item = &'a E;
+
+    fn next(&mut self) -> Option<&'a E> {
+        loop {
+            let (node, left) = self.stack.last_mut()?;
+            let Some(at) = left.checked_sub(1) else {
+                self.stack.pop();
+                continue;
+            };
+            *left = at;
+            match *node {
+                Node::Leaf(entries) => return entries.get(at),
+                Node::Inner(inner) => {
+                    let child = &*inner.children[at];
+                    self.stack.push((child, child.len()));
+                }
+            }
+        }
+    }
+}
+
 /// Entries in the order of their keys.
 #[derive(Debug)]
 pub struct Iter<'a, E> {
@@ -378,6 +436,16 @@ mod tests {
             let after: Vec<u32> = map.from(Bound::Excluded(&key)).map(|pair| pair.1).collect();
             let expected: Vec<u32> = model.range((Bound::Excluded(key), Bound::Unbounded)).map(|(_, n)| *n).collect();
             prop_assert_eq!(after, expected);
+            for end in [Bound::Excluded(key), Bound::Included(key), Bound::Unbounded] {
+                let bytes = match &end {
+                    Bound::Excluded(key) => Bound::Excluded(&key[..]),
+                    Bound::Included(key) => Bound::Included(&key[..]),
+                    Bound::Unbounded => Bound::Unbounded,
+                };
+                let back: Vec<u32> = map.back_from(bytes).map(|pair| pair.1).collect();
+                let expected: Vec<u32> = model.range((Bound::Unbounded, end)).rev().map(|(_, n)| *n).collect();
+                prop_assert_eq!(back, expected);
+            }
             let all: Vec<[u8; 2]> = model.keys().copied().collect();
             for key in all {
                 prop_assert!(map.remove(&key).is_some());

@@ -44,7 +44,10 @@ impl Table {
         if self.journal.is_stuck() {
             return Err(Refused::Stuck);
         }
-        self.clock.accept(version.hlc(), wall).map_err(Refused::Stamp)?;
+        // One that counts for the journal only orders nothing: whatever stamp it has, those that follow are not held up.
+        if !version.is_aside() {
+            self.clock.accept(version.hlc(), wall).map_err(Refused::Stamp)?;
+        }
         if self.faults.counts_unmerged {
             self.append(version);
             return Ok(true);

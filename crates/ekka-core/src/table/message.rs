@@ -4,10 +4,10 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::batch::Batch;
 use super::owned::OwnedMessage;
 use super::stamp::{Hlc, Stamp};
 use super::vector::{OpId, OpNumber, Vector};
-use super::version::Batch;
 use crate::id::Incarnation;
 
 /// A message with the table that it is about.

@@ -52,7 +52,9 @@ pub fn part_of(row_key: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-fn number(version: &Version) -> i64 {
+/// The number in the row of a part of a counter.
+#[must_use]
+pub fn part_number(version: &Version) -> i64 {
     version.value().try_into().map_or(0, i64::from_le_bytes)
 }
 
@@ -106,7 +108,7 @@ impl Table {
 
     fn own_part(&self, key: &[u8], wall: Wall) -> (Vec<u8>, i64) {
         let part = part_key(key, self.me, None);
-        let held = self.get(&part, wall).map_or(0, number);
+        let held = self.get(&part, wall).map_or(0, part_number);
         (part, held)
     }
 
@@ -122,7 +124,7 @@ impl Table {
     /// The value of a counter that merges by `sum`; `None` where there is none.
     #[must_use]
     pub fn sum(&self, key: &[u8], wall: Wall) -> Option<i64> {
-        self.parts(key, wall).iter().map(number).reduce(i64::saturating_add)
+        self.parts(key, wall).iter().map(part_number).reduce(i64::saturating_add)
     }
 
     /// Raises a value that merges by `max`; `None` where it is as high already.
@@ -140,7 +142,7 @@ impl Table {
     /// A value that merges by `max`; `None` where there is none.
     #[must_use]
     pub fn max(&self, key: &[u8], wall: Wall) -> Option<i64> {
-        self.parts(key, wall).iter().map(number).max()
+        self.parts(key, wall).iter().map(part_number).max()
     }
 
     /// Deletes the parts of a counter that are here.

@@ -9,13 +9,14 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use super::available::Table;
+use super::batch::{Batch, BatchBuilder};
 use super::copy::Taking;
 use super::event::Event;
 use super::log::Record;
 use super::merge::Refused;
 use super::message::{Message, Report};
 use super::vector::{Dot, Numbers, OpId, OpNumber, OriginIndex, Vector};
-use super::version::{Batch, BatchBuilder, Malformed};
+use super::version::Malformed;
 use crate::id::Incarnation;
 use crate::limits::{TABLE_LOG_STEP, TABLE_PULL_PATIENCE, TABLE_PULL_TIMEOUT, TABLE_REPORT_INTERVAL};
 use crate::time::{Instant, Now};
@@ -183,6 +184,7 @@ impl Table {
         if !self.peers.map.contains_key(&id) {
             return Ok(());
         }
+        self.check_message(id, &message)?;
         match message {
             Message::Report(report) => self.on_report(id, &report, now),
             Message::Ops(batch) => self.on_ops(id, &batch, now)?,
@@ -197,7 +199,7 @@ impl Table {
             Message::CopyHead(head) => self.on_copy_head(id, head, now),
             Message::CopyRows { copy, rows } => self.on_copy_rows(id, copy, &rows, now)?,
             Message::CopyJournal { copy, entries } => self.on_copy_journal(id, copy, &entries, now)?,
-            Message::CopyEnd { copy, rows, entries } => self.on_copy_end(id, copy, (rows, entries), now),
+            Message::CopyEnd { copy, rows, entries } => self.on_copy_end(id, copy, (rows, entries), now)?,
             Message::EstateOffer if self.taking.is_some() => self.tell(id, Message::NotNow),
             Message::EstateOffer => {
                 let have = self.all_held();

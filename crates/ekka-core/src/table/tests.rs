@@ -1,4 +1,5 @@
 mod digests;
+mod hostile;
 mod saved;
 
 use alloc::vec;
@@ -108,7 +109,8 @@ fn an_index_follows_the_rows() {
     let mut table = table(1);
     let wall = at(0).wall;
     table.put(b"1", b"red", None, wall).unwrap();
-    let by_value = table.add_index(Extract::new(|_, value| (!value.is_empty()).then(|| value.to_vec())), wall);
+    let by_value = table
+        .add_index(&Extract::new(|_, value| if value.is_empty() { Vec::new() } else { vec![value.to_vec()] }), wall);
     table.put(b"2", b"red", None, wall).unwrap();
     table.put(b"3", b"redder", None, wall).unwrap();
     table.put(b"4", b"", None, wall).unwrap();
@@ -235,4 +237,47 @@ fn a_full_journal_is_set_aside_and_merging_stops_where_it_cannot_be() {
         exchange(&mut a, &mut b, at(ms));
     }
     assert!(a.get(b"more", at(4_000).wall).is_some(), "it is asked for again");
+}
+
+#[test]
+fn what_changed_since_a_position_is_known_as_far_as_the_log_reaches() {
+    let mut table = table(1);
+    let wall = at(0).wall;
+    for key in [&b"a"[..], b"b", b"c"] {
+        table.put(key, b"first", None, wall).unwrap();
+    }
+    table.put(b"soon", b"gone", Some(at(100).wall), wall).unwrap();
+    let position = table.position(wall);
+    assert_eq!(table.since(&position, wall), Ok(Vec::new()));
+    table.put(b"a", b"second", None, wall).unwrap();
+    table.delete(b"b", wall).unwrap();
+    table.put(b"d", b"first", None, wall).unwrap();
+    table.put(b"a", b"third", None, wall).unwrap();
+    table.tick(at(200));
+    let row = |key: &[u8]| table.get(key, at(200).wall).unwrap().clone();
+    let gone = |key: &[u8]| Since::Gone(key.to_vec());
+    let expected = vec![gone(b"soon"), gone(b"b"), Since::Put(row(b"d")), Since::Put(row(b"a"))];
+    assert_eq!(table.since(&position, at(200).wall), Ok(expected));
+    // Once an expired row may have gone unseen, nothing is known for certain.
+    assert_eq!(table.since(&position, at(70_000).wall), Err(Resync));
+    let later = table.position(at(200).wall);
+    table.drop_log();
+    assert_eq!(table.since(&position, at(200).wall), Err(Resync));
+    assert_eq!(table.since(&later, at(200).wall), Ok(Vec::new()));
+    table.put(b"e", b"", None, at(200).wall).unwrap();
+    assert_eq!(table.since(&later, at(200).wall).map(|since| since.len()), Ok(1));
+}
+
+#[test]
+fn a_position_is_worth_nothing_after_a_full_copy_that_it_does_not_cover() {
+    let (mut a, mut b) = (table(1), table(2));
+    a.put(b"k", b"v", None, at(0).wall).unwrap();
+    a.drop_log();
+    let position = b.position(at(0).wall);
+    connect(&mut a, &mut b, at(0));
+    b.ask_copy(a.me(), at(0));
+    exchange(&mut a, &mut b, at(0));
+    assert_eq!(b.rows().len(), 1);
+    assert_eq!(b.since(&position, at(0).wall), Err(Resync));
+    assert_eq!(b.since(&b.position(at(0).wall), at(0).wall), Ok(Vec::new()));
 }

@@ -1,7 +1,7 @@
 //! One node of the world: a table, its clock, its disc, and what the shell does around it.
 
 use ekka_core::id::{Guid, Incarnation, NodeId};
-use ekka_core::table::{Batch, Estate, Event, Faults, Hlc, Message, OpId, Settings, Storage, Table};
+use ekka_core::table::{Batch, Estate, Event, Extract, Faults, Hlc, Message, OpId, Settings, Storage, Table};
 use ekka_core::time::{Instant, Now, Wall};
 
 /// What was synced.
@@ -60,7 +60,13 @@ impl Node {
     }
 
     pub(crate) fn empty_table(&self) -> Table {
-        Table::new(Settings { me: self.id, storage: self.storage, bound: self.disc.bound, faults: self.faults })
+        let settings = Settings { me: self.id, storage: self.storage, bound: self.disc.bound, faults: self.faults };
+        let mut table = Table::new(settings);
+        // Each byte of a value is an index key, and the first of the key one: `Table::check` compares with the rows.
+        let keys =
+            |key: &[u8], value: &[u8]| value.chunks(1).chain(key.chunks(1).take(1)).map(<[u8]>::to_vec).collect();
+        table.add_index(&Extract::new(keys), Wall::from_millis(0));
+        table
     }
 
     /// Starts it with what is on disc.

@@ -36,7 +36,7 @@ pub(crate) fn encode(codec: Codec, value: &Value) -> Result<Vec<u8>, String> {
 /// They are none that can be said in JSON, in words.
 pub(crate) fn decode(codec: Codec, bytes: &[u8]) -> Result<Value, String> {
     match codec {
-        Codec::MessagePack => rmp_serde::from_slice(bytes).map_err(|error| error.to_string()),
+        Codec::MessagePack => super::from_message_pack(bytes),
         Codec::Raw => Ok(text(bytes)),
         Codec::Json | Codec::Postcard => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
     }

@@ -23,7 +23,7 @@ impl<T: Serialize + DeserializeOwned> Coding<T> {
     pub(crate) const fn message_pack() -> Self {
         Self {
             encode: |value| rmp_serde::to_vec_named(value).map_err(|error| error.to_string()),
-            decode: |bytes| rmp_serde::from_slice(bytes).map_err(|error| error.to_string()),
+            decode: from_message_pack,
         }
     }
 
@@ -46,6 +46,26 @@ impl Coding<Vec<u8>> {
     pub(crate) const fn raw() -> Self {
         Self { encode: |bytes| Ok(bytes.clone()), decode: |bytes| Ok(bytes.to_vec()) }
     }
+}
+
+/// How deep a value may be nested. JSON takes as much; without a bound bytes of a peer would use up the stack.
+const DEPTH_MAX: usize = 128;
+
+/// Reads `MessagePack`.
+pub(crate) fn from_message_pack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
+    reader.set_max_depth(DEPTH_MAX);
+    T::deserialize(&mut reader).map_err(|error| error.to_string())
+}
+
+/// A whole number as values of a codec are; that of tables of counters.
+pub(crate) fn number_as(codec: &str, number: i64) -> Vec<u8> {
+    let encode = match codec {
+        "json" => Coding::<i64>::json().encode,
+        "postcard" => Coding::<i64>::postcard().encode,
+        _ => Coding::<i64>::message_pack().encode,
+    };
+    encode(&number).expect("every codec has whole numbers")
 }
 
 #[cfg(test)]
@@ -73,6 +93,16 @@ mod tests {
         assert_eq!((old.decode)(&written), Ok(Old { item: "bolt".into() }));
         let written = (old.encode)(&Old { item: "bolt".into() }).unwrap();
         assert_eq!((new.decode)(&written), Ok(New { item: "bolt".into(), count: 0 }));
+    }
+
+    #[test]
+    fn a_value_that_is_nested_too_deep_is_none() {
+        let nested = |depth: usize| [vec![0x91; depth], vec![0xc0]].concat();
+        assert!(from_message_pack::<serde_json::Value>(&nested(100)).is_ok());
+        for depth in [200, 1_000, 100_000] {
+            let error = from_message_pack::<serde_json::Value>(&nested(depth)).unwrap_err();
+            assert!(error.contains("depth"), "{error}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ impl Node {
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub async fn table<K: TableKey, V, C: TableKind>(
+    pub async fn table<K: TableKey, V: 'static, C: TableKind>(
         &self,
         def: &TableDef<K, V, C>,
     ) -> Result<Table<K, V, C>, OpenError> {

@@ -15,7 +15,7 @@ pub(super) type Answer = Result<Acknowledged, TooFewCopies>;
 
 /// How a write is acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Terms {
+pub struct Terms {
     /// How many nodes have to have it.
     pub(super) ack: Ack,
     /// Two copies are asked for, or it is an error.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use ekka_core::id::{Incarnation, NodeId};
 use ekka_core::schema::Schema;
 use ekka_core::table::{
-    Ack, Acknowledged, Event, Hlc, Malformed, Message, Receipt, Settings, StampError, Table, Version, WriteError,
+    Ack, Acknowledged, Event, Extract, Hlc, Malformed, Message, Receipt, Settings, StampError, Table, Version,
+    WriteError,
 };
 use ekka_core::time::{Instant, Now, Wall};
 use tokio_util::sync::CancellationToken;
@@ -65,6 +66,8 @@ pub struct AvailableSlot {
     acks: Acks,
     pub(super) signals: Signals,
     sources: Mutex<Sources>,
+    /// The ids of its indexes, in the order of their places.
+    indexes: Mutex<Vec<String>>,
     pub(super) figures: Figures,
     opened: Instant,
     /// How far the record went that was followed last.
@@ -97,6 +100,7 @@ impl AvailableSlot {
             acks: Acks::default(),
             signals: Signals::new(),
             sources: Mutex::default(),
+            indexes: Mutex::default(),
             figures: Figures::default(),
             opened: world.clock.now().mono,
             followed: AtomicU64::new(0),
@@ -114,6 +118,17 @@ impl AvailableSlot {
 
     pub(super) fn write_lock(&self) -> RwLockWriteGuard<'_, Table> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an index over the rows that are there, and those that come, where there is none of this id; its place.
+    pub(super) fn add_index(&self, id: &str, extract: &Extract) -> usize {
+        let mut ids = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = ids.iter().position(|held| held == id) {
+            return at;
+        }
+        ids.push(id.to_owned());
+        let wall = self.world.clock.now().wall;
+        self.write_lock().add_index(extract, wall)
     }
 
     /// Reads a row in the caller's task.

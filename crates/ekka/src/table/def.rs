@@ -7,6 +7,7 @@ use ekka_core::schema::{Kind, MergeRule, Schema, Shape, Storage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::handle::{IndexDef, IndexKeys};
 use super::key::TableKey;
 use crate::codec::Coding;
 
@@ -33,6 +34,7 @@ pub(super) mod sealed {
     use std::sync::Arc;
 
     use ekka_core::schema::Schema;
+    use ekka_core::table::Extract;
 
     use super::super::available::AvailableSlot;
     use super::super::owned::OwnedSlot;
@@ -50,6 +52,9 @@ pub(super) mod sealed {
 
         /// The open table, where it is of this kind.
         fn of(slot: Slot) -> Option<Arc<Self::Slot>>;
+
+        /// Adds an index, where there is none of this id; its place.
+        fn index(slot: &Self::Slot, id: &str, extract: &Extract) -> usize;
     }
 
     impl OfSlot for Available {
@@ -64,6 +69,10 @@ pub(super) mod sealed {
                 Slot::Available(slot) => Some(slot),
                 Slot::Owned(_) | Slot::Quorum(_) => None,
             }
+        }
+
+        fn index(slot: &AvailableSlot, id: &str, extract: &Extract) -> usize {
+            slot.add_index(id, extract)
         }
     }
 
@@ -80,6 +89,10 @@ pub(super) mod sealed {
                 Slot::Available(_) | Slot::Quorum(_) => None,
             }
         }
+
+        fn index(slot: &OwnedSlot, id: &str, extract: &Extract) -> usize {
+            slot.add_index(id, extract)
+        }
     }
 
     impl OfSlot for Quorum {
@@ -95,8 +108,16 @@ pub(super) mod sealed {
                 Slot::Available(_) | Slot::Owned(_) => None,
             }
         }
+
+        /// It is added to the replica that runs once it is looked into.
+        fn index(_: &QuorumSlot, _: &str, _: &Extract) -> usize {
+            0
+        }
     }
 }
+
+/// Indexes of one table.
+const INDEXES_MAX: usize = 8;
 
 /// A table: its name, the types of key and value, its kind `C`. A constant that all nodes share.
 ///
@@ -122,6 +143,7 @@ pub struct TableDef<K, V, C> {
     merge: MergeRule,
     codec: Codec,
     pub(super) value: Coding<V>,
+    indexes: [Option<IndexDef<V>>; INDEXES_MAX],
     of: PhantomData<fn(K) -> C>,
 }
 
@@ -143,8 +165,38 @@ impl<K: TableKey, V: Serialize + DeserializeOwned, C> TableDef<K, V, C> {
             merge: MergeRule::LastWriter,
             codec: Codec::MessagePack,
             value: Coding::message_pack(),
+            indexes: [const { None }; INDEXES_MAX],
             of: PhantomData,
         }
+    }
+
+    /// A secondary index: rows in the order of what this function gives, which may be nothing, one or several keys for a
+    /// row. It is of this node only: what one node indexes need not be indexed on another, and goes over no wire.
+    ///
+    /// The function must give the same for the same value at all times. A row that is no value of this type, or on which
+    /// it panics, is not in the index. It runs with each write of a row, while the table is locked: it should be short.
+    ///
+    /// ```
+    /// use ekka::table::{Available, IndexKeys, TableDef};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct User { mail: String, groups: Vec<String> }
+    /// const USERS: TableDef<u64, User, Available> = TableDef::available("shop.users")
+    ///     .index("by_mail", |user: &User| IndexKeys::one(&user.mail))
+    ///     .index("by_group", |user: &User| IndexKeys::many(&user.groups));
+    /// ```
+    ///
+    /// # Panics
+    /// With more than eight indexes; of a constant that is an error when it is compiled.
+    #[must_use]
+    pub const fn index(mut self, name: &'static str, keys: fn(&V) -> IndexKeys) -> Self {
+        let mut at = 0;
+        while at < INDEXES_MAX && self.indexes[at].is_some() {
+            at += 1;
+        }
+        assert!(at < INDEXES_MAX, "a table has eight indexes at most");
+        self.indexes[at] = Some(IndexDef { name, keys });
+        self
     }
 
     /// The order of the keys is promised.
@@ -226,6 +278,11 @@ impl<K: TableKey, V: Serialize + DeserializeOwned> TableDef<K, V, Quorum> {
 }
 
 impl<K, V, C> TableDef<K, V, C> {
+    /// Its indexes.
+    pub(super) fn indexes(&self) -> impl Iterator<Item = IndexDef<V>> {
+        self.indexes.iter().copied().flatten()
+    }
+
     /// Its name.
     #[must_use]
     pub const fn name(&self) -> &'static str {

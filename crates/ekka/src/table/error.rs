@@ -163,4 +163,14 @@ pub enum ReadError {
     /// Its bytes are no value, or no key, of the type that was asked for.
     #[error("the row is not of this type: {0}")]
     WrongType(String),
+    /// The constant with which the table was opened has no index of this name.
+    #[error("the table {table} was opened without an index {index:?}; it has: {known}")]
+    NoIndex {
+        /// The table.
+        table: String,
+        /// The name.
+        index: String,
+        /// The names that there are.
+        known: String,
+    },
 }

@@ -31,11 +31,13 @@ mod disc;
 mod door;
 mod error;
 mod figures;
+pub mod fuzz;
 mod handle;
 mod hub;
 mod key;
 mod link;
 mod owned;
+mod parts;
 mod quorum;
 mod signals;
 mod slot;
@@ -50,12 +52,18 @@ pub use self::digest::{PeerVerdict, Step, TableVerdict};
 pub use self::door::{Cell, Freshness, Loss, Row, TableDoor, TableInfo, TablePage, TableWatch, WriteTerms, is_built};
 pub use self::error::{OpenError, PutError, ReadError};
 pub use self::figures::{OPS, RESULTS, TableCounts};
-pub use self::handle::{Add, Delete, Expected, Owners, Put, PutMany, QuorumScan, QuorumWrite, Scan, Table};
+pub use self::handle::{
+    Add, AddNumber, Delete, DeleteRow, Expected, IndexKeys, IndexRange, OwnedScan, Place, Put, PutMany, PutRow,
+    QuorumScan, QuorumWrite, Request, RowScan, Scan, Stored, Table, TableIndex, Work, WriteRows,
+};
 pub use self::key::TableKey;
 pub use self::quorum::{QuorumError, QuorumWatch, RawQuorumChange, RawQuorumWatch, Transaction};
-pub use self::watch::{Change, OwnedChange, OwnedWatch, RawChange, RawOwnedChange, RawOwnedWatch, RawWatch, Watch};
+pub use self::watch::{
+    Change, CursorError, CursorWatch, OwnedChange, OwnedWatch, RawChange, RawOwnedChange, RawOwnedWatch, RawWatch,
+    Watch,
+};
 pub use ekka_core::schema::{Kind, MergeRule, Schema, SchemaError, Shape, Storage};
-pub use ekka_core::table::{Ack, Acknowledged};
+pub use ekka_core::table::{Ack, Acknowledged, Order};
 
 pub(crate) use self::aside::Tell;
 pub(crate) use self::backup::{Job, pieces_of};

@@ -1,13 +1,13 @@
 //! An `owned` table on this node: the lock around the pure machine, and whoever waits for something of it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use ekka_core::id::{Incarnation, NodeId};
 use ekka_core::limits::{TABLE_KEY_MAX, TABLE_VALUE_MAX};
 use ekka_core::schema::Schema;
-use ekka_core::table::{Ack, Acknowledged, OwnedMessage, OwnedTable, TooFewCopies, WriteError};
+use ekka_core::table::{Ack, Acknowledged, Extract, Malformed, OwnedMessage, OwnedTable, TooFewCopies, WriteError};
 use ekka_core::time::{Instant, Now};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +28,8 @@ pub struct OwnedSlot {
     table: RwLock<OwnedTable>,
     acks: Acks,
     pub(super) signals: Signals,
+    /// The ids of its indexes, in the order of their places.
+    indexes: Mutex<Vec<String>>,
     pub(super) figures: Figures,
     opened: Instant,
     /// How far the record went that was followed last.
@@ -44,6 +46,7 @@ impl OwnedSlot {
             table: RwLock::new(OwnedTable::new(me)),
             acks: Acks::default(),
             signals: Signals::new(),
+            indexes: Mutex::default(),
             figures: Figures::default(),
             opened: world.clock.now().mono,
             followed: AtomicU64::new(0),
@@ -56,6 +59,16 @@ impl OwnedSlot {
     pub(super) fn read(&self) -> RwLockReadGuard<'_, OwnedTable> {
         // Nothing that holds this lock can leave it half-changed.
         self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an index over the rows that are there, and those that come, where there is none of this id; its place.
+    pub(super) fn add_index(&self, id: &str, extract: &Extract) -> usize {
+        let mut ids = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = ids.iter().position(|held| held == id) {
+            return at;
+        }
+        ids.push(id.to_owned());
+        self.write_lock().add_index(extract)
     }
 
     fn write_lock(&self) -> RwLockWriteGuard<'_, OwnedTable> {
@@ -170,10 +183,11 @@ impl OwnedSlot {
         self.write_lock().poll(peer, budget)
     }
 
-    pub(super) fn receive(&self, peer: Incarnation, message: OwnedMessage, now: Now) {
+    pub(super) fn receive(&self, peer: Incarnation, message: OwnedMessage, now: Now) -> Result<(), Malformed> {
         let mut table = self.write_lock();
-        table.receive(peer, message);
+        let received = table.receive(peer, message);
         self.after(table, now);
+        received
     }
 
     pub(super) fn tick(&self, committed: &Committed, now: Now) {

@@ -114,10 +114,7 @@ impl Slot {
                 Ok(())
             }
             (Self::Available(slot), Body::Available(message)) => slot.receive(peer, message, now),
-            (Self::Owned(slot), Body::Owned(message)) => {
-                slot.receive(peer, message, now);
-                Ok(())
-            }
+            (Self::Owned(slot), Body::Owned(message)) => slot.receive(peer, message, now),
             // Both go by one schema, so a node that runs this version never sends it.
             (Self::Available(_), Body::Owned(_)) | (Self::Owned(_), Body::Available(_)) | (Self::Quorum(_), _) => {
                 Err(Malformed::KIND)

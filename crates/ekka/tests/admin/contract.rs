@@ -286,6 +286,7 @@ async fn the_document_lists_every_route_that_answers() {
         "/v1/tables/{table}/delete",
         "/v1/tables/{table}/get",
         "/v1/tables/{table}/scan",
+        "/v1/tables/{table}/rows",
         "/v1/tables/{table}/watch",
         "/v1/tables/{table}/losses",
         "/v1/backup",

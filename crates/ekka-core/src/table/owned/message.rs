@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::super::sound::believed;
+use super::super::version::Malformed;
 use super::Sequence;
 use super::row::OwnedRow;
 
@@ -28,7 +30,7 @@ impl Operation {
 }
 
 /// Operations as the log shares them with what is on its way.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Operations(pub(super) Vec<Arc<Operation>>);
 
 impl Serialize for Operations {
@@ -75,4 +77,17 @@ pub enum OwnedMessage {
         /// The operation.
         sequence: Sequence,
     },
+}
+
+impl OwnedMessage {
+    /// Whether it says nothing that cannot be.
+    pub(super) fn check(&self) -> Result<(), Malformed> {
+        match self {
+            Self::Operations { after: sequence, .. } | Self::State { sequence } | Self::Last { sequence } => {
+                believed(*sequence)
+            }
+            // Taken for no more than there is, or only compared.
+            Self::Held { .. } | Self::Rows(_) | Self::StateEnd { .. } => Ok(()),
+        }
+    }
 }

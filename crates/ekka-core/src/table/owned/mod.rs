@@ -21,6 +21,8 @@ mod row;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(in crate::table) use message::Operations;
 pub use message::OwnedMessage;
 pub use row::OwnedRow;
 
@@ -30,6 +32,7 @@ use alloc::vec::Vec;
 use core::ops::Bound;
 
 use super::changes::{Changes, Resync, Revision};
+use super::index::{Extract, Index};
 use super::map::Map;
 use super::terms::WriteError;
 use crate::id::{Incarnation, NodeId};
@@ -63,14 +66,27 @@ struct Owner {
     rows: Map<OwnedRow>,
     /// Bytes of the rows.
     bytes: usize,
+    /// Those of the table, of these rows: they are hidden with them, and go with them.
+    indexes: Vec<Index<OwnedRow>>,
 }
 
 impl Owner {
-    fn new(id: Incarnation, sequence: Sequence, rows: Map<OwnedRow>) -> Self {
+    fn new(id: Incarnation, sequence: Sequence, rows: Map<OwnedRow>, extracts: &[Extract]) -> Self {
         let bytes = rows.iter().map(OwnedRow::size).sum();
-        Self { id, sequence, rows, bytes }
+        let indexes = extracts.iter().map(|extract| Index::of(extract, &rows)).collect();
+        Self { id, sequence, rows, bytes, indexes }
+    }
+
+    /// A row is another one, or is there no more.
+    fn reindex(&mut self, old: Option<&OwnedRow>, new: Option<&OwnedRow>) {
+        for index in &mut self.indexes {
+            index.changed(old, new);
+        }
     }
 }
+
+/// What an owner has in an index, and whether it is shown.
+pub type OwnerIndex = (NodeId, bool, Index<OwnedRow>);
 
 /// One `owned` table on one node.
 #[derive(Clone, Debug)]
@@ -86,6 +102,8 @@ pub struct OwnedTable {
     log_bytes: usize,
     peers: BTreeMap<Incarnation, Peer>,
     changes: Changes<OwnedChange>,
+    /// What the secondary indexes go by.
+    extracts: Vec<Extract>,
 }
 
 impl OwnedTable {
@@ -102,9 +120,10 @@ impl OwnedTable {
             log_bytes: 0,
             peers: BTreeMap::new(),
             changes: Changes::default(),
+            extracts: Vec::new(),
         };
         table.present.insert(me.node_id, me);
-        table.owners.insert(me.node_id, Owner::new(me, 0, Map::default()));
+        table.owners.insert(me.node_id, Owner::new(me, 0, Map::default(), &[]));
         table
     }
 
@@ -163,13 +182,14 @@ impl OwnedTable {
             let change = match operation {
                 Operation::Put(_) => {
                     owner.bytes += row.size();
-                    if let Some(old) = owner.rows.insert(row.clone()) {
-                        owner.bytes -= old.size();
-                    }
+                    let old = owner.rows.insert(row.clone());
+                    owner.bytes -= old.as_ref().map_or(0, OwnedRow::size);
+                    owner.reindex(old.as_ref(), Some(row));
                     Some(OwnedChange::Put(node, row.clone()))
                 }
                 Operation::Delete(_) => owner.rows.remove(row.key()).map(|old| {
                     owner.bytes -= old.size();
+                    owner.reindex(Some(&old), None);
                     OwnedChange::Delete(node, old)
                 }),
             };
@@ -192,7 +212,7 @@ impl OwnedTable {
         let sequence = Sequence::from(!rows.is_empty());
         self.me = me;
         self.present.insert(me.node_id, me);
-        self.owners.insert(me.node_id, Owner::new(me, sequence, rows));
+        self.owners.insert(me.node_id, Owner::new(me, sequence, rows, &self.extracts));
         (self.log_start, self.log_bytes) = (sequence + 1, 0);
         self.log.clear();
         self.peers.clear();
@@ -298,6 +318,24 @@ impl OwnedTable {
         self.owners.values().map(|owner| (owner.id, shown(owner.id), owner.rows.clone())).collect()
     }
 
+    /// Adds a secondary index; its place is what [`OwnedTable::index`] is asked with.
+    pub fn add_index(&mut self, extract: &Extract) -> usize {
+        for owner in self.owners.values_mut() {
+            owner.indexes.push(Index::of(extract, &owner.rows));
+        }
+        self.extracts.push(extract.clone());
+        self.extracts.len() - 1
+    }
+
+    /// A secondary index, as clones that cost nothing: that of each owner. `None`: there is none at this place.
+    #[must_use]
+    pub fn index(&self, at: usize) -> Option<Vec<OwnerIndex>> {
+        let shown = |owner: &Owner| !self.down.contains(&owner.id.node_id);
+        let of = |owner: &Owner| Some((owner.id.node_id, shown(owner), owner.indexes.get(at)?.clone()));
+        self.extracts.get(at)?;
+        self.owners.values().map(of).collect()
+    }
+
     /// The revision of the latest change.
     #[must_use]
     pub fn revision(&self) -> Revision {
@@ -323,6 +361,10 @@ impl OwnedTable {
         for (node, owner) in &self.owners {
             assert_eq!(owner.id.node_id, *node);
             assert_eq!(owner.bytes, owner.rows.iter().map(OwnedRow::size).sum::<usize>(), "bytes of rows");
+            assert_eq!(owner.indexes.len(), self.extracts.len(), "indexes of an owner");
+            for index in &owner.indexes {
+                assert!(Index::of(index.extract(), &owner.rows).is_as(index), "an index and the rows differ");
+            }
             assert_eq!(self.present.get(node), Some(&owner.id), "rows of an incarnation that is not the present one");
         }
         assert_eq!(

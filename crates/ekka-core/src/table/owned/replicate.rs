@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::ops::Bound;
 
 use super::super::map::Map;
+use super::super::version::Malformed;
 use super::message::{Operations, OwnedMessage};
 use super::row::OwnedRow;
 use super::{OwnedTable, Owner, Sequence};
@@ -98,10 +99,14 @@ impl OwnedTable {
     }
 
     /// Takes a message of a peer.
-    pub fn receive(&mut self, id: Incarnation, message: OwnedMessage) {
+    ///
+    /// # Errors
+    /// Where it is not what it should be; then the connection is to be ended, and nothing has changed.
+    pub fn receive(&mut self, id: Incarnation, message: OwnedMessage) -> Result<(), Malformed> {
         if !self.peers.contains_key(&id) {
-            return;
+            return Ok(());
         }
+        message.check()?;
         match message {
             OwnedMessage::Held { sequence } => self.on_held(id, sequence),
             // Rows of others than the present incarnation are not taken: later ones are asked for once it is.
@@ -122,6 +127,7 @@ impl OwnedTable {
                 }
             }
         }
+        Ok(())
     }
 
     fn on_held(&mut self, id: Incarnation, sequence: Sequence) {
@@ -143,7 +149,7 @@ impl OwnedTable {
             }
             return;
         }
-        self.owners.entry(id.node_id).or_insert_with(|| Owner::new(id, 0, Map::default()));
+        self.owners.entry(id.node_id).or_insert_with(|| Owner::new(id, 0, Map::default(), &self.extracts));
         for (sequence, operation) in (after + 1..).zip(&operations.0) {
             if sequence > held {
                 self.apply(id.node_id, operation);
@@ -163,7 +169,7 @@ impl OwnedTable {
         if taking.rows.len() as u64 != rows || taking.sequence < self.held(id) {
             return;
         }
-        let owner = Owner::new(id, taking.sequence, taking.rows);
+        let owner = Owner::new(id, taking.sequence, taking.rows, &self.extracts);
         self.owners.insert(id.node_id, owner);
         self.changes.cut();
     }

@@ -6,6 +6,7 @@ use core::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::super::index::Indexable;
 use super::super::map::Entry;
 use crate::limits::{TABLE_KEY_MAX, TABLE_VALUE_MAX};
 
@@ -50,6 +51,12 @@ impl OwnedRow {
 impl Entry for OwnedRow {
     fn key(&self) -> &[u8] {
         Self::key(self)
+    }
+}
+
+impl Indexable for OwnedRow {
+    fn value(&self) -> &[u8] {
+        Self::value(self)
     }
 }
 

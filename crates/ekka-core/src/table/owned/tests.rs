@@ -1,4 +1,5 @@
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec;
 use alloc::vec::Vec;
 
 use super::*;
@@ -22,6 +23,7 @@ impl Nodes {
         let mut nodes = Self { tables: Vec::new(), links: BTreeMap::new(), messages: 0 };
         nodes.tables.extend((1..=count).map(|node| OwnedTable::new(id(node, 1))));
         for table in &mut nodes.tables {
+            table.add_index(&Extract::new(|key, value| vec![value.iter().take(2).copied().collect(), key.to_vec()]));
             table.roster_is((1..=count).map(|node| id(node, 1)));
         }
         for i in 0..nodes.tables.len() {
@@ -62,7 +64,7 @@ impl Nodes {
     fn deliver(&mut self, from: usize, to: usize) -> bool {
         let Some(message) = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) else { return false };
         let peer = self.tables[from].me;
-        self.tables[to].receive(peer, message);
+        self.tables[to].receive(peer, message).unwrap();
         self.tables[to].check();
         true
     }

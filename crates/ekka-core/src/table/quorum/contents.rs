@@ -1,5 +1,9 @@
 //! The rows of one quorum table, with what is kept of them as they change: counts, digest, the order of expiry.
 
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+
+use super::super::index::{Extract, Index};
 use super::super::map::{Entry as _, Map};
 use super::row::{Due, Row};
 use crate::time::Wall;
@@ -21,13 +25,42 @@ pub(super) struct Contents {
     rows: Map<Row>,
     due: Map<Due>,
     figures: Figures,
+    /// Secondary indexes, by the names that this node gives them. They are no part of the state of the group.
+    indexes: BTreeMap<String, Index<Row>>,
 }
 
 impl Contents {
+    /// An index of this name, over the rows that are there.
+    pub(super) fn add_index(&mut self, name: &str, extract: &Extract) {
+        self.indexes.insert(name.into(), Index::of(extract, &self.rows));
+    }
+
+    /// The index of a name.
+    pub(super) fn index(&self, name: &str) -> Option<&Index<Row>> {
+        self.indexes.get(name)
+    }
+
+    /// What the indexes go by.
+    pub(super) fn extracts(&self) -> impl Iterator<Item = (&str, &Extract)> {
+        self.indexes.iter().map(|(name, index)| (name.as_str(), index.extract()))
+    }
+
+    /// Whether the indexes have what the rows have.
+    pub(super) fn check(&self) -> bool {
+        self.indexes.values().all(|index| Index::of(index.extract(), &self.rows).is_as(index))
+    }
+
+    fn reindex(&mut self, old: Option<&Row>, new: Option<&Row>) {
+        for index in self.indexes.values_mut() {
+            index.changed(old, new);
+        }
+    }
+
     /// Puts a row in; the one that had its key comes out.
-    pub(super) fn put(&mut self, row: Row) -> Option<Row> {
-        let (size, digest, due) = (row.size() as u64, row.digest(), Due::of(&row));
-        let old = self.rows.insert(row);
+    pub(super) fn put(&mut self, row: &Row) -> Option<Row> {
+        let (size, digest, due) = (row.size() as u64, row.digest(), Due::of(row));
+        let old = self.rows.insert(row.clone());
+        self.reindex(old.as_ref(), Some(row));
         // The old one goes first: it may stand at the same place of the order of expiry.
         if let Some(old) = &old {
             self.forget(old);
@@ -44,6 +77,7 @@ impl Contents {
     /// Takes the row of a key out.
     pub(super) fn remove(&mut self, key: &[u8]) -> Option<Row> {
         let old = self.rows.remove(key)?;
+        self.reindex(Some(&old), None);
         self.forget(&old);
         Some(old)
     }

@@ -6,7 +6,7 @@ use core::iter::Peekable;
 use core::ops::Bound;
 
 use super::super::changes::Revision;
-use super::super::scan::{KeyRange, PageLimits};
+use super::super::scan::{KeyRange, Order, PageLimits};
 use super::command::{Command, RangeRead, Read, TableId, Transaction, Write};
 use super::limit::{TooLarge, check_item};
 use super::octets::Octets;
@@ -93,8 +93,9 @@ impl Draft {
         limits: PageLimits,
     ) -> Result<Page, NoTable> {
         let clock = self.view.clock();
-        let start = range.start(after);
-        let stored = self.view.live(table, range, after)?.peekable();
+        let left = after.map_or_else(|| range.clone(), |after| range.after(after, Order::Ascending));
+        let (range, start) = (&left, left.start());
+        let stored = self.view.live(table, range)?.peekable();
         let writes = self.writes.get(&table).into_iter();
         let own = writes.flat_map(|writes| writes.range::<[u8], _>((start, Bound::Unbounded)));
         let own = own.take_while(|(key, _)| !range.is_past(key)).map(|(key, row)| (key.as_slice(), row.as_ref()));

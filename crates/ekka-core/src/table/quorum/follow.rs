@@ -142,7 +142,7 @@ impl QuorumTables {
             let change = match what {
                 What::Put(row) => {
                     let row = Row::read(row).map_err(|_| Resync)?;
-                    contents.put(row.clone());
+                    contents.put(&row);
                     Change::Put(row)
                 }
                 What::Gone(key) => match contents.remove(key) {

@@ -78,7 +78,7 @@ pub(super) fn check_transaction(transaction: &Transaction) -> Result<(), TooLarg
     }
     let mut rows = 0u64;
     for read in &transaction.ranges {
-        let [from, to] = [read.range.start(None), read.range.end()].map(bytes_of);
+        let [from, to] = [read.range.start(), read.range.end()].map(bytes_of);
         check_item(from, &[])?;
         check_item(to, &[])?;
         count(from.len() + to.len());

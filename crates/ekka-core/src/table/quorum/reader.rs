@@ -11,6 +11,7 @@ use super::hash::{chain, hash};
 use super::pieces::{END, FORM, HEAD, LENGTH, RECORD_MAX, ROW, TABLE};
 use super::row::Row;
 use super::view::View;
+use crate::limits::TABLE_NUMBER_MAX;
 use crate::time::Wall;
 
 /// Bytes that are no snapshot of quorum tables.
@@ -130,6 +131,9 @@ impl Reader {
             return Err(BadSnapshot::Form(form));
         }
         let [revision, clock, tables] = numbers(rest)?;
+        if revision > TABLE_NUMBER_MAX {
+            return Err(BadSnapshot::Malformed("its revision is one that nobody gets to"));
+        }
         self.head = Some(Head { revision, clock: Wall::from_millis(clock), tables });
         Ok(())
     }
@@ -155,7 +159,7 @@ impl Reader {
             return Err(BadSnapshot::Malformed("its rows are not in order"));
         }
         table.last = Some(row.clone());
-        table.contents.put(row);
+        table.contents.put(&row);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::super::changes::Revision;
+use super::super::index::Indexable;
 use super::super::map::Entry;
 use super::hash::hash;
 use crate::limits::{TABLE_KEY_MAX, TABLE_VALUE_MAX};
@@ -130,6 +131,12 @@ impl Row {
 impl Entry for Row {
     fn key(&self) -> &[u8] {
         Self::key(self)
+    }
+}
+
+impl Indexable for Row {
+    fn value(&self) -> &[u8] {
+        Self::value(self)
     }
 }
 

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::super::changes::{Resync, Revision};
+use super::super::index::Extract;
 use super::super::scan::PageLimits;
 use super::answer::Answer;
 use super::command::{Command, TableId, Transaction, Write};
@@ -89,7 +90,12 @@ impl QuorumTables {
     }
 
     /// Replaces the state by one that came from another replica. All watchers take a new view.
-    pub fn adopt(&mut self, view: View) {
+    pub fn adopt(&mut self, mut view: View) {
+        let tables = Arc::make_mut(&mut view.tables);
+        for (table, contents) in self.view.tables.iter() {
+            let Some(later) = tables.get_mut(table) else { continue };
+            contents.extracts().for_each(|(name, extract)| later.add_index(name, extract));
+        }
         self.logs = view.tables.keys().map(|table| (*table, Log::from(view.revision))).collect();
         self.view = view;
         self.restores += 1;
@@ -100,6 +106,24 @@ impl QuorumTables {
     #[must_use]
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// Adds a secondary index to a table of this replica, by a name that it has on this node only. It is kept in step
+    /// with the rows from then on, also where they are replaced as a whole.
+    ///
+    /// # Errors
+    /// There is no such table.
+    pub fn add_index(&mut self, table: TableId, name: &str, extract: &Extract) -> Result<(), NoTable> {
+        let contents = Arc::make_mut(&mut self.view.tables).get_mut(&table).ok_or(NoTable { table })?;
+        contents.add_index(name, extract);
+        Ok(())
+    }
+
+    /// Asserts what must hold at all times.
+    pub fn check_indexes(&self) {
+        for (table, contents) in self.view.tables.iter() {
+            assert!(contents.check(), "an index of table {table} and its rows differ");
+        }
     }
 
     /// A cursor for a watcher who has the present [`view`](Self::view).
@@ -187,7 +211,7 @@ impl QuorumTables {
         for read in &transaction.ranges {
             let is = self.view.sum_up(read.table, &read.range, read.count)?;
             if is != (read.newest, read.count) && !self.faults.ranges_unchecked {
-                return Err(Answer::Conflict { table: read.table, key: bytes_of(read.range.start(None)).into() });
+                return Err(Answer::Conflict { table: read.table, key: bytes_of(read.range.start()).into() });
             }
         }
         Ok(())
@@ -203,7 +227,7 @@ impl QuorumTables {
         match write {
             Write::Put { key, value, expires_at, .. } => {
                 let row = Row::pack(next, key, value, *expires_at);
-                if let Some(expired) = contents.put(row.clone()).filter(|old| !old.is_live(clock)) {
+                if let Some(expired) = contents.put(&row).filter(|old| !old.is_live(clock)) {
                     log.push(next, Change::Expired(expired));
                 }
                 log.push(next, Change::Put(row));

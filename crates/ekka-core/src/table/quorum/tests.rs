@@ -290,7 +290,7 @@ fn the_digest_and_counts_are_those_of_the_rows_in_whatever_order_they_came() {
     let mut rows = tables.view().page(1, &KeyRange::all(), None, ALL).unwrap().rows;
     rows.reverse();
     for row in rows {
-        anew.put(row);
+        anew.put(&row);
     }
     assert_eq!(Some(anew.figures()), tables.view().figures(1));
 }

@@ -6,8 +6,9 @@ use alloc::vec::Vec;
 use core::ops::Bound;
 
 use super::super::changes::Revision;
+use super::super::index::Index;
 use super::super::map::Map;
-use super::super::scan::{KeyRange, PageLimits};
+use super::super::scan::{KeyRange, Order, PageLimits, walk};
 use super::command::TableId;
 use super::contents::{Contents, Figures};
 use super::row::Row;
@@ -87,14 +88,35 @@ impl View {
         after: Option<&[u8]>,
         limits: PageLimits,
     ) -> Result<Page, NoTable> {
-        Ok(page(self.live(table, range, after)?, limits))
+        match after {
+            Some(after) => self.page_in(table, &range.after(after, Order::Ascending), Order::Ascending, limits),
+            None => self.page_in(table, range, Order::Ascending, limits),
+        }
+    }
+
+    /// The first rows of a range in this order; the next page is of what is left [`after`](KeyRange::after) its last key.
+    ///
+    /// # Errors
+    /// There is no such table.
+    pub fn page_in(&self, table: TableId, range: &KeyRange, order: Order, limits: PageLimits) -> Result<Page, NoTable> {
+        let rows = walk(self.contents(table)?.rows(), range, order);
+        Ok(page(rows.filter(|row| row.is_live(self.clock)), limits))
+    }
+
+    /// A secondary index of a table, where this replica has one of this name. Its rows may have expired:
+    /// [`Row::is_live`] by the clock of the view says.
+    ///
+    /// # Errors
+    /// There is no such table.
+    pub fn index(&self, table: TableId, name: &str) -> Result<Option<&Index<Row>>, NoTable> {
+        Ok(self.contents(table)?.index(name))
     }
 
     /// The newest version in a range and how many rows it has; it gives up, with what it has by then, as soon as there
     /// are more rows than this.
     pub(super) fn sum_up(&self, table: TableId, range: &KeyRange, most: u64) -> Result<(Revision, u64), NoTable> {
         let (mut newest, mut count) = (0, 0);
-        for row in self.live(table, range, None)? {
+        for row in self.live(table, range)? {
             newest = newest.max(row.version());
             count += 1;
             if count > most {
@@ -109,10 +131,9 @@ impl View {
         &'a self,
         table: TableId,
         range: &'a KeyRange,
-        after: Option<&'a [u8]>,
     ) -> Result<impl Iterator<Item = &'a Row>, NoTable> {
-        let rows = self.contents(table)?.rows().from(range.start(after));
-        Ok(rows.take_while(|row| !range.is_past(row.key())).filter(|row| row.is_live(self.clock)))
+        let rows = walk(self.contents(table)?.rows(), range, Order::Ascending);
+        Ok(rows.filter(|row| row.is_live(self.clock)))
     }
 
     /// All rows of a table, those that have expired and are not yet taken out included.

@@ -216,6 +216,9 @@ pub struct RowAnswer {
     pub value: Value,
     /// Which version of it.
     pub revision: String,
+    /// When it expires; left out where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
 }
 
 /// Some rows.
@@ -257,6 +260,9 @@ pub struct ScanRequest {
     /// At most so many; 1000 where it is not said.
     #[serde(default)]
     pub limit: Option<usize>,
+    /// The highest key first; `after` then says below which one.
+    #[serde(default)]
+    pub reverse: bool,
     /// Of a quorum table: as this node has it, without asking a majority; it may be old.
     #[serde(default)]
     pub stale: bool,

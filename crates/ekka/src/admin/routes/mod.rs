@@ -113,6 +113,7 @@ fn tables() -> OpenApiRouter<AdminState> {
         .routes(routes!(table::info, table::remove))
         .routes(routes!(table::get))
         .routes(routes!(table::scan))
+        .routes(routes!(table::rows))
         .routes(routes!(losses::losses))
         .routes(routes!(table_bench::bench))
         .routes(routes!(table_watch::watch))

@@ -7,18 +7,21 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use ekka_core::id::NodeId;
 use ekka_core::schema::{Kind, MergeRule, Schema, Shape, Storage};
-use ekka_core::table::{Ack, Acknowledged};
+use ekka_core::table::{Ack, Acknowledged, Order};
 use ekka_core::view::View;
+use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::IntoParams;
 
 use super::error::ApiError;
-use super::input::Body;
+use super::input::{Body, Params};
 use crate::admin::AdminState;
 use crate::admin::dto::name_of;
 use crate::admin::dto::{
     CreateTableRequest, DeleteRequest, ErrorAnswer, KeyRequest, PutRequest, RowAnswer, RowsAnswer, ScanRequest,
     TableAnswer, TableChangedAnswer, TermsRequest, WrittenAnswer,
 };
+use crate::admin::rfc3339;
 use crate::admin::values::{bytes_of_text, bytes_of_value};
 use crate::codec::json::{text, value_of};
 use crate::table::{
@@ -184,8 +187,48 @@ pub(super) async fn scan(
     Path(table): Path<String>,
     Body(body): Body<ScanRequest>,
 ) -> Result<Json<RowsAnswer>, ApiError> {
-    let door = door(&state)?;
-    let (_, schema) = door.schema(&table).ok_or_else(|| absent(&door, &table))?;
+    scan_rows(&state, &table, &body).await
+}
+
+/// Rows in the order of the bytes of their keys, as this node has them; keys that are no text are asked for with `scan`.
+#[utoipa::path(
+    get, path = "/v1/tables/{table}/rows", params(RowsParams),
+    responses(
+        (status = OK, body = RowsAnswer), (status = BAD_REQUEST, body = ErrorAnswer),
+        (status = NOT_FOUND, body = ErrorAnswer)
+    )
+)]
+pub(super) async fn rows(
+    State(state): State<AdminState>,
+    Path(table): Path<String>,
+    Params(params): Params<RowsParams>,
+) -> Result<Json<RowsAnswer>, ApiError> {
+    let RowsParams { prefix, after, limit, reverse, stale } = params;
+    let (prefix, after) = (prefix.map(Value::String), after.map(Value::String));
+    scan_rows(&state, &table, &ScanRequest { prefix, after, limit, reverse, stale }).await
+}
+
+/// Which rows.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RowsParams {
+    /// Those whose keys begin with this; all where it is not said.
+    prefix: Option<String>,
+    /// Those after this key.
+    after: Option<String>,
+    /// At most so many; 1000 where it is not said.
+    limit: Option<usize>,
+    /// The highest key first; `after` then says below which one.
+    #[serde(default)]
+    reverse: bool,
+    /// Of a quorum table: as this node has it, without asking a majority; it may be old.
+    #[serde(default)]
+    stale: bool,
+}
+
+async fn scan_rows(state: &AdminState, table: &str, body: &ScanRequest) -> Result<Json<RowsAnswer>, ApiError> {
+    let door = door(state)?;
+    let (_, schema) = door.schema(table).ok_or_else(|| absent(&door, table))?;
     let bytes = |what, value: &Option<Value>| value.as_ref().map(|value| bytes_of_text(what, value)).transpose();
     let prefix = bytes("prefix", &body.prefix).map_err(ApiError::bad_request)?.unwrap_or_default();
     let after = bytes("key after which to go on", &body.after).map_err(ApiError::bad_request)?;
@@ -194,7 +237,9 @@ pub(super) async fn scan(
         return Err(ApiError::bad_request(format!("a limit of {limit} rows: 1 to {ROWS_MAX} are taken")));
     }
     let of = (&prefix[..], after.as_deref());
-    let page = door.scan(&table, of, limit, freshness(body.stale)).await.ok_or_else(|| absent(&door, &table))??;
+    let order = if body.reverse { Order::Descending } else { Order::Ascending };
+    let page = door.scan_in(table, of, order, limit, freshness(body.stale)).await;
+    let page = page.ok_or_else(|| absent(&door, table))??;
     let view = state.node.view();
     let rows = page.rows.iter().map(|row| row_answer(&view, &schema.codec, row)).collect();
     Ok(Json(RowsAnswer { rows, next: page.next.map(|key| text(&key)) }))
@@ -246,7 +291,8 @@ fn row_answer(view: &View, codec: &str, row: &Row) -> RowAnswer {
             values.iter().map(owned).collect()
         }
     };
-    RowAnswer { key: text(&row.key), value, revision: row.revision.clone() }
+    let expires_at = row.expires_at.map(rfc3339);
+    RowAnswer { key: text(&row.key), value, revision: row.revision.clone(), expires_at }
 }
 
 /// The bytes of a value; of a counter, those of a whole number.

@@ -9,7 +9,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use ekka_core::id::NodeId;
-use ekka_core::table::{OwnedChange, OwnedRow};
+use ekka_core::table::{OwnedChange, OwnedRow, Version};
 use http_body_util::channel::{Channel, Sender};
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
@@ -19,7 +19,7 @@ use super::table::{absent, door};
 use crate::admin::AdminState;
 use crate::admin::dto::name_of;
 use crate::codec::json::{text, value_of};
-use crate::table::{RawChange, RawOwnedChange, RawQuorumChange, TableWatch};
+use crate::table::{Cell, RawChange, RawOwnedChange, RawQuorumChange, TableWatch};
 
 /// Lines that wait for one client.
 const LINES_MAX: usize = 16;
@@ -111,10 +111,13 @@ impl Reader {
 
     async fn give(&mut self, change: &RawChange) -> bool {
         let (kind, revision, data) = match change {
-            RawChange::Snapshot(row) => ("snapshot", None, self.row(row.key(), Some(row.value()))),
+            RawChange::Snapshot(row) => ("snapshot", None, self.cell(row, true).1),
             RawChange::SnapshotEnd(revision) => ("snapshot_end", Some(*revision), json!({})),
-            RawChange::Put(row, revision) => ("put", Some(*revision), self.row(row.key(), Some(row.value()))),
-            RawChange::Delete(row, revision) => ("delete", Some(*revision), self.row(row.key(), None)),
+            RawChange::Put(row, revision) | RawChange::Delete(row, revision) => {
+                let (kind, data) = self.cell(row, matches!(change, RawChange::Put(..)));
+                (kind, Some(*revision), data)
+            }
+            RawChange::Gone(key, revision) => ("delete", Some(*revision), self.row(key, None)),
             RawChange::Resync => ("resync", None, json!({})),
         };
         self.say(kind, revision, data).await
@@ -166,6 +169,18 @@ impl Reader {
         let id = revision.map(|revision| format!("id: {}:{revision}\n", self.start)).unwrap_or_default();
         data["change"] = kind.into();
         self.write(format!("{id}event: {kind}\ndata: {data}")).await
+    }
+
+    /// A row that was put or is gone; of a bag with the value that it is about, of counters with the number as it is now.
+    fn cell(&self, row: &Version, put: bool) -> (&'static str, Value) {
+        let TableWatch::Available(watch) = &self.watch else { return ("put", self.row(row.key(), Some(row.value()))) };
+        let (key, cell) = watch.cell(row);
+        match cell {
+            Some(Cell::Number(number)) => ("put", json!({"key": text(&key), "value": number})),
+            Some(_) if put => ("put", self.row(&key, Some(row.value()))),
+            Some(_) if watch.is_bag() => ("delete", self.row(&key, Some(row.value()))),
+            None | Some(_) => ("delete", self.row(&key, None)),
+        }
     }
 
     fn row(&self, key: &[u8], value: Option<&[u8]>) -> Value {

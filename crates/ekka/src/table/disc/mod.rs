@@ -12,6 +12,7 @@
 
 mod checkpoint;
 mod form;
+mod fuzz;
 mod keeper;
 mod names;
 mod recover;
@@ -20,6 +21,7 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
+pub use self::fuzz::{disc_forms, fuzz_disc};
 pub(super) use self::keeper::Sizes;
 pub(super) use self::names::Key;
 pub(super) use self::side::IsFull;

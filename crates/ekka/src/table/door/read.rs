@@ -1,10 +1,10 @@
 //! Rows of a table by its name, whatever its kind.
 
-use std::ops::Bound;
-
 use ekka_core::id::NodeId;
 use ekka_core::schema::{MergeRule, Shape};
-use ekka_core::table::{KeyRange, OwnedRow, OwnedTable, PageLimits, Table, Version, part_of, quorum, scan};
+use ekka_core::table::{
+    KeyRange, Order, OwnedRow, OwnedTable, PageLimits, Table, Version, part_of, quorum, scan_in, walk,
+};
 use ekka_core::time::Wall;
 use tokio::time::Instant;
 
@@ -38,6 +38,8 @@ pub struct Row {
     pub value: Cell,
     /// Which version of it: who wrote it, and the number of the write there; of several, of the latest.
     pub revision: String,
+    /// When it expires, if it does; of several values, when the last one does, where all do.
+    pub expires_at: Option<Wall>,
 }
 
 /// Some rows, and where the next ones begin.
@@ -99,14 +101,32 @@ impl TableDoor {
         rows: usize,
         freshness: Freshness,
     ) -> Option<Result<TablePage, QuorumError>> {
+        self.scan_in(name, (prefix, after), Order::Ascending, rows, freshness).await
+    }
+
+    /// The same in this order: what comes after a key is in front of it where the last one comes first. `None`: there is
+    /// no such table.
+    ///
+    /// # Errors
+    /// Of a quorum table: no majority answers.
+    pub async fn scan_in(
+        &self,
+        name: &str,
+        (prefix, after): (&[u8], Option<&[u8]>),
+        order: Order,
+        rows: usize,
+        freshness: Freshness,
+    ) -> Option<Result<TablePage, QuorumError>> {
+        let range = KeyRange::prefix(prefix);
+        let range = after.map_or_else(|| range.clone(), |after| range.after(after, order));
         Some(match (self.tables.named(name)?, freshness) {
-            (Slot::Available(slot), _) => Ok(scan_available(&slot, prefix, after, rows)),
-            (Slot::Owned(slot), _) => Ok(scan_owned(&slot, prefix, after, rows)),
+            (Slot::Available(slot), _) => Ok(scan_available(&slot, &range, order, rows)),
+            (Slot::Owned(slot), _) => Ok(scan_owned(&slot, &range, order, rows)),
             (Slot::Quorum(slot), Freshness::Linearizable) => {
-                slot.view(Instant::now() + DEADLINE).await.map(|view| scan_quorum(&slot, &view, prefix, after, rows))
+                slot.view(Instant::now() + DEADLINE).await.map(|view| scan_quorum(&slot, &view, &range, order, rows))
             }
             (Slot::Quorum(slot), Freshness::Stale) => {
-                slot.stale_view().map(|view| scan_quorum(&slot, &view, prefix, after, rows))
+                slot.stale_view().map(|view| scan_quorum(&slot, &view, &range, order, rows))
             }
         })
     }
@@ -147,12 +167,13 @@ impl TableDoor {
 
 fn row_of_quorum(row: &quorum::Row) -> Row {
     let value = Cell::One(row.value().to_vec());
-    Row { key: row.key().to_vec(), value, revision: row.version().to_string() }
+    Row { key: row.key().to_vec(), value, revision: row.version().to_string(), expires_at: row.expires_at() }
 }
 
-fn scan_quorum(slot: &QuorumSlot, view: &quorum::View, prefix: &[u8], after: Option<&[u8]>, rows: usize) -> TablePage {
+fn scan_quorum(slot: &QuorumSlot, view: &quorum::View, range: &KeyRange, order: Order, rows: usize) -> TablePage {
     let limits = PageLimits { rows, bytes: PAGE_BYTES };
-    let page = slot.page(view, &KeyRange::prefix(prefix), after, limits);
+    // One that the group does not know of yet has no row.
+    let Ok(page) = view.page_in(slot.id, range, order, limits) else { return TablePage::default() };
     TablePage { rows: page.rows.iter().map(row_of_quorum).collect(), next: page.next }
 }
 
@@ -176,45 +197,42 @@ fn parts(slot: &AvailableSlot, table: &Table, key: &[u8], wall: Wall) -> Option<
             Cell::Many(elements.iter().map(|version| version.value().to_vec()).collect())
         }
     };
-    Some(Row { key: key.to_vec(), value, revision })
+    let expires_at = elements.iter().map(Version::expires_at).collect::<Option<Vec<_>>>();
+    Some(Row { key: key.to_vec(), value, revision, expires_at: expires_at.and_then(|all| all.into_iter().max()) })
 }
 
-fn scan_available(slot: &AvailableSlot, prefix: &[u8], after: Option<&[u8]>, rows: usize) -> TablePage {
+fn scan_available(slot: &AvailableSlot, range: &KeyRange, order: Order, rows: usize) -> TablePage {
     let wall = slot.world.clock.now().wall;
     let limits = PageLimits { rows, bytes: PAGE_BYTES };
     if slot.has_parts() {
-        return scan_parts(slot, prefix, after, limits);
+        return scan_parts(slot, range.spread(), order, limits);
     }
     let clone = slot.read().rows();
-    let page = scan(&clone, &KeyRange::prefix(prefix), after, limits, wall);
+    let page = scan_in(&clone, range, order, limits, wall);
     let table = slot.read();
     TablePage { rows: page.rows.iter().map(|version| row_of(&table, version)).collect(), next: page.next }
 }
 
 /// The keys of a bag or of counters: rows of one key follow each other.
-fn scan_parts(slot: &AvailableSlot, prefix: &[u8], after: Option<&[u8]>, limits: PageLimits) -> TablePage {
+fn scan_parts(slot: &AvailableSlot, mut left: KeyRange, order: Order, limits: PageLimits) -> TablePage {
     let wall = slot.world.clock.now().wall;
     let clone = slot.read().rows();
     let mut keys: Vec<Vec<u8>> = Vec::new();
-    let mut at = None;
-    let mut more = false;
-    loop {
-        let page = scan(&clone, &KeyRange::all(), at.as_deref(), limits, wall);
+    let more = 'all: loop {
+        let page = scan_in(&clone, &left, order, limits, wall);
         for key in page.rows.iter().filter_map(|row| part_of(row.key())) {
-            let wanted = key.starts_with(prefix) && after.is_none_or(|after| key.as_slice() > after);
-            if wanted && keys.last() != Some(&key) {
-                more = keys.len() == limits.rows;
-                if more {
-                    break;
+            if keys.last() != Some(&key) {
+                if keys.len() == limits.rows {
+                    break 'all true;
                 }
                 keys.push(key);
             }
         }
-        at = page.next;
-        if more || at.is_none() {
-            break;
+        match page.next {
+            Some(last) => left = left.after(&last, order),
+            None => break false,
         }
-    }
+    };
     let table = slot.read();
     let rows = keys.iter().filter_map(|key| parts(slot, &table, key, wall)).collect();
     TablePage { rows, next: keys.last().filter(|_| more).cloned() }
@@ -227,18 +245,19 @@ fn get_owned(slot: &OwnedSlot, key: &[u8]) -> Option<Row> {
 fn owned_row(table: &OwnedTable, key: &[u8]) -> Option<Row> {
     let values: Vec<_> = table.get(key).map(|(owner, row)| (owner, row.value().to_vec())).collect();
     let revision = table.revision().to_string();
-    (!values.is_empty()).then(|| Row { key: key.to_vec(), value: Cell::Owned(values), revision })
+    (!values.is_empty()).then(|| Row { key: key.to_vec(), value: Cell::Owned(values), revision, expires_at: None })
 }
 
-fn scan_owned(slot: &OwnedSlot, prefix: &[u8], after: Option<&[u8]>, rows: usize) -> TablePage {
-    let from = after.map_or(Bound::Included(prefix), Bound::Excluded);
+fn scan_owned(slot: &OwnedSlot, range: &KeyRange, order: Order, rows: usize) -> TablePage {
     let owners = slot.read().snapshot();
     // Of each owner as many as there may be in all: what comes first of all of them is among these.
-    let firsts = owners.iter().filter(|(_, shown, _)| *shown).flat_map(|(_, _, rows_of_owner)| {
-        rows_of_owner.from(from).map(OwnedRow::key).take_while(|key| key.starts_with(prefix)).take(rows + 1)
-    });
+    let shown = owners.iter().filter(|(_, shown, _)| *shown);
+    let firsts = shown.flat_map(|(_, _, of_owner)| walk(of_owner, range, order).map(OwnedRow::key).take(rows + 1));
     let mut keys: Vec<&[u8]> = firsts.collect();
     keys.sort_unstable();
+    if order == Order::Descending {
+        keys.reverse();
+    }
     keys.dedup();
     let next = (keys.len() > rows).then(|| keys.truncate(rows)).and_then(|()| keys.last()).map(|key| key.to_vec());
     let table = slot.read();
@@ -247,7 +266,7 @@ fn scan_owned(slot: &OwnedSlot, prefix: &[u8], after: Option<&[u8]>, rows: usize
 
 fn row_of(table: &Table, version: &Version) -> Row {
     let value = Cell::One(version.value().to_vec());
-    Row { key: version.key().to_vec(), value, revision: revision_of(table, version) }
+    Row { key: version.key().to_vec(), value, revision: revision_of(table, version), expires_at: version.expires_at() }
 }
 
 fn revision_of(table: &Table, version: &Version) -> String {

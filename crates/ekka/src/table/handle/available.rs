@@ -1,12 +1,10 @@
 //! `available` tables, as programs hold them.
 
-use std::future::IntoFuture;
-use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ekka_core::schema::{MergeRule, Schema, Shape};
-use ekka_core::table::{Ack, Acknowledged, KeyRange, PageLimits, scan};
+use ekka_core::table::{Acknowledged, KeyRange};
 use ekka_core::time::Wall;
 
 use super::super::acks::Terms;
@@ -14,15 +12,15 @@ use super::super::available::{AvailableSlot, Write};
 use super::super::def::Available;
 use super::super::error::{PutError, ReadError};
 use super::super::key::TableKey;
+use super::super::parts::{Counters, Parts};
 use super::super::watch::{RawWatch, Watch};
 use super::Table;
-use crate::codec::Coding;
+use super::pages::{Merged, Versions};
+use super::request::{Request, sealed::Carry};
+use super::scan::Scan;
+use super::stored::{Expiry, Stored, wall_of};
+use crate::codec::number_as;
 use crate::env::BoxFuture;
-
-/// Time for copies to be acknowledged, unless told otherwise.
-pub(in crate::table) const DEADLINE: Duration = Duration::from_secs(5);
-/// What one page of a scan holds.
-const PAGE: PageLimits = PageLimits { rows: 1024, bytes: 1024 * 1024 };
 
 impl<K: TableKey, V> Table<K, V, Available> {
     /// The value of a key, as this node has it.
@@ -33,48 +31,32 @@ impl<K: TableKey, V> Table<K, V, Available> {
         self.slot.get(&key.to_bytes(), |version| self.decode(version.value())).transpose()
     }
 
+    /// The same with which version it is, when it was written, and when it expires.
+    ///
+    /// # Errors
+    /// It is no value of this type.
+    pub fn get_stored(&self, key: &K) -> Result<Option<Stored<V>>, ReadError> {
+        let wall = self.slot.world.clock.now().wall;
+        let table = self.slot.read();
+        let Some(version) = table.get(&key.to_bytes(), wall).cloned() else { return Ok(None) };
+        let id = table.id_of(&version);
+        drop(table);
+        let revision = format!("{}-{}", id.origin.guid, id.number);
+        let (written, expires_at) = (Some(version.hlc().wall()), version.expires_at());
+        Ok(Some(Stored::new(self.decode(version.value())?, revision, written, expires_at)))
+    }
+
     /// Writes a row. It is written when the future is awaited; *dropping it then does not undo*.
     ///
     /// The future gives how many nodes have the row, and whether it survives the loss of power there, or a [`PutError`].
     pub fn put(&self, key: &K, value: &V) -> Put {
         let value = self.encode(value);
-        Put { slot: self.slot.clone(), key: key.to_bytes(), value, ttl: None, terms: TERMS, deadline: DEADLINE }
+        Request::new(PutRow { slot: self.slot.clone(), key: key.to_bytes(), value, expiry: None })
     }
 
     /// Deletes a row, whether or not there is one. *Dropping the future does not undo.*
     pub fn delete(&self, key: &K) -> Delete {
-        Delete { slot: self.slot.clone(), key: key.to_bytes(), what: Ok(Gone::All), terms: TERMS, deadline: DEADLINE }
-    }
-
-    /// The rows whose keys begin with these bytes, as they are at this moment, in the order of the bytes of their keys.
-    pub fn prefix(&self, prefix: &[u8]) -> Scan<K, V> {
-        self.scan_range(KeyRange::prefix(prefix))
-    }
-
-    /// All rows as they are at this moment, in the order of the bytes of their keys.
-    pub fn scan(&self) -> Scan<K, V> {
-        self.scan_range(KeyRange::all())
-    }
-
-    /// The rows from one key to before another, as they are at this moment.
-    pub fn range(&self, from: &K, to: &K) -> Scan<K, V> {
-        use std::ops::Bound::{Excluded, Included};
-        self.scan_range(KeyRange::new(Included(from.to_bytes()), Excluded(to.to_bytes())))
-    }
-
-    fn scan_range(&self, range: KeyRange) -> Scan<K, V> {
-        let rows = self.slot.read().rows();
-        let wall = self.slot.world.clock.now().wall;
-        Scan {
-            rows,
-            range,
-            wall,
-            page: Vec::new().into_iter(),
-            after: None,
-            done: false,
-            value: self.value,
-            of: PhantomData,
-        }
+        Request::new(DeleteRow { slot: self.slot.clone(), key: key.to_bytes(), what: Ok(Gone::All) })
     }
 
     /// All rows, and then every change once, in order for each key: see [`Watch`].
@@ -83,7 +65,7 @@ impl<K: TableKey, V> Table<K, V, Available> {
         Watch::new(RawWatch::new(self.slot.clone()), self.value)
     }
 
-    /// How many rows there are.
+    /// How many rows there are; in a bag and of counters, elements and parts.
     #[must_use]
     pub fn len(&self) -> usize {
         self.slot.read().size().rows
@@ -93,6 +75,48 @@ impl<K: TableKey, V> Table<K, V, Available> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// Rows of an `available` table: of a bag, a row for each value of a key; of counters, one with the number.
+pub type RowScan<K, V> = Scan<K, (K, V), ReadError>;
+
+impl<K: TableKey + 'static, V: 'static> Table<K, V, Available> {
+    /// The rows whose keys begin with these bytes, as they are at this moment, in the order of the bytes of their keys.
+    #[must_use]
+    pub fn prefix(&self, prefix: &[u8]) -> RowScan<K, V> {
+        self.scan_range(KeyRange::prefix(prefix))
+    }
+
+    /// All rows as they are at this moment, in the order of the bytes of their keys.
+    #[must_use]
+    pub fn scan(&self) -> RowScan<K, V> {
+        self.scan_range(KeyRange::all())
+    }
+
+    /// The rows from one key to before another, as they are at this moment.
+    #[must_use]
+    pub fn range(&self, from: &K, to: &K) -> RowScan<K, V> {
+        use std::ops::Bound::{Excluded, Included};
+        self.scan_range(KeyRange::new(Included(from.to_bytes()), Excluded(to.to_bytes())))
+    }
+
+    fn scan_range(&self, range: KeyRange) -> RowScan<K, V> {
+        let rows = Versions { rows: self.slot.read().rows(), wall: self.slot.world.clock.now().wall };
+        let (coding, parts) = (self.value, self.slot.parts());
+        let codec = self.schema().codec.clone();
+        let read = move |key: &[u8], value: &[u8]| (Vec::new(), super::read_row(key, value, coding));
+        Scan::new(range, move |asked| {
+            let range = if parts == Parts::None { asked.range.clone() } else { asked.range.spread() };
+            let rows = Merged::new([rows], &range, asked.order, asked.page);
+            match parts {
+                Parts::None => Box::new(rows.map(move |row| read(row.key(), row.value()))),
+                Parts::Elements => Box::new(rows.map(move |row| read(&parts.key(row.key()), row.value()))),
+                Parts::Sum | Parts::Max => Box::new(
+                    Counters::new(rows, parts).map(move |(key, number)| read(&key, &number_as(&codec, number))),
+                ),
+            }
+        })
     }
 }
 
@@ -111,7 +135,7 @@ impl<K: TableKey, V> Table<K, V, Available> {
     /// future does not undo.*
     pub fn remove(&self, key: &K, value: &V) -> Delete {
         let what = self.encode(value).map(Gone::Value);
-        Delete { slot: self.slot.clone(), key: key.to_bytes(), what, terms: TERMS, deadline: DEADLINE }
+        Request::new(DeleteRow { slot: self.slot.clone(), key: key.to_bytes(), what })
     }
 }
 
@@ -120,52 +144,29 @@ impl<K: TableKey> Table<K, i64, Available> {
     /// none.
     #[must_use]
     pub fn count(&self, key: &K) -> Option<i64> {
-        let (key, wall) = (key.to_bytes(), self.slot.world.clock.now().wall);
-        let table = self.slot.read();
-        match self.slot.schema.merge {
-            MergeRule::Sum => table.sum(&key, wall),
-            MergeRule::Max => table.max(&key, wall),
-            MergeRule::LastWriter | MergeRule::Union => None,
-        }
+        self.slot.count(&key.to_bytes())
     }
 
     /// Adds to a counter of a table of sums, or raises one of a table of maxima. *Dropping the future does not undo.*
     pub fn add(&self, key: &K, number: i64) -> Add {
-        Add { slot: self.slot.clone(), key: key.to_bytes(), number, terms: TERMS, deadline: DEADLINE }
+        Request::new(AddNumber { slot: self.slot.clone(), key: key.to_bytes(), number })
     }
 }
 
 /// A number on its way into a counter.
-#[must_use = "it counts when the future is awaited"]
-pub struct Add {
+pub type Add = Request<AddNumber>;
+
+/// Adds a number.
+pub struct AddNumber {
     slot: Arc<AvailableSlot>,
     key: Vec<u8>,
     number: i64,
-    terms: Terms,
-    deadline: Duration,
 }
 
-impl Add {
-    /// How many nodes have to know.
-    pub fn ack(mut self, ack: Ack) -> Self {
-        self.terms.ack = ack;
-        self
-    }
-
-    /// How long the copies are waited for.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
-        self
-    }
-}
-
-impl IntoFuture for Add {
-    type Output = Result<Acknowledged, PutError>;
-    type IntoFuture = BoxFuture<'static, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
+impl Carry for AddNumber {
+    fn carry_out(self, terms: Terms, deadline: Duration) -> BoxFuture<'static, Result<Acknowledged, PutError>> {
         Box::pin(async move {
-            let Self { slot, key, number, terms, deadline } = self;
+            let Self { slot, key, number } = self;
             let write = counted(&slot.schema, &key, number)?;
             slot.put(write, terms, deadline).await
         })
@@ -183,54 +184,37 @@ pub(in crate::table) fn counted<'a>(schema: &Schema, key: &'a [u8], number: i64)
     }
 }
 
-pub(super) const TERMS: Terms = Terms { ack: Ack::Two, strict: false };
-
 /// A row on its way into a table.
-#[must_use = "a row is written when the future is awaited"]
-pub struct Put {
+pub type Put = Request<PutRow>;
+
+/// Puts a row.
+pub struct PutRow {
     slot: Arc<AvailableSlot>,
     key: Vec<u8>,
     value: Result<Vec<u8>, PutError>,
-    ttl: Option<Duration>,
-    terms: Terms,
-    deadline: Duration,
+    expiry: Option<Expiry>,
 }
 
 impl Put {
-    /// How many nodes have to have it: two unless told otherwise, if another one is up.
-    pub fn ack(mut self, ack: Ack) -> Self {
-        self.terms.ack = ack;
-        self
-    }
-
-    /// Fewer than two copies are an error; the row is written all the same.
-    pub fn strict(mut self) -> Self {
-        self.terms.strict = true;
-        self
-    }
-
     /// The row expires so long from now, on all nodes at the same moment of the clock.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = Some(ttl);
+        self.work.expiry = Some(Expiry::In(ttl));
         self
     }
 
-    /// How long the copies are waited for: 5 s unless told otherwise.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+    /// The row expires at this time, on all nodes; where it is past, at once.
+    pub fn expires_at(mut self, time: SystemTime) -> Self {
+        self.work.expiry = Some(Expiry::At(wall_of(time)));
         self
     }
 }
 
-impl IntoFuture for Put {
-    type Output = Result<Acknowledged, PutError>;
-    type IntoFuture = BoxFuture<'static, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
+impl Carry for PutRow {
+    fn carry_out(self, terms: Terms, deadline: Duration) -> BoxFuture<'static, Result<Acknowledged, PutError>> {
         Box::pin(async move {
-            let Self { slot, key, value, ttl, terms, deadline } = self;
+            let Self { slot, key, value, expiry } = self;
             let value = value?;
-            let expires_at = ttl.map(|ttl| after(slot.world.clock.now().wall, ttl));
+            let expires_at = expiry.map(|expiry| expiry.from(slot.world.clock.now().wall));
             let write = single(&slot.schema, &key, &value, expires_at)?;
             slot.put(write, terms, deadline).await
         })
@@ -254,12 +238,6 @@ pub(in crate::table) fn single<'a>(
     }
 }
 
-/// So long after a time.
-pub(in crate::table) fn after(wall: Wall, ttl: Duration) -> Wall {
-    let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-    Wall::from_millis(wall.as_millis().saturating_add(ttl))
-}
-
 /// What is to go of a key.
 enum Gone {
     All,
@@ -267,36 +245,19 @@ enum Gone {
 }
 
 /// A row on its way out of a table.
-#[must_use = "a row is deleted when the future is awaited"]
-pub struct Delete {
+pub type Delete = Request<DeleteRow>;
+
+/// Deletes a row.
+pub struct DeleteRow {
     slot: Arc<AvailableSlot>,
     key: Vec<u8>,
     what: Result<Gone, PutError>,
-    terms: Terms,
-    deadline: Duration,
 }
 
-impl Delete {
-    /// How many nodes have to know.
-    pub fn ack(mut self, ack: Ack) -> Self {
-        self.terms.ack = ack;
-        self
-    }
-
-    /// How long the copies are waited for.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
-        self
-    }
-}
-
-impl IntoFuture for Delete {
-    type Output = Result<Acknowledged, PutError>;
-    type IntoFuture = BoxFuture<'static, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
+impl Carry for DeleteRow {
+    fn carry_out(self, terms: Terms, deadline: Duration) -> BoxFuture<'static, Result<Acknowledged, PutError>> {
         Box::pin(async move {
-            let Self { slot, key, what, terms, deadline } = self;
+            let Self { slot, key, what } = self;
             match what? {
                 Gone::All => slot.put(removal(&slot.schema, &key), terms, deadline).await,
                 Gone::Value(value) if slot.schema.shape == Shape::Bag => {
@@ -317,44 +278,4 @@ pub(in crate::table) fn removal<'a>(schema: &Schema, key: &'a [u8]) -> Write<'a>
         (_, MergeRule::Max | MergeRule::Sum) => Write::Reset { key },
         (_, MergeRule::LastWriter | MergeRule::Union) => Write::Delete { key },
     }
-}
-
-/// Rows of one moment, in order; writes go on meanwhile and do not change them.
-pub struct Scan<K, V> {
-    rows: ekka_core::table::Map<ekka_core::table::Version>,
-    range: KeyRange,
-    wall: Wall,
-    page: std::vec::IntoIter<ekka_core::table::Version>,
-    after: Option<Vec<u8>>,
-    done: bool,
-    value: Coding<V>,
-    of: PhantomData<fn() -> K>,
-}
-
-impl<K: TableKey, V> Iterator for Scan<K, V> {
-    type Item = Result<(K, V), ReadError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(row) = self.page.next() {
-                return Some(read_row(row.key(), row.value(), self.value));
-            }
-            if self.done {
-                return None;
-            }
-            let page = scan(&self.rows, &self.range, self.after.as_deref(), PAGE, self.wall);
-            self.done = page.next.is_none();
-            self.after = page.next;
-            self.page = page.rows.into_iter();
-        }
-    }
-}
-
-pub(in crate::table) fn read_row<K: TableKey, V>(
-    key: &[u8],
-    value: &[u8],
-    coding: Coding<V>,
-) -> Result<(K, V), ReadError> {
-    let key = K::read(key).map_err(ReadError::WrongType)?;
-    Ok((key, (coding.decode)(value).map_err(ReadError::WrongType)?))
 }

@@ -1,11 +1,10 @@
 //! `owned` tables, as programs hold them.
 
-use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ekka_core::id::NodeId;
-use ekka_core::table::{Ack, Acknowledged};
+use ekka_core::table::{Acknowledged, KeyRange, OwnedRow};
 
 use super::super::acks::Terms;
 use super::super::def::Owned;
@@ -14,7 +13,10 @@ use super::super::key::TableKey;
 use super::super::owned::OwnedSlot;
 use super::super::watch::{OwnedWatch, RawOwnedWatch};
 use super::Table;
-use super::available::{DEADLINE, TERMS};
+use super::pages::{Merged, OwnerRows};
+use super::request::{Request, sealed::Carry};
+use super::scan::Scan;
+use crate::codec::Coding;
 use crate::env::BoxFuture;
 
 impl<K: TableKey, V> Table<K, V, Owned> {
@@ -38,19 +40,6 @@ impl<K: TableKey, V> Table<K, V, Owned> {
         table.get_including_down(&key).map(|(owner, row)| Ok((owner, self.decode(row.value())?))).collect()
     }
 
-    /// The rows whose keys begin with these bytes, of the owners that are up; in the order of keys for each owner.
-    ///
-    /// # Errors
-    /// A row is not of this type.
-    pub fn prefix(&self, prefix: &[u8]) -> Result<Owners<K, V>, ReadError> {
-        let table = self.slot.read();
-        let read = |row: &ekka_core::table::OwnedRow| {
-            let key = K::read(row.key()).map_err(ReadError::WrongType)?;
-            Ok::<_, ReadError>((key, self.decode(row.value())?))
-        };
-        table.prefix(prefix).map(|(owner, row)| read(row).map(|(key, value)| (owner, key, value))).collect()
-    }
-
     /// Writes a row of this node. *Dropping the future does not undo.*
     pub fn put(&self, key: &K, value: &V) -> PutMany {
         self.put_many([(key, value)])
@@ -64,13 +53,12 @@ impl<K: TableKey, V> Table<K, V, Owned> {
     {
         let encode = |(key, value): (&K, &V)| Ok((key.to_bytes(), self.encode(value)?));
         let rows: Result<Vec<_>, PutError> = rows.into_iter().map(encode).collect();
-        PutMany { slot: self.slot.clone(), write: rows.map(Rows::Put), terms: TERMS, deadline: DEADLINE }
+        Request::new(WriteRows { slot: self.slot.clone(), write: rows.map(Rows::Put) })
     }
 
     /// Deletes a row of this node. *Dropping the future does not undo.*
     pub fn delete(&self, key: &K) -> PutMany {
-        let keys = vec![key.to_bytes()];
-        PutMany { slot: self.slot.clone(), write: Ok(Rows::Delete(keys)), terms: TERMS, deadline: DEADLINE }
+        Request::new(WriteRows { slot: self.slot.clone(), write: Ok(Rows::Delete(vec![key.to_bytes()])) })
     }
 
     /// All rows that are shown, and then every change once, in order for each owner and key.
@@ -80,52 +68,68 @@ impl<K: TableKey, V> Table<K, V, Owned> {
     }
 }
 
-/// Rows, each with its owner.
-pub type Owners<K, V> = Vec<(NodeId, K, V)>;
+/// Rows of the owners that are up, each with its owner; those of one key in the order of their owners.
+pub type OwnedScan<K, V> = Scan<K, (NodeId, K, V), ReadError>;
+
+impl<K: TableKey + 'static, V: 'static> Table<K, V, Owned> {
+    /// The rows of the owners that are up, as they are at this moment, in the order of the bytes of their keys.
+    #[must_use]
+    pub fn scan(&self) -> OwnedScan<K, V> {
+        self.scan_range(KeyRange::all())
+    }
+
+    /// Those whose keys begin with these bytes.
+    #[must_use]
+    pub fn prefix(&self, prefix: &[u8]) -> OwnedScan<K, V> {
+        self.scan_range(KeyRange::prefix(prefix))
+    }
+
+    /// Those from one key to before another.
+    #[must_use]
+    pub fn range(&self, from: &K, to: &K) -> OwnedScan<K, V> {
+        use std::ops::Bound::{Excluded, Included};
+        self.scan_range(KeyRange::new(Included(from.to_bytes()), Excluded(to.to_bytes())))
+    }
+
+    fn scan_range(&self, range: KeyRange) -> OwnedScan<K, V> {
+        let (owners, coding) = (self.slot.read().snapshot(), self.value);
+        Scan::new(range, move |asked| {
+            let shown = owners.into_iter().filter(|(_, shown, _)| *shown);
+            let owners = shown.map(|(owner, _, rows)| OwnerRows { owner: owner.node_id, rows });
+            let rows = Merged::new(owners, &asked.range, asked.order, asked.page);
+            Box::new(rows.map(move |(owner, row)| (Vec::new(), read_owned(owner, &row, coding))))
+        })
+    }
+}
+
+pub(super) fn read_owned<K: TableKey, V>(
+    owner: NodeId,
+    row: &OwnedRow,
+    coding: Coding<V>,
+) -> Result<(NodeId, K, V), ReadError> {
+    super::read_row(row.key(), row.value(), coding).map(|(key, value)| (owner, key, value))
+}
+
+/// Rows of this node on their way.
+pub type PutMany = Request<WriteRows>;
 
 enum Rows {
     Put(Vec<(Vec<u8>, Vec<u8>)>),
     Delete(Vec<Vec<u8>>),
 }
 
-/// Rows of this node on their way.
-#[must_use = "rows are written when the future is awaited"]
-pub struct PutMany {
+/// Writes rows of this node.
+pub struct WriteRows {
     slot: Arc<OwnedSlot>,
     write: Result<Rows, PutError>,
-    terms: Terms,
-    deadline: Duration,
 }
 
-impl PutMany {
-    /// How many nodes have to have them: two unless told otherwise, if another one is up.
-    pub fn ack(mut self, ack: Ack) -> Self {
-        self.terms.ack = ack;
-        self
-    }
-
-    /// Fewer than two copies are an error; the rows are written all the same.
-    pub fn strict(mut self) -> Self {
-        self.terms.strict = true;
-        self
-    }
-
-    /// How long the copies are waited for: 5 s unless told otherwise.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
-        self
-    }
-}
-
-impl IntoFuture for PutMany {
-    type Output = Result<Acknowledged, PutError>;
-    type IntoFuture = BoxFuture<'static, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
+impl Carry for WriteRows {
+    fn carry_out(self, terms: Terms, deadline: Duration) -> BoxFuture<'static, Result<Acknowledged, PutError>> {
         Box::pin(async move {
             match self.write? {
-                Rows::Put(rows) => self.slot.put_many(&rows, self.terms, self.deadline).await,
-                Rows::Delete(keys) => self.slot.delete_many(&keys, self.terms, self.deadline).await,
+                Rows::Put(rows) => self.slot.put_many(&rows, terms, deadline).await,
+                Rows::Delete(keys) => self.slot.delete_many(&keys, terms, deadline).await,
             }
         })
     }

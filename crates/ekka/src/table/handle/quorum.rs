@@ -1,24 +1,23 @@
 //! Quorum tables, as programs hold them.
 
 use std::future::IntoFuture;
-use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ekka_core::table::quorum::{self, View};
-use ekka_core::table::{KeyRange, PageLimits, Revision};
+use ekka_core::table::{KeyRange, Revision};
+use ekka_core::time::Wall;
 use tokio::time::Instant;
 
 use super::super::def::Quorum;
 use super::super::key::TableKey;
 use super::super::quorum::{QuorumError, QuorumSlot, QuorumWatch, RawQuorumWatch, Transaction, transact};
 use super::Table;
-use super::available::{DEADLINE, after, read_row};
-use crate::codec::Coding;
+use super::pages::{Merged, QuorumRows};
+use super::request::DEADLINE;
+use super::scan::Scan;
+use super::stored::{Expiry, Stored, after, wall_of};
 use crate::env::BoxFuture;
-
-/// What one page of a scan holds.
-const PAGE: PageLimits = PageLimits { rows: 1024, bytes: 1024 * 1024 };
 
 /// What a row has to be for [`compare_and_swap`](Table::compare_and_swap).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,7 +30,7 @@ pub enum Expected<'a, V> {
     Value(&'a V),
 }
 
-fn soon() -> Instant {
+pub(super) fn soon() -> Instant {
     Instant::now() + DEADLINE
 }
 
@@ -66,59 +65,25 @@ impl<K: TableKey, V> Table<K, V, Quorum> {
         Ok(((self.value.decode)(row.value()).map_err(QuorumError::WrongType)?, row.version()))
     }
 
-    /// All rows of one moment, after everything that was committed anywhere before this call, in the order of the
-    /// bytes of their keys.
+    /// The same with when it expires.
     ///
     /// # Errors
-    /// `NoQuorum`, `Closed`.
-    pub async fn scan(&self) -> Result<QuorumScan<K, V>, QuorumError> {
-        self.scan_range(KeyRange::all()).await
-    }
-
-    /// The same of the rows whose keys begin with these bytes.
-    ///
-    /// # Errors
-    /// `NoQuorum`, `Closed`.
-    pub async fn prefix(&self, prefix: &[u8]) -> Result<QuorumScan<K, V>, QuorumError> {
-        self.scan_range(KeyRange::prefix(prefix)).await
-    }
-
-    /// The same of the rows from one key to before another.
-    ///
-    /// # Errors
-    /// `NoQuorum`, `Closed`.
-    pub async fn range(&self, from: &K, to: &K) -> Result<QuorumScan<K, V>, QuorumError> {
-        use std::ops::Bound::{Excluded, Included};
-        self.scan_range(KeyRange::new(Included(from.to_bytes()), Excluded(to.to_bytes()))).await
-    }
-
-    async fn scan_range(&self, range: KeyRange) -> Result<QuorumScan<K, V>, QuorumError> {
-        let view = self.slot.view(soon()).await?;
-        Ok(self.rows_of(view, range))
-    }
-
-    /// All rows as this node has them, at once: it may be an old state.
-    ///
-    /// # Errors
-    /// `NoQuorum`: this node has no replica. `Closed`.
-    pub fn scan_stale(&self) -> Result<QuorumScan<K, V>, QuorumError> {
-        Ok(self.rows_of(self.slot.stale_view()?, KeyRange::all()))
-    }
-
-    fn rows_of(&self, view: View, range: KeyRange) -> QuorumScan<K, V> {
-        let (slot, value, page) = (self.slot.clone(), self.value, Vec::new().into_iter());
-        QuorumScan { slot, view, range, page, after: None, done: false, value, of: PhantomData }
+    /// `NoQuorum`, `WrongType`, `Closed`.
+    pub async fn get_stored(&self, key: &K) -> Result<Option<Stored<V>>, QuorumError> {
+        let Some(row) = self.slot.get(&key.to_bytes(), soon()).await? else { return Ok(None) };
+        let (value, revision) = self.versioned(&row)?;
+        Ok(Some(Stored::new(value, revision.to_string(), None, row.expires_at())))
     }
 
     /// Puts a row, whatever was there. The future gives its revision. *Dropping it once it was awaited does not undo.*
     pub fn put(&self, key: &K, value: &V) -> QuorumWrite {
         let value = self.slot.encode(self.value, value).map(Some);
-        QuorumWrite { slot: self.slot.clone(), key: key.to_bytes(), value, ttl: None, deadline: DEADLINE }
+        QuorumWrite { slot: self.slot.clone(), key: key.to_bytes(), value, expiry: None, deadline: DEADLINE }
     }
 
     /// Deletes a row, whether or not there is one. *Dropping the future once it was awaited does not undo.*
     pub fn delete(&self, key: &K) -> QuorumWrite {
-        QuorumWrite { slot: self.slot.clone(), key: key.to_bytes(), value: Ok(None), ttl: None, deadline: DEADLINE }
+        QuorumWrite { slot: self.slot.clone(), key: key.to_bytes(), value: Ok(None), expiry: None, deadline: DEADLINE }
     }
 
     /// Puts a row, or deletes it where the new one is `None`, only where it is as expected. Gives the revision.
@@ -204,6 +169,60 @@ impl<K: TableKey, V> Table<K, V, Quorum> {
     }
 }
 
+impl<K: TableKey + 'static, V: 'static> Table<K, V, Quorum> {
+    /// All rows of one moment, after everything that was committed anywhere before this call, in the order of the
+    /// bytes of their keys.
+    ///
+    /// # Errors
+    /// `NoQuorum`, `Closed`.
+    pub async fn scan(&self) -> Result<QuorumScan<K, V>, QuorumError> {
+        self.scan_range(KeyRange::all()).await
+    }
+
+    /// The same of the rows whose keys begin with these bytes.
+    ///
+    /// # Errors
+    /// `NoQuorum`, `Closed`.
+    pub async fn prefix(&self, prefix: &[u8]) -> Result<QuorumScan<K, V>, QuorumError> {
+        self.scan_range(KeyRange::prefix(prefix)).await
+    }
+
+    /// The same of the rows from one key to before another.
+    ///
+    /// # Errors
+    /// `NoQuorum`, `Closed`.
+    pub async fn range(&self, from: &K, to: &K) -> Result<QuorumScan<K, V>, QuorumError> {
+        use std::ops::Bound::{Excluded, Included};
+        self.scan_range(KeyRange::new(Included(from.to_bytes()), Excluded(to.to_bytes()))).await
+    }
+
+    async fn scan_range(&self, range: KeyRange) -> Result<QuorumScan<K, V>, QuorumError> {
+        let view = self.slot.view(soon()).await?;
+        Ok(self.rows_of(view, range))
+    }
+
+    /// All rows as this node has them, at once: it may be an old state.
+    ///
+    /// # Errors
+    /// `NoQuorum`: this node has no replica. `Closed`.
+    pub fn scan_stale(&self) -> Result<QuorumScan<K, V>, QuorumError> {
+        Ok(self.rows_of(self.slot.stale_view()?, KeyRange::all()))
+    }
+
+    fn rows_of(&self, view: View, range: KeyRange) -> QuorumScan<K, V> {
+        let (table, coding) = (self.slot.id, self.value);
+        Scan::new(range, move |asked| {
+            let rows = Merged::new([QuorumRows { view, table }], &asked.range, asked.order, asked.page);
+            let read =
+                move |row: quorum::Row| super::read_row(row.key(), row.value(), coding).map_err(QuorumError::from);
+            Box::new(rows.map(move |row| (Vec::new(), read(row))))
+        })
+    }
+}
+
+/// Rows of a quorum table.
+pub type QuorumScan<K, V> = Scan<K, (K, V), QuorumError>;
+
 impl QuorumSlot {
     /// Puts or deletes where the row has this version.
     async fn swap(
@@ -224,9 +243,18 @@ impl QuorumSlot {
         value: Option<&[u8]>,
         ttl: Option<Duration>,
     ) -> Result<quorum::Transaction, QuorumError> {
+        self.change_at(key, value, ttl.map(|ttl| after(self.world.clock.now().wall, ttl)))
+    }
+
+    fn change_at(
+        &self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        expires_at: Option<Wall>,
+    ) -> Result<quorum::Transaction, QuorumError> {
         let now = self.world.clock.now().wall;
         Ok(match value {
-            Some(value) => quorum::Transaction::put(self.id, key, value, ttl.map(|ttl| after(now, ttl)), now)?,
+            Some(value) => quorum::Transaction::put(self.id, key, value, expires_at, now)?,
             None => quorum::Transaction::delete(self.id, key, now)?,
         })
     }
@@ -238,14 +266,20 @@ pub struct QuorumWrite {
     slot: Arc<QuorumSlot>,
     key: Vec<u8>,
     value: Result<Option<Vec<u8>>, QuorumError>,
-    ttl: Option<Duration>,
+    expiry: Option<Expiry>,
     deadline: Duration,
 }
 
 impl QuorumWrite {
     /// The row expires so long from now.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = Some(ttl);
+        self.expiry = Some(Expiry::In(ttl));
+        self
+    }
+
+    /// The row expires at this time; where it is past, at once.
+    pub fn expires_at(mut self, time: SystemTime) -> Self {
+        self.expiry = Some(Expiry::At(wall_of(time)));
         self
     }
 
@@ -263,39 +297,9 @@ impl IntoFuture for QuorumWrite {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let until = Instant::now() + self.deadline;
-            let write = self.slot.change(&self.key, self.value?.as_deref(), self.ttl)?;
+            let expires_at = self.expiry.map(|expiry| expiry.from(self.slot.world.clock.now().wall));
+            let write = self.slot.change_at(&self.key, self.value?.as_deref(), expires_at)?;
             self.slot.write(write, until).await.map(|written| written.revision)
         })
-    }
-}
-
-/// Rows of one moment, in order; writes go on meanwhile and do not change them.
-pub struct QuorumScan<K, V> {
-    slot: Arc<QuorumSlot>,
-    view: View,
-    range: KeyRange,
-    page: std::vec::IntoIter<quorum::Row>,
-    after: Option<Vec<u8>>,
-    done: bool,
-    value: Coding<V>,
-    of: PhantomData<fn() -> K>,
-}
-
-impl<K: TableKey, V> Iterator for QuorumScan<K, V> {
-    type Item = Result<(K, V), QuorumError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(row) = self.page.next() {
-                return Some(read_row(row.key(), row.value(), self.value).map_err(QuorumError::from));
-            }
-            if self.done {
-                return None;
-            }
-            let page = self.slot.page(&self.view, &self.range, self.after.as_deref(), PAGE);
-            self.done = page.next.is_none();
-            self.after = page.next;
-            self.page = page.rows.into_iter();
-        }
     }
 }

@@ -35,6 +35,7 @@ use super::handle::Table;
 use super::link::Link;
 use super::quorum::{BeginRows, Chores, Here, Mirror};
 use super::slot::Slot;
+use super::watch::Cursors;
 use crate::env::Env;
 use crate::home::{Home, Vigil};
 use crate::rpc::Hub;
@@ -123,7 +124,8 @@ pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Res
     let Setup { env, storage, is_full, committed, views, tell, quorum: (here, begin_rows), calls, faults } = setup;
     let aside = Arc::new(Aside::new(env.clone(), tell));
     let found = bounds::read(&*storage)?;
-    let world = Arc::new(World::new(env.clock.clone(), found).with_faults(faults));
+    let cursors = Cursors::new(storage.clone(), committed.clone());
+    let world = Arc::new(World::new(env.clock.clone(), found).with_faults(faults).with_cursors(cursors));
     let backups = Backups::read(&*env.disk);
     let discs = Discs::new((env, storage.clone(), home.handle.clone()), Sizes::default(), stop.clone(), is_full)?;
     let (copied, frames) = mpsc::channel(COPIED_MAX);
@@ -217,7 +219,11 @@ impl Tables {
     }
 
     /// The handle of a table with the types of its definition.
-    pub(crate) fn typed<K, V, C: TableKind>(&self, id: u64, def: &TableDef<K, V, C>) -> Option<Table<K, V, C>> {
+    pub(crate) fn typed<K, V: 'static, C: TableKind>(
+        &self,
+        id: u64,
+        def: &TableDef<K, V, C>,
+    ) -> Option<Table<K, V, C>> {
         Some(Table::new(C::of(self.slot(id)?)?, def))
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::super::bounds::Bound;
 use super::super::link::Links;
+use super::super::watch::Cursors;
 use crate::env::Clock;
 
 /// What tables see of the world around them.
@@ -28,6 +29,8 @@ pub(in crate::table) struct World {
     bound: watch::Sender<Bound>,
     /// Planted faults; all off in production.
     pub(in crate::table) faults: Faults,
+    /// Where followers keep how far they have come; a world of a test may have none.
+    pub(in crate::table) cursors: Option<Cursors>,
 }
 
 impl World {
@@ -43,12 +46,18 @@ impl World {
             alone: AtomicBool::new(false),
             bound: watch::Sender::new(Bound { found, on_disc: found }),
             faults: Faults::default(),
+            cursors: None,
         }
     }
 
     /// The same, whose tables have planted faults.
     pub(in crate::table) fn with_faults(self, faults: Faults) -> Self {
         Self { faults, ..self }
+    }
+
+    /// The same with a place for how far followers have come.
+    pub(in crate::table) fn with_cursors(self, cursors: Cursors) -> Self {
+        Self { cursors: Some(cursors), ..self }
     }
 
     /// Nobody else holds tables, nor is anybody seen.

@@ -83,6 +83,7 @@ impl From<ReadError> for QuorumError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::WrongType(words) => Self::WrongType(words),
+            ReadError::NoIndex { .. } => Self::Refused(error.to_string()),
         }
     }
 }

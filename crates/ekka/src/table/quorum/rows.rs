@@ -2,8 +2,8 @@
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use ekka_core::table::Resync;
 use ekka_core::table::quorum::{Answer, Command, Delta, Mark, QuorumTables, TableId, View};
+use ekka_core::table::{Extract, Resync};
 use tokio::sync::watch;
 
 /// The tables, and word of how far they are.
@@ -40,6 +40,14 @@ impl Rows {
         let answer = tables.apply_bytes(command);
         self.tell(tables);
         answer
+    }
+
+    /// Adds an index to a table that has none of this id, where there is that table.
+    pub(super) fn add_index(&self, table: TableId, id: &str, extract: &Extract) {
+        let mut tables = self.write();
+        if let Ok(None) = tables.view().index(table, id) {
+            tables.add_index(table, id, extract).expect("the table was there just now, and this holds the lock");
+        }
     }
 
     /// Makes these the tables that there are: others are dropped, those that are not there are made, empty.

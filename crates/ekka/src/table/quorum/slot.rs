@@ -9,7 +9,7 @@ use std::time::Duration;
 use ekka_core::limits::{GROUP_COMMAND_MAX, GROUP_LEADER_WAIT};
 use ekka_core::schema::{Schema, Storage};
 use ekka_core::table::quorum::{Answer, Command, Figures, Page, Row, Transaction, View};
-use ekka_core::table::{Acknowledged, KeyRange, PageLimits, Revision};
+use ekka_core::table::{Acknowledged, Extract, Index, KeyRange, PageLimits, Revision};
 use ekka_core::time::Wall;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -125,6 +125,24 @@ impl QuorumSlot {
     pub(in crate::table) fn stale_view(&self) -> Result<View, QuorumError> {
         self.check_open()?;
         self.present().ok_or_else(|| self.no_replica())
+    }
+
+    /// An index of the rows as this node has them, with the clock of the tables; `None` where the group does not know of
+    /// the table yet. A replica that has not got it gets it now.
+    pub(in crate::table) fn index(
+        &self,
+        id: &str,
+        extract: &Extract,
+    ) -> Result<(Option<Index<Row>>, Wall), QuorumError> {
+        self.check_open()?;
+        let replica = self.replica().borrow().clone().ok_or_else(|| self.no_replica())?;
+        let find = |view: &View| (view.index(self.id, id).ok().flatten().cloned(), view.clock());
+        let found = find(replica.rows.read().view());
+        if found.0.is_some() {
+            return Ok(found);
+        }
+        replica.rows.add_index(self.id, id, extract);
+        Ok(find(replica.rows.read().view()))
     }
 
     fn row(&self, view: &View, key: &[u8]) -> Option<Row> {

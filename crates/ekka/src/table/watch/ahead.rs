@@ -18,6 +18,11 @@ impl<T> Ahead<T> {
         Self { changes, closed, ready: VecDeque::new() }
     }
 
+    /// These come next.
+    pub(super) fn give(&mut self, changes: impl IntoIterator<Item = T>) {
+        self.ready.extend(changes);
+    }
+
     /// The next change, of those that `look` finds; `None` once the table is closed. *Cancel safe.*
     pub(super) async fn next(&mut self, mut look: impl FnMut(&mut VecDeque<T>)) -> Option<T> {
         loop {

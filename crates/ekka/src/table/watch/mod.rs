@@ -2,7 +2,11 @@
 
 mod ahead;
 mod available;
+mod cursor;
+mod kept;
 mod owned;
 
 pub use self::available::{Change, RawChange, RawWatch, Watch};
+pub use self::cursor::{CursorError, CursorWatch};
+pub(in crate::table) use self::kept::Cursors;
 pub use self::owned::{OwnedChange, OwnedWatch, RawOwnedChange, RawOwnedWatch};

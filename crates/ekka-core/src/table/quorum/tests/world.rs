@@ -12,7 +12,7 @@ use super::wall;
 use crate::consensus::StateMachine as _;
 use crate::limits::QUORUM_EXPIRED_STEP;
 use crate::rng::Rng;
-use crate::table::PageLimits;
+use crate::table::{Extract, PageLimits};
 use crate::time::Wall;
 
 /// What has happened in the worlds so far.
@@ -88,6 +88,7 @@ pub(super) fn run(seed: u64, faults: Faults, seen: &mut Seen) -> Result<(), Stri
     for _ in 0..300 {
         world.step()?;
         world.compare()?;
+        world.index();
     }
     for replica in 0..world.replicas.len() {
         world.catch_up(replica, usize::MAX)?;
@@ -349,6 +350,20 @@ impl World<'_> {
     }
 
     /// What can be read is what the model has.
+    /// Each table of each replica has an index, which goes by what the rows are.
+    fn index(&mut self) {
+        let keys = |key: &[u8], value: &[u8]| value.chunks(1).chain([key]).map(<[u8]>::to_vec).collect();
+        for Replica { tables, .. } in &mut self.replicas {
+            let known: Vec<_> = tables.view().tables().collect();
+            for table in known {
+                if tables.view().index(table, "bytes").is_ok_and(|index| index.is_none()) {
+                    tables.add_index(table, "bytes", &Extract::new(keys)).unwrap();
+                }
+            }
+            tables.check_indexes();
+        }
+    }
+
     fn compare(&self) -> Result<(), String> {
         let view = self.replicas[0].tables.view();
         ensure(view.tables().eq(self.model.tables.iter().copied()), "the tables differ from the model")?;
