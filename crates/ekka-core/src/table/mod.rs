@@ -50,7 +50,7 @@ pub use crate::schema::{Copies, Kind, MergeRule, Schema, SchemaError, Shape, Sto
 pub use acks::{Ack, Acknowledged, TooFewCopies};
 pub use available::Table;
 pub use changes::{Change, Resync, Revision};
-pub use copy::Giving;
+pub use copy::{Giving, Waste};
 pub use estate::Estate;
 pub use event::Event;
 pub use faults::Faults;

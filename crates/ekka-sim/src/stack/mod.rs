@@ -16,6 +16,7 @@ mod operator;
 mod phases;
 mod plan;
 mod storage;
+mod tables;
 mod world;
 
 pub use calls::CallCounts;
@@ -25,5 +26,6 @@ pub use group::GroupCounts;
 pub use growth::Growth;
 pub use net::SimNet;
 pub use plan::{DiscFault, Plan, Step};
+pub use tables::{TableCounts, TableFault, TablesPlan};
 pub use storage::{SimStorage, StoreDisc, StoreFaults};
 pub use world::{Found, Report, World};

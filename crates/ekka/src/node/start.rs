@@ -55,6 +55,8 @@ pub struct StartOptions {
     pub faults: control::Faults,
     /// Planted faults of the room autocluster. All off in production.
     pub formation_faults: autocluster::Faults,
+    /// Planted faults of tables. All off in production.
+    pub table_faults: ekka_core::table::Faults,
     /// Sees what the replica of the cluster's group says.
     pub group_tap: Option<GroupTap>,
 }
@@ -119,7 +121,7 @@ impl Kept {
     fn new(
         (env, storage): (&Env, &Arc<dyn Storage>),
         (shared, requests): (&Arc<Shared>, &mpsc::Sender<Request>),
-        inline: bool,
+        (inline, faults): (bool, ekka_core::table::Faults),
     ) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
         let home = if inline {
@@ -137,6 +139,7 @@ impl Kept {
             views: shared.view_changes(),
             tell: shared.teller(),
             quorum: (shared.quorum().clone(), begin_rows(requests)),
+            faults,
         };
         let tables = table::prepare(setup, &home, stop).map_err(StartError::Tables)?;
         Ok(Self { tables, _stop: guard })
@@ -183,7 +186,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
     let shared = Arc::new(Shared::new(name, env.clock.clone(), control.view(), reserve));
     let calls = Calls::new(options.handlers, &shared, options.inline)?;
     let (request_sender, requests) = mpsc::channel(REQUESTS_MAX);
-    let tables = Kept::new((&env, &storage), (&shared, &request_sender), options.inline)?;
+    let tables = Kept::new((&env, &storage), (&shared, &request_sender), (options.inline, options.table_faults))?;
     let own = mpsc::channel(INPUTS_MAX);
     let (ended_sender, ended) = watch::channel(None);
     let (ready_sender, ready) = oneshot::channel();

@@ -1,5 +1,6 @@
 //! A link to one peer: takes messages of its tables as they come, and sends what the tables have for it, in one task and
-//! without a queue between the two. A peer that does not read is sent nothing more: what it misses stays in the op log.
+//! without a queue between the two. Each side says now and then that it lives, for a connection can be dead without a word
+//! while the control lane has another one already. A peer that does not read is sent nothing more: what it misses stays in the op log.
 
 use std::io;
 use std::pin::Pin;
@@ -8,10 +9,12 @@ use std::task::{Context, Poll, Waker};
 
 use ekka_core::control::CloseCause;
 use ekka_core::id::{Incarnation, NodeName};
+use ekka_core::limits::{TABLE_LINK_BEAT, TABLE_LINK_SILENT};
 use ekka_core::table::{Body, Envelope};
 use ekka_core::wire::{FrameDecoder, FrameKind};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::hub::Tables;
@@ -170,6 +173,10 @@ pub(super) struct Driver {
     written: usize,
     unflushed: bool,
     vigil: Option<Arc<Vigil>>,
+    /// When it is to be said again that this side lives, and whether that is due.
+    beat: Pin<Box<Sleep>>,
+    owes_beat: bool,
+    heard: Instant,
 }
 
 impl Driver {
@@ -184,6 +191,9 @@ impl Driver {
             written: 0,
             unflushed: false,
             vigil,
+            beat: Box::pin(sleep(TABLE_LINK_BEAT)),
+            owes_beat: false,
+            heard: Instant::now(),
         }
     }
 
@@ -200,6 +210,10 @@ impl Driver {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, port: &LaneConnection) -> Poll<CloseCause> {
+        while self.beat.as_mut().poll(cx).is_ready() {
+            self.owes_beat = true;
+            self.beat.as_mut().reset(Instant::now() + TABLE_LINK_BEAT);
+        }
         loop {
             let read = match self.poll_read(cx, port) {
                 Poll::Ready(Ok(())) => true,
@@ -210,7 +224,8 @@ impl Driver {
                 return Poll::Ready(cause);
             }
             if !read {
-                return Poll::Pending;
+                let is_silent = self.heard.elapsed() >= TABLE_LINK_SILENT;
+                return if is_silent { Poll::Ready(CloseCause::Silent) } else { Poll::Pending };
             }
         }
     }
@@ -225,6 +240,7 @@ impl Driver {
             Poll::Ready(Ok(())) => {}
         }
         port.read(buffer.filled().len());
+        self.heard = Instant::now();
         if let Some(vigil) = &self.vigil {
             vigil.stir();
         }
@@ -283,7 +299,11 @@ impl Driver {
     /// Gathers messages of the tables that have some; false where none has, and the driver is woken once one has.
     fn gather(&mut self, cx: &mut Context<'_>) -> bool {
         loop {
-            let Some((opened, dirty)) = self.link.take(cx) else { return false };
+            let taken = self.link.take(cx);
+            if std::mem::take(&mut self.owes_beat) {
+                self.push(&Envelope { table: 0, shard: 0, body: Body::Alive });
+            }
+            let Some((opened, dirty)) = taken else { return !self.batch.is_empty() };
             for table in opened {
                 self.push(&Envelope { table, shard: 0, body: Body::Opened });
             }

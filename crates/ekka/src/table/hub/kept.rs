@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use ekka_core::id::Incarnation;
 use ekka_core::schema::{Schema, Storage};
-use ekka_core::table::{Faults, Settings};
+use ekka_core::table::Settings;
 
 use super::super::committed::Committed;
 use super::super::disc::Key;
@@ -27,7 +27,7 @@ impl Tables {
     pub(super) fn open_kept(&self, committed: &Committed, id: u64, schema: &Schema, me: Incarnation) -> Option<Slot> {
         let key = Key { cluster: committed.cluster?, table: id };
         let bound = self.world.bound().found;
-        let settings = Settings { me, storage: Storage::Disc, bound, faults: Faults::default() };
+        let settings = Settings { me, storage: Storage::Disc, bound, faults: self.world.faults };
         self.discs.open(key, schema, settings, &self.world).map(Slot::Available)
     }
 

@@ -13,12 +13,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use ekka_core::id::{ClusterId, Incarnation, NodeId};
-use ekka_core::table::{Body, Envelope, Message};
+use ekka_core::table::{Body, Envelope, Faults, Message};
 use ekka_core::time::Now;
 use ekka_core::view::View;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -43,6 +43,8 @@ const TICK: Duration = Duration::from_millis(100);
 const DIAL: Duration = Duration::from_secs(5);
 /// A peer that could not be dialled is dialled again after this.
 const AGAIN: Duration = Duration::from_millis(500);
+/// Between two steps of the merging of a full copy.
+const BETWEEN_STEPS: Duration = Duration::from_millis(1);
 /// Frames of full copies that may wait to be taken: the peer waits behind them.
 const COPIED_MAX: usize = 4;
 
@@ -101,6 +103,8 @@ pub(crate) struct Setup {
     pub(crate) tell: Tell,
     /// The replicas that quorum tables are in, and what their first row takes.
     pub(crate) quorum: (Arc<Here>, BeginRows),
+    /// Planted by tests.
+    pub(crate) faults: Faults,
 }
 
 /// Makes the tables of a node ready: none is open until the cluster has committed some, and none has a link until the
@@ -109,10 +113,10 @@ pub(crate) struct Setup {
 /// # Errors
 /// What the start before this one left on disc cannot be read.
 pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Result<Arc<Tables>, String> {
-    let Setup { env, storage, is_full, committed, views, tell, quorum: (here, begin_rows) } = setup;
+    let Setup { env, storage, is_full, committed, views, tell, quorum: (here, begin_rows), faults } = setup;
     let aside = Arc::new(Aside::new(env.clone(), tell));
     let found = bounds::read(&*storage)?;
-    let world = Arc::new(World::new(env.clock.clone(), found));
+    let world = Arc::new(World::new(env.clock.clone(), found, faults));
     let discs = Discs::new((env, storage.clone(), home.handle.clone()), Sizes::default(), stop.clone(), is_full)?;
     let (copied, frames) = mpsc::channel(COPIED_MAX);
     let tables = Arc::new_cyclic(|this| Tables {
@@ -137,6 +141,8 @@ pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Res
         this: this.clone(),
     });
     let (kept, taker, pump) = (tables.clone(), tables.clone(), tables.world.clone());
+    let merger = tables.clone();
+    home.handle.spawn(tables.stop.clone().run_until_cancelled_owned(async move { merger.merge_copies().await }));
     home.handle.spawn(tables.stop.clone().run_until_cancelled_owned(async move { pump.links.keep_pumping().await }));
     home.handle.spawn(tables.stop.clone().run_until_cancelled_owned(async move { kept.keep().await }));
     home.handle.spawn(tables.stop.clone().run_until_cancelled_owned(taker.take_copies(frames)));
@@ -245,6 +251,17 @@ impl Tables {
                 link.end.cancel();
             }
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Merges full copies that are in, step by step; writers have the locks in between.
+    async fn merge_copies(self: Arc<Self>) {
+        loop {
+            self.world.merging.notified().await;
+            while self.slots().iter().filter(|slot| slot.merge_some(self.now())).count() > 0 {
+                // Who waits for a lock that is free for a moment only is not always fast enough to get it.
+                sleep(BETWEEN_STEPS).await;
+            }
         }
     }
 

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ekka_core::id::{Incarnation, NodeId, NodeName};
-use ekka_core::table::Hlc;
+use ekka_core::table::{Faults, Hlc};
 use ekka_core::view::{Role, View};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::super::bounds::Bound;
 use super::super::link::Links;
@@ -26,11 +26,15 @@ pub(in crate::table) struct World {
     /// Nor is another one seen, up or down: a record that is read anew goes through states of long ago.
     alone: AtomicBool,
     bound: watch::Sender<Bound>,
+    /// A full copy is in, and is to be merged.
+    pub(in crate::table) merging: Notify,
+    /// Planted by tests.
+    pub(in crate::table) faults: Faults,
 }
 
 impl World {
     /// A world of which nothing is known; `found` is the bound of stamps that the start before this one left.
-    pub(in crate::table) fn new(clock: Arc<dyn Clock>, found: Hlc) -> Self {
+    pub(in crate::table) fn new(clock: Arc<dyn Clock>, found: Hlc, faults: Faults) -> Self {
         Self {
             clock,
             links: Links::default(),
@@ -40,6 +44,8 @@ impl World {
             sole: AtomicBool::new(false),
             alone: AtomicBool::new(false),
             bound: watch::Sender::new(Bound { found, on_disc: found }),
+            merging: Notify::new(),
+            faults,
         }
     }
 

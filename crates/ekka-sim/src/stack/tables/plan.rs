@@ -1,0 +1,197 @@
+//! Schedules of faults over whole nodes whose tables are used all the time.
+
+use std::time::Duration;
+
+use ekka_core::autocluster::Faults as FormationFaults;
+use ekka_core::control::Faults;
+use ekka_core::rng::Rng;
+use ekka_core::table::Faults as TableFaults;
+
+use super::TableCounts;
+use crate::failure::{Failure, words_of};
+use crate::stack::phases::repair;
+use crate::stack::plan::{apply, draw};
+use crate::stack::{Report, Step, World};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// How long everything may take to come together once all is repaired.
+const CONVERGE: Duration = Duration::from_secs(60);
+/// Kinds of steps that may befall tables: nobody leaves, and no disc is lost.
+const KINDS: [u64; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 10, 12, 13, 14];
+
+/// A fault of tables, planted to see that it is seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TableFault {
+    /// A write counts as copied before anybody said that he has it.
+    UnheardCounts,
+    /// A tombstone is forgotten although a member that is down may have an older row.
+    ForgetsEarly,
+    /// An operation counts although an earlier one is missing.
+    GapCounts,
+    /// What is not synced counts as stored.
+    UnsyncedCounts,
+    /// Whoever believes that it leads, or follows, answers reads by itself.
+    ReadsStale,
+    /// A full copy does not carry the journal.
+    CopyWithoutJournal,
+}
+
+impl TableFault {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::UnheardCounts,
+        Self::ForgetsEarly,
+        Self::GapCounts,
+        Self::UnsyncedCounts,
+        Self::ReadsStale,
+        Self::CopyWithoutJournal,
+    ];
+
+    fn switches(self) -> TableFaults {
+        let mut faults = TableFaults::default();
+        match self {
+            Self::UnheardCounts => faults.unheard_counts = true,
+            Self::ForgetsEarly => faults.drops_without_the_down = true,
+            Self::GapCounts => faults.gap_counts = true,
+            Self::UnsyncedCounts => faults.unsynced_counts = true,
+            Self::ReadsStale => faults.reads_stale = true,
+            Self::CopyWithoutJournal => faults.copy_without_journal = true,
+        }
+        faults
+    }
+
+    /// What gives it room: happens a few times over.
+    fn schedule(self, rng: &mut Rng) -> Vec<(Duration, Step)> {
+        let ms = Duration::from_millis;
+        let (i, turn) = (rng.index(3), ms(rng.below(400)));
+        let (j, k) = ((i + 1) % 3, (i + 2) % 3);
+        match self {
+            Self::UnheardCounts => vec![
+                (turn, Step::Isolate(i)),
+                (ms(300), Step::Crash(i)),
+                (ms(100), Step::MendAll),
+                (2 * SECOND, Step::Start(i)),
+                (8 * SECOND, Step::MendAll),
+            ],
+            Self::ForgetsEarly => vec![(turn, Step::Isolate(i)), (12 * SECOND, Step::MendAll), (4 * SECOND, Step::MendAll)],
+            Self::GapCounts => vec![(turn, Step::Cut(i, j)), (SECOND, Step::MendAll), (SECOND, Step::Cut(j, k)), (SECOND, Step::MendAll)],
+            Self::UnsyncedCounts => {
+                let back = (0..3).map(|i| (ms(100), Step::Start(i)));
+                [(turn, Step::PowerLoss(0b111))].into_iter().chain(back).chain([(8 * SECOND, Step::MendAll)]).collect()
+            }
+            Self::ReadsStale => vec![(turn, Step::Isolate(i)), (4 * SECOND, Step::MendAll), (2 * SECOND, Step::MendAll)],
+            Self::CopyWithoutJournal => vec![
+                (turn, Step::Isolate(i)),
+                (2 * SECOND, Step::MendAll),
+                (3 * SECOND, Step::Crash(i)),
+                (SECOND, Step::Start(i)),
+                (6 * SECOND, Step::MendAll),
+            ],
+        }
+    }
+}
+
+/// What a seed means.
+#[derive(Clone, Debug)]
+pub struct TablesPlan {
+    /// The seed.
+    pub seed: u64,
+    /// How many hosts.
+    pub hosts: usize,
+    /// Longest delay of a message.
+    pub latency: Duration,
+    /// What happens, and how long after the step before it.
+    pub schedule: Vec<(Duration, Step)>,
+    /// Planted faults, and what makes rare things frequent.
+    pub faults: TableFaults,
+}
+
+impl TablesPlan {
+    /// Draws everything from the seed.
+    #[must_use]
+    pub fn from_seed(seed: u64) -> Self {
+        let mut rng = Rng::new(seed ^ 0x07ab_1e50);
+        let mut plan = Self::quiet(seed, &mut rng);
+        // Each seed has only some kinds of faults, so that rare mixtures come up (swarm testing).
+        let kinds: Vec<u64> = KINDS.into_iter().filter(|_| rng.below(2) == 0).collect();
+        plan.schedule = draw(&kinds, plan.hosts, 14, &mut rng);
+        plan
+    }
+
+    /// The power of all goes at once, twice, among other faults.
+    #[must_use]
+    pub fn power_loss(seed: u64) -> Self {
+        let mut rng = Rng::new(seed ^ 0x90e3_1055);
+        let mut plan = Self::quiet(seed, &mut rng);
+        for _ in 0..2 {
+            plan.schedule.extend(draw(&[0, 1, 4, 6, 14], plan.hosts, 4, &mut rng));
+            plan.schedule.push((rng.up_to(2 * SECOND), Step::PowerLoss((1 << plan.hosts) - 1)));
+            plan.schedule.extend((0..plan.hosts).map(|i| (rng.up_to(SECOND), Step::Start(i))));
+            plan.schedule.push((3 * SECOND, Step::MendAll));
+        }
+        plan
+    }
+
+    /// A planted fault, and a schedule that gives it room.
+    #[must_use]
+    pub fn planted(fault: TableFault, seed: u64) -> Self {
+        Self { faults: fault.switches(), ..Self::room_for(fault, seed) }
+    }
+
+    /// The same schedule without the fault.
+    #[must_use]
+    pub fn room_for(fault: TableFault, seed: u64) -> Self {
+        let mut rng = Rng::new(seed ^ 0xfa_017);
+        let mut plan = Self { hosts: 3, ..Self::quiet(seed, &mut rng) };
+        plan.faults.short_log = fault == TableFault::CopyWithoutJournal;
+        for _ in 0..3 {
+            plan.schedule.extend(fault.schedule(&mut rng));
+        }
+        plan
+    }
+
+    fn quiet(seed: u64, rng: &mut Rng) -> Self {
+        let hosts = if rng.below(4) == 0 { 4 } else { 3 };
+        let latency = Duration::from_millis([2, 5, 20, 80][rng.index(4)]);
+        let faults = TableFaults { short_log: rng.below(2) == 0, ..TableFaults::default() };
+        Self { seed, hosts, latency, schedule: Vec::new(), faults }
+    }
+
+    /// Runs the plan.
+    ///
+    /// # Errors
+    /// Something that must hold did not.
+    pub fn run(&self) -> Result<(Report, TableCounts), Failure> {
+        let none = (Faults::default(), FormationFaults::default());
+        let mut world = World::new(self.hosts, self.seed, self.latency, none);
+        world.let_them_use_tables(self.seed, self.faults);
+        // A broken invariant of a machine is a panic; its trace is wanted too.
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.go(&mut world)));
+        match ended.unwrap_or_else(|panic| Err(words_of(panic.as_ref()))) {
+            Ok(counts) => Ok((world.report(), counts)),
+            Err(what) => Err(Failure { what, trace: world.trace() }),
+        }
+    }
+
+    fn go(&self, world: &mut World) -> Result<TableCounts, String> {
+        (0..self.hosts).for_each(|i| world.start(i));
+        world.run_to("they form", CONVERGE, World::converged)?;
+        world.run_to("all have their tables", CONVERGE, World::all_have_tables)?;
+        world.write_to_tables(true);
+        world.run_for(SECOND)?;
+        for (wait, step) in &self.schedule {
+            world.run_for(*wait)?;
+            apply(world, step);
+        }
+        world.run_for(SECOND)?;
+        repair(world);
+        world.run_to("all in one cluster after the repair", CONVERGE, World::together)?;
+        world.run_to("all have their tables again", CONVERGE, World::all_have_tables)?;
+        world.run_for(SECOND)?;
+        world.write_to_tables(false);
+        world
+            .run_to("all tables at rest", CONVERGE, World::tables_rest)
+            .map_err(|what| format!("{what}\n{}", world.words_of_tables()))?;
+        world.tables_verdict()
+    }
+}
