@@ -1,27 +1,14 @@
 //! Tables of whole nodes, by seed: clients write to all kinds while networks are cut, processes die and power goes.
 //!
-//! A bounded share; `EKKA_STACK_TABLES` seeds of each kind for more, or as many as there is time for in
-//! `EKKA_STACK_MINUTES`.
-
-use std::time::{Duration, Instant};
+//! A bounded share; `EKKA_STACK_SEEDS` for more of each kind, or `cargo xtask sim --kind tables`.
 
 use ekka_sim::stack::{TableCounts, TableFault, TablesPlan};
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().and_then(|text| text.parse().ok())
-}
-
-/// Runs seeds of a kind, the share of this test; what came of all of them.
+/// Runs seeds of a kind, the share of this test; what came of each.
 fn seeds(kind: &str, share: u64, plan: impl Fn(u64) -> TablesPlan) -> Vec<TableCounts> {
-    let begin = Instant::now(); // Real time bounds the run, nothing inside it.
-    let limit = number("EKKA_STACK_MINUTES").map(|minutes| Duration::from_secs(60 * minutes));
-    let most = number("EKKA_STACK_TABLES").unwrap_or(if limit.is_some() { u64::MAX } else { share });
-    let from = number("EKKA_STACK_FROM").unwrap_or(0);
+    let seeds = std::env::var("EKKA_STACK_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(share);
     let (mut all, mut virtual_ms) = (Vec::new(), 0);
-    for seed in (from..).take(usize::try_from(most).unwrap_or(usize::MAX)) {
-        if limit.is_some_and(|limit| begin.elapsed() >= limit) {
-            break;
-        }
+    for seed in 0..seeds {
         match plan(seed).run() {
             Ok((report, counts)) => {
                 virtual_ms += report.virtual_ms;

@@ -26,6 +26,6 @@ pub use group::GroupCounts;
 pub use growth::Growth;
 pub use net::SimNet;
 pub use plan::{DiscFault, Plan, Step};
-pub use tables::{TableCounts, TableFault, TablesPlan};
 pub use storage::{SimStorage, StoreDisc, StoreFaults};
+pub use tables::{TableCounts, TableFault, TablesPlan};
 pub use world::{Found, Report, World};

@@ -189,7 +189,12 @@ impl World {
         // Where nothing is listed each node begins as a cluster of its own.
         let mut watch = Watch::new();
         watch.one_id_promised = found != Found::ByWord;
-        let common = Common { faults, calls: SharedLedger::default(), groups: SharedGroups::default(), tables: SharedTables::default() };
+        let common = Common {
+            faults,
+            calls: SharedLedger::default(),
+            groups: SharedGroups::default(),
+            tables: SharedTables::default(),
+        };
         let seats: Vec<Seat> = (0..n)
             .map(|i| {
                 watch.seeds(i, if found == Found::Seeds { n } else { 1 });

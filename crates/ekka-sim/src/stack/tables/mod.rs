@@ -124,6 +124,9 @@ pub(super) struct Ledger {
     /// Operations of each host's process that have no answer yet.
     in_flight: BTreeMap<usize, usize>,
     counts: TableCounts,
+    deaths: usize,
+    /// The writes and deaths that there had been when all held the same last.
+    rested: Option<(u64, usize)>,
     wrong: Option<String>,
 }
 
@@ -148,7 +151,7 @@ pub struct TableCounts {
     pub read: usize,
     /// Changes that watchers saw.
     pub changes: usize,
-    /// Times that all who ran held the same.
+    /// Times that all who ran had the same rows.
     pub rests: usize,
 }
 
@@ -169,6 +172,7 @@ impl Ledger {
         self.own.remove(&host);
         self.in_flight.remove(&host);
         self.followers.retain(|(other, _), _| *other != host);
+        self.deaths += 1;
         let Self { promises, writes, .. } = self;
         promises.died(host, writes);
     }
@@ -181,10 +185,13 @@ impl Ledger {
         if let Some(wrong) = &self.wrong {
             return Err(wrong.clone());
         }
-        if self.on && self.seats.len() > 1 && judge::at_rest(&self.seats) {
+        let state = (self.last, self.deaths);
+        if self.seats.len() > 1 && self.rested != Some(state) && judge::at_rest(&self.seats) {
             self.counts.rests += 1;
-            let Self { promises, writes, seats, .. } = self;
-            promises.rest(seats.keys().copied(), writes);
+            self.rested = Some(state);
+            let held = self.held_by_all();
+            let Self { promises, seats, .. } = self;
+            promises.rest(seats.keys().copied(), held);
         }
         Ok(())
     }
@@ -250,7 +257,7 @@ impl World {
     #[must_use]
     pub fn tables_rest(&self) -> bool {
         let ledger = self.lock_tables();
-        ledger.is_idle(self.hosts()) && ledger.is_at_rest() && ledger.agrees()
+        ledger.is_idle(self.hosts()) && ledger.is_at_rest() && ledger.verdict().is_ok()
     }
 
     /// What all hold, in words.

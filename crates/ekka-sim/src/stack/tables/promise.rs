@@ -20,10 +20,10 @@ pub(super) struct Promises {
 
 impl Promises {
     /// All that run hold the same.
-    pub(super) fn rest(&mut self, running: impl Iterator<Item = usize>, writes: &BTreeMap<u64, Written>) {
+    pub(super) fn rest(&mut self, running: impl Iterator<Item = usize>, held: BTreeSet<u64>) {
         self.keepers = running.collect();
-        self.kept = promised(writes).collect();
-        self.deaths.clear();
+        self.deaths.retain(|id, _| !held.contains(id));
+        self.kept = held;
     }
 
     /// The process of a host is no more, and what was in its memory.
