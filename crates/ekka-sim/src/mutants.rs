@@ -34,7 +34,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 14] = [
         Self::FormAlone,
         Self::PromiseUnsaved,
         Self::NoRecontact,
@@ -49,7 +49,6 @@ impl Mutant {
         Self::Tables(TableFault::GapCounts),
         Self::Tables(TableFault::UnsyncedCounts),
         Self::Tables(TableFault::ReadsStale),
-        Self::Tables(TableFault::CopyWithoutJournal),
     ];
 
     /// The switches that plant it in a node.

@@ -23,7 +23,7 @@ fn seeds(kind: &str, share: u64, plan: impl Fn(u64) -> TablesPlan) -> Vec<TableC
 
 #[test]
 fn every_seed_of_tables_accounts_for_what_was_acknowledged() {
-    let all = seeds("tables", 4, TablesPlan::from_seed);
+    let all = seeds("tables", 3, TablesPlan::from_seed);
     let tried = all.iter().all(|counts| counts.acknowledged > 50 && counts.raised > 5 && counts.changes > 50);
     assert!(tried, "the seeds try little");
     assert!(all.iter().any(|counts| counts.lost > 0) && all.iter().any(|counts| counts.rests > 0));
@@ -31,7 +31,7 @@ fn every_seed_of_tables_accounts_for_what_was_acknowledged() {
 
 #[test]
 fn what_tables_on_disc_acknowledged_survives_that_the_power_of_all_goes() {
-    let all = seeds("tables-power", 3, TablesPlan::power_loss);
+    let all = seeds("tables-power", 2, TablesPlan::power_loss);
     assert!(all.iter().all(|counts| counts.promised > 20), "the seeds try little");
 }
 
@@ -42,7 +42,7 @@ fn two_runs_of_a_seed_with_tables_are_one() {
 }
 
 /// Seeds in which a planted fault must be seen.
-const HUNTED: u64 = 6;
+const HUNTED: u64 = 4;
 
 #[test]
 fn planted_faults_of_tables_are_caught() {

@@ -44,8 +44,12 @@ fn talk(a: &mut Table, b: &mut Table, now: Now) {
         if to_b.is_none() && to_a.is_none() {
             return;
         }
-        to_b.into_iter().for_each(|message| b.receive(from_a, message, now).unwrap());
-        to_a.into_iter().for_each(|message| a.receive(from_b, message, now).unwrap());
+        if let Some(message) = to_b {
+            b.receive(from_a, message, now).unwrap();
+        }
+        if let Some(message) = to_a {
+            a.receive(from_b, message, now).unwrap();
+        }
     }
 }
 
@@ -55,7 +59,9 @@ fn some(a: &mut Table, b: &Table, count: usize) -> Vec<Message> {
 }
 
 fn arrive(b: &mut Table, from: Incarnation, messages: Vec<Message>, now: Now) {
-    messages.into_iter().for_each(|message| b.receive(from, message, now).unwrap());
+    for message in messages {
+        b.receive(from, message, now).unwrap();
+    }
 }
 
 fn finish(table: &mut Table, now: Now) {

@@ -203,7 +203,7 @@ impl Ledger {
 
     /// Whether all hold the same.
     pub(super) fn is_at_rest(&self) -> bool {
-        judge::at_rest(&self.seats) && self.followers.values().all(|follower| follower.is_following())
+        judge::at_rest(&self.seats) && self.followers.values().all(Follower::is_following)
     }
 
     /// The rows of all, in words.
