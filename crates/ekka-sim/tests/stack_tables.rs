@@ -35,12 +35,6 @@ fn what_tables_on_disc_acknowledged_survives_that_the_power_of_all_goes() {
     assert!(all.iter().all(|counts| counts.promised > 20), "the seeds try little");
 }
 
-#[test]
-fn two_runs_of_a_seed_with_tables_are_one() {
-    let run = || TablesPlan::from_seed(1).run().map_err(|failure| failure.what);
-    assert_eq!(run(), run());
-}
-
 /// Seeds in which a planted fault must be seen.
 const HUNTED: u64 = 4;
 
