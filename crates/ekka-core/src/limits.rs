@@ -255,6 +255,12 @@ pub const TABLE_CHANGES_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const TABLE_LOG_STEP: usize = 8_192;
 /// Bytes of one message of a full copy.
 pub const TABLE_COPY_BYTES: usize = 256 * 1024;
+/// Rows of a full copy that are merged at once: between two such steps writers have the lock.
+pub const TABLE_MERGE_STEP: usize = 1_024;
+/// How often each side of a connection for tables says that it lives.
+pub const TABLE_LINK_BEAT: Duration = Duration::from_secs(1);
+/// Silence after which a connection for tables is dropped and dialled anew.
+pub const TABLE_LINK_SILENT: Duration = Duration::from_secs(5);
 /// A stamp is given up to a bound on disc, which is raised by so much at a time.
 pub const STAMP_BOUND_STEP: Duration = Duration::from_secs(10);
 /// How often nodes tell each other what they hold of a table, where that has changed.

@@ -9,6 +9,7 @@ use ekka_core::control::Faults;
 use crate::core_world::{BackendPlan, Plan, Source};
 use crate::failure::Failure;
 use crate::linear::LinearPlan;
+use crate::stack::{TableFault, TablesPlan};
 
 /// One planted fault. (That frame lengths are not checked is planted and caught in the tests of the transport.)
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,11 +28,13 @@ pub enum Mutant {
     IgnoreReplicas,
     /// A fault of a replica of a consensus group.
     Replica(PlantedFault),
+    /// A fault of the tables of a whole node.
+    Tables(TableFault),
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
         Self::FormAlone,
         Self::PromiseUnsaved,
         Self::NoRecontact,
@@ -41,6 +44,11 @@ impl Mutant {
         Self::Replica(PlantedFault::StaleRead),
         Self::Replica(PlantedFault::ForgottenVote),
         Self::Replica(PlantedFault::DoubleApply),
+        Self::Tables(TableFault::UnheardCounts),
+        Self::Tables(TableFault::ForgetsEarly),
+        Self::Tables(TableFault::GapCounts),
+        Self::Tables(TableFault::UnsyncedCounts),
+        Self::Tables(TableFault::ReadsStale),
     ];
 
     /// The switches that plant it in a node.
@@ -54,7 +62,7 @@ impl Mutant {
             Self::StaleWins => faults.stale_wins = true,
             Self::LostClaimWins => formation.lost_claim_wins = true,
             Self::IgnoreReplicas => formation.ignore_replicas = true,
-            Self::Replica(_) => {}
+            Self::Replica(_) | Self::Tables(_) => {}
         }
         (faults, formation)
     }
@@ -75,6 +83,7 @@ impl Mutant {
             Self::Replica(planted) => {
                 LinearPlan { planted: Some(planted), ..LinearPlan::from_seed(seed) }.run().map(drop)
             }
+            Self::Tables(fault) => TablesPlan::planted(fault, seed).run().map(drop),
         }
     }
 
@@ -97,6 +106,7 @@ impl fmt::Display for Mutant {
             Self::Replica(PlantedFault::StaleRead) => "a read waits for nothing",
             Self::Replica(PlantedFault::ForgottenVote) => "a voter forgets its vote when it restarts",
             Self::Replica(PlantedFault::DoubleApply) => "a command is applied twice",
+            Self::Tables(fault) => return write!(f, "in tables {fault}"),
         })
     }
 }

@@ -4,7 +4,8 @@ use ekka_sim::mutants::Mutant;
 
 #[test]
 fn every_planted_fault_is_caught() {
-    for mutant in Mutant::ALL {
+    // Those of the tables of whole nodes are caught in `stack_tables`, by fewer and slower seeds.
+    for mutant in Mutant::ALL.into_iter().filter(|mutant| !matches!(mutant, Mutant::Tables(_))) {
         let caught = mutant.hunt(1_500);
         assert!(caught.is_some(), "1,500 seeds do not see that {mutant}");
     }

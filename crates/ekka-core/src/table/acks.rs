@@ -82,7 +82,8 @@ impl<P: Iterator<Item = OpNumber>> Copies<P> {
 impl Table {
     fn copies(&self, up: &[Incarnation]) -> Copies<impl Iterator<Item = OpNumber>> {
         let others = up.iter().filter(|id| **id != self.me);
-        let theirs = others.map(|id| self.peer_holds(*id).map_or(0, |(_, stored)| stored));
+        let unheard = self.faults.unheard_counts.then(|| self.held.get(self.here));
+        let theirs = others.map(move |id| unheard.or(self.peer_holds(*id).map(|(_, stored)| stored)).unwrap_or(0));
         Copies { mine: self.stored.get(self.here), theirs, durable: self.storage == Storage::Disc }
     }
 

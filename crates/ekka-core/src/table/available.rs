@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::changes::{Change, Changes, Resync, Revision};
-use super::copy::{Giving, Taking};
+use super::copy::{Giving, Taking, Waste, before_first_copy};
 use super::event::Event;
 use super::faults::Faults;
 use super::index::{Extract, Index, Indexable};
@@ -21,7 +21,10 @@ use super::version::{Parts, Version};
 use crate::id::Incarnation;
 use crate::limits::{TABLE_KEY_MAX, TABLE_VALUE_MAX};
 use crate::schema::Storage;
-use crate::time::{Instant, Wall};
+use crate::time::{Instant, Now, Wall};
+
+/// Operations that a log keeps which is short on purpose.
+const SHORT_LOG: u64 = 16;
 
 /// One `available` table on one node.
 #[derive(Clone, Debug)]
@@ -54,7 +57,9 @@ pub struct Table {
     pub(super) over: Over,
     pub(super) giving: BTreeMap<Incarnation, Giving>,
     pub(super) taking: Option<Taking>,
+    /// The number of the last copy, or part of one, that was given.
     pub(super) copies_given: u64,
+    pub(super) waste: Waste,
     /// Who gave an estate here.
     pub(super) judged: BTreeSet<Incarnation>,
     pub(super) next_report: Instant,
@@ -94,7 +99,8 @@ impl Table {
             over: Over::default(),
             giving: BTreeMap::new(),
             taking: None,
-            copies_given: 0,
+            copies_given: before_first_copy(settings.me),
+            waste: Waste::default(),
             judged: BTreeSet::new(),
             next_report: Instant::ZERO,
             events: Vec::new(),
@@ -165,6 +171,9 @@ impl Table {
             self.synced = self.log.end();
         }
         self.log.trim(self.synced);
+        if self.faults.short_log {
+            self.log.drop_before(self.synced.min(self.log.end().saturating_sub(SHORT_LOG)));
+        }
     }
 
     /// Keeps what hangs on the rows in step with a row that was changed.
@@ -414,12 +423,13 @@ impl Table {
 
     /// This node goes on under a new guid, with all that it holds: the one before it is over, although it ran. The
     /// connections are made anew.
-    pub fn renew(&mut self, me: Incarnation) {
+    pub fn renew(&mut self, me: Incarnation, now: Now) {
+        self.abandon_copy(now);
         self.me = me;
         self.here = self.origins.place(me);
         self.peers = Peers::default();
         self.giving.clear();
-        self.taking = None;
+        self.copies_given = before_first_copy(me);
     }
 
     /// This start of this node.
@@ -451,7 +461,7 @@ impl Table {
             assert!(number <= self.held.get(origin), "more is stored than is held");
         }
         for version in &self.rows {
-            assert!(self.held.covers(version.carrier()), "a row is not counted: {version:?}");
+            assert!(self.is_accounted(version.carrier()), "a row is not counted: {version:?}");
             let waits = |at| self.expiring.contains_key(&(at, version.carrier()));
             let grave = version.is_delete() || version.expires_at().is_some_and(|at| !waits(at));
             assert_eq!(grave, self.graves.contains_key(&version.carrier()), "graves and rows differ: {version:?}");

@@ -72,7 +72,7 @@ impl Estate {
             Message::EstateTaken if self.ended => {
                 self.judged = true;
                 // A copy that began before may lack what was given.
-                table.abandon_copy();
+                table.abandon_copy(now);
                 table.ask_copy(from, now);
             }
             _ => {}
@@ -153,7 +153,7 @@ impl Table {
     /// Decides for all what becomes of a version that a member gives which was cleaned.
     fn judge(&mut self, from: Incarnation, version: &Version, in_journal: bool, now: Now) {
         let closed = self.faults.fold_is_closed && self.over.is_folded(version.carrier().origin);
-        let covered = self.held.covers(version.carrier()) || self.held.covers(version.id());
+        let covered = self.is_accounted(version.carrier()) || self.is_accounted(version.id());
         if closed || covered || self.journal.has(version.id()) {
             return;
         }

@@ -35,6 +35,12 @@ pub struct Faults {
     pub fold_is_closed: bool,
     /// `disc`: what is not synced counts as stored.
     pub unsynced_counts: bool,
+    /// A peer that is up counts as a copy before it has said that it has one.
+    pub unheard_counts: bool,
+    /// `quorum`: a read does not ask a majority first.
+    pub reads_stale: bool,
+    /// No fault, but what is rare made frequent: the log keeps few operations, so that there are full copies.
+    pub short_log: bool,
     /// An expired row is dropped at once, as if no older version could be on its way.
     pub expired_dropped: bool,
     /// An operation of another node counts, and is not in the rows: what digests are for.

@@ -66,6 +66,14 @@ impl<E: Entry> Node<E> {
         }
     }
 
+    fn last(&self) -> Option<&E> {
+        match self {
+            Self::Leaf(entries) => entries.last(),
+            // An empty leaf may stand beside one that is too full to be joined to it.
+            Self::Inner(inner) => inner.children.iter().rev().find_map(|child| child.last()),
+        }
+    }
+
     /// What `make` gives for the entry that is there, or is not, takes its place.
     fn update<F>(self: &mut Arc<Self>, key: &[u8], make: F, last: bool) -> (Change<E>, Split<E>)
     where
@@ -239,6 +247,12 @@ impl<E: Entry> Map<E> {
                 }
             }
         }
+    }
+
+    /// The entry with the highest key.
+    #[must_use]
+    pub fn last(&self) -> Option<&E> {
+        self.root.last()
     }
 
     /// How many entries there are.

@@ -32,6 +32,10 @@ impl Table {
         if carrier.number <= held {
             return Ok(false);
         }
+        // Rows of a full copy are in that are not counted yet: this is asked for again when they are.
+        if self.is_merging() {
+            return Err(Refused::TooEarly);
+        }
         if carrier.number != held + 1 && !self.faults.gap_counts {
             return Err(Refused::TooEarly);
         }
@@ -145,9 +149,9 @@ impl Table {
         self.log.trim(self.synced);
     }
 
-    /// Whether something counts as stored only after a checkpoint: a full copy was merged.
+    /// Whether something counts as stored only after a checkpoint, and one can be made: a full copy was merged.
     #[must_use]
     pub fn wants_checkpoint(&self) -> bool {
-        matches!(self.log.get(self.synced), Some(Record::Gap(_)))
+        matches!(self.log.get(self.synced), Some(Record::Gap(_))) && !self.is_merging()
     }
 }

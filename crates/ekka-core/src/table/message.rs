@@ -33,6 +33,8 @@ pub enum Body {
     Opened,
     /// The sender has got from its peers what they held: who holds what it holds has all.
     Loaded,
+    /// The connection is there, and its sender lives: it is about no table.
+    Alive,
 }
 
 /// A message between two nodes about one `available` table.
@@ -67,21 +69,21 @@ pub enum Message {
     CopyHead(CopyHead),
     /// Rows of a full copy, in order of their keys.
     CopyRows {
-        /// Which copy.
+        /// Which try of which copy.
         copy: u64,
         /// The rows.
         rows: Batch,
     },
     /// Entries of the journal of a full copy.
     CopyJournal {
-        /// Which copy.
+        /// Which try of which copy.
         copy: u64,
         /// The entries.
         entries: Batch,
     },
     /// All of a full copy has been sent.
     CopyEnd {
-        /// Which copy.
+        /// Which try of which copy.
         copy: u64,
         /// How many rows, by which the receiver knows that it has all.
         rows: u64,
@@ -113,6 +115,13 @@ pub enum Message {
     },
     /// The sender cannot do now what it was asked for; ask another node, or later.
     NotNow,
+    /// A full copy is gone on with from the place that was asked for.
+    CopyAgain {
+        /// Which copy.
+        of: u64,
+        /// The number that its parts have from here on: what comes under another one is late.
+        copy: u64,
+    },
 }
 
 /// What a node holds of one table.
@@ -146,7 +155,7 @@ pub struct CopyPlace {
 /// What a full copy has beside rows and journal.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CopyHead {
-    /// A number that its giver gives to one copy only.
+    /// A number that its giver gives to one copy only, and no other start of a node; its parts have it too.
     pub copy: u64,
     /// Who gives it: it is void when that incarnation is over.
     pub giver: Incarnation,

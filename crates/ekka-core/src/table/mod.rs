@@ -56,7 +56,7 @@ pub use acks::{Ack, Acknowledged, TooFewCopies};
 pub use available::Table;
 pub use batch::Batch;
 pub use changes::{Change, Resync, Revision};
-pub use copy::Giving;
+pub use copy::{Giving, Waste};
 pub use digest::{Cut, Digest, KeyHash, RANGES, behind, key_hash, range_of};
 pub use estate::Estate;
 pub use event::Event;

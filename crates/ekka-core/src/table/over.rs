@@ -11,8 +11,10 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::available::Table;
+use super::copy::Taking;
 use super::vector::{Dot, OpId, OpNumber, OriginIndex, Origins};
 use crate::id::{Guid, Incarnation, NodeId};
+use crate::schema::Storage;
 
 /// What is known of origins that are over.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +29,7 @@ pub(super) struct Over {
 }
 
 /// A number for an origin and its last operation.
-fn mixed(last: OpId) -> u64 {
+pub(super) fn mixed(last: OpId) -> u64 {
     let (node, guid) = (last.origin.node_id.as_u128(), last.origin.guid.as_u128());
     let words = [node, node >> 64, guid, guid >> 64, u128::from(last.number)];
     words.into_iter().fold(0xcbf2_9ce4_8422_2325, |sum: u64, word| {
@@ -89,15 +91,11 @@ impl Table {
         for (place, origin) in self.origins_over() {
             // What this start goes on to write is reported by the next one, once it has taken over.
             if origin.node_id == id.node_id && origin != me {
-                let number = self.held.get(place);
+                let number = self.here_of(place);
                 self.over.report(me, place, number);
             }
         }
-        if let Some(taking) = &self.taking
-            && self.over.is_gone(taking.giver())
-        {
-            self.taking = None;
-        }
+        self.giver_may_be_gone();
     }
 
     /// Origins that are over, and still in the vectors.
@@ -113,11 +111,19 @@ impl Table {
         let mut closing = Vec::new();
         for (place, origin) in self.origins_over().into_iter().filter(|(_, origin)| *origin != me) {
             // Met only after it was known to be over: then this is the first report.
-            let number = self.held.get(place);
+            let number = self.here_of(place);
             self.over.report(me, place, number);
-            closing.push(OpId { origin, number: self.stored.get(place) });
+            // In memory all is stored that is here.
+            let stored = if self.storage == Storage::Ram { number } else { self.stored.get(place) };
+            closing.push(OpId { origin, number: stored });
         }
         closing
+    }
+
+    /// How much of an origin is here, that of a full copy included which is being merged.
+    fn here_of(&self, place: OriginIndex) -> OpNumber {
+        let merging = self.taking.as_ref().and_then(Taking::merging);
+        merging.map_or(0, |merging| merging.theirs().get(place)).max(self.held.get(place))
     }
 
     /// Folds the origins of which all members hold what any of them reported.

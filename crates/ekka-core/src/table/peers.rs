@@ -63,7 +63,7 @@ impl Table {
     pub fn connect(&mut self, id: Incarnation, now: Now) {
         let mut peer = Peer { owes_report: true, ..Peer::default() };
         if let Some(taking) = self.taking.as_mut().filter(|taking| taking.giver() == id) {
-            peer.outbox.push_back(taking.ask_again(now.mono));
+            peer.outbox.extend(taking.ask_again(now.mono));
         }
         self.peers.map.insert(id, peer);
     }
@@ -197,9 +197,10 @@ impl Table {
             }
             Message::CopyAsk { resume } => self.on_copy_ask(id, resume.as_ref(), now),
             Message::CopyHead(head) => self.on_copy_head(id, head, now),
+            Message::CopyAgain { of, copy } => self.on_copy_again(id, of, copy, now),
             Message::CopyRows { copy, rows } => self.on_copy_rows(id, copy, &rows, now)?,
             Message::CopyJournal { copy, entries } => self.on_copy_journal(id, copy, &entries, now)?,
-            Message::CopyEnd { copy, rows, entries } => self.on_copy_end(id, copy, (rows, entries), now)?,
+            Message::CopyEnd { copy, rows, entries } => self.on_copy_end(id, copy, (rows, entries), now),
             Message::EstateOffer if self.taking.is_some() => self.tell(id, Message::NotNow),
             Message::EstateOffer => {
                 let have = self.all_held();
@@ -417,11 +418,6 @@ impl Table {
             self.taking = Some(Taking::new(id, now.mono));
             self.tell(id, Message::CopyAsk { resume: None });
         }
-    }
-
-    /// A full copy that is coming in is no longer wanted.
-    pub(super) fn abandon_copy(&mut self) {
-        self.taking = None;
     }
 
     /// Nothing is asked of a peer for a while.

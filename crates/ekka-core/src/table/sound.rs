@@ -57,6 +57,7 @@ impl Message {
             | Self::Estate { versions: batch, .. } => Ok(Batch::origins(batch).len()),
             // What these say is taken for no more than there is, only compared, or not looked at.
             Self::Held { .. }
+            | Self::CopyAgain { .. }
             | Self::CopyEnd { .. }
             | Self::EstateEnd { .. }
             | Self::Served

@@ -203,6 +203,7 @@ fn a_full_copy_goes_on_where_the_connection_ended_and_counts_only_at_its_end() {
             after += 1;
             b.receive(a.me(), message, at(200)).unwrap();
         }
+        b.merge_some(8, at(200));
     }
     assert!(after < 10, "{after} messages of the copy after the connection ended, of 30 rows in messages of 3");
     assert_eq!((b.rows().len(), b.held()), (31, a.held()));

@@ -90,6 +90,9 @@ const NONE: Faults = Faults {
     folds_by_last_known: false,
     fold_is_closed: false,
     unsynced_counts: false,
+    unheard_counts: false,
+    short_log: false,
+    reads_stale: false,
     expired_dropped: false,
     counts_unmerged: false,
 };
@@ -100,6 +103,7 @@ fn planted_faults_of_merging_are_caught() {
         ("a gap counts", Faults { gap_counts: true, ..NONE }),
         ("the version that was replaced is not looked for", Faults { replaced_unseen: true, ..NONE }),
         ("there is no journal", Faults { no_journal: true, ..NONE }),
+        ("who has not said that it has a copy counts", Faults { unheard_counts: true, ..NONE }),
         ("what is not synced counts as stored", Faults { unsynced_counts: true, ..NONE }),
         ("what counts is not merged", Faults { counts_unmerged: true, ..NONE }),
     ]);

@@ -258,6 +258,15 @@ impl World {
         Some(id)
     }
 
+    /// A step of a full copy that is being merged; whether there was one.
+    pub(crate) fn merge(&mut self, i: usize, most: usize) -> bool {
+        let now = self.nodes[i].now(self.ms);
+        let Some(table) = self.nodes[i].table.as_mut().filter(|table| table.is_merging()) else { return false };
+        table.merge_some(most, now);
+        self.settle(i);
+        true
+    }
+
     pub(crate) fn tick(&mut self, i: usize) {
         let now = self.nodes[i].now(self.ms);
         let node = &mut self.nodes[i];

@@ -16,6 +16,7 @@ mod operator;
 mod phases;
 mod plan;
 mod storage;
+mod tables;
 mod world;
 
 pub use calls::CallCounts;
@@ -26,4 +27,5 @@ pub use growth::Growth;
 pub use net::SimNet;
 pub use plan::{DiscFault, Plan, Step};
 pub use storage::{SimStorage, StoreDisc, StoreFaults};
+pub use tables::{TableCounts, TableFault, TablesPlan};
 pub use world::{Found, Report, World};

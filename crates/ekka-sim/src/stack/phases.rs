@@ -100,7 +100,7 @@ fn judge(world: &mut World, has_lost_node: bool) -> Result<(), String> {
 /// Ends every fault: all run, everybody reaches everybody, discs write, clocks are right.
 ///
 /// A host whose start failed on a full disc, or that was told to stop, is started again, as its supervisor would do.
-fn repair(world: &mut World) {
+pub(super) fn repair(world: &mut World) {
     world.mend_all();
     for i in 0..world.hosts() {
         world.fail_disk(i, false);

@@ -122,7 +122,7 @@ impl Plan {
 const KINDS: u64 = 14;
 
 /// Some steps of these kinds.
-fn draw(kinds: &[u64], hosts: usize, most: u64, rng: &mut Rng) -> Vec<(Duration, Step)> {
+pub(super) fn draw(kinds: &[u64], hosts: usize, most: u64, rng: &mut Rng) -> Vec<(Duration, Step)> {
     let pace = Duration::from_millis(100 + rng.below(2_000));
     let mut schedule = Vec::new();
     if !kinds.is_empty() {

@@ -18,6 +18,7 @@ use super::calls::{self, CallCounts, SharedLedger};
 use super::group::{Fitness, Groups, SharedGroups, take_tokens};
 use super::links::Links;
 use super::operator::{Words, listen};
+use super::tables::{SharedTables, use_tables};
 use super::{GroupCounts, SimClock, SimDisk, SimEntropy, SimNet};
 use crate::invariant::Watch;
 use crate::trace::Trace;
@@ -62,6 +63,7 @@ pub struct World {
     pub(super) elapsed: Duration,
     calls: SharedLedger,
     groups: SharedGroups,
+    pub(super) tables: SharedTables,
 }
 
 /// How the nodes of a world find each other.
@@ -114,13 +116,14 @@ struct Common {
     faults: (Faults, FormationFaults),
     calls: SharedLedger,
     groups: SharedGroups,
+    tables: SharedTables,
 }
 
 async fn host(
     (i, config): (usize, Config),
     env: Env,
     window: Arc<Mutex<Window>>,
-    Common { faults, calls, groups }: Common,
+    Common { faults, calls, groups, tables }: Common,
 ) -> turmoil::Result {
     let heard = groups.clone();
     let options = StartOptions {
@@ -129,6 +132,7 @@ async fn host(
         kdf: Kdf::cheap(),
         faults: faults.0,
         formation_faults: faults.1,
+        table_faults: tables.lock().expect(ONE_THREAD).faults,
         handlers: calls::handlers(&calls),
         group_tap: Some(Arc::new(move |cluster, news| heard.lock().expect(ONE_THREAD).hear(i, cluster, news))),
         ..StartOptions::default()
@@ -144,6 +148,7 @@ async fn host(
     let caller = tokio::spawn(calls::call_others(node.clone(), calls));
     groups.lock().expect(ONE_THREAD).runs(i, node.clone());
     let taker = tokio::spawn(take_tokens(node.clone(), groups.clone()));
+    let user = tokio::spawn(use_tables(i, node.clone(), tables));
     let reason = loop {
         tokio::select! {
             biased;
@@ -153,6 +158,7 @@ async fn host(
     };
     caller.abort();
     taker.abort();
+    user.abort();
     groups.lock().expect(ONE_THREAD).ended(i);
     drop(node);
     window.lock().expect(ONE_THREAD).over = Some(Ok(reason));
@@ -183,16 +189,21 @@ impl World {
         // Where nothing is listed each node begins as a cluster of its own.
         let mut watch = Watch::new();
         watch.one_id_promised = found != Found::ByWord;
-        let common = Common { faults, calls: SharedLedger::default(), groups: SharedGroups::default() };
+        let common = Common {
+            faults,
+            calls: SharedLedger::default(),
+            groups: SharedGroups::default(),
+            tables: SharedTables::default(),
+        };
         let seats: Vec<Seat> = (0..n)
             .map(|i| {
                 watch.seeds(i, if found == Found::Seeds { n } else { 1 });
                 Self::seat(&mut sim, (i, config(i, n, found)), seed, common.clone())
             })
             .collect();
-        let Common { calls, groups, .. } = common;
+        let Common { calls, groups, tables, .. } = common;
         let (links, trace) = (Links::default(), Trace::new());
-        let mut world = Self { sim, seats, watch, links, trace, elapsed: Duration::ZERO, calls, groups };
+        let mut world = Self { sim, seats, watch, links, trace, elapsed: Duration::ZERO, calls, groups, tables };
         // `turmoil` starts a host as it is made; the schedule says when each process really starts.
         for i in 0..n {
             world.sim.crash(addr(i));
@@ -290,6 +301,7 @@ impl World {
             self.seats[i].shown = None;
             *self.seats[i].window.lock().expect(ONE_THREAD) = Window::default();
             self.lock_groups().ended(i);
+            self.lock_tables().ended(i);
             self.touch(i);
         }
         ran
@@ -330,6 +342,7 @@ impl World {
             self.look()?;
             if self.elapsed.as_millis().is_multiple_of(GROUPS_LOOKED_AT) {
                 self.look_at_groups()?;
+                self.lock_tables().look()?;
             }
         }
         Ok(())

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::Duration;
 
 use ekka_core::id::{Incarnation, NodeId};
+use ekka_core::limits::TABLE_MERGE_STEP;
 use ekka_core::schema::Schema;
 use ekka_core::table::{
     Ack, Acknowledged, Event, Extract, Hlc, Malformed, Message, Receipt, Settings, StampError, Table, Version,
@@ -300,6 +301,20 @@ impl AvailableSlot {
         self.write_lock().poll_copy(peer, now)
     }
 
+    /// Merges the next rows of a full copy that has come; whether more are to be merged now.
+    pub(super) fn merge_some(&self, now: Now) -> bool {
+        if !self.read().is_merging() {
+            return false;
+        }
+        let mut table = self.write_lock();
+        table.merge_some(TABLE_MERGE_STEP, now);
+        let more = table.is_merging() && !table.is_stuck();
+        self.after(table, now);
+        // With the last of them there is something to say to the peers.
+        self.world.links.stir(self.id);
+        more
+    }
+
     pub(super) fn receive(&self, peer: Incarnation, message: Message, now: Now) -> Result<(), Malformed> {
         let mut table = self.write_lock();
         let received = table.receive(peer, message, now);
@@ -317,7 +332,10 @@ impl AvailableSlot {
 
     /// What follows whenever the machine has taken something in.
     pub(super) fn after(&self, mut table: RwLockWriteGuard<'_, Table>, now: Now) {
-        let (events, revision) = (table.take_events(), table.revision());
+        let (events, revision, waste) = (table.take_events(), table.revision(), table.take_waste());
+        if table.is_merging() {
+            self.world.merging.notify_one();
+        }
         if !self.acks.is_empty() {
             let up = self.world.up();
             self.acks
@@ -325,6 +343,8 @@ impl AvailableSlot {
         }
         let loaded = self.signals.is_loaded() || self.is_loaded(&table, now);
         drop(table);
+        // To drop a clone can take long.
+        drop(waste);
         self.stir_disc();
         self.signals.tell(revision);
         self.signals.loaded_is(loaded);
@@ -390,7 +410,7 @@ impl AvailableSlot {
     }
 
     pub(super) fn renew(&self, me: Incarnation) {
-        self.write_lock().renew(me);
+        self.write_lock().renew(me, self.world.clock.now());
         // Numbers begin anew under the new guid: nobody answers for the old ones.
         self.acks.end();
     }

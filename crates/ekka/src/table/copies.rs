@@ -25,14 +25,14 @@ pub(super) fn decode(frame: &[u8]) -> Result<Envelope, String> {
 /// Sends what peers ask for, for as long as the link is there. Where the way over the bulk lane ends in the middle the link
 /// ends too: the peer asks for the rest on the next one.
 pub(super) async fn give(tables: Arc<Tables>, link: Arc<Link>) {
-    let mut lane = None;
     loop {
         tokio::select! {
             biased;
             () = link.end.cancelled() => return,
             () = link.copies.notified() => {}
         }
-        if let Err(why) = give_all(&tables, &link, &mut lane).await {
+        // Each question is answered over a connection of its own: who asks again may have waited for one that is dead.
+        if let Err(why) = give_all(&tables, &link).await {
             debug!(peer = %link.name, why, "a full copy did not get over");
             link.end.cancel();
             return;
@@ -40,11 +40,12 @@ pub(super) async fn give(tables: Arc<Tables>, link: Arc<Link>) {
     }
 }
 
-async fn give_all(tables: &Tables, link: &Link, lane: &mut Option<BulkConnection>) -> Result<(), String> {
+async fn give_all(tables: &Tables, link: &Link) -> Result<(), String> {
+    let mut lane: Option<BulkConnection> = None;
     for slot in &*tables.slots() {
         while let Some(body) = slot.poll_copy(link.peer, tables.now()) {
             let frame = encode(&Envelope { table: slot.id(), shard: 0, body });
-            let open = match lane {
+            let open = match &mut lane {
                 Some(open) => open,
                 None => lane.insert(tables.open_bulk(link.peer.node_id).await?),
             };

@@ -43,9 +43,12 @@ pub fn fuzz_peer(available: &mut Table, owned: &mut OwnedTable, peer: Incarnatio
     let taken = match envelope.body {
         Body::Available(message) => available.receive(peer, message, now),
         Body::Owned(message) => owned.receive(peer, message),
-        Body::Opened | Body::Loaded => Ok(()),
+        Body::Opened | Body::Loaded | Body::Alive => Ok(()),
     };
     available.tick(now);
+    while available.is_merging() {
+        available.merge_some(usize::MAX, now);
+    }
     available.check();
     owned.check();
     taken.is_ok()

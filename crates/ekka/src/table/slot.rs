@@ -97,13 +97,21 @@ impl Slot {
         }
     }
 
+    /// Merges the next rows of a full copy that has come; whether more are to be merged now.
+    pub(super) fn merge_some(&self, now: Now) -> bool {
+        match self {
+            Self::Available(slot) => slot.merge_some(now),
+            Self::Owned(_) | Self::Quorum(_) => false,
+        }
+    }
+
     /// Takes a message of a peer.
     ///
     /// # Errors
     /// It is not what it should be: the connection is to be ended.
     pub(super) fn receive(&self, peer: Incarnation, body: Body, now: Now) -> Result<(), Malformed> {
         match (self, body) {
-            (Self::Owned(_) | Self::Quorum(_), Body::Loaded) => Ok(()),
+            (Self::Owned(_) | Self::Quorum(_), Body::Loaded) | (_, Body::Alive) => Ok(()),
             (Self::Available(slot), Body::Loaded) => {
                 slot.peer_is_loaded(peer, now);
                 Ok(())

@@ -1,5 +1,6 @@
 //! The connection of a link: takes messages of its tables as they come, and sends what the tables have for the peer, without
-//! a queue between the two. A peer that does not read is sent nothing more: what it misses stays in the op log.
+//! a queue between the two. Each side says now and then that it lives, for a connection can be dead without a word while the
+//! control lane has another one already. A peer that does not read is sent nothing more: what it misses stays in the op log.
 
 use std::io;
 use std::pin::Pin;
@@ -7,9 +8,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use ekka_core::control::CloseCause;
+use ekka_core::limits::{TABLE_LINK_BEAT, TABLE_LINK_SILENT};
 use ekka_core::table::{Body, Envelope};
 use ekka_core::wire::{FrameDecoder, FrameKind};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::hub::Tables;
 use super::link::Link;
@@ -42,6 +45,10 @@ pub(super) struct Wire {
     /// It broke in the hands of a writer; the driver is still to be told.
     broken: Option<CloseCause>,
     vigil: Option<Arc<Vigil>>,
+    /// When it is to be said again that this side lives, and whether that is due.
+    beat: Pin<Box<Sleep>>,
+    owes_beat: bool,
+    heard: Instant,
 }
 
 impl Wire {
@@ -62,6 +69,9 @@ impl Wire {
             unflushed: false,
             broken: None,
             vigil,
+            beat: Box::pin(sleep(TABLE_LINK_BEAT)),
+            owes_beat: false,
+            heard: Instant::now(),
         }
     }
 
@@ -81,6 +91,10 @@ impl Wire {
         if let Some(cause) = self.broken.take() {
             return Poll::Ready(cause);
         }
+        while self.beat.as_mut().poll(cx).is_ready() {
+            self.owes_beat = true;
+            self.beat.as_mut().reset(Instant::now() + TABLE_LINK_BEAT);
+        }
         loop {
             let read = match self.poll_read(link, cx) {
                 Poll::Ready(Ok(())) => true,
@@ -91,7 +105,8 @@ impl Wire {
                 return Poll::Ready(cause);
             }
             if !read {
-                return Poll::Pending;
+                let is_silent = self.heard.elapsed() >= TABLE_LINK_SILENT;
+                return if is_silent { Poll::Ready(CloseCause::Silent) } else { Poll::Pending };
             }
         }
     }
@@ -106,6 +121,7 @@ impl Wire {
             Poll::Ready(Ok(())) => {}
         }
         self.port.read(buffer.filled().len());
+        self.heard = Instant::now();
         if let Some(vigil) = &self.vigil {
             vigil.stir();
         }
@@ -164,7 +180,11 @@ impl Wire {
     /// Gathers messages of the tables that have some; false where none has, and the driver is woken once one has.
     fn gather(&mut self, link: &Link, cx: &mut Context<'_>) -> bool {
         loop {
-            let Some((opened, dirty)) = link.take(cx) else { return false };
+            let taken = link.take(cx);
+            if std::mem::take(&mut self.owes_beat) {
+                self.push(&Envelope { table: 0, shard: 0, body: Body::Alive });
+            }
+            let Some((opened, dirty)) = taken else { return !self.batch.is_empty() };
             for table in opened {
                 self.push(&Envelope { table, shard: 0, body: Body::Opened });
             }

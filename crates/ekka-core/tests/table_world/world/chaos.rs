@@ -71,6 +71,7 @@ impl World {
         if self.rng.below(3) != 0 {
             self.deliver(from, to, lane);
         }
+        self.merge(from, 1);
     }
 
     /// Cuts one node off, or two of four.
@@ -114,9 +115,9 @@ impl World {
         self.nodes[i].declared = false;
         self.nodes[i].waiting.clear();
         self.nodes[i].next_guid();
-        let id = self.nodes[i].id;
+        let (id, now) = (self.nodes[i].id, self.nodes[i].now(self.ms));
         if let Some(table) = self.nodes[i].table.as_mut() {
-            table.renew(id);
+            table.renew(id, now);
         }
     }
 

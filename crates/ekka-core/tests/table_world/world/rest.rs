@@ -29,6 +29,7 @@ impl World {
         for _ in 0..10_000 {
             let mut moved = false;
             for i in 0..self.nodes.len() {
+                moved |= self.merge(i, 1);
                 for j in 0..self.nodes.len() {
                     for lane in [0, 1] {
                         moved |= self.pump(i, j, lane);

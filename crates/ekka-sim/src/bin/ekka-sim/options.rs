@@ -10,11 +10,12 @@ Deterministic simulation by seed.
   --kind core|swarm|stack|formation1000   the cores alone (default), the same with some of all kinds of faults,
                                     whole nodes, or the report on many nodes
   --kind growth                     whole nodes: one, three, five, three, one, each voter killed in turn under load
+  --kind tables|tables-power        whole nodes whose tables of all kinds are written to; the same, and the power of all goes
   --kind linear                     histories of clients of the real group, judged for linearizability
-  --kind tables                     the same of quorum tables, with transactions over several rows
+  --kind quorum                     the same of quorum tables, with transactions over several rows
   --kind dns|mcast|etcd|k8s         the cores with a faulty backend of that strategy
   --seed N                          one seed, decimal or 0x…
-  --seeds N                         so many seeds (default: 200; 20 of stack and growth)
+  --seeds N                         so many seeds (default: 200; 20 of stack, growth and tables)
   --from N                          the first of them (default 0)
   --minutes M                       as many seeds as fit into M minutes
   --jobs N                          so many threads (default: as many as there are cores)
@@ -22,7 +23,8 @@ Deterministic simulation by seed.
   --with KIND[,KIND…] | --with all   kinds of faults of the swarm that wait for the core to keep their promises
   --keep-going                      name every seed that fails, in one line each
   --log FILTER                      writes what the nodes log to stderr; FILTER as in `ekka agent --log-level`, e.g. debug
-  --mutants                         plants each fault until it is caught; --seeds N bounds the hunt
+  --mutants                         plants each fault until it is caught; --seeds N bounds the hunt; with --kind tables
+                                    those of tables only
 ";
 
 /// Which world.
@@ -32,8 +34,10 @@ pub(crate) enum Kind {
     Swarm,
     Stack,
     Growth,
-    Linear,
     Tables,
+    TablesPower,
+    Linear,
+    Quorum,
     Formation1000,
     Backend(Source),
 }
@@ -45,8 +49,10 @@ impl Kind {
             Self::Swarm => "swarm",
             Self::Stack => "stack",
             Self::Growth => "growth",
-            Self::Linear => "linear",
             Self::Tables => "tables",
+            Self::TablesPower => "tables-power",
+            Self::Linear => "linear",
+            Self::Quorum => "quorum",
             Self::Formation1000 => "formation1000",
             Self::Backend(source) => source.name(),
         }
@@ -113,11 +119,15 @@ impl Options {
 }
 
 fn kind(text: &str) -> Result<Kind, String> {
-    let worlds = [Kind::Core, Kind::Swarm, Kind::Stack, Kind::Growth, Kind::Linear, Kind::Tables, Kind::Formation1000];
-    let mut kinds = worlds.into_iter().chain(Source::ALL.map(Kind::Backend));
+    let alone = [Kind::Core, Kind::Swarm, Kind::Linear, Kind::Quorum, Kind::Formation1000];
+    let whole = [Kind::Stack, Kind::Growth, Kind::Tables, Kind::TablesPower];
+    let worlds = alone.into_iter().chain(whole);
+    let mut kinds = worlds.chain(Source::ALL.map(Kind::Backend));
     kinds.find(|kind| kind.name() == text).ok_or_else(|| {
-        let known = "core, swarm, stack, growth, linear, tables, formation1000, dns, mcast, etcd and k8s";
-        format!("--kind {text}: {known} are there")
+        format!(
+            "--kind {text}: core, swarm, stack, growth, tables, tables-power, linear, quorum, formation1000, dns, mcast, etcd \
+             and k8s are there"
+        )
     })
 }
 

@@ -19,10 +19,15 @@ fn one(options: &Options, seed: u64) -> Result<(u64, u64), Failure> {
         Kind::Growth => {
             return stack::Growth { seed }.run().map(|(report, ..)| (report.virtual_ms, report.trace_hash));
         }
+        Kind::Tables | Kind::TablesPower => {
+            let power = options.kind == Kind::TablesPower;
+            let plan = if power { stack::TablesPlan::power_loss(seed) } else { stack::TablesPlan::from_seed(seed) };
+            return plan.run().map(|(report, _)| (report.virtual_ms, report.trace_hash));
+        }
         Kind::Linear => {
             return LinearPlan::from_seed(seed).run().map(|report| (report.virtual_ms, report.hash));
         }
-        Kind::Tables => {
+        Kind::Quorum => {
             return LinearPlan::of_tables(seed).run().map(|report| (report.virtual_ms, report.hash));
         }
         Kind::Backend(source) => {
@@ -60,7 +65,8 @@ pub(crate) fn run(options: &Options) -> bool {
 }
 
 fn many(options: &Options) -> bool {
-    let default = if matches!(options.kind, Kind::Stack | Kind::Growth) { 20 } else { 200 };
+    let default =
+        if matches!(options.kind, Kind::Stack | Kind::Growth | Kind::Tables | Kind::TablesPower) { 20 } else { 200 };
     let count = options.seeds.unwrap_or(if options.limit.is_some() { u64::MAX } else { default });
     let end = options.from.saturating_add(count);
     let begin = Instant::now(); // Real time bounds the run, nothing inside it.

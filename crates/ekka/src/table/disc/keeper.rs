@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ekka_core::table::Giving;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
@@ -217,7 +216,7 @@ impl Keeper {
         if !wanted && self.log_bytes <= self.means.sizes.log_max.max(bytes.saturating_mul(2)) {
             return;
         }
-        let giving: Giving = self.slot.clone_to_give();
+        let Some(giving) = self.slot.clone_to_give() else { return };
         let (position, bytes) = (giving.position(), self.log_bytes);
         let bytes = bytes + self.syncing.as_ref().map_or(0, |syncing| syncing.bytes);
         let seq = self.means.storage.bounds(&self.names.log).next;

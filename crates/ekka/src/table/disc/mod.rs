@@ -143,7 +143,7 @@ impl Discs {
                 let Ready { names, mut table, log_bytes, head } = *ready;
                 if table.me() != settings.me {
                     // The node goes on under another guid since it was read.
-                    table.renew(settings.me);
+                    table.renew(settings.me, self.means.env.clock.now());
                 }
                 let side = Arc::new(Side::new(self.is_full.clone()));
                 let slot = AvailableSlot::of((key.table, schema.clone()), table, world.clone(), Some(side.clone()));

@@ -22,8 +22,9 @@ impl AvailableSlot {
         self.world.links.stir(self.id);
     }
 
-    /// A clone of it as it is now: writers go on.
-    pub(super) fn clone_to_give(&self) -> Giving {
-        self.write_lock().clone_to_give(self.world.clock.now())
+    /// A clone of it as it is now: writers go on. None while a full copy is merged, half of which would be in it.
+    pub(super) fn clone_to_give(&self) -> Option<Giving> {
+        let mut table = self.write_lock();
+        (!table.is_merging()).then(|| table.clone_to_give(self.world.clock.now()))
     }
 }

@@ -19,7 +19,7 @@ use ekka_core::time::Now;
 use ekka_core::view::View;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -48,6 +48,8 @@ const TICK: Duration = Duration::from_millis(100);
 const DIAL: Duration = Duration::from_secs(5);
 /// A peer that could not be dialled is dialled again after this.
 const AGAIN: Duration = Duration::from_millis(500);
+/// Between two steps of the merging of a full copy.
+const BETWEEN_STEPS: Duration = Duration::from_millis(1);
 /// Frames of full copies that may wait to be taken: the peer waits behind them.
 const COPIED_MAX: usize = 4;
 
@@ -125,7 +127,7 @@ pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Res
     let aside = Arc::new(Aside::new(env.clone(), tell));
     let found = bounds::read(&*storage)?;
     let cursors = Cursors::new(storage.clone(), committed.clone());
-    let world = Arc::new(World::new(env.clock.clone(), found).with_faults(faults).with_cursors(cursors));
+    let world = Arc::new(World::new(env.clock.clone(), found, faults).with_cursors(cursors));
     let backups = Backups::read(&*env.disk);
     let discs = Discs::new((env, storage.clone(), home.handle.clone()), Sizes::default(), stop.clone(), is_full)?;
     let (copied, frames) = mpsc::channel(COPIED_MAX);
@@ -157,6 +159,8 @@ pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Res
         this: this.clone(),
     });
     let (kept, taker, pump) = (tables.clone(), tables.clone(), tables.world.clone());
+    let merger = tables.clone();
+    home.handle.spawn(tables.stop.clone().run_until_cancelled_owned(async move { merger.merge_copies().await }));
     home.handle.spawn(tables.stop.clone().run_until_cancelled_owned(async move { pump.links.keep_pumping().await }));
     home.handle.spawn(tables.stop.clone().run_until_cancelled_owned(async move { kept.keep().await }));
     home.handle.spawn(tables.stop.clone().run_until_cancelled_owned(taker.take_copies(frames)));
@@ -279,6 +283,17 @@ impl Tables {
                 link.end.cancel();
             }
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Merges full copies that are in, step by step; writers have the locks in between.
+    async fn merge_copies(self: Arc<Self>) {
+        loop {
+            self.world.merging.notified().await;
+            while self.slots().iter().filter(|slot| slot.merge_some(self.now())).count() > 0 {
+                // Who waits for a lock that is free for a moment only is not always fast enough to get it.
+                sleep(BETWEEN_STEPS).await;
+            }
         }
     }
 

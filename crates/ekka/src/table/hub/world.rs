@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use ekka_core::id::{Incarnation, NodeId, NodeName};
 use ekka_core::table::{Faults, Hlc};
 use ekka_core::view::{Role, View};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::super::bounds::Bound;
 use super::super::link::Links;
@@ -27,6 +27,8 @@ pub(in crate::table) struct World {
     /// Nor is another one seen, up or down: a record that is read anew goes through states of long ago.
     alone: AtomicBool,
     bound: watch::Sender<Bound>,
+    /// A full copy is in, and is to be merged.
+    pub(in crate::table) merging: Notify,
     /// Planted faults; all off in production.
     pub(in crate::table) faults: Faults,
     /// Where followers keep how far they have come; a world of a test may have none.
@@ -35,7 +37,7 @@ pub(in crate::table) struct World {
 
 impl World {
     /// A world of which nothing is known; `found` is the bound of stamps that the start before this one left.
-    pub(in crate::table) fn new(clock: Arc<dyn Clock>, found: Hlc) -> Self {
+    pub(in crate::table) fn new(clock: Arc<dyn Clock>, found: Hlc, faults: Faults) -> Self {
         Self {
             clock,
             links: Links::default(),
@@ -45,14 +47,10 @@ impl World {
             sole: AtomicBool::new(false),
             alone: AtomicBool::new(false),
             bound: watch::Sender::new(Bound { found, on_disc: found }),
-            faults: Faults::default(),
+            merging: Notify::new(),
+            faults,
             cursors: None,
         }
-    }
-
-    /// The same, whose tables have planted faults.
-    pub(in crate::table) fn with_faults(self, faults: Faults) -> Self {
-        Self { faults, ..self }
     }
 
     /// The same with a place for how far followers have come.

@@ -159,6 +159,9 @@ impl QuorumSlot {
                 tries.failed(ENDED.into());
                 continue;
             };
+            if self.world.faults.reads_stale {
+                return Ok(replica);
+            }
             match timeout_at(until, group.barrier()).await {
                 Ok(Ok(_)) => return Ok(replica),
                 Ok(Err(error)) => tries.failed(words_of(error)),

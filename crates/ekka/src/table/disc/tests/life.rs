@@ -69,7 +69,7 @@ impl Around {
     }
 
     pub(super) fn world(&self) -> Arc<World> {
-        let world = Arc::new(World::new(self.env.clock.clone(), Hlc::at(self.now().wall)));
+        let world = Arc::new(World::new(self.env.clock.clone(), Hlc::at(self.now().wall), Faults::default()));
         world.begin_alone();
         world.bound_is(Hlc::at(Wall::from_millis(self.now().wall.as_millis() + 10_000_000)));
         world
