@@ -116,6 +116,9 @@ pub enum EventKind {
     TableDropped { table: String },
     /// `table.set_aside`: rows that have no place in it any more are in a file
     TableSetAside { table: String, file: String, rows: u64 },
+    /// `table.returned`: what a member held that had been taken out, or of a cluster that went into this one, was judged here:
+    /// so many versions are passed on as rows, so many are in the journal of every node
+    TableReturned { table: String, node_id: NodeId, taken: u64, aside: u64 },
     /// `config.reloaded`
     ConfigReloaded { changed: Vec<String>, needs_restart: Vec<String> },
     /// `node.fenced`: its lease has run out, and others may be told that it is gone
@@ -169,6 +172,7 @@ impl EventKind {
             Self::TableCreated { .. } => "table.created",
             Self::TableDropped { .. } => "table.dropped",
             Self::TableSetAside { .. } => "table.set_aside",
+            Self::TableReturned { .. } => "table.returned",
             Self::ConfigReloaded { .. } => "config.reloaded",
             Self::NodeFenced { .. } => "node.fenced",
             Self::NodeOver { .. } => "node.over",
@@ -197,6 +201,7 @@ impl EventKind {
             | Self::CredentialsFailing { .. }
             | Self::HandshakeRefused { .. }
             | Self::TableSetAside { .. }
+            | Self::TableReturned { aside: 1.., .. }
             | Self::DiscoveryFailing { .. }
             | Self::VolatileBegan { lost: true, .. } => Severity::Warning,
             _ => Severity::Info,

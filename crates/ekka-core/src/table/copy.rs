@@ -190,7 +190,7 @@ impl Table {
     }
 
     pub(super) fn on_copy_ask(&mut self, id: Incarnation, resume: Option<&CopyPlace>, now: Now) {
-        if self.taking.is_some() && self.judged.contains(&id) {
+        if self.taking.is_some() && self.judged.contains_key(&id) {
             // Who gave its estate keeps nothing else: what it gets must not be in the middle of a change.
             self.tell(id, Message::NotNow);
             return;

@@ -113,6 +113,8 @@ pub enum Message {
     },
     /// The sender cannot do now what it was asked for; ask another node, or later.
     NotNow,
+    /// As [`Message::EstateOffer`], by a member of a cluster that has gone into this one.
+    AbsorbedOffer,
 }
 
 /// What a node holds of one table.

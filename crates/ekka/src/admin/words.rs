@@ -55,6 +55,10 @@ fn node_text(kind: &EventKind) -> Option<String> {
         EventKind::TableSetAside { table, file, rows } => {
             format!("{rows} rows of the table {table} have no place in it any more: they are in {file}")
         }
+        EventKind::TableReturned { table, node_id, taken, aside } => format!(
+            "what node_id {node_id} held in the table {table} before it came in: {taken} versions are rows of this cluster, \
+             {aside} are in the journal (`ekka losses`)"
+        ),
         EventKind::TableDropped { table } => format!("the table {table} was dropped"),
         EventKind::ConfigReloaded { changed, needs_restart } => {
             let mut text = match changed.as_slice() {

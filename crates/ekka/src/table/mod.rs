@@ -28,6 +28,7 @@ mod def;
 mod disc;
 mod door;
 mod error;
+mod estate;
 mod figures;
 mod handle;
 mod hub;
@@ -54,7 +55,7 @@ pub use ekka_core::table::{Ack, Acknowledged};
 
 pub(crate) use self::aside::Tell;
 pub(crate) use self::committed::Committed;
-pub(crate) use self::hub::{Setup, Tables, prepare};
+pub(crate) use self::hub::{MakeTable, OnlyHere, Setup, Tables, prepare};
 #[cfg(test)]
 pub(crate) use self::quorum::logged;
 pub(crate) use self::quorum::{BeginRows, Beside, First, Here, Replica, Rows, join, split};

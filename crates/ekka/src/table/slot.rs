@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ekka_core::id::{Incarnation, NodeId};
-use ekka_core::schema::Schema;
+use ekka_core::schema::{Schema, Storage};
 use ekka_core::table::{Body, Hlc, Malformed};
 use ekka_core::time::{Now, Wall};
 use tokio::sync::watch;
@@ -174,6 +174,16 @@ impl Slot {
             Self::Available(slot) => slot.renew(me),
             Self::Owned(slot) => slot.renew(me),
             Self::Quorum(_) => {}
+        }
+    }
+
+    /// Whether it was ever more than empty on this node.
+    pub(super) fn is_used(&self) -> bool {
+        match self {
+            Self::Available(slot) => {
+                slot.signals.is_loaded() || slot.schema.storage == Storage::Disc || slot.has_rows()
+            }
+            Self::Owned(_) | Self::Quorum(_) => false,
         }
     }
 

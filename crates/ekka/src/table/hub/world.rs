@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use ekka_core::event::EventKind;
 use ekka_core::id::{Incarnation, NodeId, NodeName};
 use ekka_core::table::Hlc;
 use ekka_core::view::{Role, View};
 use tokio::sync::watch;
 
+use super::super::aside::Tell;
 use super::super::bounds::Bound;
 use super::super::link::Links;
 use crate::env::Clock;
@@ -26,6 +28,10 @@ pub(in crate::table) struct World {
     /// Nor is another one seen, up or down: a record that is read anew goes through states of long ago.
     alone: AtomicBool,
     bound: watch::Sender<Bound>,
+    /// Tells people of events.
+    teller: OnceLock<Tell>,
+    /// Nothing is written any more: what there is is handed over.
+    closing: AtomicBool,
 }
 
 impl World {
@@ -40,7 +46,31 @@ impl World {
             sole: AtomicBool::new(false),
             alone: AtomicBool::new(false),
             bound: watch::Sender::new(Bound { found, on_disc: found }),
+            teller: OnceLock::new(),
+            closing: AtomicBool::new(false),
         }
+    }
+
+    /// Who tells people of events.
+    pub(super) fn tells(&self, teller: Tell) {
+        // It is made once.
+        let _ = self.teller.set(teller);
+    }
+
+    /// Tells people of an event.
+    pub(in crate::table) fn tell(&self, event: EventKind) {
+        if let Some(tell) = self.teller.get() {
+            tell(event);
+        }
+    }
+
+    /// Whether nothing is written any more.
+    pub(in crate::table) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn close(&self, closing: bool) {
+        self.closing.store(closing, Ordering::Relaxed);
     }
 
     /// Nobody else holds tables, nor is anybody seen.

@@ -1,9 +1,11 @@
 //! The replicas of groups that this node runs, as its tables use them.
 
-use std::sync::{Arc, Weak};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ekka_core::id::ClusterId;
 use ekka_core::schema::Storage;
+use ekka_core::table::quorum::View;
 use tokio::sync::watch;
 
 use super::rows::Rows;
@@ -40,12 +42,27 @@ impl Replica {
 pub(crate) struct Here {
     disc: watch::Sender<Option<Replica>>,
     ram: watch::Sender<Option<Replica>>,
+    /// What the replica of each storage held that ended last, and of which cluster it was.
+    ended: Mutex<BTreeMap<Storage, (ClusterId, View)>>,
 }
 
 impl Here {
     /// This replica of the group of a storage runs from now on, or none.
     pub(crate) fn runs(&self, storage: Storage, replica: Option<Replica>) {
-        self.of(storage).send_replace(replica);
+        let before = self.of(storage).send_replace(replica);
+        if let Some(Replica { cluster, rows, .. }) = before {
+            let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            ended.insert(storage, (cluster, rows.view()));
+        }
+    }
+
+    /// The rows of a cluster as the replica has them that runs, or as the last one had that has ended.
+    pub(in crate::table) fn last(&self, storage: Storage, cluster: ClusterId) -> Option<View> {
+        if let Some(replica) = self.of(storage).borrow().as_ref().filter(|replica| replica.cluster == cluster) {
+            return Some(replica.rows.view());
+        }
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.get(&storage).filter(|(of, _)| *of == cluster).map(|(_, view)| view.clone())
     }
 
     /// The one that runs, now and whenever that changes.
