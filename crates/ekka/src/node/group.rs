@@ -202,6 +202,8 @@ impl Replicas {
                 Wanted::Request(GroupRequest::Close { delete }, _) => {
                     self.tables.outside();
                     self.close(delete).await;
+                    self.shared.committed().send_replace(Arc::default());
+                    self.tables.next_replica();
                 }
                 Wanted::Request(GroupRequest::Ask(ask), _) => self.ask(ask),
                 Wanted::Request(GroupRequest::Confirm { round, term }, _) => self.confirm(round, term),

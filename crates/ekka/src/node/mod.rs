@@ -277,7 +277,8 @@ impl Node {
     /// It did not end in time; it goes on ending.
     pub async fn stop(&self, limit: Duration) -> Result<(), CommandError> {
         let stop = async {
-            match self.command(Command::Stop { by: "program".into(), plan: false }).await {
+            self.inner.calls.cancel_served();
+            match self.inner.end("program".into(), limit).await {
                 Ok(_) | Err(CommandError::Stopping) => {}
                 Err(error) => return Err(error),
             }

@@ -29,7 +29,7 @@ impl Inner {
         match command {
             // Whoever asked may wait no longer; it goes on all the same.
             Command::Leave { plan: false } => self.beside(async move { inner.leave(limit).await }).await,
-            Command::Stop { by, plan: false } => self.beside(async move { inner.stop(by, limit / 2).await }).await,
+            Command::Stop { by, plan: false } => self.end(by, limit).await,
             Command::Drain { plan: false } => {
                 let drained = self.ask(command).await?;
                 self.tables.hand_over(limit / 2, false).await;
@@ -41,6 +41,12 @@ impl Inner {
             }
             command => self.ask(command).await,
         }
+    }
+
+    /// Has the node stop. Half of the time is for what others are to get.
+    pub(super) async fn end(self: &Arc<Self>, by: String, limit: Duration) -> Answer {
+        let (inner, limit) = (self.clone(), limit.min(self.config().node.stop_timeout) / 2);
+        self.beside(async move { inner.stop(by, limit).await }).await
     }
 
     async fn beside(&self, work: impl Future<Output = Answer> + Send + 'static) -> Answer {

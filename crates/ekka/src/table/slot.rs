@@ -179,12 +179,12 @@ impl Slot {
 
     /// Whether it was ever more than empty on this node.
     pub(super) fn is_used(&self) -> bool {
-        match self {
-            Self::Available(slot) => {
-                slot.signals.is_loaded() || slot.schema.storage == Storage::Disc || slot.has_rows()
-            }
-            Self::Owned(_) | Self::Quorum(_) => false,
-        }
+        matches!(self, Self::Available(slot) if slot.signals.is_loaded() || slot.has_rows())
+    }
+
+    /// Whether this node keeps its own rows of it on disc.
+    pub(super) fn is_on_disc(&self) -> bool {
+        matches!(self, Self::Available(slot) if slot.schema.storage == Storage::Disc)
     }
 
     /// It is dropped, or the node ends.

@@ -1,6 +1,7 @@
 //! Estates on disc: what a table was when its node was taken out of the cluster, or its cluster went into another one. It
 //! stays under its names until others have it, whatever crashes in between.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ekka_core::id::{ClusterId, Incarnation};
@@ -36,13 +37,17 @@ impl Listed {
 
 impl Discs {
     /// This node is a member of this cluster by the entry at this place. Tables of an earlier membership are estates, and
-    /// so are those of other clusters.
-    pub(in crate::table) fn admitted(self: &Arc<Self>, cluster: ClusterId, since: u64, me: Incarnation) {
-        let mut inner = self.locked();
+    /// so are those of other clusters: these have become so just now.
+    pub(in crate::table) fn admitted(
+        self: &Arc<Self>,
+        cluster: ClusterId,
+        since: u64,
+        me: Incarnation,
+    ) -> BTreeSet<Key> {
+        let (mut inner, mut buried) = (self.locked(), BTreeSet::new());
         if inner.member.replace((cluster, since)) == Some((cluster, since)) {
-            return;
+            return buried;
         }
-        let mut buried = Vec::new();
         for (key, listed) in inner.index.iter_mut().filter(|(_, listed)| !listed.gone) {
             if key.cluster != cluster && !listed.over {
                 listed.bury(me, since);
@@ -55,25 +60,26 @@ impl Discs {
             } else {
                 continue;
             }
-            buried.push(*key);
+            buried.insert(*key);
         }
         if buried.is_empty() {
-            return;
+            return buried;
         }
         // What the tables write from now on comes to disc after this.
         if let Err(err) = self.means.storage.checkpoint(INDEX, Some(form::write_index(&inner.index))) {
             warn!(%err, "that tables on disc begin anew cannot be written: after a restart they are as they were");
         }
-        for key in buried {
-            match inner.stages.remove(&key) {
+        for key in &buried {
+            match inner.stages.remove(key) {
                 Some(Stage::Open(side)) => {
                     side.end.cancel();
-                    inner.stages.insert(key, Stage::Ending);
+                    inner.stages.insert(*key, Stage::Ending);
                 }
-                Some(stage @ (Stage::Opening | Stage::Ending)) => drop(inner.stages.insert(key, stage)),
+                Some(stage @ (Stage::Opening | Stage::Ending)) => drop(inner.stages.insert(*key, stage)),
                 Some(Stage::Ready(_)) | None => {}
             }
         }
+        buried
     }
 
     /// A keeper has ended: its table was dropped, or begins anew.

@@ -37,12 +37,20 @@ pub(super) struct Gate {
     roster: RwLock<Roster>,
     /// This node has no cluster, or another one than before, and no record says yet that this start of it is a member.
     outside: AtomicBool,
+    /// What is shown of the record is of a replica that ends: this start may be a member there, by the guid that it had.
+    shut: AtomicBool,
     changed: watch::Sender<()>,
 }
 
 impl Gate {
     pub(super) fn new() -> Self {
-        Self { roster: RwLock::default(), outside: AtomicBool::new(true), changed: watch::Sender::new(()) }
+        let (outside, shut) = (AtomicBool::new(true), AtomicBool::new(false));
+        Self { roster: RwLock::default(), outside, shut, changed: watch::Sender::new(()) }
+    }
+
+    /// The replica ends, or has ended and what it showed is shown no more.
+    pub(super) fn shut_is(&self, shut: bool) {
+        self.shut.store(shut, Ordering::Relaxed);
     }
 
     /// The cluster ends for this node, or begins for it: nothing is exchanged before it is a member by the record.
@@ -58,7 +66,9 @@ impl Gate {
 
     /// Takes a state of the record; what it says of this node.
     pub(super) fn follow(&self, committed: &Committed, me: Incarnation) -> Admitted {
-        let Some(cluster) = committed.cluster else { return Admitted::AsBefore };
+        let Some(cluster) = committed.cluster.filter(|_| !self.shut.load(Ordering::Relaxed)) else {
+            return Admitted::AsBefore;
+        };
         if committed.present.contains(&me) {
             self.outside.store(false, Ordering::Relaxed);
         }
@@ -148,6 +158,21 @@ mod tests {
         assert!(gate.is_open_for(other.node_id));
         assert_eq!(gate.membership(), Some((ClusterId::from_u128(1), 9)));
         assert_eq!(gate.follow(&committed(2, 3, &[(me, 3), (other, 2)]), me), Admitted::Elsewhere);
+    }
+
+    #[test]
+    fn the_record_of_a_cluster_that_is_left_lets_nobody_in_again() {
+        let (gate, me) = (Gate::new(), start(1, 10));
+        gate.outside_is(false);
+        gate.follow(&committed(2, 5, &[(me, 1)]), me);
+        gate.shut_is(true);
+        gate.outside_is(true);
+        // It goes into the other cluster under the guid that it had.
+        gate.follow(&committed(2, 5, &[(me, 1)]), me);
+        assert!(gate.is_outside());
+        gate.shut_is(false);
+        assert_eq!(gate.follow(&committed(1, 9, &[(me, 9)]), me), Admitted::Elsewhere);
+        assert!(!gate.is_outside());
     }
 
     #[test]

@@ -79,9 +79,7 @@ impl Tables {
             return;
         }
         let membership = self.gate.membership();
-        if let Some((cluster, since)) = membership {
-            self.discs.admitted(cluster, since, me);
-        }
+        let buried = membership.map(|(cluster, since)| self.discs.admitted(cluster, since, me)).unwrap_or_default();
         let wanted: BTreeSet<u64> = committed.tables.values().map(|entry| entry.id).collect();
         let (mut opened, mut dropped) = (Vec::new(), Vec::new());
         let (before, absorbs);
@@ -93,9 +91,13 @@ impl Tables {
             state.cluster = committed.cluster.or(before);
             // Tables of another cluster may have the same numbers.
             let all_gone = left || admitted == Admitted::Elsewhere;
-            let begins_anew = |slot: &Slot| admitted == Admitted::Anew && slot.is_used();
+            // A replica that is opened anew may go through an earlier membership: what is on disc knows its own.
+            let is_buried = |id: &u64| buried.iter().any(|key| key.table == *id);
+            let begins_anew = |id: &u64, slot: &Slot| {
+                admitted == Admitted::Anew && if slot.is_on_disc() { is_buried(id) } else { slot.is_used() }
+            };
             let is_gone = |(id, slot): (&u64, &Slot)| {
-                all_gone || begins_anew(slot) || !wanted.contains(id) && committed.is_past(*id)
+                all_gone || begins_anew(id, slot) || !wanted.contains(id) && committed.is_past(*id)
             };
             let gone: Vec<u64> = state.by_id.iter().filter(|of| is_gone(*of)).map(|(id, _)| *id).collect();
             dropped.extend(gone.iter().filter_map(|id| state.by_id.remove(id)));

@@ -55,8 +55,8 @@ impl Tables {
                     slot.end();
                     let mut waiting = slot.disinherit();
                     // What is on disc is read from there.
-                    if slot.schema.storage == Storage::Ram {
-                        let estate = Estate::new(slot.read().clone());
+                    let estate = Estate::new(slot.read().clone());
+                    if slot.schema.storage == Storage::Ram && estate.versions() > 0 {
                         waiting.push(legacy((key, slot.schema.clone()), estate, (me, since), moved));
                     }
                     self.legacies().waiting.extend(waiting);
@@ -228,8 +228,11 @@ impl Tables {
     }
 
     fn keep_tombstones(&self) {
-        let until = self.legacies().absorbing;
-        let keep = until.is_some_and(|until| until > Instant::now());
+        let Some(until) = self.legacies().absorbing else { return };
+        let keep = until > Instant::now();
+        if !keep {
+            self.legacies().absorbing = None;
+        }
         for slot in &*self.slots() {
             if let Slot::Available(slot) = slot {
                 slot.keep_tombstones(keep);

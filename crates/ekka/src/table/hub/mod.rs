@@ -173,8 +173,14 @@ impl Tables {
     /// The replica of the cluster has ended, and the next one may be of another membership: until the record says that this
     /// start is a member, nothing is exchanged, and what there is stays as it is.
     pub(crate) fn outside(&self) {
+        self.gate.shut_is(true);
         self.gate.outside_is(true);
         self.world.links.all().iter().for_each(|link| link.end.cancel());
+    }
+
+    /// What the replica that has ended had committed is shown no more.
+    pub(crate) fn next_replica(&self) {
+        self.gate.shut_is(false);
     }
 
     /// It goes on with the replica that it had.
