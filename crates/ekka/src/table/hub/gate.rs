@@ -119,6 +119,13 @@ impl Gate {
         // It is never closed while this is borrowed.
         let _ = self.changed.subscribe().wait_for(|()| self.is_open_for(node)).await;
     }
+
+    /// Whether the node at the other end of a connection was in the cluster of these tables when that began, and this one
+    /// is: tables of two clusters have the same numbers, and a node is let into one before it has left the other.
+    pub(super) fn is_of(&self, theirs: Option<ClusterId>, ours: Option<ClusterId>) -> bool {
+        let cluster = self.roster.read().unwrap_or_else(PoisonError::into_inner).cluster;
+        cluster.is_some() && cluster == theirs && cluster == ours
+    }
 }
 
 #[cfg(test)]
@@ -148,6 +155,8 @@ mod tests {
         gate.outside_is(false);
         assert_eq!(gate.follow(&committed(1, 5, &[(me, 1), (other, 2)]), me), Admitted::AsBefore);
         assert!(gate.is_open_for(other.node_id) && gate.had(me));
+        let (ours, another) = (Some(ClusterId::from_u128(1)), Some(ClusterId::from_u128(2)));
+        assert!(gate.is_of(ours, ours) && !gate.is_of(another, ours) && !gate.is_of(ours, another));
         assert_eq!(gate.follow(&committed(1, 6, &[(other, 2)]), me), Admitted::AsBefore);
         gate.outside_is(true);
         assert!(!gate.is_open_for(other.node_id));

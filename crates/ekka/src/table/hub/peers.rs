@@ -70,6 +70,10 @@ impl Tables {
                 return;
             }
         }
+        if !self.gate.is_of(port.peer().cluster_id, self.view().cluster_id) {
+            debug!(peer = %name, "no link for tables: it was in another cluster, or this node was");
+            return;
+        }
         let link = Arc::new(Link::new(peer, name));
         self.begin(&link);
         let (giver, given) = (self.clone(), link.clone());
