@@ -285,7 +285,7 @@ fn m6_what_a_cleaned_member_brings_of_a_folded_origin_is_still_new() {
 fn an_absorbed_cluster_brings_its_rows_also_those_older_than_what_was_deleted_here() {
     let mut world = World::scripted(4);
     world.cut_off(&[2, 3]);
-    let mut write = |world: &mut World, i: usize, key: &[u8], delete: bool| {
+    let write = |world: &mut World, i: usize, key: &[u8], delete: bool| {
         world.ms += 1;
         world.write(i, key, delete, None).expect("it is written")
     };
