@@ -122,6 +122,9 @@ pub enum EventKind {
     BackupDone { tables: u64, rows: u64, bytes: u64 },
     /// `backup.failed`
     BackupFailed { error: String },
+    /// `table.returned`: what a member held that had been taken out, or of a cluster that went into this one, was judged here:
+    /// so many versions are passed on as rows, so many are in the journal of every node
+    TableReturned { table: String, node_id: NodeId, taken: u64, aside: u64 },
     /// `config.reloaded`
     ConfigReloaded { changed: Vec<String>, needs_restart: Vec<String> },
     /// `node.fenced`: its lease has run out, and others may be told that it is gone
@@ -178,6 +181,7 @@ impl EventKind {
             Self::TableDigestMismatch { .. } => "table.digest_mismatch",
             Self::BackupDone { .. } => "backup.done",
             Self::BackupFailed { .. } => "backup.failed",
+            Self::TableReturned { .. } => "table.returned",
             Self::ConfigReloaded { .. } => "config.reloaded",
             Self::NodeFenced { .. } => "node.fenced",
             Self::NodeOver { .. } => "node.over",
@@ -208,6 +212,7 @@ impl EventKind {
             | Self::HandshakeRefused { .. }
             | Self::TableSetAside { .. }
             | Self::BackupFailed { .. }
+            | Self::TableReturned { aside: 1.., .. }
             | Self::DiscoveryFailing { .. }
             | Self::VolatileBegan { lost: true, .. } => Severity::Warning,
             _ => Severity::Info,

@@ -108,6 +108,39 @@ impl Table {
     pub fn watermark(&self, ack: Ack, up: &[Incarnation]) -> OpNumber {
         self.copies(up).watermark(ack)
     }
+
+    /// Whether all in front of a place of the log survives what the table's storage promises.
+    #[must_use]
+    pub fn is_synced(&self, position: u64) -> bool {
+        self.synced >= position
+    }
+
+    /// How many operations, of whatever origin, no other member is known to have stored.
+    #[must_use]
+    pub fn only_here(&self) -> OpNumber {
+        let acked = self.peers.map.keys().filter_map(|id| self.peer_holds(*id)).map(|(_, stored)| stored).max();
+        self.held
+            .iter()
+            .filter(|(origin, _)| !self.over.is_folded(*origin))
+            .map(|(origin, number)| {
+                let acked = acked.filter(|_| origin == self.here).unwrap_or(0);
+                number.saturating_sub(acked.max(self.members.most_stored(origin)))
+            })
+            .sum()
+    }
+
+    /// Whether each of these has stored all that this node holds, as far as is known; one that is not connected has not.
+    #[must_use]
+    pub fn is_held_by(&self, peers: &[Incarnation]) -> bool {
+        peers.iter().filter(|id| **id != self.me).all(|id| {
+            let Some((_, acked)) = self.peer_holds(*id) else { return false };
+            let mut all = self.held.iter().filter(|(origin, _)| !self.over.is_folded(*origin));
+            all.all(|(origin, number)| {
+                let acked = if origin == self.here { acked } else { 0 };
+                number <= acked.max(self.members.stored(id.node_id, origin).unwrap_or(0))
+            })
+        })
+    }
 }
 
 impl OwnedTable {

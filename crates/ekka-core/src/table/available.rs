@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::changes::{Change, Changes, Resync, Revision};
 use super::copy::{Giving, Taking, Waste, before_first_copy};
+use super::estate::Given;
 use super::event::Event;
 use super::faults::Faults;
 use super::index::{Extract, Index, Indexable};
@@ -61,7 +62,11 @@ pub struct Table {
     pub(super) copies_given: u64,
     pub(super) waste: Waste,
     /// Who gave an estate here.
-    pub(super) judged: BTreeSet<Incarnation>,
+    pub(super) judged: BTreeMap<Incarnation, Given>,
+    /// Another cluster goes into this one: no tombstone is dropped.
+    pub(super) keeps_tombstones: bool,
+    /// What `gc_floor` was when that began: as long as it is the same, nothing that came from there can have been dropped.
+    pub(super) floor_before: Option<Stamp>,
     pub(super) next_report: Instant,
     pub(super) events: Vec<Event>,
     /// Bytes of the rows, tombstones included.
@@ -101,7 +106,9 @@ impl Table {
             taking: None,
             copies_given: before_first_copy(settings.me),
             waste: Waste::default(),
-            judged: BTreeSet::new(),
+            judged: BTreeMap::new(),
+            keeps_tombstones: false,
+            floor_before: None,
             next_report: Instant::ZERO,
             events: Vec::new(),
             bytes: 0,

@@ -35,4 +35,13 @@ pub enum Event {
         /// Its last operation.
         last: OpId,
     },
+    /// All that a member gave that was cleaned, or whose cluster went into this one, is decided on.
+    EstateJudged {
+        /// Who gave it.
+        from: Incarnation,
+        /// How many versions are passed on as rows.
+        taken: u64,
+        /// How many are in the journal.
+        aside: u64,
+    },
 }

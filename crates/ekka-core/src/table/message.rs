@@ -122,6 +122,8 @@ pub enum Message {
         /// The number that its parts have from here on: what comes under another one is late.
         copy: u64,
     },
+    /// As [`Message::EstateOffer`], by a member of a cluster that has gone into this one.
+    AbsorbedOffer,
 }
 
 /// What a node holds of one table.

@@ -14,7 +14,7 @@ use super::index::fenced;
 use super::terms::{Receipt, WriteError};
 use super::vector::OpNumber;
 use super::version::Version;
-use crate::id::Incarnation;
+use crate::id::{Guid, Incarnation, NodeId};
 use crate::time::Wall;
 
 /// Where the rows of a key begin: all of them, and no others, begin with this.
@@ -35,10 +35,29 @@ fn part_key(key: &[u8], origin: Incarnation, number: Option<OpNumber>) -> Vec<u8
 /// The key of the application in the key of a row of such a table; `None` where it is none.
 #[must_use]
 pub fn part_of(row_key: &[u8]) -> Option<Vec<u8>> {
+    split(row_key).map(|(key, _)| key)
+}
+
+/// The key of a row of such a table whose writer has another name; `None` where it is none.
+pub(super) fn part_renamed(row_key: &[u8], name: impl Fn(Incarnation) -> Incarnation) -> Option<Vec<u8>> {
+    let (key, rest) = split(row_key)?;
+    let (node_id, rest) = rest.split_first_chunk()?;
+    let (guid, rest) = rest.split_first_chunk()?;
+    let origin = Incarnation {
+        node_id: NodeId::from_u128(u128::from_be_bytes(*node_id)),
+        guid: Guid::from_u128(u128::from_be_bytes(*guid)),
+    };
+    let mut renamed = part_key(&key, name(origin), None);
+    renamed.extend_from_slice(rest);
+    Some(renamed)
+}
+
+/// The key of the application, and what follows it: who wrote the part.
+fn split(row_key: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let (mut key, mut at) = (Vec::new(), 0);
     loop {
         match (*row_key.get(at)?, row_key.get(at + 1)) {
-            (0, Some(0)) => return Some(key),
+            (0, Some(0)) => return Some((key, &row_key[at + 2..])),
             (0, Some(255)) => {
                 key.push(0);
                 at += 2;
@@ -158,7 +177,6 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{Guid, NodeId};
 
     #[test]
     fn the_key_of_a_part_gives_the_key_back_and_no_key_is_the_head_of_another() {
@@ -171,5 +189,8 @@ mod tests {
             }
         }
         assert_eq!(part_of(b"abc"), None);
+        let other = Incarnation { guid: Guid::from_u128(9), ..me };
+        let renamed = part_renamed(&part_key(b"a\0b", me, Some(3)), |_| other);
+        assert_eq!(renamed, Some(part_key(b"a\0b", other, Some(3))));
     }
 }

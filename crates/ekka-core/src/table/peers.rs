@@ -201,15 +201,10 @@ impl Table {
             Message::CopyRows { copy, rows } => self.on_copy_rows(id, copy, &rows, now)?,
             Message::CopyJournal { copy, entries } => self.on_copy_journal(id, copy, &entries, now)?,
             Message::CopyEnd { copy, rows, entries } => self.on_copy_end(id, copy, (rows, entries), now),
-            Message::EstateOffer if self.taking.is_some() => self.tell(id, Message::NotNow),
-            Message::EstateOffer => {
-                let have = self.all_held();
-                self.judged.insert(id);
-                self.tell(id, Message::EstateWanted { have });
-            }
-            Message::Estate { versions, journal: _, number: _ } if versions.is_empty() => {}
-            Message::Estate { versions, journal, number: _ } => self.on_estate(id, &versions, journal, now)?,
-            Message::EstateEnd { messages: _ } => self.tell(id, Message::EstateTaken),
+            Message::EstateOffer => self.on_estate_offer(id, false),
+            Message::AbsorbedOffer => self.on_estate_offer(id, true),
+            Message::Estate { number, versions, journal } => self.on_estate(id, (number, journal), &versions, now)?,
+            Message::EstateEnd { messages } => self.on_estate_end(id, messages),
             // For the estate of this node, if it has one: `Estate::receive`.
             Message::EstateWanted { .. } | Message::EstateTaken => {}
             Message::NotNow => self.on_not_now(id, now),

@@ -64,6 +64,7 @@ impl Message {
             | Self::TooFarBehind
             | Self::EstateTaken
             | Self::EstateOffer
+            | Self::AbsorbedOffer
             | Self::NotNow => Ok(0),
         }
     }

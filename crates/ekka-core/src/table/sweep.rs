@@ -50,6 +50,11 @@ impl Members {
         self.settled.get(&member).map(|stored| stored.get(origin))
     }
 
+    /// The most of an origin that any other member has stored, by its latest report.
+    pub(super) fn most_stored(&self, origin: OriginIndex) -> OpNumber {
+        self.latest.values().map(|said| said.stored.get(origin)).max().unwrap_or(0)
+    }
+
     pub(super) fn report(&mut self, from: Incarnation, held: Numbers, stored: Numbers) {
         let said = Said { guid: from.guid, held, stored };
         if self.waiting.get(&from.node_id).is_none_or(|waiting| waiting.guid != from.guid) {
@@ -87,7 +92,7 @@ impl Table {
     pub(super) fn sweep(&mut self, wall: Wall) {
         let early = self.faults.drops_early;
         self.members.settle(&self.held, early);
-        if !self.members.ids.contains(&self.me.node_id) {
+        if self.keeps_tombstones || !self.members.ids.contains(&self.me.node_id) {
             return;
         }
         let me = self.me.node_id;
@@ -121,6 +126,15 @@ impl Table {
         if self.faults.expired_dropped {
             self.drop_expired();
         }
+    }
+
+    /// Whether no tombstone is dropped for now: another cluster goes into this one, and what its members bring has not been
+    /// here before, however old it is, unless something was dropped meanwhile.
+    pub fn keep_tombstones(&mut self, keep: bool) {
+        if keep && !self.keeps_tombstones {
+            self.floor_before = Some(self.gc_floor);
+        }
+        self.keeps_tombstones = keep;
     }
 
     pub(super) fn raise_floor(&mut self, version: &Version) {

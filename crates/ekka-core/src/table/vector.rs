@@ -137,6 +137,13 @@ impl Origins {
     pub(crate) fn list(&self) -> &[Incarnation] {
         &self.list
     }
+
+    /// Gives each origin another name, and keeps its place.
+    pub(crate) fn rename(&mut self, name: impl Fn(Incarnation) -> Incarnation) {
+        self.list.iter_mut().for_each(|origin| *origin = name(*origin));
+        let places = (0u32..).map(OriginIndex);
+        self.places = self.list.iter().copied().zip(places).collect();
+    }
 }
 
 /// A vector by the places of origins.

@@ -261,6 +261,23 @@ impl Version {
         };
         Self::pack(&parts, scratch)
     }
+
+    /// The same version of a row that has another key.
+    pub(crate) fn with_key(&self, key: &[u8], scratch: &mut Vec<u8>) -> Self {
+        let carrier = Some(self.carrier()).filter(|carrier| *carrier != self.id());
+        let parts = Parts {
+            hlc: self.hlc(),
+            id: self.id(),
+            carrier,
+            replaced: self.replaced(),
+            delete: self.is_delete(),
+            aside: self.is_aside(),
+            expires_at: self.expires_at(),
+            key,
+            value: self.value(),
+        };
+        Self::pack(&parts, scratch)
+    }
 }
 
 impl fmt::Debug for Version {

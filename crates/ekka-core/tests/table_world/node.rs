@@ -148,4 +148,12 @@ impl Node {
         self.keep_bound(ms);
         (self.cleaned, self.declared, self.member) = (false, false, true);
     }
+
+    /// Its cluster goes into another one: it goes on under the guid that it has, and starts empty.
+    pub(crate) fn go_over(&mut self, ms: u64) {
+        self.estate = self.table.take().map(|old| Estate::new(old).absorbed(7, false));
+        self.waiting.clear();
+        self.table = Some(self.empty_table());
+        self.keep_bound(ms);
+    }
 }

@@ -279,3 +279,44 @@ fn m6_what_a_cleaned_member_brings_of_a_folded_origin_is_still_new() {
     world.rest().unwrap();
     assert!(all_read(&world, id));
 }
+
+/// Section 8, rule 6: both had rows, and none of them had seen the other's.
+#[test]
+fn an_absorbed_cluster_brings_its_rows_also_those_older_than_what_was_deleted_here() {
+    let mut world = World::scripted(4);
+    world.cut_off(&[2, 3]);
+    let write = |world: &mut World, i: usize, key: &[u8], delete: bool| {
+        world.ms += 1;
+        world.write(i, key, delete, None).expect("it is written")
+    };
+    let young = write(&mut world, 2, b"young", false);
+    world.flow_for(1_000);
+    let lonely = write(&mut world, 3, b"lonely", false);
+    let loser = write(&mut world, 3, K, false);
+    let both = write(&mut world, 0, K, false);
+    write(&mut world, 1, b"gone", false);
+    write(&mut world, 1, b"gone", true);
+    // What they know of as members are all four here, so nothing is dropped before they are two and two.
+    for (i, members) in [(0, [0, 1]), (1, [0, 1]), (2, [2, 3]), (3, [2, 3])] {
+        let members = members.map(|member| world.nodes[member].id.node_id);
+        world.table_mut(i).members_are(members);
+    }
+    world.flow_for(5_000);
+    let floor = world.table(0).gc_floor();
+    assert!(floor > world.table(2).stamp_of(world.table(2).rows().get(b"young").expect("a row")), "it was dropped");
+    // Their names are others over there.
+    for id in [young, lonely, loser] {
+        world.truth.writes.remove(&id);
+    }
+    world.absorb(&[0, 1], &[2, 3]);
+    let after = put(&mut world, 2);
+    world.rest().unwrap();
+    for i in 0..4 {
+        let (table, wall) = (world.table(i), world.nodes[i].now(world.ms).wall);
+        assert!(table.get(b"young", wall).is_some() && table.get(b"lonely", wall).is_some(), "of node {i}");
+        assert!(table.get(b"gone", wall).is_none() && table.get(K, wall).is_some());
+        let keys: Vec<&[u8]> = table.journal().map(ekka_core::table::Version::key).collect();
+        assert!(keys.iter().all(|key| *key == K), "what both of them brought counts once: {keys:?}");
+        assert!(journaled(&world, i, both) || all_read(&world, both) || all_read(&world, after));
+    }
+}

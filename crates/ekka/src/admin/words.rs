@@ -64,6 +64,10 @@ fn node_text(kind: &EventKind) -> Option<String> {
             format!("a backup of {tables} tables was given: {rows} rows, {bytes} bytes")
         }
         EventKind::BackupFailed { error } => format!("a backup failed: {error}"),
+        EventKind::TableReturned { table, node_id, taken, aside } => format!(
+            "what node_id {node_id} held in the table {table} before it came in: {taken} versions are rows of this cluster, \
+             {aside} are in the journal (`ekka losses`)"
+        ),
         EventKind::TableDropped { table } => format!("the table {table} was dropped"),
         EventKind::ConfigReloaded { changed, needs_restart } => {
             let mut text = match changed.as_slice() {

@@ -120,12 +120,12 @@ pub(super) fn start(
             to_groups.deliver(from.node_id, &frame);
         }
     });
-    let to_bulk = router.clone();
+    let (to_bulk, to_tables) = (router.clone(), tables.clone());
     shared.tasks.spawn(async move {
         while let Some((from, frame)) = bulk.recv().await {
             match bulk_use(&frame) {
                 Some(BulkUse::GroupSnapshot) => to_bulk.deliver_bulk(from, &frame),
-                Some(BulkUse::TableCopy) => tables.copied(from, frame).await,
+                Some(BulkUse::TableCopy) => to_tables.copied(from, frame).await,
                 None => debug!(peer = %from, "frame of the bulk lane for what this version does not know"),
             }
         }
@@ -138,7 +138,9 @@ pub(super) fn start(
         storage: kept,
         router: of_replicas,
         to: Listeners { own, tap },
+        tables,
         running: None,
+        last: None,
     };
     shared.tasks.spawn(replicas.run(requests));
     Handle { wanted, storage, router, stop: Mutex::default() }
@@ -161,7 +163,10 @@ struct Replicas {
     storage: Arc<dyn Storage>,
     router: Router,
     to: Listeners,
+    tables: Arc<Tables>,
     running: Option<Running>,
+    /// What was opened last.
+    last: Option<(ClusterId, VoterId)>,
 }
 
 /// Who hears what a replica says.
@@ -189,9 +194,17 @@ impl Replicas {
         while let Some(wanted) = requests.recv().await {
             match wanted {
                 Wanted::Request(GroupRequest::Open { cluster_id, me, goes_on }, stop) => {
+                    if self.last.replace((cluster_id, me)) == Some((cluster_id, me)) {
+                        self.tables.goes_on();
+                    }
                     self.open((cluster_id, me, goes_on), stop).await;
                 }
-                Wanted::Request(GroupRequest::Close { delete }, _) => self.close(delete).await,
+                Wanted::Request(GroupRequest::Close { delete }, _) => {
+                    self.tables.outside();
+                    self.close(delete).await;
+                    self.shared.committed().send_replace(Arc::default());
+                    self.tables.next_replica();
+                }
                 Wanted::Request(GroupRequest::Ask(ask), _) => self.ask(ask),
                 Wanted::Request(GroupRequest::Confirm { round, term }, _) => self.confirm(round, term),
                 Wanted::Request(GroupRequest::Whole { next }, stop) => self.whole(next, stop).await,

@@ -125,7 +125,8 @@ async fn live(lasting: &Lasting, life: Life, started: Started) -> (StopReason, R
     let Lasting { env, shared, .. } = lasting;
     let Started { transport, inputs, frames } = started;
     lasting.calls.hub.use_transport(transport.clone());
-    lasting.tables.tables.use_transport(life.control.view().me, transport.clone());
+    let in_cluster = life.control.saved().formation.cluster_id.is_some();
+    lasting.tables.tables.use_transport(life.control.view().me, transport.clone(), in_cluster);
     if let Some(node) = lasting.node.upgrade() {
         node.present().transport = Some(transport.clone());
     }

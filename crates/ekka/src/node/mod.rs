@@ -10,6 +10,7 @@ mod group;
 mod group_figures;
 mod lease;
 mod lives;
+mod parting;
 mod reading;
 mod recovered;
 mod reload;
@@ -40,7 +41,7 @@ use ekka_core::event::Event;
 use ekka_core::id::{Endpoint, NodeId, NodeName};
 use ekka_core::time::{Now, Wall};
 use ekka_core::view::{Member, View};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::config::{Config, TlsMode};
 use crate::discovery::Context;
@@ -245,7 +246,8 @@ impl Node {
         self.inner.env.clock.now()
     }
 
-    /// Gives a command to the node and waits for its end. Dropping the future does not undo it.
+    /// Gives a command to the node and waits for its end. Dropping the future does not undo it. Before it stops or leaves,
+    /// others get what only this node has in its tables, for which there is `node.stop_timeout`.
     ///
     /// # Errors
     /// See [`CommandError`].
@@ -253,16 +255,7 @@ impl Node {
         if matches!(command, Command::Stop { plan: false, .. }) {
             self.inner.calls.cancel_served();
         }
-        let (answer, result) = oneshot::channel();
-        let leaves = matches!(command, Command::Leave { plan: false });
-        let request = Request { command, answer };
-        self.inner.requests.send(request).await.map_err(|_| CommandError::Stopping)?;
-        let result = result.await.map_err(|_| CommandError::Stopping)?;
-        if leaves && result.is_ok() {
-            self.inner.shared.committed().send_replace(Arc::default());
-            self.inner.tables.leave();
-        }
-        result
+        self.inner.carry_out(command).await
     }
 
     /// Waits until the node is ready for work that needs a majority. *Cancel safe.*
@@ -285,7 +278,8 @@ impl Node {
     /// It did not end in time; it goes on ending.
     pub async fn stop(&self, limit: Duration) -> Result<(), CommandError> {
         let stop = async {
-            match self.command(Command::Stop { by: "program".into(), plan: false }).await {
+            self.inner.calls.cancel_served();
+            match self.inner.end("program".into(), limit).await {
                 Ok(_) | Err(CommandError::Stopping) => {}
                 Err(error) => return Err(error),
             }
@@ -299,7 +293,7 @@ impl Node {
     /// Leaves the cluster for good: no strategy brings it back until `join` or `form`.
     ///
     /// # Errors
-    /// It is the last member, or nobody is in reach to remember it.
+    /// It is the last member, or nobody is in reach to remember it, or to get what only this node has in its tables.
     pub async fn leave(&self) -> Result<(), CommandError> {
         self.command(Command::Leave { plan: false }).await.map(|_| ())
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ekka_core::autocluster;
 use ekka_core::control::{self, Control, Setup};
+use ekka_core::durable::SchemaChange;
 use ekka_core::id::{Endpoint, StoreId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -18,11 +19,11 @@ use super::store::{self, StoreError};
 use super::{Inner, Node, Present};
 use crate::config::{Config, formation_settings};
 use crate::discovery::{self, Context, Discovery, Me, SharedCredentials};
-use crate::env::{DiskGuard, Env};
+use crate::env::{BoxFuture, DiskGuard, Env};
 use crate::home::Home;
 use crate::rpc::{self, Handlers, Hub};
 use crate::storage::{Found, Storage, StorageOptions};
-use crate::table::{self, Answering, BeginRows, Tables};
+use crate::table::{self, Answering, BeginRows, MakeTable, Tables};
 use crate::transport::{self, BindError, CookieError, CookieSet, Credentials, CredentialsError, Hosts, Kdf};
 
 /// Inputs that may wait for the loop before the connections' readers wait.
@@ -143,6 +144,7 @@ impl Kept {
             quorum: (shared.quorum().clone(), begin_rows(requests)),
             calls: calls.hub.clone(),
             faults,
+            make_table: make_table(requests),
         };
         let tables = table::prepare(setup, &home, stop).map_err(StartError::Tables)?;
         Ok(Self { tables, _stop: guard })
@@ -151,17 +153,25 @@ impl Kept {
 
 /// Asks the loop to have it committed that quorum tables hold rows.
 fn begin_rows(requests: &mpsc::Sender<Request>) -> BeginRows {
-    // The tables end after the loop, which ends once nobody can ask it any more.
     let requests = requests.downgrade();
-    Arc::new(move || {
-        let requests = requests.upgrade();
-        Box::pin(async move {
-            let stopping = || "the node is stopping".to_owned();
-            let (answer, result) = oneshot::channel();
-            let request = Request { command: control::Command::QuorumRows, answer };
-            requests.ok_or_else(stopping)?.send(request).await.map_err(|_| stopping())?;
-            result.await.map_err(|_| stopping())?.map(|_| ()).map_err(|error| error.to_string())
-        })
+    Arc::new(move || asked(&requests, control::Command::QuorumRows))
+}
+
+/// Asks the loop to have a table made where there is none of this name.
+fn make_table(requests: &mpsc::Sender<Request>) -> MakeTable {
+    let requests = requests.downgrade();
+    Arc::new(move |schema| asked(&requests, control::Command::Schema(SchemaChange::Create(schema))))
+}
+
+/// The tables end after the loop, which ends once nobody can ask it any more.
+fn asked(requests: &mpsc::WeakSender<Request>, command: control::Command) -> BoxFuture<'static, Result<(), String>> {
+    let requests = requests.upgrade();
+    Box::pin(async move {
+        let stopping = || "the node is stopping".to_owned();
+        let (answer, result) = oneshot::channel();
+        let request = Request { command, answer };
+        requests.ok_or_else(stopping)?.send(request).await.map_err(|_| stopping())?;
+        result.await.map_err(|_| stopping())?.map(|_| ()).map_err(|error| error.to_string())
     })
 }
 

@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use ekka_core::event::EventKind;
 use ekka_core::schema::Schema;
-use ekka_core::table::Version;
+use ekka_core::table::{Table, Version};
 use ekka_core::time::Wall;
 use serde_json::{Value, json};
 use tracing::error;
 
-use super::available::AvailableSlot;
 use crate::codec::json::{text, value_of};
 use crate::env::Env;
 
@@ -41,10 +40,30 @@ impl Aside {
 
     /// Writes these versions of a table; whether they are on disc.
     pub(super) async fn write(&self, schema: &Schema, versions: Vec<Version>) -> bool {
-        let (rows, table) = (versions.len() as u64, schema.name.clone());
+        let rows = versions.len() as u64;
+        self.write_lines(schema, rows, move |schema| lines(schema, &versions)).await
+    }
+
+    /// The same of keys and values of a quorum table.
+    pub(super) async fn write_rows(&self, schema: &Schema, rows: Vec<(Vec<u8>, Vec<u8>)>) -> bool {
+        let count = rows.len() as u64;
+        let all = move |schema: &Schema| {
+            let line = |(key, value): &(Vec<u8>, Vec<u8>)| line(key, &value_of(&schema.codec, value), false);
+            rows.iter().flat_map(line).collect()
+        };
+        self.write_lines(schema, count, all).await
+    }
+
+    async fn write_lines(
+        &self,
+        schema: &Schema,
+        rows: u64,
+        lines: impl FnOnce(&Schema) -> Vec<u8> + Send + 'static,
+    ) -> bool {
+        let table = schema.name.clone();
         let name = format!("set-aside/{}-{table}.jsonl", stamp(self.env.clock.now().wall));
         let (disk, file, of) = (self.env.disk.clone(), name.clone(), schema.clone());
-        let written = self.env.blocking(move || disk.write(&file, &lines(&of, &versions))).await;
+        let written = self.env.blocking(move || disk.write(&file, &lines(&of))).await;
         let file = format!("{}/{name}", self.env.disk.path());
         self.said(written, table, file, rows)
     }
@@ -63,14 +82,10 @@ impl Aside {
     }
 }
 
-impl AvailableSlot {
-    /// All that there is, for when the table ends without being dropped: rows, and what lost.
-    pub(super) fn everything(&self) -> Vec<Version> {
-        let wall = self.world.clock.now().wall;
-        let table = self.read();
-        let rows = table.rows();
-        rows.iter().filter(|row| row.is_live(wall)).chain(table.journal()).cloned().collect()
-    }
+/// All that there is of a table: rows, and what lost.
+pub(super) fn everything(table: &Table, wall: Wall) -> Vec<Version> {
+    let rows = table.rows();
+    rows.iter().filter(|row| row.is_live(wall)).chain(table.journal()).cloned().collect()
 }
 
 /// A time as the name of a file may have it.
@@ -80,12 +95,15 @@ fn stamp(wall: Wall) -> String {
 }
 
 fn lines(schema: &Schema, versions: &[Version]) -> Vec<u8> {
-    let mut lines = Vec::new();
-    for version in versions {
+    let line = |version: &Version| {
         let value = if version.is_delete() { Value::Null } else { value_of(&schema.codec, version.value()) };
-        let line = json!({"key": text(version.key()), "value": value, "deleted": version.is_delete()});
-        lines.extend_from_slice(line.to_string().as_bytes());
-        lines.push(b'\n');
-    }
-    lines
+        line(version.key(), &value, version.is_delete())
+    };
+    versions.iter().flat_map(line).collect()
+}
+
+fn line(key: &[u8], value: &Value, deleted: bool) -> Vec<u8> {
+    let mut line = json!({"key": text(key), "value": value, "deleted": deleted}).to_string().into_bytes();
+    line.push(b'\n');
+    line
 }

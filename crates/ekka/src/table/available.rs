@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use ekka_core::event::EventKind;
 use ekka_core::id::{Incarnation, NodeId};
 use ekka_core::limits::TABLE_MERGE_STEP;
 use ekka_core::schema::Schema;
@@ -20,6 +21,7 @@ use super::acks::{Acks, Terms, Written};
 use super::committed::Committed;
 use super::disc::Side;
 use super::error::PutError;
+use super::estate::Heir;
 use super::figures::Figures;
 use super::hub::World;
 use super::signals::{ALONE, Signals};
@@ -77,6 +79,8 @@ pub struct AvailableSlot {
     pub(super) closed: CancellationToken,
     /// Of a table that is kept on disc.
     disc: Option<Arc<Side>>,
+    /// What this node held before it was admitted, and others are to have.
+    pub(super) heirs: Mutex<Vec<Heir>>,
 }
 
 impl AvailableSlot {
@@ -108,6 +112,7 @@ impl AvailableSlot {
             world,
             closed: CancellationToken::new(),
             disc,
+            heirs: Mutex::default(),
         }
     }
 
@@ -159,7 +164,7 @@ impl AvailableSlot {
         let wall = self.world.clock.now().wall;
         let up = self.world.up();
         let mut table = self.write_lock();
-        if self.closed.is_cancelled() {
+        if self.closed.is_cancelled() || self.world.is_closing() {
             return Ok((None, Written::Closed));
         }
         let changed = change(&mut table, wall)?;
@@ -261,9 +266,15 @@ impl AvailableSlot {
         }
     }
 
-    /// Whether a peer is to be told now that this table has what its peers held.
+    /// Whether a peer is to be told now that this table has what its peers held. One that has given nothing yet of what it
+    /// held before is no judge of what others bring.
     pub(super) fn tells_loaded(&self, peer: Incarnation) -> bool {
-        self.signals.is_loaded() && self.sources().told.insert(peer)
+        self.signals.is_loaded() && !self.has_estate() && self.sources().told.insert(peer)
+    }
+
+    /// Whether a peer has said that it has what its peers held.
+    pub(super) fn has_loaded(&self, peer: Incarnation) -> bool {
+        self.sources().loaded.contains(&peer)
     }
 
     /// A peer has what its peers held.
@@ -283,6 +294,7 @@ impl AvailableSlot {
             sources.told.remove(&peer);
         }
         self.write_lock().connect(peer, now);
+        self.offer_again(peer);
     }
 
     pub(super) fn disconnect(&self, peer: Incarnation, now: Now) {
@@ -298,7 +310,9 @@ impl AvailableSlot {
     }
 
     pub(super) fn poll_copy(&self, peer: Incarnation, now: Now) -> Option<Message> {
-        self.write_lock().poll_copy(peer, now)
+        // Two statements: the table is not locked while the estate is.
+        let copy = self.write_lock().poll_copy(peer, now);
+        copy.or_else(|| self.poll_estate(peer))
     }
 
     /// Merges the next rows of a full copy that has come; whether more are to be merged now.
@@ -317,6 +331,7 @@ impl AvailableSlot {
 
     pub(super) fn receive(&self, peer: Incarnation, message: Message, now: Now) -> Result<(), Malformed> {
         let mut table = self.write_lock();
+        self.estate_hears(peer, &message, &mut table, now);
         let received = table.receive(peer, message, now);
         self.after(table, now);
         received
@@ -327,6 +342,7 @@ impl AvailableSlot {
         let mut table = self.write_lock();
         table.clock_ahead_is(clock_ahead_ms);
         table.tick(now);
+        self.tend_estate(&mut table, now);
         self.after(table, now);
     }
 
@@ -335,6 +351,9 @@ impl AvailableSlot {
         let (events, revision, waste) = (table.take_events(), table.revision(), table.take_waste());
         if table.is_merging() {
             self.world.merging.notify_one();
+        }
+        for event in &events {
+            self.estate_sees(event, table.log_end());
         }
         if !self.acks.is_empty() {
             let up = self.world.up();
@@ -376,7 +395,15 @@ impl AvailableSlot {
             }
             Event::Stuck => warn!(table, "nothing is merged: the journal is full and could not be set aside"),
             Event::SetAside { from, lost, .. } => {
-                warn!(table, peer = %from.node_id, lost, "a version of a member that came back is in the journal");
+                debug!(table, peer = %from.node_id, lost, "a version of a member that came back is in the journal");
+            }
+            Event::EstateJudged { from, taken, aside } => {
+                self.world.tell(EventKind::TableReturned {
+                    table: table.clone(),
+                    node_id: from.node_id,
+                    taken: *taken,
+                    aside: *aside,
+                });
             }
             Event::Folded { .. } => debug!(table, "an origin that is over has left the vectors"),
         }
@@ -399,6 +426,17 @@ impl AvailableSlot {
         let mut table = self.write_lock();
         table.clock_ahead_is(clock_ahead_ms);
         self.after(table, now);
+    }
+
+    /// Whether there is, or was, anything in it.
+    pub(super) fn has_rows(&self) -> bool {
+        let table = self.read();
+        table.log_end() > 0 || !table.rows().is_empty()
+    }
+
+    /// Whether no tombstone is dropped: another cluster goes into this one.
+    pub(super) fn keep_tombstones(&self, keep: bool) {
+        self.write_lock().keep_tombstones(keep);
     }
 
     pub(super) fn wanted_bound(&self, wall: Wall) -> Option<Hlc> {

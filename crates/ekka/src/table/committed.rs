@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ekka_core::durable::{Record, TableEntry};
+use ekka_core::durable::{Chains, Faults, Record, TableEntry};
 use ekka_core::id::{ClusterId, Incarnation, NodeId};
 use ekka_core::view::Role;
 
@@ -17,6 +17,10 @@ pub(crate) struct Committed {
     pub(super) present: BTreeSet<Incarnation>,
     /// The latest start of each node that is over; those before it are too.
     pub(super) over: BTreeSet<Incarnation>,
+    /// The places of the entries that made them members.
+    pub(super) since: BTreeMap<NodeId, u64>,
+    /// Which cluster went into which.
+    pub(super) merged: Chains,
     /// The tables by name.
     pub(super) tables: BTreeMap<String, TableEntry>,
     /// Quorum tables may hold rows.
@@ -36,6 +40,8 @@ impl Committed {
             members: record.members().keys().copied().filter(holds).collect(),
             present: record.present().filter(|id| holds(&id.node_id)).collect(),
             over: record.ended().collect(),
+            since: record.members().iter().map(|(id, member)| (*id, member.since)).collect(),
+            merged: record.merged().clone(),
             tables: record.tables().clone(),
             quorum_rows: record.quorum_rows(),
             merging: record.merging().is_some(),
@@ -46,6 +52,11 @@ impl Committed {
     /// Whether more than the number is another one than before.
     pub(crate) fn is_news_after(&self, before: &Self) -> bool {
         Self { number: before.number, ..self.clone() } != *before
+    }
+
+    /// Whether a cluster went into this one, through others perhaps.
+    pub(super) fn has_absorbed(&self, cluster: ClusterId) -> bool {
+        self.cluster.is_some_and(|into| into != cluster && self.merged.end(cluster, Faults::default()) == into)
     }
 
     /// Whether a table that is not among its tables was dropped for certain: a replica that was opened just now may not

@@ -30,6 +30,7 @@ mod digest;
 mod disc;
 mod door;
 mod error;
+mod estate;
 mod figures;
 pub mod fuzz;
 mod handle;
@@ -69,7 +70,7 @@ pub(crate) use self::aside::Tell;
 pub(crate) use self::backup::{Job, pieces_of};
 pub(crate) use self::committed::Committed;
 pub(crate) use self::digest::{Answering, serve as serve_digests};
-pub(crate) use self::hub::{Setup, Tables, prepare};
+pub(crate) use self::hub::{MakeTable, OnlyHere, Setup, Tables, prepare};
 #[cfg(test)]
 pub(crate) use self::quorum::logged;
 pub(crate) use self::quorum::{BeginRows, Beside, First, Here, Replica, Rows, join, lend, split};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ekka_core::id::{Incarnation, NodeId};
-use ekka_core::schema::Schema;
+use ekka_core::schema::{Schema, Storage};
 use ekka_core::table::{Body, Hlc, Malformed};
 use ekka_core::time::{Now, Wall};
 use tokio::sync::watch;
@@ -180,6 +180,16 @@ impl Slot {
             Self::Owned(slot) => slot.renew(me),
             Self::Quorum(_) => {}
         }
+    }
+
+    /// Whether it was ever more than empty on this node.
+    pub(super) fn is_used(&self) -> bool {
+        matches!(self, Self::Available(slot) if slot.signals.is_loaded() || slot.has_rows())
+    }
+
+    /// Whether this node keeps its own rows of it on disc.
+    pub(super) fn is_on_disc(&self) -> bool {
+        matches!(self, Self::Available(slot) if slot.schema.storage == Storage::Disc)
     }
 
     /// It is dropped, or the node ends.

@@ -173,7 +173,7 @@ impl Table {
 
     pub(in super::super) fn on_copy_ask(&mut self, id: Incarnation, resume: Option<&CopyPlace>, now: Now) {
         // Who gave its estate keeps nothing else: what it gets must not be in the middle of a change.
-        let busy = self.taking.is_some() && self.judged.contains(&id);
+        let busy = self.taking.is_some() && self.judged.contains_key(&id);
         let is_of = |giving: &Giving, place: &CopyPlace| {
             giving.head.copy == place.copy && place.rows <= giving.rows.len() as u64
         };

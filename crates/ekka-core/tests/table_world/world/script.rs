@@ -59,6 +59,23 @@ impl World {
         self.tell_roster();
     }
 
+    /// Nodes that never met the others go over to them, whose cluster knows of it first.
+    pub(crate) fn absorb(&mut self, others: &[usize], away: &[usize]) {
+        for i in others {
+            self.table_mut(*i).keep_tombstones(true);
+        }
+        for i in away {
+            for j in away {
+                if self.links.contains_key(&(*i, *j)) {
+                    self.close(*i, *j);
+                }
+            }
+            self.nodes[*i].go_over(self.ms);
+        }
+        self.cleaned_any = true;
+        self.mend();
+    }
+
     /// The incarnation of a node that runs is declared over by the others.
     pub(crate) fn declare(&mut self, i: usize) {
         self.nodes[i].declared = true;

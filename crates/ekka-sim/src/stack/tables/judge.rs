@@ -150,8 +150,8 @@ impl Ledger {
             wanted.extend(own.rows.iter().map(|(key, value)| (seat.me, *key, *value)));
         }
         for (host, seat) in &self.seats {
-            let rows = seat.owned.prefix(&[]).map_err(|error| error.to_string())?;
-            let rows: BTreeSet<_> = rows.into_iter().collect();
+            let rows: Result<BTreeSet<_>, _> = seat.owned.prefix(&[]).collect();
+            let rows = rows.map_err(|error| error.to_string())?;
             if rows != wanted {
                 return Err(format!("host {host} has these owned rows: {rows:?}; their owners have {wanted:?}"));
             }

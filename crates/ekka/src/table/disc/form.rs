@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use ekka_core::id::ClusterId;
+use ekka_core::id::{ClusterId, Incarnation};
+use ekka_core::schema::Schema;
 use ekka_core::table::{Batch, Message};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -14,8 +15,9 @@ use super::names::Key;
 const RECORD: u16 = 1;
 /// Of heads, and of the pieces that they name: messages of a full copy, one after the other.
 const HEAD: u16 = 1;
-/// Of the index.
-const INDEX: u16 = 1;
+/// Of the index; those of the first one know nothing of estates.
+const INDEX: u16 = 2;
+const INDEX_BEFORE: u16 = 1;
 
 /// What names the pieces of a checkpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -28,12 +30,37 @@ pub(super) struct Head {
 }
 
 /// A table in the index.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Listed {
-    /// How often it began anew because it could not be read: what it was before has the names of the turns before.
+    /// How often it began anew, as it could not be read, or its node was taken out of the cluster: what it was before has
+    /// the names of the turns before.
     pub(super) turn: u32,
     /// It is dropped, or its cluster was left: it is being deleted.
     pub(super) gone: bool,
+    /// The place of the entry that made this node a member of the cluster that it is of; 0 where that is not known.
+    pub(super) since: u64,
+    /// What it is.
+    pub(super) schema: Option<Schema>,
+    /// Turns with what is still to be given to somebody.
+    pub(super) estates: Vec<Buried>,
+    /// This node is in another cluster: there are estates only.
+    pub(super) over: bool,
+}
+
+/// A turn that is an estate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Buried {
+    pub(super) turn: u32,
+    /// The start under which the table went on, and the place at which that was admitted.
+    pub(super) start: Incarnation,
+    pub(super) since: u64,
+}
+
+/// A table in an index of the first form.
+#[derive(Deserialize)]
+struct ListedBefore {
+    turn: u32,
+    gone: bool,
 }
 
 /// Which tables are kept.
@@ -85,14 +112,18 @@ pub(super) fn read_messages(mut piece: &[u8]) -> Result<Vec<Message>, String> {
 }
 
 pub(super) fn write_index(index: &Index) -> Vec<u8> {
-    let listed = |(key, listed): (&Key, &Listed)| (key.cluster.as_u128(), key.table, *listed);
+    let listed = |(key, listed): (&Key, &Listed)| (key.cluster.as_u128(), key.table, listed.clone());
     write(INDEX, &index.iter().map(listed).collect::<Vec<_>>())
 }
 
 pub(super) fn read_index(bytes: &[u8]) -> Result<Index, String> {
+    let key = |cluster, table| Key { cluster: ClusterId::from_u128(cluster), table };
+    if let Ok(before) = read::<Vec<(u128, u64, ListedBefore)>>(INDEX_BEFORE, bytes) {
+        let listed = |ListedBefore { turn, gone }| Listed { turn, gone, ..Listed::default() };
+        return Ok(before.into_iter().map(|(cluster, table, of)| (key(cluster, table), listed(of))).collect());
+    }
     let listed: Vec<(u128, u64, Listed)> = read(INDEX, bytes)?;
-    let entry = |(cluster, table, listed)| (Key { cluster: ClusterId::from_u128(cluster), table }, listed);
-    Ok(listed.into_iter().map(entry).collect())
+    Ok(listed.into_iter().map(|(cluster, table, listed)| (key(cluster, table), listed)).collect())
 }
 
 #[cfg(test)]
@@ -102,12 +133,14 @@ mod tests {
     #[test]
     fn what_has_another_form_is_not_read_and_says_which() {
         let index: Index =
-            [(Key { cluster: ClusterId::from_u128(7), table: 9 }, Listed { turn: 1, gone: true })].into();
+            [(Key { cluster: ClusterId::from_u128(7), table: 9 }, Listed { turn: 1, gone: true, ..Listed::default() })]
+                .into();
         let mut bytes = write_index(&index);
+        assert_eq!(read_index(&write(INDEX_BEFORE, &vec![(7u128, 9u64, (1u32, true))])), Ok(index.clone()));
         assert_eq!(read_index(&bytes), Ok(index));
         bytes[0] += 1;
         let error = read_index(&bytes).unwrap_err();
-        assert!(error.contains("form 2") && error.contains("reads form 1"), "{error}");
+        assert!(error.contains("form 3") && error.contains("reads form 2"), "{error}");
         assert!(read_head(&[]).is_err() && read_record(&[1]).is_err() && read_messages(&[255]).is_err());
     }
 }

@@ -5,12 +5,16 @@
 //! writes checkpoints (`checkpoint`). One that is dropped is marked in the index, its keeper ends, what it has in the store is
 //! deleted, and it leaves the index: whatever a crash interrupts goes on at the next start.
 //!
+//! A table of a cluster from which this node was taken out, or that went into another one, begins anew under the names of
+//! the next turn; what it was before is an *estate* (`estates`), and is deleted once others have it.
+//!
 //! **Invariants**: a table is read back once at a time and has one keeper; its names are deleted only when no keeper
 //! writes; nothing that cannot be read is deleted, unless its table is dropped.
 //!
 //! How it looks on disc is in `form`, under which names in `names`.
 
 mod checkpoint;
+mod estates;
 mod form;
 mod fuzz;
 mod keeper;
@@ -21,6 +25,7 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::estates::OnDisc;
 pub use self::fuzz::{disc_forms, fuzz_disc};
 pub(super) use self::keeper::Sizes;
 pub(super) use self::names::Key;
@@ -67,7 +72,8 @@ pub(super) struct Discs {
 struct Inner {
     index: Index,
     stages: BTreeMap<Key, Stage>,
-    told_foreign: bool,
+    /// The cluster that this node is in, and the place of the entry that made it a member.
+    member: Option<(ClusterId, u64)>,
 }
 
 /// What is being done with a table.
@@ -135,8 +141,8 @@ impl Discs {
         match inner.stages.remove(&key) {
             None => {
                 inner.stages.insert(key, Stage::Opening);
-                let (discs, name) = (self.clone(), schema.name.clone());
-                self.spawn(async move { discs.read_back(key, name, settings).await });
+                let (discs, schema) = (self.clone(), schema.clone());
+                self.spawn(async move { discs.read_back(key, schema, settings).await });
                 None
             }
             Some(Stage::Ready(ready)) => {
@@ -153,7 +159,7 @@ impl Discs {
                 let discs = self.clone();
                 self.spawn(async move {
                     keeper.run().await;
-                    discs.delete(key).await;
+                    discs.after_keeper(key).await;
                 });
                 Some(slot)
             }
@@ -192,35 +198,24 @@ impl Discs {
         }
     }
 
-    /// Says once which tables of other clusters there are. Only who leaves a cluster deletes what it has of it: whom
-    /// the others have given up, or who went over to another cluster, may have what nobody else has.
-    pub(super) fn tell_foreign(&self, cluster: ClusterId) {
-        let mut inner = self.locked();
-        if std::mem::replace(&mut inner.told_foreign, true) {
-            return;
-        }
-        let foreign = inner.index.iter().filter(|(key, listed)| key.cluster != cluster && !listed.gone);
-        let foreign: Vec<String> = foreign.map(|(key, listed)| Names::new(*key, listed.turn).to_string()).collect();
-        if !foreign.is_empty() {
-            warn!(
-                kept = foreign.join("; "),
-                "the data directory holds tables of another cluster: they are kept, unused"
-            );
-        }
-    }
-
     /// This node has left its cluster: nothing of it is kept.
     pub(super) fn leave(self: &Arc<Self>) {
         self.drop_those(|_| true);
     }
 
     /// Reads a table back, as often as it takes.
-    async fn read_back(self: Arc<Self>, key: Key, name: String, settings: Settings) {
+    async fn read_back(self: Arc<Self>, key: Key, schema: Schema, settings: Settings) {
         let mut told = false;
+        let name = &schema.name;
         loop {
-            match self.try_read_back(key, &name, settings).await {
+            match self.try_read_back(key, &schema, settings).await {
                 Ok(ready) => {
-                    self.locked().stages.insert(key, Stage::Ready(Box::new(ready)));
+                    let mut inner = self.locked();
+                    if inner.index.get(&key).is_some_and(|listed| Names::new(key, listed.turn) != ready.names) {
+                        // It has become an estate meanwhile.
+                        continue;
+                    }
+                    inner.stages.insert(key, Stage::Ready(Box::new(ready)));
                     self.changed.notify_one();
                     return;
                 }
@@ -234,9 +229,10 @@ impl Discs {
         }
     }
 
-    async fn try_read_back(&self, key: Key, name: &str, settings: Settings) -> Result<Ready, StorageError> {
+    async fn try_read_back(&self, key: Key, schema: &Schema, settings: Settings) -> Result<Ready, StorageError> {
+        let name = &schema.name;
         loop {
-            let listed = self.listed(key).await?;
+            let listed = self.listed(key, schema).await?;
             let names = Names::new(key, listed.turn);
             let (storage, clock, of) = (self.means.storage.clone(), self.means.env.clock.clone(), names.clone());
             let now = clock.now();
@@ -259,19 +255,25 @@ impl Discs {
                         "the table cannot be read from disc, and starts empty: what is there is kept aside"
                     );
                     let turn = listed.turn.saturating_add(1);
-                    self.list(key, Some(Listed { turn, ..listed })).await?;
+                    self.list(key, Some(Listed { turn, ..listed.clone() })).await?;
                 }
             }
         }
     }
 
     /// Its place in the index, which is on disc when this returns.
-    async fn listed(&self, key: Key) -> Result<Listed, StorageError> {
-        let listed = self.locked().index.get(&key).copied();
-        match listed {
-            Some(listed) => Ok(listed),
-            None => self.list(key, Some(Listed::default())).await.map(|()| Listed::default()),
+    async fn listed(&self, key: Key, schema: &Schema) -> Result<Listed, StorageError> {
+        let (before, member) = {
+            let inner = self.locked();
+            (inner.index.get(&key).cloned(), inner.member)
+        };
+        let since = member.filter(|(cluster, _)| *cluster == key.cluster).map_or(0, |(_, since)| since);
+        let mut listed = before.clone().unwrap_or_else(|| Listed { since, ..Listed::default() });
+        listed.schema.get_or_insert_with(|| schema.clone());
+        if before.as_ref() != Some(&listed) {
+            self.list(key, Some(listed.clone())).await?;
         }
+        Ok(listed)
     }
 
     /// Enters a table in the index, or takes it out, and waits until that is on disc.

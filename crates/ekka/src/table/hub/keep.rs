@@ -19,6 +19,7 @@ use super::super::link::Link;
 use super::super::owned::OwnedSlot;
 use super::super::quorum::QuorumSlot;
 use super::super::slot::Slot;
+use super::gate::Admitted;
 use super::{AGAIN, TICK, Tables};
 
 impl Tables {
@@ -72,16 +73,33 @@ impl Tables {
 
     fn follow_committed(&self, committed: &Committed) {
         let Some(me) = self.me() else { return };
+        let (left, had) = (self.has_left(), self.gate.had(me));
+        let admitted = self.gate.follow(committed, me);
+        if self.gate.is_outside() && !left {
+            return;
+        }
+        let membership = self.gate.membership();
+        let buried = membership.map(|(cluster, since)| self.discs.admitted(cluster, since, me)).unwrap_or_default();
         let wanted: BTreeSet<u64> = committed.tables.values().map(|entry| entry.id).collect();
         let (mut opened, mut dropped) = (Vec::new(), Vec::new());
-        let all_gone;
+        let (before, absorbs);
         {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            let news = committed.merged.len() > std::mem::replace(&mut state.merged, committed.merged.len());
+            absorbs = news && had;
+            before = state.cluster;
+            state.cluster = committed.cluster.or(before);
             // Tables of another cluster may have the same numbers.
-            let moved = committed.cluster.is_some_and(|to| state.cluster.replace(to).is_some_and(|from| from != to));
-            all_gone = self.has_left() || moved;
-            let is_gone = |id: &u64| all_gone || !wanted.contains(id) && committed.is_past(*id);
-            let gone: Vec<u64> = state.by_id.keys().copied().filter(is_gone).collect();
+            let all_gone = left || admitted == Admitted::Elsewhere;
+            // A replica that is opened anew may go through an earlier membership: what is on disc knows its own.
+            let is_buried = |id: &u64| buried.iter().any(|key| key.table == *id);
+            let begins_anew = |id: &u64, slot: &Slot| {
+                admitted == Admitted::Anew && if slot.is_on_disc() { is_buried(id) } else { slot.is_used() }
+            };
+            let is_gone = |(id, slot): (&u64, &Slot)| {
+                all_gone || begins_anew(id, slot) || !wanted.contains(id) && committed.is_past(*id)
+            };
+            let gone: Vec<u64> = state.by_id.iter().filter(|of| is_gone(*of)).map(|(id, _)| *id).collect();
             dropped.extend(gone.iter().filter_map(|id| state.by_id.remove(id)));
             self.delete_dropped(committed);
             for entry in committed.tables.values() {
@@ -97,30 +115,45 @@ impl Tables {
                 state.all = state.by_id.values().cloned().collect();
             }
         }
-        if all_gone {
-            for slot in &dropped {
-                self.keep_aside(slot);
-            }
+        if admitted != Admitted::AsBefore
+            && !left
+            && let (Some(before), Some((_, since))) = (before, membership)
+        {
+            self.bequeath(&dropped, before, (since, me), admitted == Admitted::Elsewhere);
         }
         dropped.iter().for_each(Slot::end);
+        self.connect_opened(&opened);
+        self.slots().iter().for_each(|slot| slot.follow(committed));
+        self.world.sole_is(committed.members.iter().all(|id| *id == me.node_id));
+        if absorbs {
+            self.absorbs();
+        }
+        self.end_links_of_others();
+    }
+
+    fn connect_opened(&self, opened: &[Slot]) {
         let (now, links) = (self.now(), self.world.links.all());
-        for slot in &opened {
+        for slot in opened {
             debug!(table = slot.schema().name, "opened");
             for link in &*links {
                 slot.connect(link.peer, now);
                 link.opened(slot.id());
             }
         }
-        self.slots().iter().for_each(|slot| slot.follow(committed));
-        self.world.sole_is(committed.members.iter().all(|id| *id == me.node_id));
     }
 
-    /// The rows of a table of a cluster that this node is not in any more: nobody else may have all of them.
-    fn keep_aside(&self, slot: &Slot) {
+    /// Whoever is no member any more is exchanged with no longer.
+    fn end_links_of_others(&self) {
+        for link in self.world.links.all().iter().filter(|link| !self.gate.is_open_for(link.peer.node_id)) {
+            link.end.cancel();
+        }
+    }
+
+    /// The judge of what a table held before is sent the rest of it.
+    fn stir_estate(&self, slot: &Slot) {
         let Slot::Available(slot) = slot else { return };
-        let (aside, schema, versions) = (self.aside.clone(), slot.schema.clone(), slot.everything());
-        if !versions.is_empty() {
-            self.home.spawn(async move { aside.write(&schema, versions).await });
+        if let Some(judge) = slot.estate_goes_to() {
+            self.world.links.all().iter().filter(|link| link.peer == judge).for_each(|link| link.copies.notify_one());
         }
     }
 
@@ -172,9 +205,11 @@ impl Tables {
         let ahead = self.view().clock_offset_ms.unwrap_or(0);
         let committed = self.committed.borrow().clone();
         self.chores.tick(now.wall, &committed, &self.home);
+        self.tend_legacies(&committed);
         for slot in &*slots {
             slot.tick(&committed, ahead, now);
             self.make_room(slot);
+            self.stir_estate(slot);
             if let Some(figures) = slot.figures() {
                 let lag = |link: &Arc<Link>| Some((link.peer.node_id, slot.lag_of(link.peer.node_id)?));
                 figures.lags(self.world.links.all().iter().filter_map(lag), now.mono);

@@ -15,6 +15,7 @@ impl Tables {
     /// This node has left its cluster: all tables end here, and nothing of them is kept.
     pub(crate) fn leave(&self) {
         self.left.store(true, Ordering::Relaxed);
+        self.slots().iter().for_each(Slot::end);
         self.discs.leave();
     }
 
@@ -36,6 +37,5 @@ impl Tables {
         let Some(cluster) = committed.cluster else { return };
         let is_wanted = |id| committed.tables.values().any(|entry| entry.id == id);
         self.discs.drop_those(|key| key.cluster == cluster && !is_wanted(key.table) && committed.is_past(key.table));
-        self.discs.tell_foreign(cluster);
     }
 }

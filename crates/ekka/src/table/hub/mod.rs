@@ -1,10 +1,14 @@
 //! All tables of one node: opens and drops them as the cluster has committed, keeps a link to each peer, and ticks.
 
+mod gate;
 mod keep;
 mod kept;
+mod legacies;
+mod parting;
 mod peers;
 mod world;
 
+pub(crate) use self::parting::OnlyHere;
 pub(super) use self::world::World;
 
 use std::collections::BTreeMap;
@@ -13,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use ekka_core::id::{ClusterId, Incarnation, NodeId};
-use ekka_core::schema::Storage as Kept;
+use ekka_core::schema::{Schema, Storage as Kept};
 use ekka_core::table::{Body, Envelope, Faults, Message};
 use ekka_core::time::Now;
 use ekka_core::view::View;
@@ -23,6 +27,8 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use self::gate::Gate;
+use self::legacies::Legacies;
 use super::aside::{Aside, Tell};
 use super::backup::Backups;
 use super::bounds;
@@ -36,7 +42,7 @@ use super::link::Link;
 use super::quorum::{BeginRows, Chores, Here, Mirror};
 use super::slot::Slot;
 use super::watch::Cursors;
-use crate::env::Env;
+use crate::env::{BoxFuture, Env};
 use crate::home::{Home, Vigil};
 use crate::rpc::Hub;
 use crate::storage::Storage;
@@ -78,9 +84,15 @@ pub(crate) struct Tables {
     here: Arc<Here>,
     begin_rows: BeginRows,
     chores: Chores,
+    gate: Gate,
+    legacies: Mutex<Legacies>,
+    make_table: MakeTable,
     stop: CancellationToken,
     this: Weak<Self>,
 }
+
+/// Has a table made where there is none of this name.
+pub(crate) type MakeTable = Arc<dyn Fn(Schema) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// What belongs to one start of the node.
 #[derive(Clone)]
@@ -93,6 +105,8 @@ struct Life {
 struct State {
     /// Whose tables they are.
     cluster: Option<ClusterId>,
+    /// How many clusters are known to have gone into another one.
+    merged: usize,
     by_id: BTreeMap<u64, Slot>,
     by_name: BTreeMap<String, u64>,
     /// All of them, for those who go through all.
@@ -115,6 +129,7 @@ pub(crate) struct Setup {
     pub(crate) calls: Arc<Hub>,
     /// Planted faults; all off in production.
     pub(crate) faults: Faults,
+    pub(crate) make_table: MakeTable,
 }
 
 /// Makes the tables of a node ready: none is open until the cluster has committed some, and none has a link until the
@@ -123,11 +138,13 @@ pub(crate) struct Setup {
 /// # Errors
 /// What the start before this one left on disc cannot be read.
 pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Result<Arc<Tables>, String> {
-    let Setup { env, storage, is_full, committed, views, tell, quorum: (here, begin_rows), calls, faults } = setup;
-    let aside = Arc::new(Aside::new(env.clone(), tell));
+    let Setup { env, storage, is_full, committed, views, tell, quorum, calls, faults, make_table } = setup;
+    let (here, begin_rows) = quorum;
+    let aside = Arc::new(Aside::new(env.clone(), tell.clone()));
     let found = bounds::read(&*storage)?;
     let cursors = Cursors::new(storage.clone(), committed.clone());
     let world = Arc::new(World::new(env.clock.clone(), found, faults).with_cursors(cursors));
+    world.tells(tell);
     let backups = Backups::read(&*env.disk);
     let discs = Discs::new((env, storage.clone(), home.handle.clone()), Sizes::default(), stop.clone(), is_full)?;
     let (copied, frames) = mpsc::channel(COPIED_MAX);
@@ -155,6 +172,9 @@ pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Res
         chores: Chores::new(here.clone()),
         here,
         begin_rows,
+        gate: Gate::new(),
+        legacies: Mutex::default(),
+        make_table,
         stop,
         this: this.clone(),
     });
@@ -168,9 +188,28 @@ pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Res
 }
 
 impl Tables {
-    /// Gives it the transport of this start of the node.
-    pub(crate) fn use_transport(&self, me: Incarnation, transport: Transport) {
+    /// Gives it the transport of this start of the node; `in_cluster`: it begins as a member of a cluster.
+    pub(crate) fn use_transport(&self, me: Incarnation, transport: Transport, in_cluster: bool) {
+        self.gate.outside_is(!in_cluster);
         self.life.send_replace(Some(Life { me, transport }));
+    }
+
+    /// The replica of the cluster has ended, and the next one may be of another membership: until the record says that this
+    /// start is a member, nothing is exchanged, and what there is stays as it is.
+    pub(crate) fn outside(&self) {
+        self.gate.shut_is(true);
+        self.gate.outside_is(true);
+        self.world.links.all().iter().for_each(|link| link.end.cancel());
+    }
+
+    /// What the replica that has ended had committed is shown no more.
+    pub(crate) fn next_replica(&self) {
+        self.gate.shut_is(false);
+    }
+
+    /// It goes on with the replica that it had.
+    pub(crate) fn goes_on(&self) {
+        self.gate.outside_is(false);
     }
 
     /// Ends all of it. Whoever waits is told.
@@ -260,7 +299,7 @@ impl Tables {
         }
         // One that is not open here yet, or no more: when it is opened both begin anew.
         let Some(slot) = self.slot(table) else { return Ok(()) };
-        let asks = matches!(body, Body::Available(Message::CopyAsk { .. }));
+        let asks = matches!(body, Body::Available(Message::CopyAsk { .. } | Message::EstateWanted { .. }));
         let received = slot.receive(link.peer, body, self.now());
         link.mark(table);
         if asks {

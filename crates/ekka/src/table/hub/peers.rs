@@ -28,7 +28,7 @@ impl Tables {
         for member in &view.members {
             let node = member.id.node_id;
             let wanted = member.status.is_running() && member.role != Role::Witness && node > view.me.node_id;
-            if wanted && !linked.contains(&node) {
+            if wanted && !linked.contains(&node) && self.gate.is_open_for(node) {
                 self.dial(node, member.endpoint.clone(), true);
             }
         }
@@ -62,6 +62,19 @@ impl Tables {
     /// Carries a link to its end.
     pub(super) async fn carry(self: Arc<Self>, port: LaneConnection, stream: BoxStream) {
         let (peer, name) = (port.peer().incarnation(), port.peer().name.clone());
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return,
+            _ = port.closing() => return,
+            opened = timeout(DIAL, self.gate.opened_for(peer.node_id)) => if opened.is_err() {
+                debug!(peer = %name, "no link for tables: it is no member, or this node is none, as far as is known here");
+                return;
+            }
+        }
+        if !self.gate.is_of(port.peer().cluster_id, self.view().cluster_id) {
+            debug!(peer = %name, "no link for tables: it was in another cluster, or this node was");
+            return;
+        }
         let link = Arc::new(Link::new(peer, name));
         self.begin(&link);
         let (giver, given) = (self.clone(), link.clone());

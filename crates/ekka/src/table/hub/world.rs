@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use ekka_core::event::EventKind;
 use ekka_core::id::{Incarnation, NodeId, NodeName};
 use ekka_core::table::{Faults, Hlc};
 use ekka_core::view::{Role, View};
 use tokio::sync::{Notify, watch};
 
+use super::super::aside::Tell;
 use super::super::bounds::Bound;
 use super::super::link::Links;
 use super::super::watch::Cursors;
@@ -33,6 +35,10 @@ pub(in crate::table) struct World {
     pub(in crate::table) faults: Faults,
     /// Where followers keep how far they have come; a world of a test may have none.
     pub(in crate::table) cursors: Option<Cursors>,
+    /// Tells people of events.
+    teller: OnceLock<Tell>,
+    /// Nothing is written any more: what there is is handed over.
+    closing: AtomicBool,
 }
 
 impl World {
@@ -50,12 +56,36 @@ impl World {
             merging: Notify::new(),
             faults,
             cursors: None,
+            teller: OnceLock::new(),
+            closing: AtomicBool::new(false),
         }
     }
 
     /// The same with a place for how far followers have come.
     pub(in crate::table) fn with_cursors(self, cursors: Cursors) -> Self {
         Self { cursors: Some(cursors), ..self }
+    }
+
+    /// Who tells people of events.
+    pub(super) fn tells(&self, teller: Tell) {
+        // It is made once.
+        let _ = self.teller.set(teller);
+    }
+
+    /// Tells people of an event.
+    pub(in crate::table) fn tell(&self, event: EventKind) {
+        if let Some(tell) = self.teller.get() {
+            tell(event);
+        }
+    }
+
+    /// Whether nothing is written any more.
+    pub(in crate::table) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn close(&self, closing: bool) {
+        self.closing.store(closing, Ordering::Relaxed);
     }
 
     /// Nobody else holds tables, nor is anybody seen.

@@ -1,9 +1,11 @@
 //! The replicas of groups that this node runs, or follows elsewhere, as its tables use them.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use ekka_core::id::ClusterId;
 use ekka_core::schema::Storage;
+use ekka_core::table::quorum::View;
 use tokio::sync::watch;
 
 use super::rows::Rows;
@@ -40,6 +42,8 @@ impl Replica {
 pub(crate) struct Here {
     disc: Place,
     ram: Place,
+    /// What the replica of each storage held that ended last, and of which cluster it was.
+    ended: Mutex<BTreeMap<Storage, (ClusterId, View)>>,
 }
 
 /// That of one storage.
@@ -60,7 +64,21 @@ struct Known {
 impl Here {
     /// This replica of the group of a storage runs from now on, or none.
     pub(crate) fn runs(&self, storage: Storage, replica: Option<Replica>) {
+        let before = self.own(storage);
         self.of(storage).change(|known| known.own = replica);
+        if let Some(Replica { cluster, rows, .. }) = before {
+            let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            ended.insert(storage, (cluster, rows.view()));
+        }
+    }
+
+    /// The rows of a cluster as the replica has them that runs, or as the last one had that has ended.
+    pub(in crate::table) fn last(&self, storage: Storage, cluster: ClusterId) -> Option<View> {
+        if let Some(replica) = self.own(storage).filter(|replica| replica.cluster == cluster) {
+            return Some(replica.rows.view());
+        }
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.get(&storage).filter(|(of, _)| *of == cluster).map(|(_, view)| view.clone())
     }
 
     /// This is used from now on in place of the one that runs, or nothing is.
