@@ -113,6 +113,7 @@ pub(super) struct Taking {
     head: Option<CopyHead>,
     rows: Map<Version>,
     came: u64,
+    bytes: usize,
     last_key: Option<Vec<u8>>,
     journal: Vec<Version>,
     /// All has come.
@@ -128,6 +129,7 @@ impl Taking {
             head: None,
             rows: Map::default(),
             came: 0,
+            bytes: 0,
             last_key: None,
             journal: Vec::new(),
             complete: false,
@@ -174,6 +176,12 @@ impl Table {
             last: now.mono,
             position: self.log.end(),
         }
+    }
+
+    /// Bytes of the rows of a full copy that is coming in, as far as they have come.
+    #[must_use]
+    pub fn arriving(&self) -> usize {
+        self.taking.as_ref().map_or(0, |taking| taking.bytes)
     }
 
     /// The next message of a full copy for a peer; for the lane of bulk data.
@@ -230,6 +238,7 @@ impl Table {
             taking.last_key = Some(last.key().to_vec());
         }
         for version in versions {
+            taking.bytes += version.size();
             taking.rows.insert(version);
         }
         Ok(())
