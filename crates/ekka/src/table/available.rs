@@ -1,14 +1,14 @@
 //! An `available` table on this node: the lock around the pure machine, and whoever waits for something of it.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use ekka_core::id::{Incarnation, NodeId};
 use ekka_core::schema::Schema;
 use ekka_core::table::{
-    Acknowledged, Event, Faults, Hlc, Malformed, Message, Receipt, Settings, StampError, Table, Version, WriteError,
+    Acknowledged, Body, Event, Faults, Hlc, Malformed, Message, Receipt, Settings, StampError, Table, Vector, Version,
+    WriteError,
 };
 use ekka_core::time::{Instant, Now, Wall};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,12 @@ use super::disc::Side;
 use super::error::PutError;
 use super::figures::Figures;
 use super::hub::World;
+use super::seldom::Seldom;
 use super::signals::{ALONE, Signals};
+use super::told::{Due, Here, Told};
+
+/// What is said of this node itself.
+const HERE: NodeId = NodeId::from_u128(0);
 
 /// A write, as the application wants it.
 #[derive(Clone, Copy, Debug)]
@@ -48,15 +53,6 @@ impl Write<'_> {
     }
 }
 
-/// Who has all of a table, as far as is known.
-#[derive(Default)]
-struct Sources {
-    /// Peers that said so.
-    loaded: BTreeSet<Incarnation>,
-    /// Peers that were told that this node has.
-    told: BTreeSet<Incarnation>,
-}
-
 /// An `available` table.
 pub struct AvailableSlot {
     pub(super) id: u64,
@@ -64,7 +60,10 @@ pub struct AvailableSlot {
     table: RwLock<Table>,
     acks: Acks,
     pub(super) signals: Signals,
-    sources: Mutex<Sources>,
+    /// What the peers know of each other's tables.
+    pub(super) told: Told,
+    refused: Seldom,
+    stuck: Seldom,
     pub(super) figures: Figures,
     opened: Instant,
     /// How far the record went that was followed last.
@@ -96,7 +95,9 @@ impl AvailableSlot {
             table: RwLock::new(table),
             acks: Acks::default(),
             signals: Signals::new(),
-            sources: Mutex::default(),
+            told: Told::default(),
+            refused: Seldom::default(),
+            stuck: Seldom::default(),
             figures: Figures::default(),
             opened: world.clock.now().mono,
             followed: AtomicU64::new(0),
@@ -128,7 +129,7 @@ impl AvailableSlot {
     /// Nothing was written; where only the bound of stamps is in the way a retry is right once it is raised.
     pub(super) fn write(&self, write: Write<'_>, terms: Terms) -> Result<Written, WriteError> {
         let wall = self.world.clock.now().wall;
-        let up = self.world.up();
+        let up = self.counted();
         let mut table = self.write_lock();
         if self.closed.is_cancelled() {
             return Ok(Written::Closed);
@@ -192,7 +193,11 @@ impl AvailableSlot {
             }
         };
         let unanswered = || self.disc.as_ref().and_then(|disc| disc.unanswered()).unwrap_or(PutError::Closed);
-        let missing = || self.world.names_of(|peer| self.lag_of(peer.node_id).is_none_or(|lag| lag > 0));
+        let missing = || {
+            let counted = self.counted();
+            let lags = |peer: Incarnation| self.lag_of(peer.node_id).is_none_or(|lag| lag > 0);
+            self.world.names_of(|peer| counted.contains(&peer) && lags(peer))
+        };
         written.answer(deadline.saturating_sub(begun.elapsed()), unanswered, missing).await
     }
 
@@ -216,27 +221,39 @@ impl AvailableSlot {
         }
     }
 
-    /// Whether a peer is to be told now that this table has what its peers held.
-    pub(super) fn tells_loaded(&self, peer: Incarnation) -> bool {
-        self.signals.is_loaded() && self.sources().told.insert(peer)
+    /// The other nodes whose copies count: those that are up, save those whose disc takes no more.
+    pub(super) fn counted(&self) -> Arc<[Incarnation]> {
+        self.told.with_room(self.world.up())
+    }
+
+    fn here(&self) -> Here {
+        let has_room = self.disc.as_ref().is_none_or(|disc| disc.has_room());
+        Here { loaded: self.signals.is_loaded(), has_room }
+    }
+
+    /// What a peer is to be told now of this node's copy.
+    pub(super) fn tells(&self, peer: Incarnation) -> Option<Body> {
+        Some(match self.told.next(peer, self.here())? {
+            Due::Loaded => Body::Loaded,
+            Due::Amount => Body::Amount { bytes: u64::try_from(self.read().size().bytes).unwrap_or(u64::MAX) },
+            Due::Room(has) => Body::Room { has },
+        })
     }
 
     /// A peer has what its peers held.
     pub(super) fn peer_is_loaded(&self, peer: Incarnation, now: Now) {
-        self.sources().loaded.insert(peer);
+        self.told.is_loaded(peer);
         self.after(self.write_lock(), now);
     }
 
-    fn sources(&self) -> MutexGuard<'_, Sources> {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether the disc of a peer has room: who waits for its copy waits no more, where it has none.
+    pub(super) fn peer_has_room(&self, peer: Incarnation, has: bool, now: Now) {
+        self.told.room(peer, has);
+        self.after(self.write_lock(), now);
     }
 
     pub(super) fn connect(&self, peer: Incarnation, now: Now) {
-        {
-            let mut sources = self.sources();
-            sources.loaded.remove(&peer);
-            sources.told.remove(&peer);
-        }
+        self.told.begin(peer);
         self.write_lock().connect(peer, now);
     }
 
@@ -249,7 +266,7 @@ impl AvailableSlot {
     }
 
     pub(super) fn has_more_for(&self, peer: Incarnation) -> bool {
-        self.read().has_more_for(peer)
+        self.told.owes(peer, self.here()) || self.read().has_more_for(peer)
     }
 
     pub(super) fn poll_copy(&self, peer: Incarnation, now: Now) -> Option<Message> {
@@ -275,7 +292,7 @@ impl AvailableSlot {
     pub(super) fn after(&self, mut table: RwLockWriteGuard<'_, Table>, now: Now) {
         let (events, revision) = (table.take_events(), table.revision());
         if !self.acks.is_empty() {
-            let up = self.world.up();
+            let up = self.counted();
             self.acks
                 .settle(|ack| table.watermark(ack, &up), |number, ack, strict| table.answer(number, ack, strict, &up));
         }
@@ -285,7 +302,7 @@ impl AvailableSlot {
         self.signals.tell(revision);
         self.signals.loaded_is(loaded);
         for event in events {
-            self.say(&event);
+            self.say(&event, now.mono);
         }
     }
 
@@ -293,24 +310,72 @@ impl AvailableSlot {
     /// nobody to get anything from.
     fn is_loaded(&self, table: &Table, now: Now) -> bool {
         let up = self.world.up();
-        let abreast = |peer: &&Incarnation| table.is_abreast_of(**peer) == Some(true);
-        let sources = self.sources();
-        if up.iter().any(|peer| sources.loaded.contains(peer)) {
-            return up.iter().filter(|peer| sources.loaded.contains(peer)).any(|peer| abreast(&peer));
+        let abreast = |peer: &Incarnation| table.is_abreast_of(*peer) == Some(true);
+        let sources = self.told.with_all(&up);
+        if !sources.is_empty() {
+            return sources.iter().any(abreast);
         }
         let waited = now.mono.since(self.opened) >= ALONE;
-        let beside_all = !up.is_empty() && up.iter().all(|peer| abreast(&peer));
-        beside_all || self.world.is_sole() || waited && (up.is_empty() || up.iter().any(|peer| abreast(&peer)))
+        let beside_all = !up.is_empty() && up.iter().all(abreast);
+        let beside_one = || up.is_empty() || self.believed(&up).iter().any(abreast);
+        beside_all || self.world.is_sole() || waited && beside_one()
     }
 
-    fn say(&self, event: &Event) {
+    /// Those that may have all although they did not say so: one that fetches rows itself is taken for one only where there
+    /// is no other, as where all nodes start at once.
+    fn believed(&self, up: &Arc<[Incarnation]>) -> Arc<[Incarnation]> {
+        let whole = self.world.whole();
+        if whole.is_empty() { up.clone() } else { whole }
+    }
+
+    /// What it waits for until it has what its peers held, in words; `None` where it waits for nothing.
+    pub(super) fn waits(&self) -> Option<String> {
+        if self.signals.is_loaded() {
+            return None;
+        }
+        let up = self.world.up();
+        if up.is_empty() {
+            return Some("a node that holds it".into());
+        }
+        let sources = self.told.with_all(&up);
+        let whom = if sources.is_empty() { self.believed(&up).to_vec() } else { sources };
+        let table = self.read();
+        let names = self.world.names_of(|peer| whom.contains(&peer) && table.is_abreast_of(peer) != Some(true));
+        let missing = whom.iter().filter_map(|peer| table.missing_from(*peer)).max();
+        let here = table.size().bytes + table.arriving();
+        Some(match (self.told.amount(&whom), missing) {
+            (Some(bytes), _) => format!("{names} ({})", of_mib(here, bytes)),
+            (None, Some(missing)) if missing > 0 => format!("{names} ({missing} operations)"),
+            (None, _) => names,
+        })
+    }
+
+    /// Bytes of rows that are here, or have come of a full copy.
+    pub(super) fn bytes_here(&self) -> usize {
+        let table = self.read();
+        table.size().bytes + table.arriving()
+    }
+
+    /// How many operations up to a vector a peer lacks; `None` where it has not said that it has all that its peers held.
+    pub(super) fn lacks(&self, peer: Incarnation, goal: &Vector) -> Option<u64> {
+        if self.told.has_all(peer) { self.read().missing_at(peer, goal) } else { None }
+    }
+
+    fn say(&self, event: &Event, now: Instant) {
         let table = &self.schema.name;
         match event {
             Event::CopyTaken { giver } => debug!(table, peer = %giver.node_id, "a full copy is in"),
+            // Both may come with each operation.
             Event::StampRefused { from, error } => {
-                warn!(table, peer = %from.node_id, err = %error, "an operation is not taken for its stamp");
+                if let Some(count) = self.refused.one_more(from.node_id, now) {
+                    warn!(table, peer = %from.node_id, err = %error, count, "operations are not taken for their stamps");
+                }
             }
-            Event::Stuck => warn!(table, "nothing is merged: the journal is full and could not be set aside"),
+            Event::Stuck => {
+                if let Some(count) = self.stuck.one_more(HERE, now) {
+                    warn!(table, count, "nothing is merged: the journal is full and could not be set aside");
+                }
+            }
             Event::SetAside { from, lost, .. } => {
                 warn!(table, peer = %from.node_id, lost, "a version of a member that came back is in the journal");
             }
@@ -370,6 +435,16 @@ impl AvailableSlot {
     }
 }
 
+/// How much of a whole is here.
+fn of_mib(here: usize, whole: u64) -> String {
+    let tenths = |bytes: u64| {
+        let tenths = bytes.saturating_mul(10) >> 20;
+        format!("{}.{}", tenths / 10, tenths % 10)
+    };
+    let here = u64::try_from(here).unwrap_or(u64::MAX).min(whole);
+    format!("{} of {} MiB", tenths(here), tenths(whole))
+}
+
 fn carry_out(table: &mut Table, write: Write<'_>, wall: Wall) -> Result<Option<Receipt>, WriteError> {
     match write {
         Write::Put { key, value, expires_at } => table.put(key, value, expires_at, wall).map(Some),
@@ -381,3 +456,6 @@ fn carry_out(table: &mut Table, write: Write<'_>, wall: Wall) -> Result<Option<R
         Write::Reset { key } => table.parts_delete(key, wall),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,15 +35,17 @@ mod key;
 mod link;
 mod owned;
 mod quorum;
+mod seldom;
 mod signals;
 mod slot;
+mod told;
 mod watch;
 
 #[cfg(feature = "admin")]
 pub use self::bench::{BenchOp, TableFigures, TablePlan};
 pub use self::def::{Available, Owned, Quorum, TableDef, TableKind};
 pub use self::door::{Cell, Freshness, Loss, Row, TableDoor, TableInfo, TablePage, TableWatch, WriteTerms, is_built};
-pub use self::error::{OpenError, PutError, ReadError};
+pub use self::error::{NotLoaded, OpenError, PutError, ReadError};
 pub use self::figures::{OPS, RESULTS, TableCounts};
 pub use self::handle::{Add, Delete, Expected, Owners, Put, PutMany, QuorumScan, QuorumWrite, Scan, Table};
 pub use self::key::TableKey;

@@ -166,6 +166,19 @@ impl OwnedSlot {
         self.write_lock().poll(peer, budget)
     }
 
+    pub(super) fn has_more_for(&self, peer: Incarnation) -> bool {
+        self.read().has_more_for(peer)
+    }
+
+    /// What it waits for until it has what its peers held, in words; `None` where it waits for nothing.
+    pub(super) fn waits(&self) -> Option<String> {
+        if self.signals.is_loaded() {
+            return None;
+        }
+        let table = self.read();
+        Some(self.world.names_of(|peer| table.is_abreast_of(peer) != Some(true)))
+    }
+
     pub(super) fn receive(&self, peer: Incarnation, message: OwnedMessage, now: Now) {
         let mut table = self.write_lock();
         table.receive(peer, message);

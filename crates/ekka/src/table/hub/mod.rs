@@ -2,6 +2,7 @@
 
 mod keep;
 mod kept;
+mod loading;
 mod peers;
 mod world;
 
@@ -12,6 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
+use ekka_core::control::Loading;
 use ekka_core::id::{ClusterId, Incarnation, NodeId};
 use ekka_core::table::{Body, Envelope, Message};
 use ekka_core::time::Now;
@@ -53,6 +55,8 @@ pub(crate) struct Tables {
     life: watch::Sender<Option<Life>>,
     committed: watch::Receiver<Arc<Committed>>,
     views: watch::Receiver<Arc<View>>,
+    /// How far they are with what the peers held.
+    loading: watch::Sender<Loading>,
     dials: Mutex<BTreeMap<NodeId, Instant>>,
     storage: Arc<dyn Storage>,
     aside: Arc<Aside>,
@@ -121,6 +125,7 @@ pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Res
         life: watch::Sender::new(None),
         committed,
         views,
+        loading: watch::Sender::new(Loading::default()),
         dials: Mutex::default(),
         storage,
         aside,
@@ -185,7 +190,7 @@ impl Tables {
     }
 
     /// Resolves once the node has ended.
-    pub(super) async fn stopped(&self) {
+    pub(crate) async fn stopped(&self) {
         self.stop.cancelled().await;
     }
 
