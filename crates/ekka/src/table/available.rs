@@ -356,9 +356,14 @@ impl AvailableSlot {
         table.size().bytes + table.arriving()
     }
 
-    /// How many operations up to a vector a peer lacks; `None` where it has not said that it has all that its peers held.
+    /// Whether a peer has all that its peers held, and all up to a vector of this table.
+    pub(super) fn is_whole_at(&self, peer: Incarnation, goal: &Vector) -> bool {
+        self.told.has_all(peer) && self.lacks(peer, goal) == Some(0)
+    }
+
+    /// How many operations up to a vector a peer has not said to hold; `None` where it has said nothing.
     pub(super) fn lacks(&self, peer: Incarnation, goal: &Vector) -> Option<u64> {
-        if self.told.has_all(peer) { self.read().missing_at(peer, goal) } else { None }
+        self.read().missing_at(peer, goal)
     }
 
     fn say(&self, event: &Event, now: Instant) {

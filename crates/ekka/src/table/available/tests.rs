@@ -142,9 +142,10 @@ async fn a_copy_that_was_given_is_known_to_be_whole_and_what_lacks_is_counted() 
         nodes.slot.write(Write::Put { key, value: b"1", expires_at: None }, terms).unwrap();
     }
     let goal = nodes.slot.read().held();
-    assert_eq!(nodes.slot.lacks(id(2), &goal), None, "it has not said that it has all");
-    nodes.hears(0, Body::Loaded);
     assert_eq!(nodes.slot.lacks(id(2), &goal), Some(2));
     nodes.exchange(0);
     assert_eq!(nodes.slot.lacks(id(2), &goal), Some(0));
+    assert!(!nodes.slot.is_whole_at(id(2), &goal), "it has not said that it has what its peers held");
+    nodes.hears(0, Body::Loaded);
+    assert!(nodes.slot.is_whole_at(id(2), &goal));
 }

@@ -78,12 +78,13 @@ impl TableDoor {
             let is_other = |member: &&Member| member.id.node_id != view.me.node_id && member.role != Role::Witness;
             let others: Vec<&Member> =
                 view.members.iter().filter(is_other).filter(|member| member.status.is_running()).collect();
-            let is_whole = |slot: &AvailableSlot, goal: &Vector| {
-                let up = others.iter().filter(|member| member.status == Status::Up);
-                up.clone().any(|member| slot.lacks(member.id, goal) == Some(0))
-            };
-            goals.retain(|_, (slot, goal)| !slot.closed.is_cancelled() && !is_whole(slot, goal));
-            if goals.is_empty() || Instant::now() >= until {
+            let up = || others.iter().filter(|member| member.status == Status::Up);
+            goals.retain(|_, (slot, goal)| {
+                !slot.closed.is_cancelled() && !up().any(|member| slot.is_whole_at(member.id, goal))
+            });
+            // Only one that is up, and has all that its peers held, gets there soon.
+            let mut hopes = goals.values().filter(|(slot, _)| up().any(|member| slot.told.has_all(member.id)));
+            if hopes.next().is_none() || Instant::now() >= until {
                 return goals.values().map(|(slot, goal)| words(slot, goal, &others)).collect();
             }
             sleep(LOOK).await;
@@ -93,14 +94,14 @@ impl TableDoor {
 
 /// Why none of these nodes has all of a table.
 fn words(slot: &AvailableSlot, goal: &Vector, others: &[&Member]) -> String {
-    let why = |member: &&Member| match (member.status, slot.lacks(member.id, goal)) {
-        (Status::Up, Some(1)) => format!("{} lacks 1 operation", member.name),
-        (Status::Up, Some(count)) => format!("{} lacks {count} operations", member.name),
-        (Status::Up, None) => format!("{} has not said that it has all rows", member.name),
-        (status, Some(count)) if count > 0 => {
-            format!("{} is {} and lacks {count} operations", member.name, status.as_str())
-        }
-        (status, _) => format!("{} is {}", member.name, status.as_str()),
+    let why = |member: &&Member| {
+        let (name, status) = (&member.name, member.status.as_str());
+        let lacks = match slot.lacks(member.id, goal) {
+            Some(1) => "lacks 1 operation".to_owned(),
+            Some(count) if count > 0 => format!("lacks {count} operations"),
+            Some(_) | None => "has not said that it has all rows".to_owned(),
+        };
+        if member.status == Status::Up { format!("{name} {lacks}") } else { format!("{name} is {status} and {lacks}") }
     };
     let name = &slot.schema.name;
     if others.is_empty() {
