@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ekka::core::view::Status;
 use ekka::node::Node;
-use ekka::table::TableDef;
+use ekka::table::{Available, TableDef};
 use support::{config, names, start, until};
 
 struct Three {
@@ -54,7 +54,7 @@ async fn three_nodes_form_one_cluster_and_take_one_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_up_has_all_rows_and_tables_are_waited_for_by_their_names() {
-    const USERS: TableDef<String, u64> = TableDef::new("users");
+    const USERS: TableDef<String, u64, Available> = TableDef::available("users");
     let Three { mut nodes, names, dirs } = three().await;
     let table = nodes[0].table(&USERS).await.expect("it is made");
     for number in 0..500 {
