@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::json;
 use support::ask::{ceiling, get, settled};
 use support::load::{Load, Mix};
 use support::metrics::{get as fetch, metric};
+use support::rows::post;
 use support::{Cluster, Figures, history};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -116,4 +118,40 @@ fn a_node_whose_disc_fills_up_leads_nothing_and_loses_nothing_and_is_well_again_
     let ops = load.end();
     history::check(&ops).unwrap_or_else(|found| panic!("{found}\n{}", cluster.report()));
     resigned.assert_each();
+}
+
+/// A write to the table, with how many copies it was acknowledged.
+fn copies(data: &Path, ack: &str) -> Result<u64, String> {
+    let answer = post(data, "/v1/tables/kept/put", &json!({"key": "k", "value": 1, "ack": ack}))?;
+    answer["copies"].as_u64().ok_or_else(|| answer.to_string())
+}
+
+#[test]
+fn peers_count_no_copy_on_a_disc_without_room_until_it_has_room_again() {
+    let mut cluster = Cluster::on_loopback(3);
+    for agent in &mut cluster.agents {
+        agent.set("storage.reserve", "64MB");
+    }
+    let disc = Disc::on(cluster.agents[2].data(), 288 * MIB);
+    cluster.start();
+    cluster.wait("all are one, and vote", LIMIT, |cluster| settled(cluster, 3));
+    let (writer, full) = (cluster.agents[0].data(), cluster.agents[2].data());
+    let table = json!({"name": "kept", "storage": "disc"});
+    cluster.wait("the table is made", LIMIT, |_| post(&writer, "/v1/tables", &table));
+    let has = |wanted: u64| {
+        let writer = writer.clone();
+        move |_: &Cluster| match copies(&writer, "all")? {
+            copies if copies == wanted => Ok(()),
+            copies => Err(format!("{copies} copies")),
+        }
+    };
+    cluster.wait("a write to all has three copies", LIMIT, has(3));
+    disc.leave(50 * MIB);
+    cluster.wait("the alarm is on", LIMIT, |_| if alarm(&full)? { Ok(()) } else { Err("no alarm".into()) });
+    cluster.wait("a write to all is acknowledged by those that have room", LIMIT, has(2));
+    let refused = copies(&full, "local").expect_err("there is no room");
+    assert!(refused.contains("507") && refused.contains("disc_full"), "{refused}");
+    disc.clear();
+    cluster.wait("it counts again by itself", LIMIT, has(3));
+    assert!(!alarm(&full).expect("a status"));
 }

@@ -32,7 +32,7 @@ pub enum Status {
     /// Looks for its cluster, or waits for a majority.
     #[default]
     Joining,
-    /// Fetches what it lacks.
+    /// Takes part, and fetches rows of its tables that its peers held when it started.
     Syncing,
     /// Takes part.
     Up,
@@ -51,10 +51,11 @@ pub enum Status {
 }
 
 impl Status {
-    /// Whether a node with this status takes part in its cluster: it is up, be it draining.
+    /// Whether a node with this status takes part in its cluster: it is up, be it draining, or would be but for rows that
+    /// it fetches.
     #[must_use]
     pub fn takes_part(self) -> bool {
-        matches!(self, Self::Up | Self::Draining)
+        matches!(self, Self::Syncing | Self::Up | Self::Draining)
     }
 
     /// The word that people and JSON use.
@@ -162,6 +163,17 @@ pub struct Reason {
     pub text: String,
     /// Since when, by this node's wall clock.
     pub since: Wall,
+}
+
+/// How far this node is with fetching rows of its tables.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Sync {
+    /// Tables that have all.
+    pub tables: u64,
+    /// Of how many.
+    pub of: u64,
+    /// Bytes here of those that have not.
+    pub bytes: u64,
 }
 
 /// The voters in reach of this node.
@@ -318,6 +330,8 @@ pub struct View {
     pub leader: Option<NodeId>,
     /// The oldest core that is up: a hint.
     pub coordinator: Option<NodeId>,
+    /// What it fetches, while it is `syncing`.
+    pub sync: Option<Sync>,
     /// The voters in reach.
     pub quorum: Quorum,
     /// The volatile group.

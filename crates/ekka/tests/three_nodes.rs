@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ekka::core::view::Status;
 use ekka::node::Node;
+use ekka::table::{Available, TableDef};
 use support::{config, names, start, until};
 
 struct Three {
@@ -49,6 +50,35 @@ async fn three_nodes_form_one_cluster_and_take_one_back() {
             .await;
         assert_eq!(node.view().members.len(), 3, "one row for each node");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_up_has_all_rows_and_tables_are_waited_for_by_their_names() {
+    const USERS: TableDef<String, u64, Available> = TableDef::available("users");
+    let Three { mut nodes, names, dirs } = three().await;
+    let table = nodes[0].table(&USERS).await.expect("it is made");
+    for number in 0..500 {
+        table.put(&format!("k{number}"), &number).await.expect("it is written");
+    }
+    let limit = Duration::from_secs(10);
+    nodes[1].wait_for_tables(&["users"], limit).await.expect("it is there");
+    let missing = nodes[1].wait_for_tables(&["users", "nobody"], Duration::from_millis(200)).await.unwrap_err();
+    assert_eq!(missing.tables, [("nobody".to_owned(), "there is no table of this name".to_owned())]);
+    assert_eq!(missing.to_string(), "table nobody: there is no table of this name");
+    nodes.remove(2).stop(limit).await.expect("it stops");
+    let again = start(config(&names[2], &names, dirs[2].path())).await.expect("it starts again");
+    until(&again, "is up again", |view| view.status == Status::Up).await;
+    let info = again.tables().info("users").expect("it is open");
+    assert!(info.loaded && info.rows == 500, "a node that is up has all rows: {info:?}");
+    again.wait_for_tables(&["users"], Duration::ZERO).await.expect("it is loaded");
+    assert_eq!(nodes[0].tables().only_here().await, Vec::<String>::new());
+    again.stop(limit).await.expect("it stops");
+    let late = nodes.remove(0);
+    let stopped = late.clone();
+    late.stop(limit).await.expect("it stops");
+    assert!(stopped.wait_for_tables(&["users"], limit).await.unwrap_err().stopping);
+    let alone = nodes[0].tables().only_here().await;
+    assert_eq!(alone, ["no other node has table users: none is up"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -316,9 +316,9 @@ pub(crate) struct HealthArgs {
     /// What is asked
     #[arg(value_enum)]
     pub(crate) what: HealthOf,
-    /// Ready for what
-    #[arg(long = "for", value_enum, default_value_t = ReadyFor::Quorum)]
-    pub(crate) for_: ReadyFor,
+    /// For what: `ready` means quorum work where it is left out, `safe-to-stop` both
+    #[arg(long = "for", value_enum)]
+    pub(crate) for_: Option<ReadyFor>,
     /// Ask until the answer is yes, so long at most; then exit 5
     #[arg(long, value_name = "D", value_parser = humantime::parse_duration)]
     pub(crate) wait: Option<Duration>,

@@ -17,9 +17,11 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(super) async fn run(client: &Client, args: HealthArgs, json: bool) -> Result<(), Failure> {
     let path = match (args.what, args.for_) {
         (HealthOf::Live, _) => "/v1/health/live",
-        (HealthOf::Ready, ReadyFor::Quorum) => "/v1/health/ready?for=quorum",
-        (HealthOf::Ready, ReadyFor::Available) => "/v1/health/ready?for=available",
-        (HealthOf::SafeToStop, _) => "/v1/health/safe-to-stop",
+        (HealthOf::Ready, None | Some(ReadyFor::Quorum)) => "/v1/health/ready?for=quorum",
+        (HealthOf::Ready, Some(ReadyFor::Available)) => "/v1/health/ready?for=available",
+        (HealthOf::SafeToStop, None) => "/v1/health/safe-to-stop",
+        (HealthOf::SafeToStop, Some(ReadyFor::Quorum)) => "/v1/health/safe-to-stop?for=quorum",
+        (HealthOf::SafeToStop, Some(ReadyFor::Available)) => "/v1/health/safe-to-stop?for=available",
     };
     let begun = Instant::now();
     loop {

@@ -69,8 +69,12 @@ pub enum Command {
         /// At most so many.
         last: u32,
     },
-    /// Whether this node can stop without harm.
-    SafeToStop,
+    /// Whether this node can stop without harm, as far as membership and groups know: what its tables have that no other
+    /// node has is not asked here.
+    SafeToStop {
+        /// Whether the majorities of the groups count, or only that nobody is on its way in.
+        groups: bool,
+    },
     /// Fencing tokens that nobody else has, committed by the group.
     TakeTokens {
         /// How many.

@@ -92,7 +92,7 @@ impl Control {
                 let last = usize::try_from(last).unwrap_or(usize::MAX);
                 Some(Ok(Reply::Decisions(self.decisions.iter().rev().take(last).cloned().collect())))
             }
-            Command::SafeToStop => Some(Ok(self.safe_to_stop())),
+            Command::SafeToStop { groups } => Some(Ok(self.safe_to_stop(groups))),
             Command::TakeTokens { count } => self.take_tokens(id, count, now, out),
             Command::QuorumRows => self.begin_quorum_rows(id, now, out),
             Command::Schema(change) => self.change_schema(id, change, now, out),
@@ -269,7 +269,7 @@ impl Control {
 
     fn drain(&mut self, on: bool, only_plan: bool, now: Now) -> Answer {
         let refused = match (self.standing.status, on) {
-            (Status::Up | Status::Draining, _) | (_, false) => None,
+            (Status::Syncing | Status::Up | Status::Draining, _) | (_, false) => None,
             (status, _) => Some(format!("this node is {}: only one that is up drains", status.as_str())),
         };
         let text =
@@ -317,7 +317,22 @@ impl Control {
         }
     }
 
-    fn safe_to_stop(&self) -> Reply {
+    fn safe_to_stop(&self, groups: bool) -> Reply {
+        let mut reasons = if groups { self.groups_need_me() } else { Vec::new() };
+        let roster = self.membership.roster();
+        for record in
+            roster.records.values().filter(|r| roster.seats.get(&r.id.node_id).is_some_and(|s| s.removed.is_none()))
+        {
+            let moving = matches!(record.status, Status::Joining | Status::Syncing | Status::Healing);
+            if moving && self.membership.is_running(record.id.node_id) {
+                reasons.push(format!("{} is {}", record.name, record.status.as_str()));
+            }
+        }
+        Reply::Answer { yes: reasons.is_empty(), reasons }
+    }
+
+    /// Why a group would have no majority without this node.
+    fn groups_need_me(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         let quorum = self.standing.quorum;
         let votes = self.membership.voters().contains(&self.me().node_id);
@@ -330,16 +345,7 @@ impl Control {
             ));
         }
         reasons.extend(self.volatile_needs_me());
-        let roster = self.membership.roster();
-        for record in
-            roster.records.values().filter(|r| roster.seats.get(&r.id.node_id).is_some_and(|s| s.removed.is_none()))
-        {
-            let moving = matches!(record.status, Status::Joining | Status::Syncing | Status::Healing);
-            if moving && self.membership.is_running(record.id.node_id) {
-                reasons.push(format!("{} is {}", record.name, record.status.as_str()));
-            }
-        }
-        Reply::Answer { yes: reasons.is_empty(), reasons }
+        reasons
     }
 
     fn fail_pending(&mut self, out: &mut Vec<Output>) {

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Command, CommandError, GroupNews, GroupRequest, Reply, VolatileNews, VolatileRequest};
+use super::{Command, CommandError, GroupNews, GroupRequest, Loading, Reply, VolatileNews, VolatileRequest};
 use crate::autocluster::{self, Answer, Proposal, Registration, SourceList};
 use crate::consensus::LogPlace;
 use crate::durable::Recovery;
@@ -362,6 +362,8 @@ pub enum Input {
     },
     /// The disc of the data directory is nearly full, in words for people; or is not any more.
     Disc(Option<String>),
+    /// How far the tables of this node are with what its peers held as it started. Who never says it keeps none.
+    Tables(Loading),
     /// The configuration was reloaded.
     Reconfigure {
         /// The new tags.

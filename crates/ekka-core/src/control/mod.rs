@@ -18,6 +18,7 @@ mod group;
 pub mod io;
 mod lease;
 mod leave;
+mod loading;
 mod persist;
 mod plans;
 mod publish;
@@ -38,6 +39,7 @@ use alloc::vec::Vec;
 
 pub use command::*;
 pub use io::*;
+pub use loading::Loading;
 pub use replica::*;
 
 use crate::autocluster::{self, Autocluster};
@@ -388,6 +390,7 @@ impl Machine for Control {
                 self.dirty |= self.standing.disc != full;
                 self.standing.disc = full;
             }
+            Input::Tables(loading) => self.tables_said(loading),
             Input::Reconfigure { tags, list, formation } => {
                 self.work.push_back(Work::Membership(membership::Input::SetTags(tags)));
                 let input = autocluster::Input::Reconfigure { list, settings: *formation };

@@ -38,6 +38,7 @@ pub(super) fn first_view(fixed: &Fixed, me: Incarnation) -> View {
         reasons: Vec::new(),
         leader: None,
         coordinator: None,
+        sync: None,
         quorum: Quorum::default(),
         volatile: Volatile::default(),
         split: Split::default(),
@@ -123,6 +124,7 @@ impl Control {
             reasons,
             leader: self.membership.leader(|id| self.is_over(id)),
             coordinator: self.membership.coordinator(|id| self.is_over(id)),
+            sync: self.sync(),
             quorum: self.standing.quorum,
             volatile: self.volatile_view(),
             split,
@@ -216,6 +218,8 @@ impl Control {
             let known = self.evidence.get(&node_id);
             let decision = known.map(|(decision, _)| *decision);
             let kind = match member.status {
+                // It was said to join already.
+                Status::Syncing if old.is_some_and(|old| old.status == Status::Joining) && !restarted => continue,
                 Status::Joining | Status::Syncing | Status::Healing => EventKind::MemberJoining { name, node_id },
                 Status::Draining if old.is_some_and(|old| old.status == Status::Up) => continue,
                 Status::Up | Status::Draining => EventKind::MemberUp { name, node_id },

@@ -440,8 +440,7 @@ impl Control {
         emit(Some(id), EventKind::NodeRefused { reason: "outranked".to_string(), by: words.clone() }, out);
         self.recovery = Recover { rows_told: self.recovery.rows_told, ..Recover::new(None) };
         self.close_group(false, out);
-        self.standing.was_up = false;
-        self.standing.draining = false;
+        self.standing.leaves_cluster();
         self.work.push_back(Work::Autocluster(autocluster::Input::Outranked { words }));
         self.work.push_back(Work::Membership(membership::Input::Reset { farewell: false }));
         self.take_new_store();

@@ -80,8 +80,7 @@ impl Control {
 
     /// Back to a node without a cluster.
     pub(super) fn forget_cluster(&mut self, stay_out: bool, log: Log) {
-        self.standing.was_up = false;
-        self.standing.draining = false;
+        self.standing.leaves_cluster();
         self.work.push_back(Work::Autocluster(autocluster::Input::Left { stay_out }));
         self.work.push_back(Work::Membership(membership::Input::Reset { farewell: false }));
         self.work.push_back(Work::DropGroup(log));

@@ -6,6 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::loading::Loading;
 use super::{Control, Output, Work, emit, recover};
 use crate::autocluster;
 use crate::event::EventKind;
@@ -36,8 +37,12 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) struct Standing {
     pub(super) status: Status,
-    /// Whether this incarnation was up in its present cluster.
+    /// Whether this incarnation has taken part in its present cluster.
     pub(super) was_up: bool,
+    /// Whether it was up there, with all rows of its tables.
+    pub(super) synced: bool,
+    /// What the shell said last of the tables that it keeps.
+    pub(super) tables: Option<Loading>,
     pub(super) draining: bool,
     pub(super) leaving: bool,
     pub(super) waits: String,
@@ -62,6 +67,8 @@ impl Standing {
         Self {
             status: Status::Joining,
             was_up: false,
+            synced: false,
+            tables: None,
             draining: false,
             leaving: false,
             waits: String::new(),
@@ -81,6 +88,11 @@ impl Standing {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.refusal.as_ref().map(|(_, at)| *at + REFUSAL_SHOWN)
+    }
+
+    /// What it was in its cluster counts no more.
+    pub(super) fn leaves_cluster(&mut self) {
+        (self.was_up, self.synced, self.draining) = (false, false, false);
     }
 
     /// Whether this node is up and reaches a majority of its cluster's voters.
@@ -158,9 +170,8 @@ impl Control {
         self.standing.clock = clock;
         self.standing.status = status;
         if changed {
-            if status == Status::Up {
-                self.standing.was_up = true;
-            }
+            self.standing.was_up |= status.takes_part();
+            self.standing.synced |= status == Status::Up;
             self.work.push_back(Work::Membership(membership::Input::SetStatus(status)));
         }
         let (alone, unfounded) = (self.membership.size() <= 1, self.group.is_unfounded());
@@ -187,7 +198,13 @@ impl Control {
         } else if !entered {
             Status::Joining
         } else if self.standing.was_up || (present && quorum.holds() && clock_agrees && self.leases.was_held) {
-            if self.standing.draining { Status::Draining } else { Status::Up }
+            if self.standing.draining {
+                Status::Draining
+            } else if self.lacks_rows() {
+                Status::Syncing
+            } else {
+                Status::Up
+            }
         } else {
             Status::Joining
         }
@@ -287,6 +304,7 @@ impl Control {
                 let waits = self.waits();
                 found.push(("joining", if waits.is_empty() { "looks for its cluster".into() } else { waits }));
             }
+            Status::Syncing => found.push(("syncing", self.syncing_words())),
             Status::Draining => found.push(("draining", "told to drain: `ekka undrain` ends it".into())),
             Status::Leaving => found.push(("leaving", "leaves the cluster".into())),
             Status::Stopped => found.push(("stopping", "is stopping".into())),
@@ -375,8 +393,7 @@ impl Control {
             _ => "section 8, rule 3: join the cluster with the smallest id that can commit",
         };
         let id = self.decisions.record(now.wall, how, what, rule, lines);
-        self.standing.was_up = false;
-        self.standing.draining = false;
+        self.standing.leaves_cluster();
         self.standing.conflicts.remove(&cluster_id);
         self.work.push_back(Work::Membership(membership::Input::Enter { roster, farewell: asked }));
         self.persist.wanted = true;

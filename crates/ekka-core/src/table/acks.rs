@@ -34,7 +34,7 @@ pub struct Acknowledged {
 /// Two copies were asked for, strictly, and no other node is up. The write is in the rows of this node, and will get to
 /// the others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the write is on one node only: no other node is up")]
+#[error("the write is on one node only: no other node is up, or none of them has room on its disc")]
 pub struct TooFewCopies;
 
 /// Who holds how much of what this node has written.

@@ -35,6 +35,16 @@ pub enum Body {
     Loaded,
     /// The connection is there, and its sender lives: it is about no table.
     Alive,
+    /// How much there is of a table that is loaded, by which the receiver knows how far it is with fetching it.
+    Amount {
+        /// Bytes of its rows.
+        bytes: u64,
+    },
+    /// Whether the sender's disc has room for more of a table that is kept there: while it has none, no copy there counts.
+    Room {
+        /// It has.
+        has: bool,
+    },
 }
 
 /// A message between two nodes about one `available` table.

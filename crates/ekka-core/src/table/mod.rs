@@ -19,6 +19,7 @@
 //! Replication* (1992); Almeida, Baquero and others, *Dotted Version Vectors* (2012); Shapiro and others, *Conflict-free
 //! Replicated Data Types* (2011); section 12 of the design; schedules S1-10, S1-11, S2-11, S2-12, M1 to M6.
 
+mod abreast;
 mod acks;
 mod available;
 mod batch;

@@ -30,14 +30,14 @@ pub(super) struct Peer {
     relay_until: u64,
     known: Numbers,
     /// How much it holds of this incarnation's operations.
-    applied: OpNumber,
-    stored: OpNumber,
+    pub(super) applied: OpNumber,
+    pub(super) stored: OpNumber,
     /// What it reported to hold: the latest, and the oldest of which something is missing here, with when that came.
-    held: Numbers,
+    pub(super) held: Numbers,
     awaited: Numbers,
-    heard: Option<Instant>,
+    pub(super) heard: Option<Instant>,
     /// What it says of the origins that it has folded, and what it said when all that it had was taken.
-    digest: u64,
+    pub(super) digest: u64,
     digest_pulled: Option<u64>,
     /// Origins that it names in its vector, or as closing.
     named: BTreeSet<OriginIndex>,
@@ -381,30 +381,6 @@ impl Table {
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.next_report
-    }
-
-    /// How much a peer holds of this incarnation's operations: in its rows, and stored.
-    pub(super) fn peer_holds(&self, id: Incarnation) -> Option<(OpNumber, OpNumber)> {
-        self.peers.map.get(&id).map(|peer| (peer.applied, peer.stored))
-    }
-
-    /// Whether all that a connected peer said that it holds is held here too; `None` before it has said anything.
-    #[must_use]
-    pub fn is_abreast_of(&self, id: Incarnation) -> Option<bool> {
-        let peer = self.peers.map.get(&id)?;
-        peer.heard?;
-        Some(self.taking.is_none() && peer.digest == self.over.digest() && self.held.covers_all(&peer.held))
-    }
-
-    /// Who is connected.
-    pub fn connected(&self) -> impl Iterator<Item = Incarnation> + '_ {
-        self.peers.map.keys().copied()
-    }
-
-    /// How many of this incarnation's operations a peer has not said to hold; `None` where it is not connected.
-    #[must_use]
-    pub fn lag_of(&self, id: Incarnation) -> Option<OpNumber> {
-        self.peers.map.get(&id).map(|peer| self.held.get(self.here).saturating_sub(peer.applied))
     }
 
     /// Asks a peer for a full copy, unless one is being taken.

@@ -282,3 +282,54 @@ fn a_position_is_worth_nothing_after_a_full_copy_that_it_does_not_cover() {
     assert_eq!(b.since(&position, at(0).wall), Err(Resync));
     assert_eq!(b.since(&b.position(at(0).wall), at(0).wall), Ok(Vec::new()));
 }
+
+#[test]
+fn what_a_peer_lacks_is_counted_by_what_it_said_last() {
+    let (mut a, mut b, now) = (table(1), table(2), at(1));
+    for key in [b"a", b"b", b"c"] {
+        a.put(key, b"1", None, now.wall).unwrap();
+    }
+    let goal = a.held();
+    assert_eq!(a.missing_at(b.me(), &goal), None, "it is not there");
+    connect(&mut a, &mut b, now);
+    assert_eq!((a.missing_at(b.me(), &goal), b.missing_from(a.me())), (None, None), "it has said nothing");
+    let report = b.poll(a.me(), 4096).unwrap();
+    a.receive(b.me(), report, now).unwrap();
+    assert_eq!(a.missing_at(b.me(), &goal), Some(3));
+    let report = a.poll(b.me(), 0).unwrap();
+    b.receive(a.me(), report, now).unwrap();
+    assert_eq!(b.missing_from(a.me()), Some(3));
+    exchange(&mut a, &mut b, now);
+    assert_eq!((a.missing_at(b.me(), &goal), b.missing_from(a.me())), (Some(0), Some(0)));
+    a.put(b"d", b"1", None, now.wall).unwrap();
+    assert_eq!(a.missing_at(b.me(), &goal), Some(0), "what came after is not asked for");
+    assert_eq!(a.missing_at(b.me(), &a.held()), Some(1));
+}
+
+#[test]
+fn an_origin_that_is_met_after_it_was_said_to_be_over_is_folded_all_the_same() {
+    let (mut a, mut b, old) = (table(1), table(2), table(3).me());
+    let mut c = table(3);
+    c.put(b"k", b"1", None, at(1).wall).unwrap();
+    connect(&mut a, &mut c, at(1));
+    exchange(&mut a, &mut c, at(1));
+    a.disconnect(old, at(2));
+    let members = [id(1).node_id, id(2).node_id];
+    // Once, to both, before the second has heard of that origin.
+    for table in [&mut a, &mut b] {
+        table.members_are(members);
+        table.gone(old);
+    }
+    connect(&mut a, &mut b, at(3));
+    for second in 1..10 {
+        let now = at(3 + second * 1_000);
+        exchange(&mut a, &mut b, now);
+        a.tick(now);
+        b.tick(now);
+    }
+    assert!(b.get(b"k", at(20_000).wall).is_some());
+    for table in [&mut a, &mut b] {
+        assert!(table.take_events().iter().any(|event| matches!(event, Event::Folded { last } if last.origin == old)));
+        table.check();
+    }
+}

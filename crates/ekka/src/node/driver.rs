@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ekka_core::autocluster::Settings;
-use ekka_core::control::{Command, CommandError, Control, Input, Output, Reply, RequestId, Saved, StopReason};
+use ekka_core::control::{Command, CommandError, Control, Input, Loading, Output, Reply, RequestId, Saved, StopReason};
 use ekka_core::id::{Host, NodeId};
 use ekka_core::machine::Machine;
 use ekka_core::view::View;
@@ -95,6 +95,8 @@ impl Driver {
     async fn run_on(&mut self) -> StopReason {
         let mut out = Vec::new();
         self.control.handle(Input::Start, self.env.clock.now(), &mut out);
+        // This node keeps tables: until they say how far they are, they are not.
+        self.control.handle(Input::Tables(Loading::default()), self.env.clock.now(), &mut out);
         loop {
             if let Some(reason) = self.start_outputs(&mut out) {
                 return reason;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ekka_core::autocluster;
-use ekka_core::control::{self, Control, StopReason};
+use ekka_core::control::{self, Control, Input, Loading, StopReason};
 use ekka_core::event::EventKind;
 use ekka_core::wire::Moment;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -96,7 +96,7 @@ pub(super) async fn main(lasting: Lasting, mut life: Life, ready: oneshot::Sende
 /// The transport of one start.
 struct Started {
     transport: Transport,
-    inputs: mpsc::Receiver<control::Input>,
+    inputs: mpsc::Receiver<Input>,
     frames: group::Frames,
 }
 
@@ -141,6 +141,8 @@ async fn live(lasting: &Lasting, life: Life, started: Started) -> (StopReason, R
     shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(certificates));
     let room = watch_disc(lasting.storage.clone(), shared.clone(), life.own.0.clone());
     shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(room));
+    let loading = tell_loading(lasting.tables.tables.loading(), life.own.0.clone());
+    shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(loading));
     let listeners = (life.own.0.clone(), lasting.group_tap.clone());
     let group = group::start(
         (env, shared),
@@ -213,6 +215,17 @@ fn hello_source(lasting: &Lasting, control: &Control) -> transport::HelloSource 
         let moment = Moment { cluster_id, status, holds, wall: clock.now().wall, generation };
         template.hello(purpose, moment)
     })
+}
+
+/// Tells the loop how far the tables are.
+async fn tell_loading(mut loading: watch::Receiver<Loading>, own: mpsc::Sender<Own>) {
+    loading.mark_changed();
+    while loading.changed().await.is_ok() {
+        let present = loading.borrow_and_update().clone();
+        if own.send(Own::Input(Input::Tables(present))).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Turns refusals of strangers into events; the transport has limited their rate.

@@ -8,7 +8,7 @@ use ekka_core::durable::SchemaChange;
 use ekka_core::schema::Schema;
 
 use super::Node;
-use crate::table::{OpenError, Table, TableDef, TableDoor, TableKey, TableKind};
+use crate::table::{NotLoaded, OpenError, Table, TableDef, TableDoor, TableKey, TableKind};
 
 /// Time for a table to be made where there is none, and to get from its peers what they hold.
 const OPEN: Duration = Duration::from_secs(30);
@@ -30,10 +30,35 @@ impl Node {
             if self.inner.tables.is_stopped() {
                 return Err(OpenError::Stopping);
             }
-            let why = format!("nobody that is up has said what it holds within {} s", OPEN.as_secs());
+            let waits = self.tables().waits(&schema.name).unwrap_or_else(|| "it is not open on this node".into());
+            let why = format!("{waits}, for {} s now", OPEN.as_secs());
             return Err(OpenError::NotLoaded { table: schema.name, why });
         }
         self.inner.tables.typed(id, def).ok_or(OpenError::Stopping)
+    }
+
+    /// Waits until each of these tables is there and has got from its peers what they hold, so long at most. *Cancel
+    /// safe.*
+    ///
+    /// # Errors
+    /// [`NotLoaded`] names those that are not there, or wait, with what they wait for. Nothing was changed: trying again
+    /// is right.
+    pub async fn wait_for_tables(&self, names: &[&str], limit: Duration) -> Result<(), NotLoaded> {
+        let door = self.tables();
+        let all = async {
+            for name in names {
+                door.loaded_by_name(name).await;
+            }
+        };
+        let mut stopping = false;
+        tokio::select! {
+            biased;
+            () = self.inner.tables.stopped() => stopping = true,
+            _ = tokio::time::timeout(limit, all) => {}
+        }
+        let tables: Vec<(String, String)> =
+            names.iter().filter_map(|name| Some(((*name).to_owned(), door.waits(name)?))).collect();
+        if tables.is_empty() && !stopping { Ok(()) } else { Err(NotLoaded { tables, stopping }) }
     }
 
     /// The tables by their names.

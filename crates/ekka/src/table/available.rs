@@ -1,8 +1,7 @@
 //! An `available` table on this node: the lock around the pure machine, and whoever waits for something of it.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use ekka_core::event::EventKind;
@@ -10,8 +9,8 @@ use ekka_core::id::{Incarnation, NodeId};
 use ekka_core::limits::TABLE_MERGE_STEP;
 use ekka_core::schema::Schema;
 use ekka_core::table::{
-    Ack, Acknowledged, Event, Extract, Hlc, Malformed, Message, Receipt, Settings, StampError, Table, Version,
-    WriteError,
+    Ack, Acknowledged, Body, Event, Extract, Hlc, Malformed, Message, Receipt, Settings, StampError, Table, Vector,
+    Version, WriteError,
 };
 use ekka_core::time::{Instant, Now, Wall};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +23,12 @@ use super::error::PutError;
 use super::estate::Heir;
 use super::figures::Figures;
 use super::hub::World;
+use super::seldom::Seldom;
 use super::signals::{ALONE, Signals};
+use super::told::{Due, Here, Told};
+
+/// What is said of this node itself.
+const HERE: NodeId = NodeId::from_u128(0);
 
 /// A write, as the application wants it.
 #[derive(Clone, Copy, Debug)]
@@ -52,15 +56,6 @@ impl Write<'_> {
     }
 }
 
-/// Who has all of a table, as far as is known.
-#[derive(Default)]
-struct Sources {
-    /// Peers that said so.
-    loaded: BTreeSet<Incarnation>,
-    /// Peers that were told that this node has.
-    told: BTreeSet<Incarnation>,
-}
-
 /// An `available` table.
 pub struct AvailableSlot {
     pub(super) id: u64,
@@ -68,7 +63,10 @@ pub struct AvailableSlot {
     table: RwLock<Table>,
     acks: Acks,
     pub(super) signals: Signals,
-    sources: Mutex<Sources>,
+    /// What the peers know of each other's tables.
+    pub(super) told: Told,
+    refused: Seldom,
+    stuck: Seldom,
     /// The ids of its indexes, in the order of their places.
     indexes: Mutex<Vec<String>>,
     pub(super) figures: Figures,
@@ -104,7 +102,9 @@ impl AvailableSlot {
             table: RwLock::new(table),
             acks: Acks::default(),
             signals: Signals::new(),
-            sources: Mutex::default(),
+            told: Told::default(),
+            refused: Seldom::default(),
+            stuck: Seldom::default(),
             indexes: Mutex::default(),
             figures: Figures::default(),
             opened: world.clock.now().mono,
@@ -162,7 +162,7 @@ impl AvailableSlot {
         change: impl FnOnce(&mut Table, Wall) -> Result<T, E>,
     ) -> Result<(Option<T>, Written), E> {
         let wall = self.world.clock.now().wall;
-        let up = self.world.up();
+        let up = self.counted();
         let mut table = self.write_lock();
         if self.closed.is_cancelled() || self.world.is_closing() {
             return Ok((None, Written::Closed));
@@ -237,7 +237,11 @@ impl AvailableSlot {
     /// The answer to what was written, within the time that is left.
     pub(super) async fn answered(&self, written: Written, left: Duration) -> Result<Acknowledged, PutError> {
         let unanswered = || self.disc.as_ref().and_then(|disc| disc.unanswered()).unwrap_or(PutError::Closed);
-        let missing = || self.world.names_of(|peer| self.lag_of(peer.node_id).is_none_or(|lag| lag > 0));
+        let missing = || {
+            let counted = self.counted();
+            let lags = |peer: Incarnation| self.lag_of(peer.node_id).is_none_or(|lag| lag > 0);
+            self.world.names_of(|peer| counted.contains(&peer) && lags(peer))
+        };
         written.answer(left, unanswered, missing).await
     }
 
@@ -266,33 +270,45 @@ impl AvailableSlot {
         }
     }
 
-    /// Whether a peer is to be told now that this table has what its peers held. One that has given nothing yet of what it
-    /// held before is no judge of what others bring.
-    pub(super) fn tells_loaded(&self, peer: Incarnation) -> bool {
-        self.signals.is_loaded() && !self.has_estate() && self.sources().told.insert(peer)
-    }
-
     /// Whether a peer has said that it has what its peers held.
     pub(super) fn has_loaded(&self, peer: Incarnation) -> bool {
-        self.sources().loaded.contains(&peer)
+        self.told.has_all(peer)
+    }
+
+    /// The other nodes whose copies count: those that are up, save those whose disc takes no more.
+    pub(super) fn counted(&self) -> Arc<[Incarnation]> {
+        self.told.with_room(self.world.up())
+    }
+
+    fn here(&self) -> Here {
+        let has_room = self.disc.as_ref().is_none_or(|disc| disc.has_room());
+        // One that has given nothing yet of what it held before is no judge of what others bring.
+        Here { loaded: self.signals.is_loaded() && !self.has_estate(), has_room }
+    }
+
+    /// What a peer is to be told now of this node's copy.
+    pub(super) fn tells(&self, peer: Incarnation) -> Option<Body> {
+        Some(match self.told.next(peer, self.here())? {
+            Due::Loaded => Body::Loaded,
+            Due::Amount => Body::Amount { bytes: u64::try_from(self.read().size().bytes).unwrap_or(u64::MAX) },
+            Due::Room(has) => Body::Room { has },
+        })
     }
 
     /// A peer has what its peers held.
     pub(super) fn peer_is_loaded(&self, peer: Incarnation, now: Now) {
-        self.sources().loaded.insert(peer);
+        self.told.is_loaded(peer);
         self.after(self.write_lock(), now);
     }
 
-    fn sources(&self) -> MutexGuard<'_, Sources> {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether the disc of a peer has room: who waits for its copy waits no more, where it has none.
+    pub(super) fn peer_has_room(&self, peer: Incarnation, has: bool, now: Now) {
+        self.told.room(peer, has);
+        self.after(self.write_lock(), now);
     }
 
     pub(super) fn connect(&self, peer: Incarnation, now: Now) {
-        {
-            let mut sources = self.sources();
-            sources.loaded.remove(&peer);
-            sources.told.remove(&peer);
-        }
+        self.told.begin(peer);
         self.write_lock().connect(peer, now);
         self.offer_again(peer);
     }
@@ -306,7 +322,7 @@ impl AvailableSlot {
     }
 
     pub(super) fn has_more_for(&self, peer: Incarnation) -> bool {
-        self.read().has_more_for(peer)
+        self.told.owes(peer, self.here()) || self.read().has_more_for(peer)
     }
 
     pub(super) fn poll_copy(&self, peer: Incarnation, now: Now) -> Option<Message> {
@@ -356,7 +372,7 @@ impl AvailableSlot {
             self.estate_sees(event, table.log_end());
         }
         if !self.acks.is_empty() {
-            let up = self.world.up();
+            let up = self.counted();
             self.acks
                 .settle(|ack| table.watermark(ack, &up), |number, ack, strict| table.answer(number, ack, strict, &up));
         }
@@ -368,7 +384,7 @@ impl AvailableSlot {
         self.signals.tell(revision);
         self.signals.loaded_is(loaded);
         for event in events {
-            self.say(&event);
+            self.say(&event, now.mono);
         }
     }
 
@@ -376,24 +392,77 @@ impl AvailableSlot {
     /// nobody to get anything from.
     fn is_loaded(&self, table: &Table, now: Now) -> bool {
         let up = self.world.up();
-        let abreast = |peer: &&Incarnation| table.is_abreast_of(**peer) == Some(true);
-        let sources = self.sources();
-        if up.iter().any(|peer| sources.loaded.contains(peer)) {
-            return up.iter().filter(|peer| sources.loaded.contains(peer)).any(|peer| abreast(&peer));
+        let abreast = |peer: &Incarnation| table.is_abreast_of(*peer) == Some(true);
+        let sources = self.told.with_all(&up);
+        if !sources.is_empty() {
+            return sources.iter().any(abreast);
         }
         let waited = now.mono.since(self.opened) >= ALONE;
-        let beside_all = !up.is_empty() && up.iter().all(|peer| abreast(&peer));
-        beside_all || self.world.is_sole() || waited && (up.is_empty() || up.iter().any(|peer| abreast(&peer)))
+        let beside_all = !up.is_empty() && up.iter().all(abreast);
+        let beside_one = || up.is_empty() || self.believed(&up).iter().any(abreast);
+        beside_all || self.world.is_sole() || waited && beside_one()
     }
 
-    fn say(&self, event: &Event) {
+    /// Those that may have all although they did not say so: one that fetches rows itself is taken for one only where there
+    /// is no other, as where all nodes start at once.
+    fn believed(&self, up: &Arc<[Incarnation]>) -> Arc<[Incarnation]> {
+        let whole = self.world.whole();
+        if whole.is_empty() { up.clone() } else { whole }
+    }
+
+    /// What it waits for until it has what its peers held, in words; `None` where it waits for nothing.
+    pub(super) fn waits(&self) -> Option<String> {
+        if self.signals.is_loaded() {
+            return None;
+        }
+        let up = self.world.up();
+        if up.is_empty() {
+            return Some("a node that holds it".into());
+        }
+        let sources = self.told.with_all(&up);
+        let whom = if sources.is_empty() { self.believed(&up).to_vec() } else { sources };
+        let table = self.read();
+        let names = self.world.names_of(|peer| whom.contains(&peer) && table.is_abreast_of(peer) != Some(true));
+        let missing = whom.iter().filter_map(|peer| table.missing_from(*peer)).max();
+        let here = table.size().bytes + table.arriving();
+        Some(match (self.told.amount(&whom), missing) {
+            (Some(bytes), _) => format!("{names} ({})", of_mib(here, bytes)),
+            (None, Some(missing)) if missing > 0 => format!("{names} ({missing} operations)"),
+            (None, _) => names,
+        })
+    }
+
+    /// Bytes of rows that are here, or have come of a full copy.
+    pub(super) fn bytes_here(&self) -> usize {
+        let table = self.read();
+        table.size().bytes + table.arriving()
+    }
+
+    /// Whether a peer has all that its peers held, and all up to a vector of this table.
+    pub(super) fn is_whole_at(&self, peer: Incarnation, goal: &Vector) -> bool {
+        self.told.has_all(peer) && self.lacks(peer, goal) == Some(0)
+    }
+
+    /// How many operations up to a vector a peer has not said to hold; `None` where it has said nothing.
+    pub(super) fn lacks(&self, peer: Incarnation, goal: &Vector) -> Option<u64> {
+        self.read().missing_at(peer, goal)
+    }
+
+    fn say(&self, event: &Event, now: Instant) {
         let table = &self.schema.name;
         match event {
             Event::CopyTaken { giver } => debug!(table, peer = %giver.node_id, "a full copy is in"),
+            // Both may come with each operation.
             Event::StampRefused { from, error } => {
-                warn!(table, peer = %from.node_id, err = %error, "an operation is not taken for its stamp");
+                if let Some(count) = self.refused.one_more(from.node_id, now) {
+                    warn!(table, peer = %from.node_id, err = %error, count, "operations are not taken for their stamps");
+                }
             }
-            Event::Stuck => warn!(table, "nothing is merged: the journal is full and could not be set aside"),
+            Event::Stuck => {
+                if let Some(count) = self.stuck.one_more(HERE, now) {
+                    warn!(table, count, "nothing is merged: the journal is full and could not be set aside");
+                }
+            }
             Event::SetAside { from, lost, .. } => {
                 debug!(table, peer = %from.node_id, lost, "a version of a member that came back is in the journal");
             }
@@ -472,6 +541,16 @@ impl AvailableSlot {
     }
 }
 
+/// How much of a whole is here.
+fn of_mib(here: usize, whole: u64) -> String {
+    let tenths = |bytes: u64| {
+        let tenths = bytes.saturating_mul(10) >> 20;
+        format!("{}.{}", tenths / 10, tenths % 10)
+    };
+    let here = u64::try_from(here).unwrap_or(u64::MAX).min(whole);
+    format!("{} of {} MiB", tenths(here), tenths(whole))
+}
+
 fn carry_out(table: &mut Table, write: Write<'_>, wall: Wall) -> Result<Option<Receipt>, WriteError> {
     match write {
         Write::Put { key, value, expires_at } => table.put(key, value, expires_at, wall).map(Some),
@@ -483,3 +562,6 @@ fn carry_out(table: &mut Table, write: Write<'_>, wall: Wall) -> Result<Option<R
         Write::Reset { key } => table.parts_delete(key, wall),
     }
 }
+
+#[cfg(test)]
+mod tests;

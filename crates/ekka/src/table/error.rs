@@ -51,6 +51,28 @@ impl OpenError {
     }
 }
 
+/// Not all tables that were waited for have what their peers hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct NotLoaded {
+    /// Each that has not, and what it waits for.
+    pub tables: Vec<(String, String)>,
+    /// The node is stopping.
+    pub stopping: bool,
+}
+
+impl std::fmt::Display for NotLoaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.stopping {
+            return f.write_str("the node is stopping");
+        }
+        let words = self.tables.iter().map(|(table, waits)| format!("table {table}: {waits}"));
+        f.write_str(&words.collect::<Vec<_>>().join("; "))
+    }
+}
+
+impl std::error::Error for NotLoaded {}
+
 /// Why a write was not acknowledged.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -43,7 +43,7 @@ pub fn fuzz_peer(available: &mut Table, owned: &mut OwnedTable, peer: Incarnatio
     let taken = match envelope.body {
         Body::Available(message) => available.receive(peer, message, now),
         Body::Owned(message) => owned.receive(peer, message),
-        Body::Opened | Body::Loaded | Body::Alive => Ok(()),
+        Body::Opened | Body::Loaded | Body::Alive | Body::Amount { .. } | Body::Room { .. } => Ok(()),
     };
     available.tick(now);
     while available.is_merging() {

@@ -40,8 +40,10 @@ mod link;
 mod owned;
 mod parts;
 mod quorum;
+mod seldom;
 mod signals;
 mod slot;
+mod told;
 mod watch;
 mod wire;
 
@@ -51,7 +53,7 @@ pub use self::bench::{BenchOp, TableFigures, TablePlan};
 pub use self::def::{Available, Owned, Quorum, TableDef, TableKind};
 pub use self::digest::{PeerVerdict, Step, TableVerdict};
 pub use self::door::{Cell, Freshness, Loss, Row, TableDoor, TableInfo, TablePage, TableWatch, WriteTerms, is_built};
-pub use self::error::{OpenError, PutError, ReadError};
+pub use self::error::{NotLoaded, OpenError, PutError, ReadError};
 pub use self::figures::{OPS, RESULTS, TableCounts};
 pub use self::handle::{
     Add, AddNumber, Delete, DeleteRow, Expected, IndexKeys, IndexRange, OwnedScan, Place, Put, PutMany, PutRow,

@@ -183,6 +183,19 @@ impl OwnedSlot {
         self.write_lock().poll(peer, budget)
     }
 
+    pub(super) fn has_more_for(&self, peer: Incarnation) -> bool {
+        self.read().has_more_for(peer)
+    }
+
+    /// What it waits for until it has what its peers held, in words; `None` where it waits for nothing.
+    pub(super) fn waits(&self) -> Option<String> {
+        if self.signals.is_loaded() {
+            return None;
+        }
+        let table = self.read();
+        Some(self.world.names_of(|peer| table.is_abreast_of(peer) != Some(true)))
+    }
+
     pub(super) fn receive(&self, peer: Incarnation, message: OwnedMessage, now: Now) -> Result<(), Malformed> {
         let mut table = self.write_lock();
         let received = table.receive(peer, message);
@@ -201,14 +214,21 @@ impl OwnedSlot {
             self.acks
                 .settle(|ack| table.watermark(ack, &up), |number, ack, strict| table.answer(number, ack, strict, &up));
         }
-        // Rows of one owner come from that owner only, so all that are up have to have said theirs.
-        let abreast = !up.is_empty() && up.iter().all(|peer| table.is_abreast_of(*peer) == Some(true));
-        let waited = now.mono.since(self.opened) >= ALONE;
-        let loaded = self.signals.is_loaded() || abreast || self.world.is_sole() || up.is_empty() && waited;
+        let loaded = self.signals.is_loaded() || self.is_loaded(&table, &up, now);
         let revision = table.revision();
         drop(table);
         self.signals.tell(revision);
         self.signals.loaded_is(loaded);
+    }
+
+    /// Rows of one owner come from that owner only, so all that are up have to have said theirs; after a while those that
+    /// can be heard.
+    fn is_loaded(&self, table: &OwnedTable, up: &[Incarnation], now: Now) -> bool {
+        let said: Vec<bool> = up.iter().filter_map(|peer| table.is_abreast_of(*peer)).collect();
+        let (beside_all, all_said) = (said.iter().all(|abreast| *abreast), said.len() == up.len());
+        let waited = now.mono.since(self.opened) >= ALONE;
+        let some_said = up.is_empty() || !said.is_empty();
+        self.world.is_sole() || beside_all && some_said && (waited || all_said && !up.is_empty())
     }
 
     pub(super) fn follow(&self, committed: &Committed) {
@@ -269,3 +289,6 @@ fn operation(rows: &[(Vec<u8>, Vec<u8>)]) -> usize {
     });
     fits.count()
 }
+
+#[cfg(test)]
+mod tests;

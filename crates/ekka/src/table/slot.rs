@@ -53,6 +53,24 @@ impl Slot {
         }
     }
 
+    /// What it waits for until it has what its peers held, in words; `None` where it waits for nothing.
+    pub(super) fn waits(&self) -> Option<String> {
+        match self {
+            Self::Available(slot) => slot.waits(),
+            Self::Owned(slot) => slot.waits(),
+            Self::Quorum(_) => None,
+        }
+    }
+
+    /// Bytes of rows that are here.
+    pub(super) fn bytes_here(&self) -> usize {
+        match self {
+            Self::Available(slot) => slot.bytes_here(),
+            Self::Owned(slot) => slot.read().size().1,
+            Self::Quorum(_) => 0,
+        }
+    }
+
     /// There is a link with a peer.
     pub(super) fn connect(&self, peer: Incarnation, now: Now) {
         match self {
@@ -74,8 +92,7 @@ impl Slot {
     /// The next message for a peer, with about so many bytes.
     pub(super) fn poll(&self, peer: Incarnation, budget: usize) -> Option<Body> {
         match self {
-            Self::Available(slot) if slot.tells_loaded(peer) => Some(Body::Loaded),
-            Self::Available(slot) => slot.poll(peer, budget).map(Body::Available),
+            Self::Available(slot) => slot.tells(peer).or_else(|| slot.poll(peer, budget).map(Body::Available)),
             Self::Owned(slot) => slot.poll(peer, budget).map(Body::Owned),
             Self::Quorum(_) => None,
         }
@@ -85,7 +102,8 @@ impl Slot {
     pub(super) fn has_more_for(&self, peer: Incarnation) -> bool {
         match self {
             Self::Available(slot) => slot.has_more_for(peer),
-            Self::Owned(_) | Self::Quorum(_) => false,
+            Self::Owned(slot) => slot.has_more_for(peer),
+            Self::Quorum(_) => false,
         }
     }
 
@@ -111,9 +129,18 @@ impl Slot {
     /// It is not what it should be: the connection is to be ended.
     pub(super) fn receive(&self, peer: Incarnation, body: Body, now: Now) -> Result<(), Malformed> {
         match (self, body) {
-            (Self::Owned(_) | Self::Quorum(_), Body::Loaded) | (_, Body::Alive) => Ok(()),
+            (Self::Owned(_) | Self::Quorum(_), Body::Loaded | Body::Amount { .. } | Body::Room { .. }) => Ok(()),
+            (_, Body::Alive) => Ok(()),
             (Self::Available(slot), Body::Loaded) => {
                 slot.peer_is_loaded(peer, now);
+                Ok(())
+            }
+            (Self::Available(slot), Body::Amount { bytes }) => {
+                slot.told.has(peer, bytes);
+                Ok(())
+            }
+            (Self::Available(slot), Body::Room { has }) => {
+                slot.peer_has_room(peer, has, now);
                 Ok(())
             }
             (_, Body::Opened) => {

@@ -83,6 +83,7 @@ pub(crate) fn view() -> View {
         reasons: Vec::new(),
         leader: Some(who(1).node_id),
         coordinator: Some(who(1).node_id),
+        sync: None,
         quorum: Quorum::new(3, 2),
         volatile: Volatile {
             generation: 2,
@@ -181,7 +182,7 @@ impl GivenNode {
             Command::Why { id: DecisionId(0x1f) } => Ok(Reply::Decision(decision(DecisionId(0x1f)))),
             Command::Why { id } => Err(CommandError::NotFound(format!("no record {id}"))),
             Command::Decisions { .. } => Ok(Reply::Decisions(vec![decision(DecisionId(0x1f))])),
-            Command::SafeToStop => {
+            Command::SafeToStop { .. } => {
                 Ok(Reply::Answer { yes: false, reasons: vec!["the rest would have no majority".into()] })
             }
             Command::Leave { plan: true } => Ok(Reply::Plan { plan: vec!["leave cluster ekka".into()], refused: None }),

@@ -25,6 +25,8 @@ pub(in super::super) struct Taking {
     theirs: Numbers,
     /// The highest stamp of a row.
     pub(super) newest: Hlc,
+    /// Of the rows that have come.
+    bytes: usize,
     pub(super) rows: Map<Version>,
     pub(super) journal: Vec<Version>,
     /// All has come.
@@ -43,6 +45,7 @@ impl Taking {
             turn: None,
             theirs: Numbers::default(),
             newest: Hlc::ZERO,
+            bytes: 0,
             rows: Map::default(),
             journal: Vec::new(),
             complete: false,
@@ -80,6 +83,7 @@ impl Taking {
             return Err(Malformed("a full copy has a row that it does not account for"));
         }
         self.newest = self.newest.max(version.hlc());
+        self.bytes += version.size();
         self.rows.insert(version);
         Ok(())
     }
@@ -225,6 +229,12 @@ impl Table {
             self.give_up_copy();
             self.delay(giver, now.mono);
         }
+    }
+
+    /// Bytes of the rows of a full copy that is coming in, as far as they have come and are not in the table yet.
+    #[must_use]
+    pub fn arriving(&self) -> usize {
+        self.taking.as_ref().filter(|taking| taking.merging.is_none()).map_or(0, |taking| taking.bytes)
     }
 
     /// Whether a full copy is coming in.

@@ -98,6 +98,16 @@ impl OwnedTable {
         Some(OwnedMessage::Operations { after: next - 1, operations: Operations(operations) })
     }
 
+    /// Whether [`OwnedTable::poll`] has something for a peer.
+    #[must_use]
+    pub fn has_more_for(&self, id: Incarnation) -> bool {
+        let Some(peer) = self.peers.get(&id) else { return false };
+        let present = self.present.get(&id.node_id) == Some(&id);
+        let tells = present && (peer.ask || peer.told.is_some_and(|told| told != self.held(id)));
+        let sends = peer.next.is_some_and(|next| !peer.announced || next <= self.sequence());
+        tells || sends || peer.state.is_some()
+    }
+
     /// Takes a message of a peer.
     ///
     /// # Errors

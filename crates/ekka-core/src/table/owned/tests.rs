@@ -18,6 +18,14 @@ struct Nodes {
     messages: usize,
 }
 
+impl OwnedTable {
+    /// Whoever is behind needs all rows.
+    fn forget_log(&mut self) {
+        (self.log_start, self.log_bytes) = (self.sequence() + 1, 0);
+        self.log.clear();
+    }
+}
+
 impl Nodes {
     fn new(count: u128) -> Self {
         let mut nodes = Self { tables: Vec::new(), links: BTreeMap::new(), messages: 0 };
@@ -159,6 +167,78 @@ fn rows_of_a_later_incarnation_wait_for_the_roster() {
     nodes.tables[0].roster_is([id(1, 1), id(2, 2)]);
     nodes.flow();
     assert_eq!(nodes.tables[0].get(b"k").next().unwrap().1.value(), b"new");
+}
+
+#[test]
+fn rows_that_were_on_their_way_when_the_roster_came_are_asked_for_by_that_one_roster() {
+    // Wherever among the messages the roster comes: in front of all rows, between them, behind them.
+    for before in 0..40 {
+        for log_is_cut in [false, true] {
+            let mut nodes = Nodes::new(2);
+            nodes.cut(0, 1);
+            nodes.tables[1] = OwnedTable::new(id(2, 2));
+            nodes.tables[1].roster_is([id(1, 1), id(2, 2)]);
+            for n in 0..20u32 {
+                nodes.tables[1].put(&n.to_be_bytes(), &[7; 40]).unwrap();
+            }
+            if log_is_cut {
+                nodes.tables[1].forget_log();
+            }
+            nodes.link(0, 1);
+            for _ in 0..before {
+                nodes.pump(1, 0);
+                nodes.pump(0, 1);
+                nodes.deliver(0, 1);
+                nodes.deliver(1, 0);
+            }
+            nodes.tables[0].roster_is([id(1, 1), id(2, 2)]);
+            nodes.flow();
+            assert_eq!(nodes.tables[0].prefix(b"").count(), 20, "the roster after {before} messages");
+            assert_eq!(nodes.tables[1].acked(id(1, 1)), 20);
+            assert_eq!(nodes.tables[0].is_abreast_of(id(2, 2)), Some(true));
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_a_connection_took_with_it_is_asked_for_on_the_next_one() {
+    for lost in 1..8 {
+        let mut nodes = Nodes::new(2);
+        for n in 0..20u32 {
+            nodes.tables[1].put(&n.to_be_bytes(), &[7; 40]).unwrap();
+        }
+        for _ in 0..lost {
+            nodes.pump(0, 1);
+            nodes.deliver(0, 1);
+            nodes.pump(1, 0);
+        }
+        nodes.cut(0, 1);
+        nodes.link(0, 1);
+        nodes.flow();
+        assert_eq!(nodes.tables[0].prefix(b"").count(), 20, "{lost} messages were lost");
+    }
+}
+
+#[test]
+fn a_table_with_nothing_to_say_knows_that_it_has_not() {
+    for seed in 0..50 {
+        let (mut rng, mut nodes) = (Rng::new(seed), Nodes::new(3));
+        for _ in 0..200 {
+            let (i, j) = (rng.index(3), rng.index(3));
+            match rng.below(8) {
+                0 => drop(nodes.tables[i].put(&[b'k'], &rng.next_u64().to_le_bytes()).unwrap()),
+                1 if i != j && nodes.links.contains_key(&(i, j)) => nodes.cut(i, j),
+                2 if i != j && !nodes.links.contains_key(&(i, j)) => nodes.link(i, j),
+                3 => nodes.tables[i].roster_is([id(1, 1), id(2, 1), id(3, 1)].into_iter().take(2 + rng.index(2))),
+                4 => drop(nodes.deliver(i, j)),
+                _ => {
+                    let peer = nodes.tables[j].me;
+                    let says = nodes.tables[i].has_more_for(peer);
+                    assert_eq!(nodes.pump(i, j), says, "seed {seed}: from {i} to {j}");
+                }
+            }
+        }
+    }
 }
 
 #[test]

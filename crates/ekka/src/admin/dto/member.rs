@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ekka_core::view::{Member, Role, View};
+use ekka_core::view::{Member, Role, Sync, View};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -31,7 +31,7 @@ pub struct MemberAnswer {
     pub since: String,
     /// When this node last heard it; null where it never did.
     pub last_heard: Option<String>,
-    /// What it fetches; null while it fetches nothing.
+    /// What it fetches; null while it fetches nothing, and of other members than the one that answers.
     pub sync: Option<SyncAnswer>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
@@ -50,11 +50,18 @@ pub struct SyncAnswer {
     pub eta_s: Option<u64>,
 }
 
+impl From<Sync> for SyncAnswer {
+    fn from(Sync { tables, of, bytes }: Sync) -> Self {
+        Self { tables, of, bytes, eta_s: None }
+    }
+}
+
 impl MemberAnswer {
     /// All members of a view, oldest first.
     #[must_use]
     pub fn all(view: &View) -> Vec<Self> {
-        view.members.iter().map(Self::of).collect()
+        let own = |member: &Member| if member.id == view.me { view.sync } else { None };
+        view.members.iter().map(|member| Self { sync: own(member).map(SyncAnswer::from), ..Self::of(member) }).collect()
     }
 
     fn of(member: &Member) -> Self {

@@ -81,16 +81,35 @@ pub(super) async fn ready(State(state): State<AdminState>, Params(params): Param
     is_ready(&state, &params)
 }
 
+/// For what the node is to be spared.
+#[derive(Deserialize, IntoParams)]
+pub(super) struct SafeParams {
+    /// `quorum` (the groups keep their majorities) or `available` (the tables have another full copy); both where it is
+    /// left out.
+    #[serde(default, rename = "for")]
+    #[param(inline)]
+    for_: Option<For>,
+}
+
 /// Whether the node can stop without harm.
 #[utoipa::path(
-    get, path = "/v1/health/safe-to-stop",
+    get, path = "/v1/health/safe-to-stop", params(SafeParams),
     responses((status = OK, body = SafeAnswer), (status = SERVICE_UNAVAILABLE, body = SafeAnswer))
 )]
-pub(super) async fn safe_to_stop(State(state): State<AdminState>) -> Result<Response, ApiError> {
-    match state.node.command(Command::SafeToStop).await? {
-        Reply::Answer { yes, reasons } => Ok((status(yes), Json(SafeAnswer { safe: yes, reasons })).into_response()),
-        other => Err(unexpected(&other)),
+pub(super) async fn safe_to_stop(
+    State(state): State<AdminState>,
+    Params(params): Params<SafeParams>,
+) -> Result<Response, ApiError> {
+    let of = |which| params.for_.is_none_or(|for_| for_ == which);
+    let mut reasons = match state.node.command(Command::SafeToStop { groups: of(For::Quorum) }).await? {
+        Reply::Answer { reasons, .. } => reasons,
+        other => return Err(unexpected(&other)),
+    };
+    if let Some(tables) = state.node.tables().filter(|_| of(For::Available)) {
+        reasons.extend(tables.only_here().await);
     }
+    let safe = reasons.is_empty();
+    Ok((status(safe), Json(SafeAnswer { safe, reasons })).into_response())
 }
 
 /// The metrics as Prometheus reads them.

@@ -50,6 +50,11 @@ impl Side {
         self.wake.notify_one();
     }
 
+    /// Whether a copy here counts: there is room on the disc, and the store works.
+    pub(in crate::table) fn has_room(&self) -> bool {
+        !(self.is_full)() && self.trouble().is_none()
+    }
+
     /// Why a write is not taken now. What makes room is, for as long as the store works.
     pub(in crate::table) fn refuses(&self, makes_room: bool) -> Option<PutError> {
         match self.trouble() {

@@ -2,6 +2,7 @@
 
 mod losses;
 mod read;
+mod ready;
 mod write;
 
 pub use self::losses::Loss;
@@ -127,31 +128,7 @@ impl TableDoor {
         let now = self.tables.now().mono;
         Some((info, slot.figures().map_or_else(TableCounts::default, |figures| figures.counts(now))))
     }
-
-    /// Waits until a table with this number is open here and has got from its peers what they hold, so long at most;
-    /// whether it has.
-    pub async fn loaded(&self, id: u64, limit: Duration) -> bool {
-        let tables = &self.tables;
-        let wait = async {
-            let mut committed = tables.committed();
-            let slot = loop {
-                match tables.slot(id) {
-                    Some(slot) => break slot,
-                    // It is opened a moment after its entry was applied.
-                    None => drop(tokio::time::timeout(SOON, committed.changed()).await),
-                }
-            };
-            slot.loaded().wait_for(|loaded| *loaded).await.is_ok()
-        };
-        tokio::select! {
-            biased;
-            () = tables.stopped() => false,
-            loaded = tokio::time::timeout(limit, wait) => loaded.unwrap_or(false),
-        }
-    }
 }
-
-const SOON: Duration = Duration::from_millis(5);
 
 /// Whether tables of this kind are there yet.
 #[must_use]

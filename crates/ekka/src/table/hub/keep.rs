@@ -26,16 +26,24 @@ impl Tables {
     /// Follows the cluster until the node ends.
     pub(super) async fn keep(self: Arc<Self>) {
         let (mut committed, mut views, mut life) = (self.committed.clone(), self.views.clone(), self.life.subscribe());
-        let (mut me, mut seen) = (None, None);
+        let (mut me, mut seen, mut followed, mut said) = (None, None, None, None);
         let (mut bounded, mut next) = (false, Instant::now());
         loop {
-            self.follow_life(&mut me);
+            if self.follow_life(&mut me) {
+                followed = None;
+            }
             let present = committed.borrow_and_update().clone();
             if !bounded && !present.tables.is_empty() {
                 self.first_bound().await;
                 bounded = true;
             }
-            self.follow_committed(&present);
+            let is_new = !followed.as_ref().is_some_and(|followed| Arc::ptr_eq(followed, &present));
+            if me.is_some() {
+                if self.follow_committed(&present, is_new) {
+                    followed = Some(present.clone());
+                }
+                self.say_loading(&present, &mut said);
+            }
             let view = views.borrow_and_update().clone();
             if !seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &view)) {
                 self.follow_view(&view);
@@ -56,10 +64,11 @@ impl Tables {
         }
     }
 
-    fn follow_life(&self, me: &mut Option<Incarnation>) {
+    /// Whether another start of the node runs than before.
+    fn follow_life(&self, me: &mut Option<Incarnation>) -> bool {
         let present = self.me();
         if *me == present {
-            return;
+            return false;
         }
         if me.is_some()
             && let Some(present) = present
@@ -69,14 +78,17 @@ impl Tables {
             self.slots().iter().for_each(|slot| slot.renew(present));
         }
         *me = present;
+        true
     }
 
-    fn follow_committed(&self, committed: &Committed) {
-        let Some(me) = self.me() else { return };
+    /// Opens and drops tables by what is committed. What else is in it the tables take once, where it is new: none of them
+    /// lives from hearing it again. False where nothing of it is for this start of the node.
+    fn follow_committed(&self, committed: &Committed, is_new: bool) -> bool {
+        let Some(me) = self.me() else { return false };
         let (left, had) = (self.has_left(), self.gate.had(me));
         let admitted = self.gate.follow(committed, me);
         if self.gate.is_outside() && !left {
-            return;
+            return false;
         }
         let membership = self.gate.membership();
         let buried = membership.map(|(cluster, since)| self.discs.admitted(cluster, since, me)).unwrap_or_default();
@@ -123,12 +135,17 @@ impl Tables {
         }
         dropped.iter().for_each(Slot::end);
         self.connect_opened(&opened);
-        self.slots().iter().for_each(|slot| slot.follow(committed));
-        self.world.sole_is(committed.members.iter().all(|id| *id == me.node_id));
+        if is_new {
+            self.slots().iter().for_each(|slot| slot.follow(committed));
+            self.world.sole_is(committed.members.iter().all(|id| *id == me.node_id));
+        } else {
+            opened.iter().for_each(|slot| slot.follow(committed));
+        }
         if absorbs {
             self.absorbs();
         }
         self.end_links_of_others();
+        true
     }
 
     fn connect_opened(&self, opened: &[Slot]) {
@@ -214,7 +231,10 @@ impl Tables {
                 let lag = |link: &Arc<Link>| Some((link.peer.node_id, slot.lag_of(link.peer.node_id)?));
                 figures.lags(self.world.links.all().iter().filter_map(lag), now.mono);
             }
-            self.world.links.stir(slot.id());
+            // Reports that are due, and what is asked for again.
+            if self.world.links.all().iter().any(|link| slot.has_more_for(link.peer)) {
+                self.world.links.stir(slot.id());
+            }
         }
         self.raise_bound(slots.iter().filter_map(|slot| slot.wanted_bound(now.wall)).max());
     }

@@ -4,6 +4,7 @@ mod gate;
 mod keep;
 mod kept;
 mod legacies;
+mod loading;
 mod parting;
 mod peers;
 mod world;
@@ -16,6 +17,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
+use ekka_core::control::Loading;
 use ekka_core::id::{ClusterId, Incarnation, NodeId};
 use ekka_core::schema::{Schema, Storage as Kept};
 use ekka_core::table::{Body, Envelope, Faults, Message};
@@ -66,6 +68,8 @@ pub(crate) struct Tables {
     life: watch::Sender<Option<Life>>,
     committed: watch::Receiver<Arc<Committed>>,
     views: watch::Receiver<Arc<View>>,
+    /// How far they are with what the peers held.
+    loading: watch::Sender<Loading>,
     dials: Mutex<BTreeMap<NodeId, Instant>>,
     storage: Arc<dyn Storage>,
     pub(super) aside: Arc<Aside>,
@@ -158,6 +162,7 @@ pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Res
         life: watch::Sender::new(None),
         committed,
         views,
+        loading: watch::Sender::new(Loading::default()),
         dials: Mutex::default(),
         storage,
         aside,
@@ -248,7 +253,7 @@ impl Tables {
     }
 
     /// Resolves once the node has ended.
-    pub(super) async fn stopped(&self) {
+    pub(crate) async fn stopped(&self) {
         self.stop.cancelled().await;
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use ekka_core::event::EventKind;
 use ekka_core::id::{Incarnation, NodeId, NodeName};
 use ekka_core::table::{Faults, Hlc};
-use ekka_core::view::{Role, View};
+use ekka_core::view::{Role, Status, View};
 use tokio::sync::{Notify, watch};
 
 use super::super::aside::Tell;
@@ -22,6 +22,8 @@ pub(in crate::table) struct World {
     pub(in crate::table) links: Links,
     /// The other nodes that are up and hold tables.
     up: RwLock<Arc<[Incarnation]>>,
+    /// Those of them that do not fetch rows themselves.
+    whole: RwLock<Arc<[Incarnation]>>,
     running: RwLock<Arc<BTreeSet<Incarnation>>>,
     names: RwLock<BTreeMap<NodeId, NodeName>>,
     /// No other node holds tables.
@@ -48,6 +50,7 @@ impl World {
             clock,
             links: Links::default(),
             up: RwLock::new(Arc::new([])),
+            whole: RwLock::new(Arc::new([])),
             running: RwLock::default(),
             names: RwLock::default(),
             sole: AtomicBool::new(false),
@@ -95,12 +98,24 @@ impl World {
         self.alone.store(true, Ordering::Relaxed);
     }
 
+    /// These others are up, by the ends of their addresses, and of them these fetch rows themselves.
+    #[cfg(test)]
+    pub(in crate::table) fn sees(&self, up: &[Incarnation], syncing: &[Incarnation]) {
+        let name = |id: &Incarnation| format!("ekka@10.0.0.{}", id.node_id.as_u128()).parse().expect("a name");
+        *self.names.write().unwrap_or_else(PoisonError::into_inner) =
+            up.iter().map(|id| (id.node_id, name(id))).collect();
+        *self.up.write().unwrap_or_else(PoisonError::into_inner) = up.into();
+        let whole = up.iter().copied().filter(|id| !syncing.contains(id)).collect();
+        *self.whole.write().unwrap_or_else(PoisonError::into_inner) = whole;
+    }
+
     /// Takes what membership sees; whether anything of it is new to tables.
     pub(in crate::table) fn see(&self, view: &View) -> bool {
         let others = view.members.iter().filter(|member| member.id.node_id != view.me.node_id);
         self.alone.store(view.members.len() == 1, Ordering::Relaxed);
         let holds = others.filter(|member| member.role != Role::Witness && member.status.takes_part());
-        let up: Arc<[Incarnation]> = holds.map(|member| member.id).collect();
+        let up: Arc<[Incarnation]> = holds.clone().map(|member| member.id).collect();
+        let whole = holds.filter(|member| member.status != Status::Syncing).map(|member| member.id).collect();
         let running = view.members.iter().filter(|member| member.status.is_running() || member.id == view.me);
         let running: BTreeSet<Incarnation> = running.map(|member| member.id).collect();
         *self.names.write().unwrap_or_else(PoisonError::into_inner) =
@@ -108,6 +123,7 @@ impl World {
         let mut present = self.up.write().unwrap_or_else(PoisonError::into_inner);
         let others_up = *std::mem::replace(&mut *present, up.clone()) != *up;
         drop(present);
+        *self.whole.write().unwrap_or_else(PoisonError::into_inner) = whole;
         let mut present = self.running.write().unwrap_or_else(PoisonError::into_inner);
         let others_run = **present != running;
         if others_run {
@@ -129,6 +145,11 @@ impl World {
     /// The other nodes that are up and hold tables.
     pub(in crate::table) fn up(&self) -> Arc<[Incarnation]> {
         self.up.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Those of [`World::up`] that do not fetch rows themselves.
+    pub(in crate::table) fn whole(&self) -> Arc<[Incarnation]> {
+        self.whole.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether no other node holds tables.

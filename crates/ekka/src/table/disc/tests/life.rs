@@ -97,6 +97,7 @@ impl Around {
 pub(super) struct Life {
     pub(super) me: Incarnation,
     pub(super) slot: Arc<AvailableSlot>,
+    pub(super) world: Arc<World>,
     pub(super) discs: Arc<Discs>,
     stop: CancellationToken,
     disc: CrashingDisc,
@@ -122,7 +123,8 @@ impl Life {
             discs.changed().await;
         };
         let clock = around.env.clock.clone();
-        let life = Self { me, slot, discs, stop, disc: disc.clone(), clock, waiting: Vec::new(), acked: Vec::new() };
+        let life =
+            Self { me, slot, world, discs, stop, disc: disc.clone(), clock, waiting: Vec::new(), acked: Vec::new() };
         life.slot.follow(&life.committed(guid));
         life.slot.tick(0, life.now());
         life

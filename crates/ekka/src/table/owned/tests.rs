@@ -1,0 +1,73 @@
+//! When an owned table has what its peers held.
+
+use ekka_core::id::Guid;
+use ekka_core::schema::Kind;
+use ekka_core::table::Hlc;
+
+use super::*;
+use crate::testing::RuntimeClock;
+
+fn id(node: u128) -> Incarnation {
+    Incarnation { node_id: NodeId::from_u128(node), guid: Guid::from_u128(1) }
+}
+
+/// A table of node 1, with nodes 2 and 3 up.
+fn slot() -> OwnedSlot {
+    let world = Arc::new(World::new(Arc::new(RuntimeClock::default()), Hlc::ZERO));
+    world.sees(&[id(2), id(3)], &[]);
+    let slot = OwnedSlot::new(7, Schema::new("routes", Kind::Owned), id(1), world);
+    slot.follow(&Committed { present: [id(1), id(2), id(3)].into(), number: 1, ..Committed::default() });
+    slot
+}
+
+fn peer(node: u128) -> OwnedTable {
+    let mut table = OwnedTable::new(id(node));
+    table.roster_is([id(1), id(2), id(3)]);
+    table.put(b"topic", b"here").unwrap();
+    table
+}
+
+/// All that this node and a peer have for each other gets there.
+fn exchange(slot: &OwnedSlot, peer: &mut OwnedTable) {
+    let (now, other) = (slot.world.clock.now(), peer.me());
+    loop {
+        let (there, here) = (slot.poll(other, 4096), peer.poll(id(1), 4096));
+        if there.is_none() && here.is_none() {
+            break;
+        }
+        if let Some(message) = there {
+            peer.receive(id(1), message);
+        }
+        if let Some(message) = here {
+            slot.receive(other, message, now);
+        }
+    }
+    slot.tick(&Committed::default(), now);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_owners_that_are_up_have_said_theirs_or_those_that_can_be_heard_after_a_while() {
+    let (slot, mut two, mut three) = (slot(), peer(2), peer(3));
+    for peer in [&mut two, &mut three] {
+        slot.connect(peer.me());
+        peer.connect(id(1));
+    }
+    exchange(&slot, &mut two);
+    assert!(!slot.signals.is_loaded());
+    assert_eq!(slot.waits().unwrap(), "ekka@10.0.0.3");
+    exchange(&slot, &mut three);
+    assert!(slot.signals.is_loaded() && slot.waits().is_none());
+    assert_eq!(slot.read().get_including_down(b"topic").count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_cannot_be_heard_is_not_waited_for_for_ever_and_nobody_begins_with_nothing() {
+    let (slot, mut two) = (slot(), peer(2));
+    tokio::time::advance(ALONE).await;
+    slot.tick(&Committed::default(), slot.world.clock.now());
+    assert!(!slot.signals.is_loaded(), "two are up, and none has said anything");
+    slot.connect(id(2));
+    two.connect(id(1));
+    exchange(&slot, &mut two);
+    assert!(slot.signals.is_loaded(), "there is no link with node 3");
+}
