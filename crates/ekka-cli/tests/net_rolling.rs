@@ -62,7 +62,9 @@ fn fill(data: &Path, count: usize, bytes: usize) {
             })
         })
         .collect();
-    fillers.into_iter().for_each(|filler| filler.join().expect("all rows are written"));
+    for filler in fillers {
+        filler.join().expect("all rows are written");
+    }
     println!("{count} rows of {bytes} bytes: {:.2?}", begun.elapsed());
 }
 

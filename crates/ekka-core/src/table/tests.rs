@@ -46,6 +46,11 @@ fn exchange(a: &mut Table, b: &mut Table, now: Now) {
         if let Some(message) = to_a {
             a.receive(from_b, message, now).unwrap();
         }
+        for table in [&mut *a, &mut *b] {
+            while table.is_merging() {
+                table.merge_some(usize::MAX, now);
+            }
+        }
     }
 }
 

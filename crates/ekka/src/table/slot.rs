@@ -129,8 +129,8 @@ impl Slot {
     /// It is not what it should be: the connection is to be ended.
     pub(super) fn receive(&self, peer: Incarnation, body: Body, now: Now) -> Result<(), Malformed> {
         match (self, body) {
-            (Self::Owned(_) | Self::Quorum(_), Body::Loaded | Body::Amount { .. } | Body::Room { .. }) => Ok(()),
-            (_, Body::Alive) => Ok(()),
+            (Self::Owned(_) | Self::Quorum(_), Body::Loaded | Body::Amount { .. } | Body::Room { .. })
+            | (_, Body::Alive) => Ok(()),
             (Self::Available(slot), Body::Loaded) => {
                 slot.peer_is_loaded(peer, now);
                 Ok(())

@@ -142,10 +142,12 @@ impl Table {
         let origins = &mut self.origins;
         let Some(taking) = self.taking.as_mut().filter(|taking| taking.is(id, copy)) else { return Ok(()) };
         taking.since = now.mono;
-        for version in rows.unpack(|origin| origins.place(origin))? {
-            taking.insert(version)?;
+        let versions = rows.unpack(|origin| origins.place(origin));
+        let taken = versions.and_then(|versions| versions.into_iter().try_for_each(|version| taking.insert(version)));
+        if taken.is_err() {
+            self.give_up_copy();
         }
-        Ok(())
+        taken
     }
 
     pub(in super::super) fn on_copy_journal(

@@ -226,7 +226,7 @@ fn a_table_with_nothing_to_say_knows_that_it_has_not() {
         for _ in 0..200 {
             let (i, j) = (rng.index(3), rng.index(3));
             match rng.below(8) {
-                0 => drop(nodes.tables[i].put(&[b'k'], &rng.next_u64().to_le_bytes()).unwrap()),
+                0 => drop(nodes.tables[i].put(b"k", &rng.next_u64().to_le_bytes()).unwrap()),
                 1 if i != j && nodes.links.contains_key(&(i, j)) => nodes.cut(i, j),
                 2 if i != j && !nodes.links.contains_key(&(i, j)) => nodes.link(i, j),
                 3 => nodes.tables[i].roster_is([id(1, 1), id(2, 1), id(3, 1)].into_iter().take(2 + rng.index(2))),

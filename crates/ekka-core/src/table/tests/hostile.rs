@@ -107,7 +107,7 @@ fn a_copy_with_rows_that_it_does_not_account_for_is_refused() {
         };
         received = received.and_then(|()| a.receive(b.me(), message, at(0)));
     }
-    assert!(alloc::format!("{}", received.unwrap_err()).contains("does not cover"));
+    assert!(alloc::format!("{}", received.unwrap_err()).contains("does not account for"));
     assert!(a.rows().is_empty() && !a.is_taking_copy());
     a.check();
 }

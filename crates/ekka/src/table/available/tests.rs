@@ -2,7 +2,7 @@
 
 use ekka_core::id::Guid;
 use ekka_core::schema::Kind;
-use ekka_core::table::{Ack, Storage};
+use ekka_core::table::{Ack, Faults, Storage};
 
 use super::super::slot::Slot;
 use super::*;
@@ -23,7 +23,7 @@ impl Nodes {
     fn new(peers: &[u128]) -> Self {
         let clock = Arc::new(RuntimeClock::default());
         let wall = clock.now().wall;
-        let world = Arc::new(World::new(clock, Hlc::at(wall)));
+        let world = Arc::new(World::new(clock, Hlc::at(wall), Faults::default()));
         let bound = Hlc::at(Wall::from_millis(wall.as_millis() + 10_000_000));
         world.bound_is(bound);
         let table = |node: &u128| {

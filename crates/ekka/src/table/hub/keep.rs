@@ -139,7 +139,9 @@ impl Tables {
             self.slots().iter().for_each(|slot| slot.follow(committed));
             self.world.sole_is(committed.members.iter().all(|id| *id == me.node_id));
         } else {
-            opened.iter().for_each(|slot| slot.follow(committed));
+            for slot in &opened {
+                slot.follow(committed);
+            }
         }
         if absorbs {
             self.absorbs();

@@ -2,7 +2,7 @@
 
 use ekka_core::id::Guid;
 use ekka_core::schema::Kind;
-use ekka_core::table::Hlc;
+use ekka_core::table::{Faults, Hlc};
 
 use super::*;
 use crate::testing::RuntimeClock;
@@ -13,7 +13,7 @@ fn id(node: u128) -> Incarnation {
 
 /// A table of node 1, with nodes 2 and 3 up.
 fn slot() -> OwnedSlot {
-    let world = Arc::new(World::new(Arc::new(RuntimeClock::default()), Hlc::ZERO));
+    let world = Arc::new(World::new(Arc::new(RuntimeClock::default()), Hlc::ZERO, Faults::default()));
     world.sees(&[id(2), id(3)], &[]);
     let slot = OwnedSlot::new(7, Schema::new("routes", Kind::Owned), id(1), world);
     slot.follow(&Committed { present: [id(1), id(2), id(3)].into(), number: 1, ..Committed::default() });

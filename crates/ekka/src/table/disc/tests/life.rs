@@ -212,6 +212,8 @@ impl Life {
             if let Some(message) = there {
                 self.slot.receive(other, message, now).unwrap();
             }
+            while self.slot.merge_some(now) {}
+            peer.merge_some(usize::MAX, now);
         }
     }
 
