@@ -100,7 +100,7 @@ fn what_is_written_over_has_a_new_stamp_and_what_was_there_is_in_every_journal()
     for table in [&a, &b] {
         table.check();
         let values = [b"a", b"b", b"c"].map(|key| value(table, key, at(20)));
-        assert_eq!(values.map(core::option::Option::unwrap_or_default), ["seen!", "back", "seen"]);
+        assert_eq!(values.map(Option::unwrap_or_default), ["seen!", "back", "seen"]);
         assert_eq!(table.journal().count(), 2, "the two values, and no deletion");
     }
 }
