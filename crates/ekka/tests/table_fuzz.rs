@@ -43,11 +43,11 @@ fn conversation() -> Vec<Vec<u8>> {
     let (mut a, mut b) = (table(1, Storage::Ram), table(2, Storage::Ram));
     let (mut own, mut other) = (owned(1), owned(2));
     for n in 0..5u8 {
-        a.put(&[n], b"from a", None, at(0).wall).unwrap();
-        b.put(&[n], b"from b", Some(at(1_000).wall), at(1).wall).unwrap();
-        other.put(&[n], b"owned").unwrap();
+        a.put(&[n], b"from a", None, at(0).wall).expect("it is taken");
+        b.put(&[n], b"from b", Some(at(1_000).wall), at(1).wall).expect("it is taken");
+        other.put(&[n], b"owned").expect("it is taken");
     }
-    b.delete(&[3], at(2).wall).unwrap();
+    b.delete(&[3], at(2).wall).expect("it is taken");
     other.delete_many([&[2u8][..]]);
     a.connect(id(2), at(2));
     b.connect(id(1), at(2));
@@ -60,18 +60,18 @@ fn conversation() -> Vec<Vec<u8>> {
         }
         for message in [b.poll(id(1), 4096), b.poll_copy(id(1), at(10))].into_iter().flatten() {
             said.push(envelope(Body::Available(message.clone())));
-            a.receive(id(2), message, at(10)).unwrap();
+            a.receive(id(2), message, at(10)).expect("it is taken");
         }
         if let Some(message) = a.poll(id(2), 4096) {
             said.push(envelope(Body::Available(message.clone())));
-            b.receive(id(1), message, at(10)).unwrap();
+            b.receive(id(1), message, at(10)).expect("it is taken");
         }
         if let Some(message) = other.poll(id(1), 64) {
             said.push(envelope(Body::Owned(message.clone())));
-            own.receive(id(2), message).unwrap();
+            own.receive(id(2), message).expect("it is taken");
         }
         if let Some(message) = own.poll(id(2), 64) {
-            other.receive(id(1), message).unwrap();
+            other.receive(id(1), message).expect("it is taken");
         }
     }
     assert!(a.rows().len() == 5 && own.size().0 == 4 && said.len() > 15, "{} messages", said.len());

@@ -274,6 +274,7 @@ async fn an_expired_row_is_gone_at_its_time_and_watchers_are_told_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_table_does_not_take_is_refused_in_words() {
+    const NO_COUNTERS: TableDef<u64, i64, Available> = TableDef::available("test.users");
     const BYTES: TableDef<Vec<u8>, Vec<u8>, Available> = TableDef::available("test.bytes");
     const OWNED: TableDef<Vec<u8>, Vec<u8>, Owned> = TableDef::owned("test.owned.bytes");
     const GROUP: TableDef<Vec<u8>, Vec<u8>, Quorum> = TableDef::quorum("test.quorum.bytes");
@@ -304,7 +305,6 @@ async fn what_a_table_does_not_take_is_refused_in_words() {
     assert!(error.to_string().contains("has counters"), "{error}");
     let error = users.remove(&1, &user("a", &[])).await.unwrap_err();
     assert!(error.to_string().contains("is no bag"), "{error}");
-    const NO_COUNTERS: TableDef<u64, i64, Available> = TableDef::available("test.users");
     let error = one.node.table(&NO_COUNTERS).await.unwrap().add(&1, 1).await.unwrap_err();
     assert!(error.to_string().contains("has no counters"), "{error}");
 
@@ -345,6 +345,8 @@ fn new(count: u32) -> NewQuote {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_versions_of_a_program_share_a_table_where_the_codec_has_names() {
+    const AFTER: TableDef<u64, NewQuote, Available> = TableDef::available("test.postcard").postcard();
+    const BEFORE: TableDef<u64, OldQuote, Available> = TableDef::available("test.postcard").postcard();
     let (names, dirs) = (names(2), [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()]);
     let mut nodes = Vec::new();
     for (name, dir) in names.iter().zip(&dirs) {
@@ -368,8 +370,6 @@ async fn two_versions_of_a_program_share_a_table_where_the_codec_has_names() {
         assert_eq!((after.get(&1), after.get(&2)), (Ok(Some(new(0))), Ok(Some(new(7)))), "{named}");
         assert_eq!(all(before.scan()).len(), 2, "{named}");
     }
-    const BEFORE: TableDef<u64, OldQuote, Available> = TableDef::available("test.postcard").postcard();
-    const AFTER: TableDef<u64, NewQuote, Available> = TableDef::available("test.postcard").postcard();
     let (before, after) = (nodes[0].table(&BEFORE).await.unwrap(), nodes[1].table(&AFTER).await.unwrap());
     before.put(&1, &old()).strict().await.expect("both have it");
     after.put(&2, &new(7)).strict().await.expect("both have it");

@@ -41,7 +41,7 @@ impl Table {
             let applied = |place: OriginIndex| if place == self.here { peer.applied } else { 0 };
             place.map_or(0, |place| number.saturating_sub(peer.held.get(place).max(applied(place))))
         };
-        Some(goal.iter().map(lacks).sum())
+        Some(goal.iter().map(lacks).fold(0, u64::saturating_add))
     }
 
     /// How many operations that a peer said to hold are not held here; `None` as in [`Table::missing_at`].
@@ -49,6 +49,7 @@ impl Table {
     pub fn missing_from(&self, id: Incarnation) -> Option<u64> {
         let peer = self.peers.map.get(&id)?;
         peer.heard?;
-        Some(peer.held.iter().map(|(origin, number)| number.saturating_sub(self.held.get(origin))).sum())
+        let missing = peer.held.iter().map(|(origin, number)| number.saturating_sub(self.held.get(origin)));
+        Some(missing.fold(0, u64::saturating_add))
     }
 }

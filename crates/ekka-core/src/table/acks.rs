@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::available::Table;
 use super::owned::{OwnedTable, Sequence};
 use super::vector::OpNumber;
-use crate::id::Incarnation;
+use crate::id::{Incarnation, NodeId};
 use crate::schema::Storage;
 
 /// How many nodes have to have a write.
@@ -115,16 +115,18 @@ impl Table {
         self.synced >= position
     }
 
-    /// How many operations, of whatever origin, no other member is known to have stored.
+    /// How many operations, of whatever origin, no other member is known to have: of a table in memory only those members
+    /// count that are up, for what others held ends with them.
     #[must_use]
-    pub fn only_here(&self) -> OpNumber {
+    pub fn only_here(&self, up: &[Incarnation]) -> OpNumber {
+        let counts = |node: NodeId| self.storage == Storage::Disc || up.iter().any(|id| id.node_id == node);
         let acked = self.peers.map.keys().filter_map(|id| self.peer_holds(*id)).map(|(_, stored)| stored).max();
         self.held
             .iter()
             .filter(|(origin, _)| !self.over.is_folded(*origin))
             .map(|(origin, number)| {
                 let acked = acked.filter(|_| origin == self.here).unwrap_or(0);
-                number.saturating_sub(acked.max(self.members.most_stored(origin)))
+                number.saturating_sub(acked.max(self.members.most_stored(origin, counts)))
             })
             .sum()
     }

@@ -457,6 +457,11 @@ impl Table {
         self.origins.list().iter().copied().collect()
     }
 
+    /// Whether a version is among those that count as no row where it is none, and only there.
+    pub(super) fn is_buried_rightly(&self, version: &Version) -> bool {
+        self.is_shown(version) != self.graves.contains_key(&version.carrier())
+    }
+
     /// What happened since this was last asked.
     pub fn take_events(&mut self) -> Vec<Event> {
         core::mem::take(&mut self.events)
@@ -469,9 +474,7 @@ impl Table {
         }
         for version in &self.rows {
             assert!(self.is_accounted(version.carrier()), "a row is not counted: {version:?}");
-            let waits = |at| self.expiring.contains_key(&(at, version.carrier()));
-            let grave = version.is_delete() || version.expires_at().is_some_and(|at| !waits(at));
-            assert_eq!(grave, self.graves.contains_key(&version.carrier()), "graves and rows differ: {version:?}");
+            assert!(self.is_buried_rightly(version), "graves and rows differ: {version:?}");
         }
         for version in self.graves.values() {
             assert_eq!(self.rows.get(version.key()), Some(version), "a grave is no row");

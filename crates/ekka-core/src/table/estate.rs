@@ -39,7 +39,7 @@ pub struct Estate {
     given: Option<u64>,
     ended: bool,
     /// The judge has decided on all of it; what is left to do is the copy.
-    judged: bool,
+    judged: Option<u64>,
     absorbed: bool,
     /// Keys hold who wrote them.
     parts: bool,
@@ -87,7 +87,7 @@ impl Estate {
             left: VecDeque::new(),
             given: None,
             ended: false,
-            judged: false,
+            judged: None,
             absorbed: false,
             parts: false,
             names: None,
@@ -124,7 +124,7 @@ impl Estate {
 
     fn begin_again(&mut self) {
         self.left.clear();
-        (self.given, self.ended, self.judged) = (None, false, false);
+        (self.given, self.ended, self.judged) = (None, false, None);
     }
 
     /// Who judges it.
@@ -146,13 +146,13 @@ impl Estate {
         }
         match message {
             Message::EstateWanted { have } if self.given.is_none() => self.choose(have),
-            Message::EstateTaken if self.ended => {
-                self.judged = true;
+            Message::EstateTaken { after } if self.ended => {
+                self.judged = Some(*after);
                 // A copy that began before may lack what was given.
                 table.abandon_copy(now);
-                table.ask_copy(from, now);
+                table.ask_later_copy(from, *after, now);
             }
-            Message::NotNow if !self.judged => self.begin_again(),
+            Message::NotNow if self.judged.is_none() => self.begin_again(),
             _ => {}
         }
     }
@@ -161,8 +161,8 @@ impl Estate {
     /// sent to the judge comes out.
     pub fn tick(&mut self, table: &mut Table, now: Now) -> Option<Message> {
         let judge = self.judge?;
-        if self.judged {
-            table.ask_copy(judge, now);
+        if let Some(after) = self.judged {
+            table.ask_later_copy(judge, after, now);
         }
         (self.given.is_none()).then(|| self.offer(judge))
     }
@@ -170,7 +170,7 @@ impl Estate {
     /// Whether this event says that all is done, and what was held before can be discarded.
     #[must_use]
     pub fn is_done_by(&self, event: &Event) -> bool {
-        self.judged && matches!(event, Event::CopyTaken { giver } if Some(*giver) == self.judge)
+        self.judged.is_some() && matches!(event, Event::CopyTaken { giver } if Some(*giver) == self.judge)
     }
 
     /// Chooses what is to be given: the rows and the journal, and in between what the log still has, so that the judge
@@ -266,7 +266,7 @@ impl Table {
             Some(given) if !given.torn && given.messages == messages => {
                 let Given { taken, aside, .. } = *given;
                 self.events.push(Event::EstateJudged { from, taken, aside });
-                self.tell(from, Message::EstateTaken);
+                self.tell(from, Message::EstateTaken { after: self.copies_given });
             }
             // A part of it has not come: all of it is given again.
             Some(_) | None => self.tell(from, Message::NotNow),
@@ -293,6 +293,13 @@ impl Table {
         let new_here = given.absorbed && self.floor_before == Some(self.gc_floor);
         let unknown = held.is_none() && stamped <= self.gc_floor && !new_here;
         let accepted = self.clock.accept(version.hlc(), now.wall);
+        if let Err(StampError::BoundReached) = accepted {
+            // What this node writes next could lie below it: the estate is given again once the bound is raised.
+            if let Some(given) = self.judged.get_mut(&from) {
+                given.torn = true;
+            }
+            return;
+        }
         if let Err(error) = accepted {
             // The clock of this node was compared with that one's before it was let in; what it wrote long ago, with a
             // clock that was wrong then, is kept where people can look at it.

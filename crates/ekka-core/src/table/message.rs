@@ -115,7 +115,10 @@ pub enum Message {
         messages: u64,
     },
     /// The estate is judged; a full copy may be asked for.
-    EstateTaken,
+    EstateTaken {
+        /// The number of the last copy that was begun before: it may lack what was judged.
+        after: u64,
+    },
     /// The sender was cleaned and has come back; it wants to know what the receiver holds, to give the rest.
     EstateOffer,
     /// The answer: what is not above this vector need not be given.

@@ -71,7 +71,8 @@ impl Over {
     }
 
     pub(super) fn fold(&mut self, origin: OriginIndex, last: OpId) {
-        if self.folded.insert(origin) {
+        // One that wrote nothing is in no vector, and nobody can learn of it later: it is nothing that is lacked.
+        if self.folded.insert(origin) && last.number > 0 {
             self.digest = self.digest.wrapping_add(mixed(last));
         }
         self.reports.remove(&origin);

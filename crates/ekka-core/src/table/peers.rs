@@ -206,7 +206,7 @@ impl Table {
             Message::Estate { number, versions, journal } => self.on_estate(id, (number, journal), &versions, now)?,
             Message::EstateEnd { messages } => self.on_estate_end(id, messages),
             // For the estate of this node, if it has one: `Estate::receive`.
-            Message::EstateWanted { .. } | Message::EstateTaken => {}
+            Message::EstateWanted { .. } | Message::EstateTaken { .. } => {}
             Message::NotNow => self.on_not_now(id, now),
         }
         Ok(())
@@ -385,8 +385,13 @@ impl Table {
 
     /// Asks a peer for a full copy, unless one is being taken.
     pub fn ask_copy(&mut self, id: Incarnation, now: Now) {
+        self.ask_later_copy(id, 0, now);
+    }
+
+    /// The same for one that was begun after the one of this number.
+    pub(super) fn ask_later_copy(&mut self, id: Incarnation, after: u64, now: Now) {
         if self.taking.is_none() && self.peers.map.contains_key(&id) && !self.over.is_gone(id) {
-            self.taking = Some(Taking::new(id, now.mono));
+            self.taking = Some(Taking::new(id, now.mono).later_than(after));
             self.tell(id, Message::CopyAsk { resume: None });
         }
     }

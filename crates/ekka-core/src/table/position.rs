@@ -56,7 +56,9 @@ impl Table {
         if position.first_expiry.is_some_and(forgotten) || !known.covers_all(self.log.before()) {
             return Err(Resync);
         }
-        let expired = self.graves.values().filter(|row| row.expires_at().is_some_and(|at| at > position.wall));
+        // Those that stood in the table at that time: that it was over for some was not told yet.
+        let first = position.first_expiry;
+        let expired = self.graves.values().filter(|row| first.is_some_and(|first| row.expires_at() >= Some(first)));
         let expired = expired.filter(|row| !row.is_delete() && known.covers(row.carrier()));
         let mut touched: Vec<&[u8]> = expired.map(Version::key).collect();
         for at in self.log.start()..self.log.end() {

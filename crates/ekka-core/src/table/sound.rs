@@ -62,7 +62,7 @@ impl Message {
             | Self::EstateEnd { .. }
             | Self::Served
             | Self::TooFarBehind
-            | Self::EstateTaken
+            | Self::EstateTaken { .. }
             | Self::EstateOffer
             | Self::AbsorbedOffer
             | Self::NotNow => Ok(0),

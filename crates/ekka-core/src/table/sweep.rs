@@ -50,9 +50,10 @@ impl Members {
         self.settled.get(&member).map(|stored| stored.get(origin))
     }
 
-    /// The most of an origin that any other member has stored, by its latest report.
-    pub(super) fn most_stored(&self, origin: OriginIndex) -> OpNumber {
-        self.latest.values().map(|said| said.stored.get(origin)).max().unwrap_or(0)
+    /// The most of an origin that any other member has stored, by its latest report, of those that count.
+    pub(super) fn most_stored(&self, origin: OriginIndex, counts: impl Fn(NodeId) -> bool) -> OpNumber {
+        let counted = self.latest.iter().filter(|(node, _)| counts(**node));
+        counted.map(|(_, said)| said.stored.get(origin)).max().unwrap_or(0)
     }
 
     pub(super) fn report(&mut self, from: Incarnation, held: Numbers, stored: Numbers) {
@@ -131,7 +132,8 @@ impl Table {
     /// Whether no tombstone is dropped for now: another cluster goes into this one, and what its members bring has not been
     /// here before, however old it is, unless something was dropped meanwhile.
     pub fn keep_tombstones(&mut self, keep: bool) {
-        if keep && !self.keeps_tombstones {
+        // The first time it counts: what a cluster brings that came before may have been deleted and forgotten since.
+        if keep && self.floor_before.is_none() {
             self.floor_before = Some(self.gc_floor);
         }
         self.keeps_tombstones = keep;

@@ -94,6 +94,9 @@ pub trait NodeApi: Send + Sync + 'static {
     /// There is none.
     fn scratch(&self) -> io::Result<File>;
 
+    /// Whether the disc has room for more.
+    fn has_room(&self) -> bool;
+
     /// Compares a table, or all, with each node that is up. `None`: there is no such table.
     fn verify_tables(&self, table: Option<String>) -> BoxFuture<'_, Option<Vec<TableVerdict>>>;
 
@@ -196,6 +199,10 @@ impl NodeApi for Node {
 
     fn scratch(&self) -> io::Result<File> {
         Node::scratch(self)
+    }
+
+    fn has_room(&self) -> bool {
+        Node::has_room(self)
     }
 
     fn verify_tables(&self, table: Option<String>) -> BoxFuture<'_, Option<Vec<TableVerdict>>> {

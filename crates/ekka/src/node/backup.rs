@@ -4,6 +4,7 @@ use std::fs::File;
 use std::time::Duration;
 
 use ekka_core::control::CommandError;
+use ekka_core::limits::TOKEN_MAX;
 use tokio::sync::mpsc;
 
 use super::Node;
@@ -86,6 +87,10 @@ impl Node {
         if wanted > 0 {
             ceiling = self.token_ceiling().await.map_err(failed)?;
         }
+        if wanted.saturating_sub(ceiling) > TOKEN_MAX / 2 {
+            let words = format!("the backup says that {wanted} tokens were issued, and no cluster gets to as many");
+            return Err(RestoreError::Refused(words));
+        }
         if wanted > ceiling {
             restored.token_ceiling = Some(wanted);
             if !plan {
@@ -120,6 +125,12 @@ impl Node {
     /// Compares tables with each node that is up: one of this name, or all. `None`: there is no such table.
     pub async fn verify_tables(&self, name: Option<&str>) -> Option<Vec<TableVerdict>> {
         self.inner.tables.verify_all(&self.inner.calls, name).await
+    }
+
+    /// Whether the disc of the data directory has room for more (`storage.reserve`).
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        !self.inner.shared.room().borrow().full
     }
 
     /// A file without a name in the data directory, for a backup that comes over the network.

@@ -74,7 +74,9 @@ impl Inner {
             self.shared.committed().send_replace(Arc::default());
             self.tables.leave();
         }
-        self.tables.close_writes(false);
+        if !is_refused {
+            self.tables.close_writes(false);
+        }
         result
     }
 

@@ -41,6 +41,11 @@ pub struct MethodInfo {
     pub codec: String,
 }
 
+/// Whether programs are told of a method: not of what nodes ask of each other.
+pub(super) fn is_told(name: &str) -> bool {
+    !name.starts_with("ekka.") || [PING.name(), ECHO.name(), INFO.name()].contains(&name)
+}
+
 /// Adds the methods of every node to those of the application. `who` says which start of which node answers: one that
 /// was declared gone goes on under a new guid.
 pub(super) fn add(handlers: Handlers, who: impl Fn() -> (Incarnation, String) + Send + Sync + 'static) -> Handlers {

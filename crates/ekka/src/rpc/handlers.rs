@@ -14,6 +14,7 @@ use ekka_core::limits::CALL_PAYLOAD_MAX;
 use ekka_core::rpc::{Codec, Refusal, Trace};
 use tokio::time::Instant;
 
+use super::builtin;
 use super::inbound::StreamHandler;
 use super::method::{Method, name_problem};
 
@@ -230,8 +231,9 @@ impl Handlers {
 
     /// The names, for words.
     pub(super) fn names(&self) -> String {
-        let names: Vec<&str> = self.methods.keys().take(NAMES_SHOWN).map(String::as_str).collect();
-        let more = self.methods.len().saturating_sub(names.len());
+        let told: Vec<&str> = self.methods.keys().map(String::as_str).filter(|name| builtin::is_told(name)).collect();
+        let names = &told[..told.len().min(NAMES_SHOWN)];
+        let more = told.len() - names.len();
         let names = names.join(", ");
         if more > 0 { format!("{names} and {more} more") } else { names }
     }

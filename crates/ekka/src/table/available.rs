@@ -365,7 +365,8 @@ impl AvailableSlot {
     /// What follows whenever the machine has taken something in.
     pub(super) fn after(&self, mut table: RwLockWriteGuard<'_, Table>, now: Now) {
         let (events, revision, waste) = (table.take_events(), table.revision(), table.take_waste());
-        if table.is_merging() {
+        // One that is stuck goes on with the next tick after its journal was set aside.
+        if table.is_merging() && !table.is_stuck() {
             self.world.merging.notify_one();
         }
         for event in &events {

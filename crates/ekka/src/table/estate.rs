@@ -130,7 +130,7 @@ impl AvailableSlot {
 
     /// An answer of the judge may have come.
     pub(super) fn estate_hears(&self, peer: Incarnation, message: &Message, table: &mut Table, now: Now) {
-        if matches!(message, Message::EstateWanted { .. } | Message::EstateTaken | Message::NotNow)
+        if matches!(message, Message::EstateWanted { .. } | Message::EstateTaken { .. } | Message::NotNow)
             && let Some(heir) = self.heirs().iter_mut().find(|heir| heir.landed.is_none())
         {
             heir.legacy.estate.receive(peer, message, table, now);

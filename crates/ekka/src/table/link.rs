@@ -66,6 +66,12 @@ impl Link {
         cause
     }
 
+    /// Ends it at once: whoever writes on it just now has written when this returns, and nobody writes after that.
+    pub(super) fn cut(&self) {
+        self.end.cancel();
+        self.wired().take();
+    }
+
     fn wired(&self) -> MutexGuard<'_, Option<Wire>> {
         // What a panic left half-written ends with the task that it ended.
         self.wire.lock().unwrap_or_else(PoisonError::into_inner)

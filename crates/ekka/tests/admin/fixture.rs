@@ -348,6 +348,10 @@ impl NodeApi for GivenNode {
         tempfile::tempfile()
     }
 
+    fn has_room(&self) -> bool {
+        true
+    }
+
     fn verify_tables(&self, table: Option<String>) -> BoxFuture<'_, Option<Vec<TableVerdict>>> {
         Box::pin(async move { table.is_none_or(|table| table == "users").then(|| vec![verdict()]) })
     }

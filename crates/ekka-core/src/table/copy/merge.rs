@@ -251,6 +251,9 @@ impl Table {
         let held = self.numbers(&head.held);
         self.gc_floor = self.gc_floor.max(head.gc_floor);
         self.adopt_rows(core::mem::take(&mut taking.rows), now.wall);
+        if !self.rows.iter().all(|row| self.is_buried_rightly(row)) {
+            return Err(Malformed("a checkpoint has two rows of one operation"));
+        }
         let merging = self.prepare(&mut taking.journal, held, head.folded);
         taking.merging = Some(Merging { rows_done: true, ..merging });
         self.taking = Some(taking);

@@ -21,6 +21,8 @@ pub(in super::super) struct Taking {
     pub(super) head: Option<CopyHead>,
     /// The number of the try whose parts are taken; `None` until the question is answered.
     turn: Option<u64>,
+    /// Tries of copies up to this number are of no use.
+    least: u64,
     /// What the head accounts for.
     theirs: Numbers,
     /// The highest stamp of a row.
@@ -43,6 +45,7 @@ impl Taking {
             giver,
             head: None,
             turn: None,
+            least: 0,
             theirs: Numbers::default(),
             newest: Hlc::ZERO,
             bytes: 0,
@@ -52,6 +55,11 @@ impl Taking {
             merging: None,
             since: now,
         }
+    }
+
+    /// Only a try that was begun after this number is taken.
+    pub(in super::super) fn later_than(self, least: u64) -> Self {
+        Self { least, ..self }
     }
 
     pub(in super::super) fn giver(&self) -> Incarnation {
@@ -100,8 +108,8 @@ impl Taking {
 
     /// Whether a try is a later one than all that was heard of.
     fn is_news(&self, giver: Incarnation, copy: u64) -> bool {
-        let heard = self.head.as_ref().map(|head| head.copy).max(self.turn);
-        self.giver == giver && !self.complete && heard.is_none_or(|heard| copy > heard)
+        let heard = self.head.as_ref().map(|head| head.copy).max(self.turn).max(Some(self.least));
+        self.giver == giver && !self.complete && Some(copy) > heard
     }
 }
 

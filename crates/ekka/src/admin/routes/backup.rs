@@ -126,6 +126,10 @@ async fn spool(state: &AdminState, mut body: Body) -> Result<File, ApiError> {
     let mut file = state.node.scratch().map_err(|error| failed(&error))?;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| failed(&error))?;
+        if !state.node.has_room() {
+            let text = "the backup has no room beside storage.reserve on this node's disc; nothing was changed";
+            return Err(ApiError::new(StatusCode::INSUFFICIENT_STORAGE, "disc_full", text));
+        }
         if let Ok(bytes) = frame.into_data() {
             let written = tokio::task::spawn_blocking(move || file.write_all(&bytes).map(|()| file)).await;
             file = written.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;

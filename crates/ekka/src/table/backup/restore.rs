@@ -155,6 +155,9 @@ impl Job {
     }
 }
 
+/// Bytes of keys that are looked up at once: a quorum table deletes them by one command.
+const PAGE_BYTES: usize = 256 * 1024;
+
 /// Rows of before that a backup has not: those behind a key, up to the last of some rows of it, or to the end. As many as
 /// are looked up at once, and behind which key the next ones are.
 pub(super) fn absent<E: Entry>(
@@ -162,18 +165,19 @@ pub(super) fn absent<E: Entry>(
     after: Option<&[u8]>,
     rows: Option<&[SavedRow]>,
 ) -> (Vec<E>, Option<Vec<u8>>) {
-    let mut absent: Vec<E> = Vec::new();
+    let (mut absent, mut bytes): (Vec<E>, usize) = (Vec::new(), 0);
     let until = rows.and_then(|rows| rows.last()).map(|row| &*row.key);
     for entry in before.from(after.map_or(Bound::Unbounded, Bound::Excluded)) {
         let key = entry.key();
         if until.is_some_and(|until| key > until) {
             break;
         }
-        if absent.len() == PAGE {
+        if absent.len() == PAGE || bytes >= PAGE_BYTES {
             let next = absent.last().map(|last| last.key().to_vec());
             return (absent, next);
         }
         if rows.is_none_or(|rows| rows.binary_search_by(|row| (*row.key).cmp(key)).is_err()) {
+            bytes += key.len();
             absent.push(entry.clone());
         }
     }

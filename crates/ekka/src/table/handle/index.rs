@@ -3,7 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ekka_core::id::NodeId;
-use ekka_core::table::{Extract, KeyRange};
+use ekka_core::table::quorum::Row;
+use ekka_core::table::{Extract, Index, KeyRange};
+use ekka_core::time::Wall;
 
 use super::super::def::{Available, Owned, Quorum, TableKind};
 use super::super::error::ReadError;
@@ -190,9 +192,8 @@ impl<K: TableKey + 'static, V: 'static> TableIndex<K, V, Quorum> {
     /// # Errors
     /// `NoQuorum`, `Closed`.
     pub async fn scan(&self, range: &IndexRange) -> Result<Scan<Place, (K, V), QuorumError>, QuorumError> {
-        // Once a majority has been asked, what this node has is what was committed before.
-        self.table.slot.view(soon()).await?;
-        self.scan_stale(range)
+        let index = (&*self.index.id, &self.index.extract);
+        Ok(self.scan_of(range, self.table.slot.fresh_index(index, soon()).await?))
     }
 
     /// The rows with these index keys as this node has them, at once: it may be an old state.
@@ -200,13 +201,20 @@ impl<K: TableKey + 'static, V: 'static> TableIndex<K, V, Quorum> {
     /// # Errors
     /// `NoQuorum`: this node has no replica. `Closed`.
     pub fn scan_stale(&self, range: &IndexRange) -> Result<Scan<Place, (K, V), QuorumError>, QuorumError> {
+        Ok(self.scan_of(range, self.table.slot.index(&self.index.id, &self.index.extract)?))
+    }
+
+    fn scan_of(
+        &self,
+        range: &IndexRange,
+        (index, clock): (Option<Index<Row>>, Wall),
+    ) -> Scan<Place, (K, V), QuorumError> {
         let coding = self.table.value;
-        let (index, clock) = self.table.slot.index(&self.index.id, &self.index.extract)?;
-        Ok(Scan::new(range.0.spread(), move |asked| {
+        Scan::new(range.0.spread(), move |asked| {
             let index = index.map(|index| QuorumIndexed { index, clock });
             let rows = Merged::new(index, &asked.range, asked.order, asked.page);
             let read = move |key: &[u8], value: &[u8]| read_row(key, value, coding).map_err(QuorumError::from);
             Box::new(rows.map(move |(place, row)| (place, read(row.key(), row.value()))))
-        }))
+        })
     }
 }

@@ -50,12 +50,16 @@ impl Gate {
 
     /// The replica ends, or has ended and what it showed is shown no more.
     pub(super) fn shut_is(&self, shut: bool) {
+        let _following = self.roster.write().unwrap_or_else(PoisonError::into_inner);
         self.shut.store(shut, Ordering::Relaxed);
     }
 
     /// The cluster ends for this node, or begins for it: nothing is exchanged before it is a member by the record.
     pub(super) fn outside_is(&self, outside: bool) {
-        self.outside.store(outside, Ordering::Relaxed);
+        {
+            let _following = self.roster.write().unwrap_or_else(PoisonError::into_inner);
+            self.outside.store(outside, Ordering::Relaxed);
+        }
         self.changed.send_replace(());
     }
 
@@ -66,6 +70,8 @@ impl Gate {
 
     /// Takes a state of the record; what it says of this node.
     pub(super) fn follow(&self, committed: &Committed, me: Incarnation) -> Admitted {
+        // The replica does not end in the middle of this.
+        let mut roster = self.roster.write().unwrap_or_else(PoisonError::into_inner);
         let Some(cluster) = committed.cluster.filter(|_| !self.shut.load(Ordering::Relaxed)) else {
             return Admitted::AsBefore;
         };
@@ -75,7 +81,6 @@ impl Gate {
         if self.is_outside() {
             return Admitted::AsBefore;
         }
-        let mut roster = self.roster.write().unwrap_or_else(PoisonError::into_inner);
         let elsewhere = roster.cluster.is_some_and(|before| before != cluster);
         if !elsewhere && committed.number < roster.number {
             return Admitted::AsBefore;

@@ -40,9 +40,12 @@ impl Tables {
             let is_new = !followed.as_ref().is_some_and(|followed| Arc::ptr_eq(followed, &present));
             if me.is_some() {
                 if self.follow_committed(&present, is_new) {
-                    followed = Some(present.clone());
+                    self.say_loading(&present, &mut said);
+                    followed = Some(present);
+                } else {
+                    // What is open is of the membership before.
+                    self.say_loading(&Committed::default(), &mut said);
                 }
-                self.say_loading(&present, &mut said);
             }
             let view = views.borrow_and_update().clone();
             if !seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &view)) {
@@ -154,10 +157,12 @@ impl Tables {
         let (now, links) = (self.now(), self.world.links.all());
         for slot in opened {
             debug!(table = slot.schema().name, "opened");
+            // That it is opened is said before anything of it.
             for link in &*links {
-                slot.connect(link.peer, now);
                 link.opened(slot.id());
+                slot.connect(link.peer, now);
             }
+            self.world.links.stir(slot.id());
         }
     }
 

@@ -196,6 +196,8 @@ impl Tables {
     /// Gives it the transport of this start of the node; `in_cluster`: it begins as a member of a cluster.
     pub(crate) fn use_transport(&self, me: Incarnation, transport: Transport, in_cluster: bool) {
         self.gate.outside_is(!in_cluster);
+        // What the start before this one said does not hold for it.
+        self.loading.send_replace(Loading::default());
         self.life.send_replace(Some(Life { me, transport }));
     }
 

@@ -21,10 +21,10 @@ impl Tables {
         if self.world.is_sole() {
             return Vec::new();
         }
-        let mut all = self.unjudged();
+        let (mut all, up) = (self.unjudged(), self.world.up());
         for slot in &*self.slots() {
             if let Slot::Available(slot) = slot {
-                all.push((slot.schema.name.clone(), slot.read().only_here() + slot.estate_versions()));
+                all.push((slot.schema.name.clone(), slot.read().only_here(&up) + slot.estate_versions()));
             }
         }
         all.retain(|(_, writes)| *writes > 0);
@@ -54,7 +54,8 @@ impl Tables {
         }
     }
 
-    /// Whether nothing is written any more. Who writes just now has written when this returns.
+    /// Nothing is written any more, or this is wanted no more: once for each time. Who writes just now has written when this
+    /// returns.
     pub(crate) fn close_writes(&self, closed: bool) {
         self.world.close(closed);
         for slot in &*self.slots() {

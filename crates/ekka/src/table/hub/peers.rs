@@ -93,7 +93,8 @@ impl Tables {
     fn begin(&self, link: &Arc<Link>) {
         let now = self.now();
         if let Some(replaced) = self.world.links.insert(link) {
-            replaced.end.cancel();
+            // What the new connection has to say first must not go out on the old one.
+            replaced.cut();
             self.slots().iter().for_each(|slot| slot.disconnect(replaced.peer, now));
         }
         for slot in &*self.slots() {

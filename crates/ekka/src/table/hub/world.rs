@@ -1,7 +1,7 @@
 //! What tables see of the world around them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use ekka_core::event::EventKind;
@@ -39,8 +39,8 @@ pub(in crate::table) struct World {
     pub(in crate::table) cursors: Option<Cursors>,
     /// Tells people of events.
     teller: OnceLock<Tell>,
-    /// Nothing is written any more: what there is is handed over.
-    closing: AtomicBool,
+    /// So many want that nothing is written any more: what there is is handed over.
+    closing: AtomicUsize,
 }
 
 impl World {
@@ -60,7 +60,7 @@ impl World {
             faults,
             cursors: None,
             teller: OnceLock::new(),
-            closing: AtomicBool::new(false),
+            closing: AtomicUsize::new(0),
         }
     }
 
@@ -84,11 +84,16 @@ impl World {
 
     /// Whether nothing is written any more.
     pub(in crate::table) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Relaxed)
+        self.closing.load(Ordering::Relaxed) > 0
     }
 
+    /// One more wants that, or one that did does no more.
     pub(super) fn close(&self, closing: bool) {
-        self.closing.store(closing, Ordering::Relaxed);
+        if closing {
+            self.closing.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.closing.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Nobody else holds tables, nor is anybody seen.
@@ -173,9 +178,11 @@ impl World {
 
     /// The names of those that are up and behind, in words.
     pub(in crate::table) fn names_of(&self, is_behind: impl Fn(Incarnation) -> bool) -> String {
+        // Tables are looked at first: whoever holds one may be here too.
+        let behind: Vec<Incarnation> = self.up().iter().copied().filter(|peer| is_behind(*peer)).collect();
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
         let name = |peer: &Incarnation| names.get(&peer.node_id).map_or(peer.node_id.to_string(), NodeName::to_string);
-        let behind: Vec<String> = self.up().iter().filter(|peer| is_behind(**peer)).map(name).collect();
+        let behind: Vec<String> = behind.iter().map(name).collect();
         if behind.is_empty() { "somebody".to_owned() } else { behind.join(", ") }
     }
 }

@@ -36,10 +36,10 @@ fn exchange(slot: &OwnedSlot, peer: &mut OwnedTable) {
             break;
         }
         if let Some(message) = there {
-            peer.receive(id(1), message);
+            peer.receive(id(1), message).unwrap();
         }
         if let Some(message) = here {
-            slot.receive(other, message, now);
+            slot.receive(other, message, now).unwrap();
         }
     }
     slot.tick(&Committed::default(), now);

@@ -64,11 +64,15 @@ struct Known {
 impl Here {
     /// This replica of the group of a storage runs from now on, or none.
     pub(crate) fn runs(&self, storage: Storage, replica: Option<Replica>) {
-        let before = self.own(storage);
+        let (before, next) = (self.own(storage), replica.as_ref().map(|replica| replica.cluster));
         self.of(storage).change(|known| known.own = replica);
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Replica { cluster, rows, .. }) = before {
-            let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
             ended.insert(storage, (cluster, rows.view()));
+        }
+        // The next replica of the same cluster has them itself.
+        if next.is_some() && ended.get(&storage).is_some_and(|(cluster, _)| Some(*cluster) == next) {
+            ended.remove(&storage);
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ekka_core::table::PageLimits;
 use ekka_core::table::quorum::{Mark, Octets, Pieces};
@@ -17,6 +18,8 @@ use crate::rpc::{Caller, Handlers};
 
 /// States that are given out at once. One more takes the place of the one that was asked for least lately.
 const BEGUN_MAX: usize = 8;
+/// One that nobody has asked for so long is given out no more.
+const BEGUN_KEPT: Duration = Duration::from_secs(30);
 /// What one answer may hold, but for the one revision that ends it.
 const NEWS: PageLimits = PageLimits { rows: 4_096, bytes: 1024 * 1024 };
 
@@ -39,6 +42,13 @@ struct State {
     asked: Instant,
 }
 
+impl Begun {
+    /// Drops what nobody asks for any more: each is all rows as they were.
+    fn forget(&mut self) {
+        self.states.retain(|_, state| state.asked.elapsed() < BEGUN_KEPT);
+    }
+}
+
 /// Adds what other nodes ask of the replicas here.
 pub(crate) fn lend(handlers: Handlers, here: Arc<Here>) -> Handlers {
     let lender = Arc::new(Lender { here, begun: Mutex::default() });
@@ -54,6 +64,7 @@ impl Lender {
         if let What::Piece { number, piece } = what {
             return self.piece(number, piece);
         }
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).forget();
         let Some(replica) = self.here.own(storage) else { return not("this node has no replica of the group") };
         let history = match &what {
             What::After { history, .. } | What::Barrier { history } | What::Propose { history, .. } => Some(history),
@@ -85,6 +96,7 @@ impl Lender {
         }
         let pieces = replica.rows.view().pieces();
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        begun.forget();
         while begun.states.len() >= BEGUN_MAX {
             let oldest = begun.states.iter().min_by_key(|(_, state)| state.asked).map(|(number, _)| *number);
             oldest.and_then(|oldest| begun.states.remove(&oldest));

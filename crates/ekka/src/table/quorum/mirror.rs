@@ -73,6 +73,7 @@ impl Mirror {
         let mut failed = 0;
         loop {
             let holds = self.holds();
+            self.forget_another_cluster();
             if !(holds && self.is_wanted()) {
                 self.followed = None;
                 self.here.follows(self.lane.storage, None);
@@ -96,6 +97,15 @@ impl Mirror {
                     failed + 1
                 }
             };
+        }
+    }
+
+    /// What is followed is of the cluster that this node is in: tables of two clusters have the same numbers.
+    fn forget_another_cluster(&mut self) {
+        let cluster = self.committed.borrow().cluster;
+        if self.followed.as_ref().is_some_and(|followed| Some(followed.replica.cluster) != cluster) {
+            self.followed = None;
+            self.here.follows(self.lane.storage, None);
         }
     }
 
@@ -149,6 +159,9 @@ impl Mirror {
         let node = *self.whom().first().ok_or("nobody who has a replica is in reach")?;
         let told = self.lane.ask(node, What::All, ANSWER).await.map_err(|error| error.to_string())?;
         let Told::Begun { number, cluster, history } = told else { return Err(other(told)) };
+        if self.committed.borrow().cluster != Some(cluster) {
+            return Err(format!("it is in cluster {cluster}"));
+        }
         let mut reader = Reader::default();
         for piece in 0.. {
             let told = self.lane.ask(node, What::Piece { number, piece }, ANSWER).await;
@@ -203,6 +216,10 @@ impl Mirror {
                 if followed.replica.rows.follow(&delta).is_err() {
                     self.followed = None;
                     return Err("what changed does not fit".into());
+                }
+                if self.committed.borrow().cluster != Some(followed.replica.cluster) {
+                    // It is forgotten at once.
+                    return Ok(());
                 }
                 self.here.follows(self.lane.storage, Some(followed.replica.clone()));
                 Ok(())

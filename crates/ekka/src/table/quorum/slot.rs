@@ -136,13 +136,27 @@ impl QuorumSlot {
     ) -> Result<(Option<Index<Row>>, Wall), QuorumError> {
         self.check_open()?;
         let replica = self.replica().borrow().clone().ok_or_else(|| self.no_replica())?;
+        Ok(self.index_of(&replica, id, extract))
+    }
+
+    /// The same after everything that was committed anywhere before this call.
+    pub(in crate::table) async fn fresh_index(
+        &self,
+        (id, extract): (&str, &Extract),
+        until: Instant,
+    ) -> Result<(Option<Index<Row>>, Wall), QuorumError> {
+        let replica = self.fresh(until).await?;
+        Ok(self.index_of(&replica, id, extract))
+    }
+
+    fn index_of(&self, replica: &Replica, id: &str, extract: &Extract) -> (Option<Index<Row>>, Wall) {
         let find = |view: &View| (view.index(self.id, id).ok().flatten().cloned(), view.clock());
         let found = find(replica.rows.read().view());
         if found.0.is_some() {
-            return Ok(found);
+            return found;
         }
         replica.rows.add_index(self.id, id, extract);
-        Ok(find(replica.rows.read().view()))
+        find(replica.rows.read().view())
     }
 
     fn row(&self, view: &View, key: &[u8]) -> Option<Row> {

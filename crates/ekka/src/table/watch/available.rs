@@ -85,6 +85,8 @@ struct Cursor {
 pub(super) struct Mark {
     pub(super) revision: u64,
     pub(super) position: Position,
+    /// Where the log ended: what is told of here is on disc once that is.
+    end: u64,
 }
 
 impl RawWatch {
@@ -130,7 +132,7 @@ impl RawWatch {
 /// Takes note that everything up to here is known of.
 fn mark(marks: &mut Option<VecDeque<Mark>>, table: &table::Table, wall: Wall) {
     if let Some(marks) = marks {
-        marks.push_back(Mark { revision: table.revision(), position: table.position(wall) });
+        marks.push_back(Mark { revision: table.revision(), position: table.position(wall), end: table.log_end() });
     }
 }
 
@@ -140,11 +142,13 @@ impl RawWatch {
         self.cursor.marks = Some(VecDeque::new());
     }
 
-    /// The last marked place that is not behind a revision.
+    /// The last marked place that is not behind a revision, and up to which all is on disc: another start must not go on
+    /// from what this one has only in memory.
     pub(super) fn mark_at(&mut self, revision: u64) -> Option<Mark> {
+        let table = self.cursor.slot.read();
         let marks = self.cursor.marks.as_mut()?;
         let mut last = None;
-        while let Some(mark) = marks.pop_front_if(|mark| mark.revision <= revision) {
+        while let Some(mark) = marks.pop_front_if(|mark| mark.revision <= revision && table.is_synced(mark.end)) {
             last = Some(mark);
         }
         last
