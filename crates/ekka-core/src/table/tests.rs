@@ -1,6 +1,7 @@
 mod digests;
 mod hostile;
 mod saved;
+mod seams;
 
 use alloc::vec;
 use alloc::vec::Vec;
