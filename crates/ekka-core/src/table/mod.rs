@@ -24,6 +24,7 @@ mod acks;
 mod available;
 mod batch;
 mod changes;
+mod check;
 mod copy;
 mod digest;
 mod estate;

@@ -33,9 +33,43 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        // What is no text would be read as another one.
+        if !parts.uri.query().is_none_or(is_text) {
+            return Err(ApiError::bad_request("what stands after the ? is no UTF-8: bytes go into the body of a POST"));
+        }
         match Query::from_request_parts(parts, state).await {
             Ok(Query(value)) => Ok(Self(value)),
             Err(rejection) => Err(ApiError::bad_request(rejection.body_text())),
         }
+    }
+}
+
+/// Whether a query is UTF-8 once its `%xx` are bytes.
+fn is_text(query: &str) -> bool {
+    let (mut rest, mut bytes) = (query.as_bytes(), Vec::with_capacity(query.len()));
+    while let Some((first, after)) = rest.split_first() {
+        let hex = after.get(..2).filter(|_| *first == b'%').and_then(|two| std::str::from_utf8(two).ok());
+        match hex.and_then(|two| u8::from_str_radix(two, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_text;
+
+    #[test]
+    fn a_query_is_a_text_once_it_is_decoded() {
+        assert!(["", "a=b", "a=%C3%A9&b=%", "x=100%25", "%zz"].into_iter().all(is_text));
+        assert!(!is_text("prefix=%ff") && !is_text("a=%C3"));
     }
 }

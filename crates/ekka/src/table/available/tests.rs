@@ -4,6 +4,7 @@ use ekka_core::id::Guid;
 use ekka_core::schema::Kind;
 use ekka_core::table::{Ack, Faults, Storage};
 
+use super::super::signals::ALONE;
 use super::super::slot::Slot;
 use super::*;
 use crate::env::Clock;
