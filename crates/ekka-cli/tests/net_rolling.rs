@@ -34,13 +34,8 @@ fn formed(count: usize, bytes: usize, witness: Option<usize>) -> Cluster {
     cluster.form(FORM_LIMIT);
     cluster.wait("the table is made", SOON, |cluster| post(&data(cluster, 0), "/v1/tables", &json!({"name": TABLE})));
     cluster.wait("every node has the table", SOON, |cluster| {
-        for (_, agent) in cluster.agents.iter().enumerate().filter(|(index, _)| Some(*index) != witness) {
-            let info = get(&agent.data(), &format!("/v1/tables/{TABLE}"))?;
-            if info["loaded"] != true {
-                return Err(format!("{}: {info}", agent.name));
-            }
-        }
-        Ok(())
+        let holders = cluster.agents.iter().enumerate().filter(|(index, _)| Some(*index) != witness);
+        holders.map(|(_, agent)| agent).try_for_each(|agent| support::rows::loaded(agent, TABLE))
     });
     fill(&data(&cluster, 0), count, bytes);
     cluster

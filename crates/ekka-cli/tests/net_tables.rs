@@ -25,17 +25,7 @@ fn formed(table: &Value) -> Cluster {
 
 /// Has a table made, and waits until each node has it.
 fn make(cluster: &Cluster, table: &Value) {
-    let made = cluster.wait("the table is made", SOON, |cluster| post(&data(cluster, 0), "/v1/tables", table));
-    let path = format!("/v1/tables/{}", made["name"].as_str().expect("a name"));
-    cluster.wait("every node has the table", SOON, |cluster| {
-        for agent in &cluster.agents {
-            let info = support::ask::get(&agent.data(), &path)?;
-            if info["loaded"] != true {
-                return Err(format!("{}: {info}", agent.name));
-            }
-        }
-        Ok(())
-    });
+    support::rows::make(cluster, table, SOON);
 }
 
 fn data(cluster: &Cluster, index: usize) -> PathBuf {

@@ -31,13 +31,7 @@ fn formed() -> Cluster {
 
 fn loaded(cluster: &Cluster) {
     cluster.wait("every node has the table", LIMIT, |cluster| {
-        for agent in &cluster.agents {
-            let info = support::ask::get(&agent.data(), &format!("/v1/tables/{TABLE}"))?;
-            if info["loaded"] != true {
-                return Err(format!("{}: {info}", agent.name));
-            }
-        }
-        Ok(())
+        cluster.agents.iter().try_for_each(|agent| support::rows::loaded(agent, TABLE))
     });
 }
 

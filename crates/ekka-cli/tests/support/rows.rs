@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::ask::{Stream, connect, exchange};
-use super::poll;
+use super::ask::{Stream, connect, exchange, get};
+use super::{Agent, Cluster, poll};
 
 /// Before a node that does not answer is asked again.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -30,6 +30,25 @@ pub(crate) fn post(data: &Path, path: &str, body: &Value) -> Result<Value, Strin
 
 fn post_on(stream: &mut Stream, path: &str, body: &Value) -> std::io::Result<(u16, Value)> {
     exchange(stream, ("POST", path, &body.to_string()))
+}
+
+/// Has a table made by the first node, and waits until each one has it.
+pub(crate) fn make(cluster: &Cluster, table: &Value, limit: Duration) {
+    let path = cluster.agents[0].data();
+    let made = cluster.wait("the table is made", limit, |_| post(&path, "/v1/tables", table));
+    let name = made["name"].as_str().expect("a name");
+    cluster.wait("every node has the table", limit, |cluster| {
+        cluster.agents.iter().try_for_each(|agent| loaded(agent, name))
+    });
+}
+
+/// Whether a node has a table, and in it what its peers held.
+///
+/// # Errors
+/// It has not, or does not answer.
+pub(crate) fn loaded(agent: &Agent, table: &str) -> Result<(), String> {
+    let info = get(&agent.data(), &format!("/v1/tables/{table}"))?;
+    if info["loaded"] == true { Ok(()) } else { Err(format!("{}: {info}", agent.name)) }
 }
 
 /// All rows of a table on a node, by their keys.
