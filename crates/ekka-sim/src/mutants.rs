@@ -78,8 +78,12 @@ impl Mutant {
             Self::FormAlone | Self::NoRecontact | Self::StaleWins => {
                 Plan::from_seed(seed).with_faults(faults, formation).run().map(drop)
             }
-            Self::LostClaimWins => BackendPlan::from_seed(Source::Etcd, seed).with_faults(formation).run().map(drop),
-            Self::IgnoreReplicas => BackendPlan::from_seed(Source::K8s, seed).with_faults(formation).run().map(drop),
+            Self::LostClaimWins => {
+                BackendPlan::start_in_trouble(Source::Etcd, seed).with_faults(formation).run().map(drop)
+            }
+            Self::IgnoreReplicas => {
+                BackendPlan::start_in_trouble(Source::K8s, seed).with_faults(formation).run().map(drop)
+            }
             Self::Replica(planted) => {
                 LinearPlan { planted: Some(planted), ..LinearPlan::from_seed(seed) }.run().map(drop)
             }

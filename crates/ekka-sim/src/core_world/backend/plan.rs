@@ -73,6 +73,29 @@ impl BackendPlan {
         Self { seed, source, specs, schedule, trouble, replicas, one_id, goes }
     }
 
+    /// A plan of a start at about one time, on which one side of the trouble falls hard: nodes that do not reach each
+    /// other offer an id each to an etcd whose answers are lost, or most pods are missing in what k8s says. Of what is
+    /// drawn from seeds, one in hundreds shows as much.
+    #[must_use]
+    pub fn start_in_trouble(source: Source, seed: u64) -> Self {
+        let drawn = Self::from_seed(source, seed);
+        let n = drawn.specs.len();
+        let mut rng = Rng::new(seed);
+        let mut schedule: Vec<(Duration, Fault)> =
+            (0..n).map(|i| (rng.up_to(Duration::from_secs(1)), Fault::World(Step::Start(i)))).collect();
+        let mut trouble = Trouble { late: Duration::ZERO, ..drawn.trouble };
+        if source == Source::Etcd {
+            (trouble.errors_per_mille, trouble.missing_per_mille) = (400, 0);
+            let pairs = (0..n).flat_map(|a| (0..a).map(move |b| Fault::World(Step::Cut(a, b))));
+            schedule.extend(pairs.map(|cut| (Duration::ZERO, cut)));
+            schedule.push((Duration::from_secs(20), Fault::Down(false)));
+        } else {
+            (trouble.errors_per_mille, trouble.missing_per_mille) = (0, 660);
+        }
+        let replicas = (source == Source::K8s).then(|| u32::try_from(n).unwrap_or(u32::MAX));
+        Self { schedule, trouble, replicas, one_id: true, goes: false, ..drawn }
+    }
+
     /// The same plan with faults put in on purpose.
     #[must_use]
     pub fn with_faults(mut self, formation: FormationFaults) -> Self {
