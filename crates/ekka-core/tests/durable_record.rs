@@ -239,6 +239,22 @@ fn whose_answer_was_lost_has_no_tokens_and_nobody_has_them_twice() {
     assert_eq!(log.record.token_ceiling(), 24);
 }
 
+#[test]
+fn tokens_begin_where_another_cluster_ended() {
+    let mut log = three();
+    assert_eq!(log.tokens(10), (0, 10));
+    log.done(Command::TokensFrom { floor: 25 });
+    assert_eq!((log.record.token_floor(), log.record.token_ceiling()), (25, 25));
+    // A range that was given before is below the floor; the next one is not.
+    assert_eq!(log.tokens(10), (25, 35));
+    log.done(Command::TokensFrom { floor: 30 });
+    assert_eq!((log.record.token_floor(), log.record.token_ceiling()), (30, 35));
+    log.already(Command::TokensFrom { floor: 30 });
+    log.already(Command::TokensFrom { floor: 7 });
+    log.refused(Refusal::Full, Command::TokensFrom { floor: TOKEN_MAX + 1 });
+    assert_eq!((log.record.token_floor(), log.record.token_ceiling()), (30, 35));
+}
+
 /// The generation of this number that follows the record of the one before as it was made.
 fn generation(number: u64, of: &[u128]) -> Command {
     let founders: BTreeSet<Incarnation> = of.iter().map(|n| start(*n, 1)).collect();
@@ -362,6 +378,7 @@ fn commands() -> impl Strategy<Value = Command> {
         2 => (1u64..100).prop_map(|by| Command::RaiseCeiling { by }),
         2 => (1u64..4, 1u128..4).prop_map(|(number, of)| generation(number, &[of])),
         1 => Just(Command::QuorumRows),
+        1 => (1u64..300).prop_map(|floor| Command::TokensFrom { floor }),
         1 => (1u128..9, any::<bool>()).prop_map(|(into, by_word)| Command::Merging { into: cluster(into), by_word }),
     ]
 }

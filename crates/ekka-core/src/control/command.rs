@@ -80,6 +80,11 @@ pub enum Command {
         /// How many.
         count: u64,
     },
+    /// Fencing tokens are issued from this number on; the answer is an empty range at the ceiling.
+    TokensFrom {
+        /// The number.
+        floor: u64,
+    },
     /// Make or drop a table: one committed entry.
     Schema(SchemaChange),
     /// Quorum tables are to hold their first row: from then on this cluster goes into another one by an operator's word

@@ -12,6 +12,7 @@ use super::plans::PlannedJoin;
 use super::{CloseCause, Command, CommandError, Control, Message, Output, Reply, RequestId, StopReason, Work, emit};
 use crate::autocluster;
 use crate::decision::DecisionId;
+use crate::durable::Wish;
 use crate::event::EventKind;
 use crate::id::{ClusterId, NodeId, NodeName};
 use crate::membership;
@@ -93,7 +94,8 @@ impl Control {
                 Some(Ok(Reply::Decisions(self.decisions.iter().rev().take(last).cloned().collect())))
             }
             Command::SafeToStop { groups } => Some(Ok(self.safe_to_stop(groups))),
-            Command::TakeTokens { count } => self.take_tokens(id, count, now, out),
+            Command::TakeTokens { count } => self.take_tokens(id, Wish::Tokens(count), now, out),
+            Command::TokensFrom { floor } => self.take_tokens(id, Wish::TokensFrom(floor), now, out),
             Command::QuorumRows => self.begin_quorum_rows(id, now, out),
             Command::Schema(change) => self.change_schema(id, change, now, out),
             Command::Recover { accept_loss, plan } => self.recover(id, accept_loss && !plan, now, out),

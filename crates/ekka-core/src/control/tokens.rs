@@ -13,8 +13,8 @@ use crate::limits::TOKEN_TAKERS_MAX;
 use crate::time::Now;
 
 impl Control {
-    /// Has a range committed that nobody else has. No record is kept of it: it would push out those of members.
-    pub(super) fn take_tokens(&mut self, id: RequestId, count: u64, now: Now, out: &mut Vec<Output>) -> Option<Answer> {
+    /// Has a range committed that nobody else has, or where they begin. No record is kept of it: it would push out those of members.
+    pub(super) fn take_tokens(&mut self, id: RequestId, wish: Wish, now: Now, out: &mut Vec<Output>) -> Option<Answer> {
         if !self.group.is_open() {
             let why = String::from("this node is in no cluster: tokens are those of a cluster");
             return Some(Err(CommandError::Refused(why)));
@@ -23,7 +23,7 @@ impl Control {
             let why = format!("{TOKEN_TAKERS_MAX} ranges of tokens are asked for on this node already");
             return Some(Err(CommandError::Failed(why)));
         }
-        self.wish((Wish::Tokens(count), Waiting::Tokens(id)), DecisionId::NONE, Vec::new(), now, out);
+        self.wish((wish, Waiting::Tokens(id)), DecisionId::NONE, Vec::new(), now, out);
         None
     }
 

@@ -37,6 +37,7 @@ impl Record {
             Command::Gone(entry) => self.gone(entry, changes),
             Command::Remove(out) => self.remove(out, changes),
             Command::RaiseCeiling { by } => self.raise_ceiling(*by, changes),
+            Command::TokensFrom { floor } => self.tokens_from(*floor, changes),
             Command::Merging { into, by_word } => self.begin_merging(*into, *by_word, changes),
             Command::Merged { chain } => self.take_in(chain, changes),
             Command::Generation(proposal) => self.next_generation(proposal, changes),
@@ -89,6 +90,26 @@ impl Record {
         self.ceiling = to;
         changes.push(Change::Tokens { floor: self.floor, ceiling: to });
         Outcome::Done { number: self.number(), gave: Gave::Tokens { from, to } }
+    }
+
+    fn tokens_from(&mut self, floor: u64, changes: &mut Vec<Change>) -> Outcome {
+        if let Some(refused) = self.over_by_merging("issues no token") {
+            return refused;
+        }
+        if floor > TOKEN_MAX {
+            return Outcome::refused(
+                Refusal::Full,
+                format!("tokens stay below {TOKEN_MAX}, and {floor} was to be the first"),
+            );
+        }
+        let done = floor <= self.floor;
+        if !done {
+            self.floor = floor;
+            self.ceiling = self.ceiling.max(floor);
+            changes.push(Change::Tokens { floor, ceiling: self.ceiling });
+        }
+        let (number, gave) = (self.number(), Gave::Tokens { from: self.ceiling, to: self.ceiling });
+        if done { Outcome::Already { number: 0, gave } } else { Outcome::Done { number, gave } }
     }
 
     fn begin_merging(&mut self, into: ClusterId, by_word: bool, changes: &mut Vec<Change>) -> Outcome {

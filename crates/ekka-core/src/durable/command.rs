@@ -275,6 +275,12 @@ pub enum Command {
         /// How long.
         agreed: Agreed,
     },
+    /// Tokens are issued from this number on: another cluster, of which a backup is put back, may have issued those
+    /// below. It gives none, and is the same when it is proposed again.
+    TokensFrom {
+        /// The number.
+        floor: u64,
+    },
 }
 
 impl Why {
@@ -368,6 +374,7 @@ impl Command {
                 Err(words) => words,
             },
             Self::DutyDone { token } => alloc::format!("duty {token} is done"),
+            Self::TokensFrom { floor } => alloc::format!("tokens are issued from {floor} on"),
             Self::Leases { agreed, .. } => alloc::format!("a node unheard for {} ms is gone", agreed.given_ms),
         }
     }
@@ -416,6 +423,7 @@ mod tests {
         assert_eq!(number(Command::QuorumRows), 11);
         assert_eq!(number(Command::DutyDone { token: 1 }), 13);
         assert_eq!(number(Command::Leases { term: 1, agreed: Agreed { given_ms: 1, waited_ms: 1 } }), 14);
+        assert_eq!(number(Command::TokensFrom { floor: 1 }), 15);
     }
 
     #[test]

@@ -275,7 +275,7 @@ fn rule(command: &Command) -> (&'static str, &'static str) {
         Command::Leases { .. } => ("command", "section 9: how long leases last is one value of the cluster"),
         Command::Generation(_) => ("command", "section 12: one volatile group, by compare-and-set"),
         Command::Schema(_) => ("command", "section 12: schemas are entries of the durable group"),
-        Command::RaiseCeiling { .. } | Command::QuorumRows | Command::DutyDone { .. } => {
+        Command::RaiseCeiling { .. } | Command::TokensFrom { .. } | Command::QuorumRows | Command::DutyDone { .. } => {
             ("command", "section 13: tokens only grow")
         }
     }

@@ -37,6 +37,8 @@ pub enum Wish {
     Gone(GoneEntry),
     /// So many fencing tokens that nobody else has.
     Tokens(u64),
+    /// Tokens are issued from this number on.
+    TokensFrom(u64),
     /// This cluster goes into that one.
     Absorb {
         /// The older one.
@@ -93,6 +95,7 @@ impl Wish {
             Self::Remove { node_id, cause, by, .. } => removal(record, &fact, (*node_id, *cause, *by), leads),
             Self::Gone(entry) => Next::Propose(Command::Gone(entry.clone())),
             Self::Tokens(count) => Next::Propose(Command::RaiseCeiling { by: *count }),
+            Self::TokensFrom(floor) => Next::Propose(Command::TokensFrom { floor: *floor }),
             Self::Absorb { into, by_word } => Next::Propose(Command::Merging { into: *into, by_word: *by_word }),
             Self::TakeIn { chain } => Next::Propose(Command::Merged { chain: chain.clone() }),
             Self::Generation(proposal) => Next::Propose(Command::Generation(proposal.clone())),

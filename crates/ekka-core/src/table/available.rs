@@ -47,6 +47,8 @@ pub struct Table {
     pub(super) journal: Journal,
     /// The newest version that was ever dropped as a tombstone.
     pub(super) gc_floor: Stamp,
+    /// So many tombstones were dropped in this start.
+    pub(super) dropped: u64,
     /// Tombstones, and rows that have expired and are as good as one, by the operation that carries them.
     pub(super) graves: BTreeMap<Dot, Version>,
     /// Rows that have not expired yet, by when they will.
@@ -95,6 +97,7 @@ impl Table {
             synced: 0,
             journal: Journal::default(),
             gc_floor: Stamp::default(),
+            dropped: 0,
             graves: BTreeMap::new(),
             expiring: BTreeMap::new(),
             changes: Changes::default(),

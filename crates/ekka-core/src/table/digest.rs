@@ -89,13 +89,15 @@ pub struct Cut {
     rows: Map<Version>,
     origins: Arc<[Incarnation]>,
     held: Vector,
+    dropped: u64,
 }
 
 impl Table {
     /// The table as it is now.
     #[must_use]
     pub fn cut(&self) -> Cut {
-        Cut { rows: self.rows.clone(), origins: self.origins.list().into(), held: self.all_held() }
+        let (rows, origins) = (self.rows.clone(), self.origins.list().into());
+        Cut { rows, origins, held: self.all_held(), dropped: self.dropped }
     }
 }
 
@@ -104,6 +106,13 @@ impl Cut {
     #[must_use]
     pub fn held(&self) -> &Vector {
         &self.held
+    }
+
+    /// How many tombstones this table has dropped since it was opened. Where that grew between two cuts, a row of the
+    /// earlier one may be gone from the later one without a trace.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// The rows, tombstones included.

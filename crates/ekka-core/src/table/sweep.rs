@@ -123,6 +123,7 @@ impl Table {
             self.rows.remove(version.key());
             self.bytes -= version.size();
             self.raise_floor(&version);
+            self.dropped += 1;
         }
         if self.faults.expired_dropped {
             self.drop_expired();

@@ -1,5 +1,6 @@
 //! Reading a backup: every byte is looked at, and what is wrong is named with its place.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, Read};
 
@@ -63,6 +64,7 @@ pub struct Reader<R> {
     at: u64,
     place: Place,
     tables: (u64, u64),
+    names: BTreeSet<String>,
     rows: u64,
 }
 
@@ -72,7 +74,15 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// It is no backup, is of another form, or its head is damaged.
     pub fn open(from: R) -> Result<(Self, Head), ReadError> {
-        let mut reader = Self { from, sum: Context::new(&SHA256), at: 0, place: Place::Start, tables: (0, 0), rows: 0 };
+        let mut reader = Self {
+            from,
+            sum: Context::new(&SHA256),
+            at: 0,
+            place: Place::Start,
+            tables: (0, 0),
+            names: BTreeSet::new(),
+            rows: 0,
+        };
         let magic = reader.bytes(MAGIC.len())?;
         if magic != MAGIC {
             return Err(reader.wrong(0, "it does not begin as a backup does".into()));
@@ -114,6 +124,9 @@ impl<R: Read> Reader<R> {
         match (&mut self.place, piece) {
             (Place::Between, Piece::Table(head)) => {
                 let name = head.schema.name.clone();
+                if !self.names.insert(name.clone()) {
+                    return Err(self.wrong(begun, format!("the table {name} stands in it twice")));
+                }
                 self.place = Place::Table { name, rows: 0, origins: head.origins.len(), last: None };
                 self.tables.0 += 1;
                 Ok(())

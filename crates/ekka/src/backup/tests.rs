@@ -125,6 +125,14 @@ fn pieces_that_do_not_follow_are_refused_although_their_sums_are_right() {
         vec![first.clone(), users.clone(), rows(0..2), Piece::TableEnd { rows: 3 }],
         vec![first.clone(), users.clone(), rows(1..2), rows(0..1)],
         vec![first.clone(), users.clone(), rows(0..2), end],
+        vec![
+            Piece::Head(head(2)),
+            users.clone(),
+            Piece::TableEnd { rows: 0 },
+            users.clone(),
+            Piece::TableEnd { rows: 0 },
+            Piece::End { tables: 2, rows: 0 },
+        ],
         vec![first, users, Piece::Rows(vec![SavedRow { origin: 1, ..row(1) }])],
     ];
     for pieces in wrong {

@@ -93,10 +93,13 @@ impl Node {
         }
         if wanted > ceiling {
             restored.token_ceiling = Some(wanted);
-            if !plan {
-                let raised = self.take_tokens(wanted - ceiling).await.map_err(failed)?;
-                restored.token_ceiling = Some(raised.end);
-            }
+        }
+        // What this cluster has given of its own stays in use. Below what another one has, nothing is issued any more: a
+        // range that was given here may lie below tokens that holders of rows of the backup have seen.
+        let other = self.view().cluster_id != Some(summary.head.cluster);
+        if !plan && (wanted > ceiling || other && wanted > 0) {
+            let ceiling = self.tokens_from(wanted).await.map_err(failed)?;
+            restored.token_ceiling = restored.token_ceiling.map(|_| ceiling);
         }
         Ok(())
     }

@@ -60,7 +60,7 @@ impl StateMachine for ReadRecord {
         let (outcome, _, entry) = self.record.commit_bytes(at, command);
         self.show_ceiling();
         // Tokens are taken often, and no table goes by them.
-        if !matches!(entry, Some(Entry { command: Command::RaiseCeiling { .. }, .. })) {
+        if !matches!(entry, Some(Entry { command: Command::RaiseCeiling { .. } | Command::TokensFrom { .. }, .. })) {
             self.show_committed();
         }
         outcome.encode()

@@ -15,7 +15,16 @@ impl Node {
     /// `Refused` says why there are none: this node is in no cluster, its cluster goes into another one, or tokens are
     /// used up. `Failed` says that it was not committed as far as is known, within ten seconds: ask again.
     pub async fn take_tokens(&self, count: u64) -> Result<Range<u64>, CommandError> {
-        match self.command(Command::TakeTokens { count }).await? {
+        self.tokens(Command::TakeTokens { count }).await
+    }
+
+    /// From now on no token below this is issued, of ranges that were taken before neither. The ceiling then.
+    pub(super) async fn tokens_from(&self, floor: u64) -> Result<u64, CommandError> {
+        self.tokens(Command::TokensFrom { floor }).await.map(|none| none.end)
+    }
+
+    async fn tokens(&self, command: Command) -> Result<Range<u64>, CommandError> {
+        match self.command(command).await? {
             Reply::Tokens { from, to } => Ok(from..to),
             other => Err(CommandError::Failed(format!("an answer without tokens: {other:?}"))),
         }

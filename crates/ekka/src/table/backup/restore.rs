@@ -92,11 +92,14 @@ impl Job {
     ) -> Result<Vec<TableRestored>, RestoreError> {
         let mut done = Vec::new();
         while let Some(piece) = pieces.recv().await {
-            if let Piece::Table(head) = piece? {
-                done.push(self.table(head, &mut pieces).await?);
+            match piece? {
+                Piece::Table(head) => done.push(self.table(head, &mut pieces).await?),
+                Piece::End { .. } => return Ok(done),
+                Piece::Head(_) | Piece::Rows(_) | Piece::TableEnd { .. } => {}
             }
         }
-        Ok(done)
+        // Who reads the file has ended before its end: what follows was not put back.
+        Err(RestoreError::Stopping)
     }
 
     async fn table(

@@ -49,7 +49,10 @@ async fn told(answering: &Answering, ask: Ask) -> Told {
         (Some(Slot::Available(slot)), _) if !*slot.signals.loaded().borrow() => {
             Told::Not("it has not got from its peers what they hold".into())
         }
-        (Some(Slot::Available(slot)), Ask::Held { .. }) => Told::Held(slot.read().all_held()),
+        (Some(Slot::Available(slot)), Ask::Held { .. }) => {
+            let cut = slot.read().cut();
+            Told::Held(cut.held().clone(), cut.dropped())
+        }
         (Some(Slot::Available(slot)), Ask::Available { held, above, wall, .. }) => {
             let cut = slot.read().cut();
             tables.blocking(move || available(&cut, &held, above, wall)).await
@@ -64,7 +67,7 @@ async fn told(answering: &Answering, ask: Ask) -> Told {
 fn available(cut: &Cut, theirs: &Vector, mut without: BTreeSet<KeyHash>, wall: Wall) -> Told {
     let above = cut.above(theirs, ABOVE_MAX);
     without.extend(above.iter().flatten());
-    Told::Available { held: cut.held().clone(), digest: cut.digest(&without, wall), above }
+    Told::Available { held: cut.held().clone(), digest: cut.digest(&without, wall), above, dropped: cut.dropped() }
 }
 
 async fn quorum(tables: &Arc<Tables>, slot: Arc<QuorumSlot>, asked: String, revision: Revision) -> Told {

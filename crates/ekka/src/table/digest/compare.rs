@@ -21,13 +21,21 @@ use crate::rpc::{Call, Hub};
 const ANSWER: Duration = Duration::from_secs(60);
 /// A difference is believed when it was found so often, one after the other.
 const TIMES: u32 = 3;
+/// Why a difference that was found is not said to be one.
+const FORGOTTEN: &str = "rows were deleted and forgotten while it was compared: ask again";
 const PAUSE: Duration = Duration::from_millis(200);
 /// How often the oldest node compares by itself; the first time somewhere within the first hour.
 const EVERY: Duration = Duration::from_secs(3600);
 const FIRST: Duration = Duration::from_secs(600);
 
-/// What one comparison found, and what this node's rows summed to in it.
-type Compared = (Step, Digest);
+/// What one comparison found.
+struct Compared {
+    step: Step,
+    /// What this node's rows summed to in it.
+    mine: Digest,
+    /// The peer has dropped tombstones meanwhile: a row that is only here may be one that was deleted since.
+    dropped: bool,
+}
 
 /// Compares all tables every hour, where this node is the oldest that is up.
 async fn keep_comparing(tables: Weak<Tables>, hub: Weak<Hub>, me: NodeId) {
@@ -132,8 +140,13 @@ impl Tables {
             };
             let (step, digest) = match compared {
                 Ok(compared) => {
-                    let (step, digest) = compared?;
-                    (step, Some(digest))
+                    let Compared { step, mine, dropped } = compared?;
+                    match step {
+                        Step::Differs { .. } if dropped && times + 1 == TIMES => {
+                            (Step::NotCompared(FORGOTTEN.into()), None)
+                        }
+                        step => (step, Some(mine)),
+                    }
                 }
                 Err(why) => (Step::NotCompared(why), None),
             };
@@ -153,8 +166,8 @@ impl Tables {
         peer: Incarnation,
     ) -> Result<Option<Compared>, String> {
         let table = slot.id;
-        let theirs = match ask(hub, peer, &Ask::Held { table }).await? {
-            Told::Held(theirs) => theirs,
+        let (theirs, before) = match ask(hub, peer, &Ask::Held { table }).await? {
+            Told::Held(theirs, dropped) => (theirs, dropped),
             other => return Err(not(other)),
         };
         let (cut, wall) = (slot.read().cut(), self.now().wall);
@@ -163,14 +176,14 @@ impl Tables {
             return Err(format!("more than {ABOVE_MAX} rows are on their way to it"));
         };
         let question = Ask::Available { table, held: cut.held().clone(), above: above.clone(), wall };
-        let Told::Available { held, above: more, digest } = ask(hub, peer, &question).await? else {
+        let Told::Available { held, above: more, digest, dropped } = ask(hub, peer, &question).await? else {
             return Err("it gave an answer of another kind".into());
         };
         let Some(more) = more else { return Err(format!("more than {ABOVE_MAX} of its rows are on their way here")) };
         let (peer, here) = (behind(cut.held(), &held), behind(&held, cut.held()));
         let without: BTreeSet<_> = above.union(&more).copied().collect();
         let mine: Digest = self.blocking(move || Cut::digest(&cut, &without, wall)).await;
-        Ok(Some((step(&mine, &digest, (peer, here)), mine)))
+        Ok(Some(Compared { step: step(&mine, &digest, (peer, here)), mine, dropped: dropped != before }))
     }
 
     async fn compare_quorum(
@@ -197,7 +210,7 @@ impl Tables {
         };
         let peer = view.revision().saturating_sub(revision);
         let mine = self.blocking(move || view.digest(table, &changed)).await.map_err(|error| error.to_string())?;
-        Ok(Some((step(&mine, &digest, (peer, 0)), mine)))
+        Ok(Some(Compared { step: step(&mine, &digest, (peer, 0)), mine, dropped: false }))
     }
 }
 

@@ -49,10 +49,11 @@ impl Ask {
 pub(super) enum Told {
     /// Nothing can be said; why, in words.
     Not(String),
-    /// What is held.
-    Held(Vector),
-    /// The sums at the cut, what was held then, and which keys are new to who asked; `None`: too many.
-    Available { held: Vector, above: Option<BTreeSet<KeyHash>>, digest: Digest },
+    /// What is held, and how many tombstones were dropped until then.
+    Held(Vector, u64),
+    /// The sums at the cut, what was held then, which keys are new to who asked (`None`: too many), and how many tombstones
+    /// were dropped until then.
+    Available { held: Vector, above: Option<BTreeSet<KeyHash>>, digest: Digest, dropped: u64 },
     /// The sums at this revision, without the keys that were changed after the one that was asked for.
     Quorum { revision: Revision, changed: BTreeSet<KeyHash>, digest: Digest },
     /// The node has no replica of the group that the table is in.
