@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use std::time::Duration;
 
 use ekka_core::id::{Incarnation, NodeId};
-use ekka_core::limits::{TABLE_KEY_MAX, TABLE_VALUE_MAX};
+use ekka_core::limits::{TABLE_KEY_MAX, TABLE_LOG_BYTES_MAX, TABLE_VALUE_MAX};
 use ekka_core::schema::Schema;
 use ekka_core::table::{Ack, Acknowledged, Extract, Malformed, OwnedMessage, OwnedTable, TooFewCopies, WriteError};
 use ekka_core::time::{Instant, Now};
@@ -20,6 +20,11 @@ use super::signals::{ALONE, Signals};
 
 /// Bytes of rows in one operation: more of them are several, of which the last one is acknowledged.
 const OPERATION_BYTES: usize = 256 * 1024;
+
+/// Bytes of rows from one mark to the next: twice as many are on their way at most, a quarter of what the log keeps.
+const AHEAD_BYTES: usize = TABLE_LOG_BYTES_MAX / 8;
+/// How long who is behind is waited for.
+const AHEAD_WAIT: Duration = Duration::from_secs(2);
 
 /// An `owned` table.
 pub struct OwnedSlot {
@@ -103,18 +108,24 @@ impl OwnedSlot {
                 return Err(PutError::ValueTooLong { len: value.len() });
             }
         }
-        let mut rest = rows;
+        let (mut rest, mut ahead) = (rows, Ahead::default());
         loop {
             let (part, after) = rest.split_at(operation(rest));
             let rows = part.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
-            let last = after.is_empty();
-            let written = self.write(terms, last, |table| table.put_many(rows))?;
-            if last {
+            if after.is_empty() {
+                let written = self.write(terms, true, |table| table.put_many(rows))?;
                 return self.acknowledged(written, deadline).await;
             }
             rest = after;
-            // Others have their turn at the table between two operations.
-            tokio::task::yield_now().await;
+            if ahead.is_mark(part) {
+                let mark = Terms { ack: Ack::All, strict: false };
+                let written = self.write(mark, true, |table| table.put_many(rows))?;
+                ahead.wait_for_last(written).await;
+            } else {
+                self.write(terms, false, |table| table.put_many(rows))?;
+                // Others have their turn at the table between two operations.
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -276,6 +287,36 @@ impl OwnedSlot {
         let table = self.read();
         let peer = table.connected().find(|peer| peer.node_id == node)?;
         Some(table.sequence().saturating_sub(table.acked(peer)))
+    }
+}
+
+/// How far one call is ahead of its peers. Were it further than the log goes back, they would have to begin anew, with all
+/// rows.
+#[derive(Default)]
+struct Ahead {
+    /// Bytes since the last mark.
+    bytes: usize,
+    last: Option<Written>,
+    /// Somebody did not follow in time: it gets all rows later, and is not waited for again.
+    gave_up: bool,
+}
+
+impl Ahead {
+    /// Whether these rows are to be waited for, a mark later.
+    fn is_mark(&mut self, rows: &[(Vec<u8>, Vec<u8>)]) -> bool {
+        self.bytes += rows.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        let is = !self.gave_up && self.bytes >= AHEAD_BYTES;
+        if is {
+            self.bytes = 0;
+        }
+        is
+    }
+
+    /// Waits until all have what was marked before this.
+    async fn wait_for_last(&mut self, written: Written) {
+        let Some(last) = self.last.replace(written) else { return };
+        let (closed, nobody) = (|| PutError::Closed, String::new);
+        self.gave_up = matches!(last.answer(AHEAD_WAIT, closed, nobody).await, Err(PutError::TimedOut { .. }));
     }
 }
 

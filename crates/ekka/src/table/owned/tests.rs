@@ -71,3 +71,50 @@ async fn an_owner_that_cannot_be_heard_is_not_waited_for_for_ever_and_nobody_beg
     exchange(&slot, &mut two);
     assert!(slot.signals.is_loaded(), "there is no link with node 3");
 }
+
+/// Rows of two logs, in one go.
+fn many() -> Vec<(Vec<u8>, Vec<u8>)> {
+    let rows = 2 * TABLE_LOG_BYTES_MAX / 65_536;
+    (0..rows).map(|row| (row.to_string().into_bytes(), vec![7; 65_536])).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_with_more_than_the_log_keeps_goes_no_faster_than_who_follows() {
+    let (slot, mut two) = (slot(), peer(2));
+    slot.world.sees(&[id(2)], &[]);
+    slot.connect(id(2));
+    two.connect(id(1));
+    exchange(&slot, &mut two);
+    let (rows, terms) = (many(), Terms { ack: Ack::All, strict: true });
+    let putting = slot.put_many(&rows, terms, Duration::from_secs(60));
+    let following = async {
+        loop {
+            let now = slot.world.clock.now();
+            if let Some(message) = slot.poll(id(2), 1 << 20) {
+                assert!(!matches!(message, OwnedMessage::State { .. }), "it has to begin anew");
+                two.receive(id(1), message).unwrap();
+            }
+            if let Some(message) = two.poll(id(1), 4096) {
+                slot.receive(id(2), message, now).unwrap();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let put = tokio::select! { put = putting => put, () = following => unreachable!("it goes on for ever") };
+    assert_eq!(put.unwrap().copies, 2);
+    assert_eq!(two.size().0, rows.len() + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_follow_is_waited_for_once() {
+    let (slot, mut two) = (slot(), peer(2));
+    slot.world.sees(&[id(2)], &[]);
+    slot.connect(id(2));
+    two.connect(id(1));
+    exchange(&slot, &mut two);
+    let (begun, rows) = (tokio::time::Instant::now(), many());
+    let put = slot.put_many(&rows, Terms { ack: Ack::Local, strict: false }, Duration::from_secs(60)).await;
+    assert_eq!((put.unwrap().copies, begun.elapsed()), (1, AHEAD_WAIT));
+    exchange(&slot, &mut two);
+    assert_eq!(two.size().0, rows.len() + 1, "it has them as a whole");
+}
