@@ -72,7 +72,18 @@ impl Mutant {
     /// # Errors
     /// The fault was caught.
     pub fn run(self, seed: u64) -> Result<(), Failure> {
-        let (faults, formation) = self.faults();
+        self.run_with(self.faults(), true, seed)
+    }
+
+    /// Runs the same plan without the fault.
+    ///
+    /// # Errors
+    /// Something that must hold did not, and it was not the fault.
+    pub fn run_without(self, seed: u64) -> Result<(), Failure> {
+        self.run_with(Default::default(), false, seed)
+    }
+
+    fn run_with(self, (faults, formation): (Faults, FormationFaults), planted: bool, seed: u64) -> Result<(), Failure> {
         match self {
             Self::PromiseUnsaved => Plan::crashes_in_the_vote(seed).with_faults(faults, formation).run().map(drop),
             Self::FormAlone | Self::NoRecontact | Self::StaleWins => {
@@ -84,10 +95,11 @@ impl Mutant {
             Self::IgnoreReplicas => {
                 BackendPlan::start_in_trouble(Source::K8s, seed).with_faults(formation).run().map(drop)
             }
-            Self::Replica(planted) => {
-                LinearPlan { planted: Some(planted), ..LinearPlan::from_seed(seed) }.run().map(drop)
+            Self::Replica(fault) => {
+                LinearPlan { planted: planted.then_some(fault), ..LinearPlan::from_seed(seed) }.run().map(drop)
             }
-            Self::Tables(fault) => TablesPlan::planted(fault, seed).run().map(drop),
+            Self::Tables(fault) if planted => TablesPlan::planted(fault, seed).run().map(drop),
+            Self::Tables(fault) => TablesPlan::room_for(fault, seed).run().map(drop),
         }
     }
 

@@ -7,11 +7,12 @@ use ekka::testing::PlantedFault;
 use ekka_sim::core_world::{BackendPlan, Plan, Source};
 use ekka_sim::mutants::Mutant;
 
-/// Hunts one fault, and says how many seeds that took.
+/// Hunts one fault, says how many seeds that took, and sees that it was the fault that was caught.
 fn is_caught(mutant: Mutant) {
-    match mutant.hunt(1_500) {
-        Some((seed, _)) => println!("{mutant}: caught by seed {seed}"),
-        None => panic!("1,500 seeds do not see that {mutant}"),
+    let Some((seed, _)) = mutant.hunt(1_500) else { panic!("1,500 seeds do not see that {mutant}") };
+    println!("{mutant}: caught by seed {seed}");
+    if let Err(failure) = mutant.run_without(seed) {
+        panic!("without the fault: {}", failure.tell("mutants", seed));
     }
 }
 

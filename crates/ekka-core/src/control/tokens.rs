@@ -13,7 +13,8 @@ use crate::limits::TOKEN_TAKERS_MAX;
 use crate::time::Now;
 
 impl Control {
-    /// Has a range committed that nobody else has, or where they begin. No record is kept of it: it would push out those of members.
+    /// Has a range committed that nobody else has, or where they begin. No record of the wish is kept: ranges are taken all
+    /// the time, and theirs would push out those of members.
     pub(super) fn take_tokens(&mut self, id: RequestId, wish: Wish, now: Now, out: &mut Vec<Output>) -> Option<Answer> {
         if !self.group.is_open() {
             let why = String::from("this node is in no cluster: tokens are those of a cluster");

@@ -23,13 +23,14 @@ impl Node {
     /// # Errors
     /// See [`BackupError`].
     pub async fn back_up(&self) -> Result<Backup, BackupError> {
-        // Where the group does not answer the tokens are those that were known here; a restore takes the higher ones.
+        let backup = self.inner.tables.back_up().await?;
+        // After the rows: each token in them is below it. Where the group does not answer it is the one known here.
         let ceiling = match self.token_ceiling().await {
             Ok(ceiling) => Ok(ceiling),
             Err(_) => self.applied_token_ceiling(),
         };
         let ceiling = ceiling.map_err(|error| BackupError::Failed(error.to_string()))?;
-        self.inner.tables.back_up(ceiling).await
+        Ok(backup.with_tokens_below(ceiling))
     }
 
     /// Puts a backup back, or says what would become of it. The file is read whole before anything is changed. The work goes
@@ -94,10 +95,15 @@ impl Node {
         if wanted > ceiling {
             restored.token_ceiling = Some(wanted);
         }
-        // What this cluster has given of its own stays in use. Below what another one has, nothing is issued any more: a
-        // range that was given here may lie below tokens that holders of rows of the backup have seen.
+        // Ranges that were given before the backup of the same cluster are its own. Those that another one gave while this
+        // one gave lower ones end: holders of rows of the backup may have seen tokens above them.
         let other = self.view().cluster_id != Some(summary.head.cluster);
-        if !plan && (wanted > ceiling || other && wanted > 0) {
+        if wanted > ceiling || other && wanted > 0 {
+            restored.notes.push(format!("no token below {wanted} is issued from then on"));
+        } else {
+            return Ok(());
+        }
+        if !plan {
             let ceiling = self.tokens_from(wanted).await.map_err(failed)?;
             restored.token_ceiling = restored.token_ceiling.map(|_| ceiling);
         }

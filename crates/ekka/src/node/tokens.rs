@@ -18,7 +18,8 @@ impl Node {
         self.tokens(Command::TakeTokens { count }).await
     }
 
-    /// From now on no token below this is issued, of ranges that were taken before neither. The ceiling then.
+    /// From now on the floor is no lower than this: whoever issues tokens of ranges that were taken before skips those
+    /// below. The ceiling then.
     pub(super) async fn tokens_from(&self, floor: u64) -> Result<u64, CommandError> {
         self.tokens(Command::TokensFrom { floor }).await.map(|none| none.end)
     }

@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use std::time::Duration;
 
 use ekka_core::id::{Incarnation, NodeId};
-use ekka_core::limits::{TABLE_KEY_MAX, TABLE_LOG_BYTES_MAX, TABLE_VALUE_MAX};
+use ekka_core::limits::{TABLE_KEY_MAX, TABLE_VALUE_MAX};
 use ekka_core::schema::Schema;
 use ekka_core::table::{Ack, Acknowledged, Extract, Malformed, OwnedMessage, OwnedTable, TooFewCopies, WriteError};
 use ekka_core::time::{Instant, Now};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use self::pace::Pace;
 use super::acks::{Acks, Terms, Written};
 use super::committed::Committed;
 use super::error::PutError;
@@ -21,17 +23,14 @@ use super::signals::{ALONE, Signals};
 /// Bytes of rows in one operation: more of them are several, of which the last one is acknowledged.
 const OPERATION_BYTES: usize = 256 * 1024;
 
-/// Bytes of rows from one mark to the next: twice as many are on their way at most, a quarter of what the log keeps.
-const AHEAD_BYTES: usize = TABLE_LOG_BYTES_MAX / 8;
-/// How long who is behind is waited for.
-const AHEAD_WAIT: Duration = Duration::from_secs(2);
-
 /// An `owned` table.
 pub struct OwnedSlot {
     pub(super) id: u64,
     pub(super) schema: Schema,
     table: RwLock<OwnedTable>,
     acks: Acks,
+    /// Peers hold more than they did.
+    followed_by: Notify,
     pub(super) signals: Signals,
     /// The ids of its indexes, in the order of their places.
     indexes: Mutex<Vec<String>>,
@@ -50,6 +49,7 @@ impl OwnedSlot {
             schema,
             table: RwLock::new(OwnedTable::new(me)),
             acks: Acks::default(),
+            followed_by: Notify::new(),
             signals: Signals::new(),
             indexes: Mutex::default(),
             figures: Figures::default(),
@@ -108,24 +108,19 @@ impl OwnedSlot {
                 return Err(PutError::ValueTooLong { len: value.len() });
             }
         }
-        let (mut rest, mut ahead) = (rows, Ahead::default());
+        let (mut rest, mut pace) = (rows, Pace::new(deadline));
         loop {
             let (part, after) = rest.split_at(operation(rest));
             let rows = part.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
-            if after.is_empty() {
-                let written = self.write(terms, true, |table| table.put_many(rows))?;
+            let last = after.is_empty();
+            let written = self.write(terms, last, |table| table.put_many(rows))?;
+            if last {
                 return self.acknowledged(written, deadline).await;
             }
             rest = after;
-            if ahead.is_mark(part) {
-                let mark = Terms { ack: Ack::All, strict: false };
-                let written = self.write(mark, true, |table| table.put_many(rows))?;
-                ahead.wait_for_last(written).await;
-            } else {
-                self.write(terms, false, |table| table.put_many(rows))?;
-                // Others have their turn at the table between two operations.
-                tokio::task::yield_now().await;
-            }
+            // Others have their turn at the table between two operations.
+            tokio::task::yield_now().await;
+            pace.wait(self).await;
         }
     }
 
@@ -188,6 +183,7 @@ impl OwnedSlot {
 
     pub(super) fn disconnect(&self, peer: Incarnation) {
         self.write_lock().disconnect(peer);
+        self.followed_by.notify_waiters();
     }
 
     pub(super) fn poll(&self, peer: Incarnation, budget: usize) -> Option<OwnedMessage> {
@@ -228,6 +224,7 @@ impl OwnedSlot {
         let loaded = self.signals.is_loaded() || self.is_loaded(&table, &up, now);
         let revision = table.revision();
         drop(table);
+        self.followed_by.notify_waiters();
         self.signals.tell(revision);
         self.signals.loaded_is(loaded);
     }
@@ -278,6 +275,7 @@ impl OwnedSlot {
 
     pub(super) fn end(&self) {
         self.closed.cancel();
+        self.followed_by.notify_waiters();
         // Writes that are in the table just now have their place among those that wait after this.
         drop(self.write_lock());
         self.acks.end();
@@ -287,36 +285,6 @@ impl OwnedSlot {
         let table = self.read();
         let peer = table.connected().find(|peer| peer.node_id == node)?;
         Some(table.sequence().saturating_sub(table.acked(peer)))
-    }
-}
-
-/// How far one call is ahead of its peers. Were it further than the log goes back, they would have to begin anew, with all
-/// rows.
-#[derive(Default)]
-struct Ahead {
-    /// Bytes since the last mark.
-    bytes: usize,
-    last: Option<Written>,
-    /// Somebody did not follow in time: it gets all rows later, and is not waited for again.
-    gave_up: bool,
-}
-
-impl Ahead {
-    /// Whether these rows are to be waited for, a mark later.
-    fn is_mark(&mut self, rows: &[(Vec<u8>, Vec<u8>)]) -> bool {
-        self.bytes += rows.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
-        let is = !self.gave_up && self.bytes >= AHEAD_BYTES;
-        if is {
-            self.bytes = 0;
-        }
-        is
-    }
-
-    /// Waits until all have what was marked before this.
-    async fn wait_for_last(&mut self, written: Written) {
-        let Some(last) = self.last.replace(written) else { return };
-        let (closed, nobody) = (|| PutError::Closed, String::new);
-        self.gave_up = matches!(last.answer(AHEAD_WAIT, closed, nobody).await, Err(PutError::TimedOut { .. }));
     }
 }
 
@@ -331,5 +299,6 @@ fn operation(rows: &[(Vec<u8>, Vec<u8>)]) -> usize {
     fits.count()
 }
 
+mod pace;
 #[cfg(test)]
 mod tests;

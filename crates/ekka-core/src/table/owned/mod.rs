@@ -88,6 +88,13 @@ impl Owner {
 /// What an owner has in an index, and whether it is shown.
 pub type OwnerIndex = (NodeId, bool, Index<OwnedRow>);
 
+/// An operation, and how many bytes this node had written with it.
+#[derive(Clone, Debug)]
+struct Logged {
+    operation: Arc<Operation>,
+    written: u64,
+}
+
 /// One `owned` table on one node.
 #[derive(Clone, Debug)]
 pub struct OwnedTable {
@@ -97,9 +104,11 @@ pub struct OwnedTable {
     present: BTreeMap<NodeId, Incarnation>,
     down: BTreeSet<NodeId>,
     /// The latest operations of this node, and the sequence of the first of them.
-    log: VecDeque<Arc<Operation>>,
+    log: VecDeque<Logged>,
     log_start: Sequence,
     log_bytes: usize,
+    /// Bytes of all operations of this start.
+    written: u64,
     peers: BTreeMap<Incarnation, Peer>,
     changes: Changes<OwnedChange>,
     /// What the secondary indexes go by.
@@ -118,6 +127,7 @@ impl OwnedTable {
             log: VecDeque::new(),
             log_start: 1,
             log_bytes: 0,
+            written: 0,
             peers: BTreeMap::new(),
             changes: Changes::default(),
             extracts: Vec::new(),
@@ -165,10 +175,11 @@ impl OwnedTable {
         let node = self.me.node_id;
         self.apply(node, &operation);
         self.log_bytes += operation.size();
-        self.log.push_back(Arc::new(operation));
+        self.written += operation.size() as u64;
+        self.log.push_back(Logged { operation: Arc::new(operation), written: self.written });
         while self.log.len() > TABLE_LOG_OPS_MAX || self.log_bytes > TABLE_LOG_BYTES_MAX {
             let Some(oldest) = self.log.pop_front() else { break };
-            self.log_bytes -= oldest.size();
+            self.log_bytes -= oldest.operation.size();
             self.log_start += 1;
         }
         self.sequence()

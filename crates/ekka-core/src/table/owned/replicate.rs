@@ -7,7 +7,7 @@ use super::super::map::Map;
 use super::super::version::Malformed;
 use super::message::{Operations, OwnedMessage};
 use super::row::OwnedRow;
-use super::{OwnedTable, Owner, Sequence};
+use super::{Logged, OwnedTable, Owner, Sequence};
 use crate::id::Incarnation;
 use crate::limits::TABLE_COPY_BYTES;
 
@@ -87,7 +87,7 @@ impl OwnedTable {
             return peer.next_of_state();
         };
         let (mut bytes, mut operations) = (0, Vec::new());
-        for operation in self.log.iter().skip(usize::try_from(at).unwrap_or(usize::MAX)) {
+        for Logged { operation, .. } in self.log.iter().skip(usize::try_from(at).unwrap_or(usize::MAX)) {
             if bytes >= budget {
                 break;
             }
@@ -182,6 +182,16 @@ impl OwnedTable {
         let owner = Owner::new(id, taking.sequence, taking.rows, &self.extracts);
         self.owners.insert(id.node_id, owner);
         self.changes.cut();
+    }
+
+    /// Peers that follow operation by operation, and how many bytes of them each lacks. Who is to get all rows as a whole
+    /// is none of them.
+    pub fn lags(&self) -> impl Iterator<Item = (Incarnation, u64)> + '_ {
+        self.peers.iter().filter(|(_, peer)| peer.next.is_some() && peer.state.is_none()).filter_map(|(id, peer)| {
+            let first = (peer.acked + 1).checked_sub(self.log_start)?;
+            let Some(lacks) = self.log.get(usize::try_from(first).ok()?) else { return Some((*id, 0)) };
+            Some((*id, self.written - lacks.written + lacks.operation.size() as u64))
+        })
     }
 
     /// How much of this node's operations a peer holds.

@@ -93,7 +93,7 @@ impl BackendPlan {
             (trouble.errors_per_mille, trouble.missing_per_mille) = (0, 660);
         }
         let replicas = (source == Source::K8s).then(|| u32::try_from(n).unwrap_or(u32::MAX));
-        Self { schedule, trouble, replicas, one_id: true, goes: false, ..drawn }
+        Self { schedule, trouble, replicas, one_id: source == Source::Etcd || replicas.is_some(), goes: false, ..drawn }
     }
 
     /// The same plan with faults put in on purpose.

@@ -77,7 +77,7 @@ pub struct Backup {
 
 impl Tables {
     /// Clones all tables that are kept on disc, at nearly one moment.
-    pub(crate) async fn back_up(self: &Arc<Self>, token_ceiling: u64) -> Result<Backup, BackupError> {
+    pub(crate) async fn back_up(self: &Arc<Self>) -> Result<Backup, BackupError> {
         let seen = self.view();
         let cluster = seen.cluster_id.ok_or(BackupError::NoCluster)?;
         let until = Instant::now() + BARRIER;
@@ -103,7 +103,7 @@ impl Tables {
             node: seen.name.to_string(),
             time: self.now().wall,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            token_ceiling,
+            token_ceiling: 0,
             tables: left.len() as u64,
         };
         let (encoder, first) = Encoder::begin();
@@ -152,6 +152,12 @@ impl Tables {
 }
 
 impl Backup {
+    /// All tokens that were issued before its rows were cloned are below this.
+    pub(crate) fn with_tokens_below(mut self, ceiling: u64) -> Self {
+        self.head.token_ceiling = ceiling;
+        self
+    }
+
     /// The next bytes; `None` once all were given.
     ///
     /// # Errors

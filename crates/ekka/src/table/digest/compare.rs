@@ -21,6 +21,8 @@ use crate::rpc::{Call, Hub};
 const ANSWER: Duration = Duration::from_secs(60);
 /// A difference is believed when it was found so often, one after the other.
 const TIMES: u32 = 3;
+/// It is looked for so often where rows are forgotten meanwhile.
+const TRIES: u32 = 10;
 /// Why a difference that was found is not said to be one.
 const FORGOTTEN: &str = "rows were deleted and forgotten while it was compared: ask again";
 const PAUSE: Duration = Duration::from_millis(200);
@@ -131,7 +133,7 @@ impl Tables {
 
     /// A comparison that finds a difference is made again: one that stays is one. `None`: the peer holds none of it.
     async fn sure(&self, hub: &Arc<Hub>, slot: &Slot, peer: Incarnation) -> Option<(Step, Option<Digest>)> {
-        let mut times = 0;
+        let (mut found, mut times) = (0, 0);
         loop {
             let compared = match slot {
                 Slot::Available(slot) => self.compare_available(hub, slot, peer).await,
@@ -141,8 +143,9 @@ impl Tables {
             let (step, digest) = match compared {
                 Ok(compared) => {
                     let Compared { step, mine, dropped } = compared?;
+                    found += u32::from(!dropped);
                     match step {
-                        Step::Differs { .. } if dropped && times + 1 == TIMES => {
+                        Step::Differs { .. } if dropped && times + 1 == TRIES => {
                             (Step::NotCompared(FORGOTTEN.into()), None)
                         }
                         step => (step, Some(mine)),
@@ -151,7 +154,7 @@ impl Tables {
                 Err(why) => (Step::NotCompared(why), None),
             };
             times += 1;
-            if times == TIMES || !matches!(step, Step::Differs { .. }) {
+            if found == TIMES || times == TRIES || !matches!(step, Step::Differs { .. }) {
                 return Some((step, digest));
             }
             debug!(table = slot.schema().name, peer = %peer.node_id, ?step, "compared, and asked again");

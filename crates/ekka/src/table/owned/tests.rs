@@ -1,6 +1,7 @@
 //! When an owned table has what its peers held.
 
 use ekka_core::id::Guid;
+use ekka_core::limits::TABLE_LOG_BYTES_MAX;
 use ekka_core::schema::Kind;
 use ekka_core::table::{Faults, Hlc};
 
@@ -78,6 +79,24 @@ fn many() -> Vec<(Vec<u8>, Vec<u8>)> {
     (0..rows).map(|row| (row.to_string().into_bytes(), vec![7; 65_536])).collect()
 }
 
+/// A peer takes what there is for it, slowly, and never more than a part of the log at once.
+async fn follow(slot: &OwnedSlot, peer: &mut OwnedTable) {
+    loop {
+        // Ten operations were written in this time, were nobody waited for.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert!(slot.read().lags().all(|(_, bytes)| bytes <= pace::BEHIND + 2 * OPERATION_BYTES as u64));
+        if let Some(message) = slot.poll(peer.me(), 1) {
+            assert!(!matches!(message, OwnedMessage::State { .. }), "it has to begin anew");
+            peer.receive(id(1), message).unwrap();
+        }
+        if let Some(message) = peer.poll(id(1), 4096) {
+            slot.receive(peer.me(), message, slot.world.clock.now()).unwrap();
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_call_with_more_than_the_log_keeps_goes_no_faster_than_who_follows() {
     let (slot, mut two) = (slot(), peer(2));
@@ -87,26 +106,14 @@ async fn a_call_with_more_than_the_log_keeps_goes_no_faster_than_who_follows() {
     exchange(&slot, &mut two);
     let (rows, terms) = (many(), Terms { ack: Ack::All, strict: true });
     let putting = slot.put_many(&rows, terms, Duration::from_secs(60));
-    let following = async {
-        loop {
-            let now = slot.world.clock.now();
-            if let Some(message) = slot.poll(id(2), 1 << 20) {
-                assert!(!matches!(message, OwnedMessage::State { .. }), "it has to begin anew");
-                two.receive(id(1), message).unwrap();
-            }
-            if let Some(message) = two.poll(id(1), 4096) {
-                slot.receive(id(2), message, now).unwrap();
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    let put = tokio::select! { put = putting => put, () = following => unreachable!("it goes on for ever") };
+    let put =
+        tokio::select! { put = putting => put, () = follow(&slot, &mut two) => unreachable!("it goes on for ever") };
     assert_eq!(put.unwrap().copies, 2);
     assert_eq!(two.size().0, rows.len() + 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_follow_is_waited_for_once() {
+async fn who_does_not_follow_is_waited_for_once_and_gets_all_rows_later() {
     let (slot, mut two) = (slot(), peer(2));
     slot.world.sees(&[id(2)], &[]);
     slot.connect(id(2));
@@ -114,7 +121,28 @@ async fn who_does_not_follow_is_waited_for_once() {
     exchange(&slot, &mut two);
     let (begun, rows) = (tokio::time::Instant::now(), many());
     let put = slot.put_many(&rows, Terms { ack: Ack::Local, strict: false }, Duration::from_secs(60)).await;
-    assert_eq!((put.unwrap().copies, begun.elapsed()), (1, AHEAD_WAIT));
+    assert_eq!((put.unwrap().copies, begun.elapsed()), (1, pace::PATIENCE));
     exchange(&slot, &mut two);
     assert_eq!(two.size().0, rows.len() + 1, "it has them as a whole");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_holds_for_all_waiting_and_an_end_for_the_rest() {
+    let (slot, mut two) = (slot(), peer(2));
+    slot.world.sees(&[id(2)], &[]);
+    slot.connect(id(2));
+    two.connect(id(1));
+    exchange(&slot, &mut two);
+    let (begun, rows, terms) = (tokio::time::Instant::now(), many(), Terms { ack: Ack::Local, strict: false });
+    slot.put_many(&rows, terms, Duration::from_millis(300)).await.unwrap();
+    assert_eq!(begun.elapsed(), Duration::from_millis(300));
+    let rows = many();
+    let putting = slot.put_many(&rows, terms, Duration::from_secs(60));
+    let ending = async {
+        tokio::task::yield_now().await;
+        slot.end();
+        std::future::pending::<()>().await;
+    };
+    let put = tokio::select! { put = putting => put, () = ending => unreachable!("it waits for ever") };
+    assert!(matches!(put, Err(PutError::Closed)), "{put:?}");
 }
