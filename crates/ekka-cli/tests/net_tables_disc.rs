@@ -83,6 +83,8 @@ fn what_all_have_acknowledged_is_there_after_all_are_killed_at_once() {
         let there = rows(&agent.data(), TABLE).expect("it answers");
         assert!(!there.contains_key("k0"), "{}: what was deleted is back", agent.name);
     }
+    // `all` are those that are up as the node sees it: rows may be whole before that.
+    cluster.wait("all are up", LIMIT, Cluster::whole);
     let written = put(&cluster, 2, &terms("after", 1));
     assert_eq!((&written["copies"], &written["durable"]), (&json!(3), &json!(true)), "{written}");
 }
