@@ -103,11 +103,7 @@ impl Record {
             );
         }
         let done = floor <= self.floor;
-        if !done {
-            self.floor = floor;
-            self.ceiling = self.ceiling.max(floor);
-            changes.push(Change::Tokens { floor, ceiling: self.ceiling });
-        }
+        self.lift_floor(floor, changes);
         let (number, gave) = (self.number(), Gave::Tokens { from: self.ceiling, to: self.ceiling });
         if done { Outcome::Already { number: 0, gave } } else { Outcome::Done { number, gave } }
     }
@@ -165,10 +161,17 @@ impl Record {
         let news: Vec<MergeRecord> = chain.iter().copied().filter(|record| self.merged.learn(*record)).collect();
         changes.extend(news.into_iter().map(Change::Merged));
         let highest = chain.iter().map(|record| record.ceiling).max().unwrap_or(0);
-        if highest > self.floor && !self.faults.chain_ceilings_ignored {
-            self.floor = highest;
-            self.ceiling = self.ceiling.max(highest);
-            changes.push(Change::Tokens { floor: self.floor, ceiling: self.ceiling });
+        if !self.faults.chain_ceilings_ignored {
+            self.lift_floor(highest, changes);
+        }
+    }
+
+    /// No token below this is issued any more; the floor never falls.
+    fn lift_floor(&mut self, floor: u64, changes: &mut Vec<Change>) {
+        if floor > self.floor {
+            self.floor = floor;
+            self.ceiling = self.ceiling.max(floor);
+            changes.push(Change::Tokens { floor, ceiling: self.ceiling });
         }
     }
 

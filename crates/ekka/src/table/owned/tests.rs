@@ -73,6 +73,16 @@ async fn an_owner_that_cannot_be_heard_is_not_waited_for_for_ever_and_nobody_beg
     assert!(slot.signals.is_loaded(), "there is no link with node 3");
 }
 
+/// A table of node 1 with node 2, which is up alone and holds what there is.
+fn beside_one() -> (OwnedSlot, OwnedTable) {
+    let (slot, mut two) = (slot(), peer(2));
+    slot.world.sees(&[id(2)], &[]);
+    slot.connect(id(2));
+    two.connect(id(1));
+    exchange(&slot, &mut two);
+    (slot, two)
+}
+
 /// Rows of two logs, in one go.
 fn many() -> Vec<(Vec<u8>, Vec<u8>)> {
     let rows = 2 * TABLE_LOG_BYTES_MAX / 65_536;
@@ -99,11 +109,7 @@ async fn follow(slot: &OwnedSlot, peer: &mut OwnedTable) {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_with_more_than_the_log_keeps_goes_no_faster_than_who_follows() {
-    let (slot, mut two) = (slot(), peer(2));
-    slot.world.sees(&[id(2)], &[]);
-    slot.connect(id(2));
-    two.connect(id(1));
-    exchange(&slot, &mut two);
+    let (slot, mut two) = beside_one();
     let (rows, terms) = (many(), Terms { ack: Ack::All, strict: true });
     let putting = slot.put_many(&rows, terms, Duration::from_secs(60));
     let put =
@@ -114,11 +120,7 @@ async fn a_call_with_more_than_the_log_keeps_goes_no_faster_than_who_follows() {
 
 #[tokio::test(start_paused = true)]
 async fn who_does_not_follow_is_waited_for_once_and_gets_all_rows_later() {
-    let (slot, mut two) = (slot(), peer(2));
-    slot.world.sees(&[id(2)], &[]);
-    slot.connect(id(2));
-    two.connect(id(1));
-    exchange(&slot, &mut two);
+    let (slot, mut two) = beside_one();
     let (begun, rows) = (tokio::time::Instant::now(), many());
     let put = slot.put_many(&rows, Terms { ack: Ack::Local, strict: false }, Duration::from_secs(60)).await;
     assert_eq!((put.unwrap().copies, begun.elapsed()), (1, pace::PATIENCE));
@@ -128,11 +130,7 @@ async fn who_does_not_follow_is_waited_for_once_and_gets_all_rows_later() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_holds_for_all_waiting_and_an_end_for_the_rest() {
-    let (slot, mut two) = (slot(), peer(2));
-    slot.world.sees(&[id(2)], &[]);
-    slot.connect(id(2));
-    two.connect(id(1));
-    exchange(&slot, &mut two);
+    let (slot, _two) = beside_one();
     let (begun, rows, terms) = (tokio::time::Instant::now(), many(), Terms { ack: Ack::Local, strict: false });
     slot.put_many(&rows, terms, Duration::from_millis(300)).await.unwrap();
     assert_eq!(begun.elapsed(), Duration::from_millis(300));
