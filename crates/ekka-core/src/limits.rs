@@ -198,6 +198,10 @@ pub const GROUP_LOG_KEPT: u64 = 5_000;
 pub const GROUP_LOG_BYTES: u64 = 64 * 1024 * 1024;
 /// Bytes of commands that wait for an entry, of all callers of a replica.
 pub const GROUP_WAITING_BYTES: usize = 64 * 1024 * 1024;
+/// For so long word of a commit waits for entries to go with.
+pub const GROUP_COMMIT_LINGER: Duration = Duration::from_millis(1);
+/// For so long what a voter has said speaks for it where it is only to be told of a commit.
+pub const GROUP_COMMIT_FRESH: Duration = Duration::from_millis(20);
 /// Time between two signs of life of a leader. Much shorter ones lost leadership on loaded machines.
 pub const GROUP_HEARTBEAT: Duration = Duration::from_millis(200);
 /// Silence of the leader after which the first of the voters asks the others about it; each voter further down the
@@ -325,6 +329,8 @@ const _: () = {
     assert!(GROUP_HEARTBEAT.as_millis() < GROUP_VOTE_LEASE.as_millis());
     assert!(GROUP_VOTE_LEASE.as_millis() + GROUP_QUESTION_TIMEOUT.as_millis() < GROUP_PROMISE.as_millis());
     assert!(GROUP_VOTE_LEASE.as_millis() < GROUP_PATIENCE.as_millis());
+    assert!(GROUP_COMMIT_LINGER.as_millis() < GROUP_COMMIT_FRESH.as_millis());
+    assert!(GROUP_COMMIT_FRESH.as_millis() * 4 < GROUP_HEARTBEAT.as_millis());
     assert!(GROUP_HEARTBEAT.as_millis() * 4 < GROUP_MAJORITY_SILENCE.as_millis());
     assert!(LEASE_INTERVAL.as_millis() * 6 <= GONE_AFTER_MIN.as_millis() * 2 / 3);
     assert!(TABLE_KEY_MAX + TABLE_VALUE_MAX + TABLE_ROW_OVERHEAD < BULK_FRAME_MAX);

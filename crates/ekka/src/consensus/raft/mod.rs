@@ -7,6 +7,7 @@
 //! | `state`, `snapshots`, `image` | the state machine, its snapshots on disc and on their way, in pieces |
 //! | `router`, `message`, `over_transport` | frames to and from other voters |
 //! | `network`, `serve`, `transfer` | the engine's calls as frames, both sides; snapshots over the bulk lane |
+//! | `owed` | word of commits, which goes with the next entries |
 //! | `campaign` | carries the machine that decides when to campaign; signs of life |
 //! | `proposer`, `reads` | gather what waits: commands into entries, readers into rounds |
 //! | `voters`, `hand_over` | changes on purpose |
@@ -22,6 +23,7 @@ mod log;
 mod message;
 mod network;
 mod over_transport;
+mod owed;
 mod proposer;
 mod reads;
 mod router;
@@ -212,6 +214,7 @@ impl RaftGroup {
             changing: tokio::sync::Mutex::default(),
             majority_at: Mutex::default(),
             answered: Mutex::default(),
+            owed: Mutex::default(),
             campaign: Mutex::new(Campaign::new(me, setup.seed)),
             transfers,
             stop: stop.clone(),

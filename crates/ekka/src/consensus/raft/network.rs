@@ -12,6 +12,7 @@ use openraft::{AnyError, EmptyNode, OptionalSend, Snapshot};
 use tokio::time::Instant;
 
 use super::message::{Reply, Request};
+use super::owed::{self, Heard};
 use super::router::NoReply;
 use super::shared::Shared;
 use super::transfer;
@@ -32,6 +33,7 @@ pub(super) struct Clients {
 pub(super) struct Client {
     shared: Arc<Shared>,
     to: VoterId,
+    heard: Heard,
 }
 
 fn unreachable(why: impl std::fmt::Display) -> Unreachable {
@@ -42,7 +44,7 @@ impl RaftNetworkFactory<Types> for Clients {
     type Network = Client;
 
     async fn new_client(&mut self, target: VoterId, _node: &EmptyNode) -> Client {
-        Client { shared: self.shared.clone(), to: target }
+        Client { shared: self.shared.clone(), to: target, heard: Heard::default() }
     }
 }
 
@@ -69,11 +71,18 @@ impl RaftNetwork<Types> for Client {
             // The other voters vote only once this leader has been silent for a while.
             return Err(unreachable("leadership is being handed over").into());
         }
+        if owed::put_off(&self.shared, self.to, &self.heard, &rpc) {
+            return Ok(AppendEntriesResponse::Success);
+        }
         let (asked, has_majority) = (Instant::now(), self.shared.has_majority());
+        let says = self.heard.sends(&rpc, asked);
         match self.ask(Request::Append { rpc, has_majority }, &option).await? {
             Reply::Append(response) => {
                 if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
                     self.shared.note_answer(self.to, asked);
+                }
+                if matches!(response, AppendEntriesResponse::Success) {
+                    self.heard.took(says);
                 }
                 Ok(response)
             }

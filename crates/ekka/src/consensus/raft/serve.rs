@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::campaign::Event;
 use super::message::{Body, Notice, Piece, Proposed, Reply, Request};
+use super::owed;
 use super::proposer::{self, Proposals};
 use super::reads::{self, Reader};
 use super::router::Replica;
@@ -51,6 +52,10 @@ impl Replica for Server {
                 () = shared.stop.cancelled() => return,
                 reply = answer(&shared, &proposals, &readers, from, request) => reply,
             };
+            if matches!(reply, Reply::Proposed(_) | Reply::ReadIndex(_)) {
+                // Whoever gets this may wait for its own replica to be as far.
+                owed::now(&shared, from);
+            }
             // Lost where the link has ended meanwhile.
             let _ = shared.router.send(shared.group, shared.me, from, Body::Reply(number, reply));
         });

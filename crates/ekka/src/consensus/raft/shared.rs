@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Faults;
 use super::campaign::Event;
+use super::owed::Owed;
 use super::router::Router;
 use super::transfer::Transfers;
 use super::types::Raft;
@@ -44,6 +45,8 @@ pub(super) struct Shared {
     pub(super) majority_at: Mutex<Option<Instant>>,
     /// When what each voter has answered last was asked of it.
     pub(super) answered: Mutex<BTreeMap<VoterId, Instant>>,
+    /// What voters were not told yet. Where one has a place here a task waits to tell it.
+    pub(super) owed: Mutex<BTreeMap<VoterId, Option<Owed>>>,
     pub(super) campaign: Mutex<Campaign>,
     pub(super) transfers: Transfers,
     pub(super) stop: CancellationToken,
