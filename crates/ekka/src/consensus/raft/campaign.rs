@@ -12,13 +12,16 @@ use ekka_core::limits::GROUP_HEARTBEAT;
 use ekka_core::machine::Machine;
 use openraft::ServerState;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::log::LogStore;
 use super::message::{Body, Notice};
 use super::shared::{Shared, lock};
 use super::types::{Metrics, configuration, place_or_start};
 use super::{hand_over, voters};
+
+/// The engine reports several times for each entry.
+const REPORTS_APART: Duration = Duration::from_millis(1);
 
 /// What other tasks of the replica tell this one. One that is lost is as a message that is lost.
 pub(super) enum Event {
@@ -35,11 +38,13 @@ pub(super) struct Driver {
     log_bytes: u64,
     facts: Facts,
     out: Vec<Output>,
+    /// When it may look again for a report's sake.
+    next_look: Instant,
 }
 
 impl Driver {
     pub(super) fn new(shared: Arc<Shared>, metrics: watch::Receiver<Metrics>, log: LogStore, log_bytes: u64) -> Self {
-        Self { shared, metrics, log, log_bytes, facts: Facts::default(), out: Vec::new() }
+        Self { shared, metrics, log, log_bytes, facts: Facts::default(), out: Vec::new(), next_look: Instant::now() }
     }
 
     /// Runs until the replica ends; then the engine ends too.
@@ -59,7 +64,7 @@ impl Driver {
                     Some(event) => self.take(event),
                     None => break,
                 },
-                goes_on = changed(&mut self.metrics) => if goes_on { self.look() } else { break },
+                goes_on = changed(&mut self.metrics, self.next_look) => if goes_on { self.look() } else { break },
                 () = sleep(wait) => self.tick(),
             }
         }
@@ -159,6 +164,7 @@ impl Driver {
             self.handle(Input::Facts(facts));
         }
         self.publish();
+        self.next_look = Instant::now() + REPORTS_APART;
     }
 
     /// Notes when a majority has answered. A young leader has it on credit.
@@ -235,8 +241,9 @@ impl Driver {
     }
 }
 
-/// Waits for a new report without marking it as seen; false where the engine has ended.
-async fn changed(metrics: &mut watch::Receiver<Metrics>) -> bool {
+/// Waits for a new report without marking it as seen, and until then at least; false where the engine has ended.
+async fn changed(metrics: &mut watch::Receiver<Metrics>, not_before: Instant) -> bool {
+    sleep_until(not_before).await;
     let changed = metrics.changed().await.is_ok();
     metrics.mark_changed();
     changed

@@ -15,6 +15,7 @@ use ekka_core::limits::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::meeting::{Caller, Callers, Last, Meeting};
 use super::message::{Proposed, Reply, Request};
 use super::router::NoReply;
 use super::shared::{Shared, lock};
@@ -30,6 +31,7 @@ pub(super) struct Waiting {
     pub(super) hops: u8,
     pub(super) since: Instant,
     pub(super) answer: oneshot::Sender<Proposed>,
+    _caller: Caller,
     /// Of the bytes that may wait.
     _room: OwnedSemaphorePermit,
 }
@@ -40,6 +42,14 @@ pub(super) struct Proposals {
     waiting: mpsc::Sender<Waiting>,
     /// In KiB.
     room: Arc<Semaphore>,
+    callers: Callers,
+}
+
+impl Proposals {
+    /// How many callers there are.
+    pub(super) fn callers(&self) -> Callers {
+        self.callers.clone()
+    }
 }
 
 impl Waiting {
@@ -93,12 +103,19 @@ impl Shared {
 /// The queue of a replica's proposer.
 pub(super) fn queue() -> (Proposals, mpsc::Receiver<Waiting>) {
     let (waiting, queue) = mpsc::channel(GROUP_WAITING_MAX);
-    (Proposals { waiting, room: Arc::new(Semaphore::new(GROUP_WAITING_BYTES / 1024)) }, queue)
+    let room = Arc::new(Semaphore::new(GROUP_WAITING_BYTES / 1024));
+    (Proposals { waiting, room, callers: Callers::default() }, queue)
 }
 
 /// Works the queue off until the replica ends.
-pub(super) async fn run(shared: Arc<Shared>, entries_in_flight: usize, mut queue: mpsc::Receiver<Waiting>) {
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    entries_in_flight: usize,
+    callers: Callers,
+    mut queue: mpsc::Receiver<Waiting>,
+) {
     let in_flight = Arc::new(Semaphore::new(entries_in_flight.max(1)));
+    let mut meeting = Meeting::new(callers);
     let mut left = None;
     loop {
         let permit = tokio::select! {
@@ -118,15 +135,14 @@ pub(super) async fn run(shared: Arc<Shared>, entries_in_flight: usize, mut queue
                 },
             }
         };
-        // Callers that the last entry's answers have woken come into this one.
-        tokio::task::yield_now().await;
+        meeting.wait().await;
         let group = gather(first, &mut queue, &mut left);
-        let task = shared.clone();
+        let (task, last) = (shared.clone(), meeting.last());
         shared.tasks.spawn(async move {
             tokio::select! {
                 biased;
                 () = task.stop.cancelled() => {}
-                () = carry(&task, group, permit) => {}
+                () = carry(&task, group, permit, &last) => {}
             }
         });
     }
@@ -150,13 +166,14 @@ fn gather(first: Waiting, queue: &mut mpsc::Receiver<Waiting>, left: &mut Option
 }
 
 /// Has the commands of one entry committed, and gives each caller its answers.
-async fn carry(shared: &Shared, mut group: Vec<Waiting>, permit: OwnedSemaphorePermit) {
+async fn carry(shared: &Shared, mut group: Vec<Waiting>, permit: OwnedSemaphorePermit, last: &Last) {
     // Nobody waits for it any more, and it was given to nobody.
     group.retain(|waiting| !waiting.answer.is_closed());
     let Some(since) = group.iter().map(|waiting| waiting.since).min() else { return };
     let hops = group[0].hops;
     let commands: Vec<Blob> = group.iter().flat_map(|waiting| waiting.commands.iter().cloned()).collect();
     let outcome = commit(shared, commands, hops, since + GROUP_LEADER_WAIT, permit).await;
+    last.note();
     let Proposed::Done { at, answers } = outcome else {
         for waiting in group {
             let _ = waiting.answer.send(outcome.clone());
@@ -291,7 +308,7 @@ pub(super) async fn propose(queue: &Proposals, commands: Vec<Blob>, hops: u8) ->
     };
     let room = room.expect("the semaphore is never closed");
     let (answer, outcome) = oneshot::channel();
-    let waiting = Waiting { commands, hops, since, answer, _room: room };
+    let waiting = Waiting { commands, hops, since, answer, _caller: queue.callers.one_more(), _room: room };
     match timeout_at(deadline, queue.waiting.send(waiting)).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => return Proposed::NotHanded("the replica has ended".into()),
