@@ -17,10 +17,10 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_
 use super::log::LogStore;
 use super::message::{Body, Notice};
 use super::shared::{Shared, lock};
-use super::types::{Metrics, configuration, place_or_start};
+use super::types::{Id, Metrics, configuration, place_or_start};
 use super::{hand_over, voters};
 
-/// The engine reports several times for each entry.
+/// Between two looks at reports of progress.
 const REPORTS_APART: Duration = Duration::from_millis(1);
 
 /// What other tasks of the replica tell this one. One that is lost is as a message that is lost.
@@ -33,18 +33,17 @@ pub(super) enum Event {
 
 pub(super) struct Driver {
     shared: Arc<Shared>,
-    metrics: watch::Receiver<Metrics>,
     log: LogStore,
     log_bytes: u64,
     facts: Facts,
     out: Vec<Output>,
-    /// When it may look again for a report's sake.
-    next_look: Instant,
+    reports: Reports,
 }
 
 impl Driver {
     pub(super) fn new(shared: Arc<Shared>, metrics: watch::Receiver<Metrics>, log: LogStore, log_bytes: u64) -> Self {
-        Self { shared, metrics, log, log_bytes, facts: Facts::default(), out: Vec::new(), next_look: Instant::now() }
+        let reports = Reports { metrics, not_before: Instant::now(), role: None, came: false };
+        Self { shared, reports, log, log_bytes, facts: Facts::default(), out: Vec::new() }
     }
 
     /// Runs until the replica ends; then the engine ends too.
@@ -64,7 +63,7 @@ impl Driver {
                     Some(event) => self.take(event),
                     None => break,
                 },
-                goes_on = changed(&mut self.metrics, self.next_look) => if goes_on { self.look() } else { break },
+                goes_on = self.reports.next() => if goes_on { self.look() } else { break },
                 () = sleep(wait) => self.tick(),
             }
         }
@@ -127,7 +126,7 @@ impl Driver {
     async fn shorten(&self) {
         let Some(raft) = self.shared.raft().filter(|_| self.log.bytes_after(None) > self.log_bytes) else { return };
         let (snapshot, applied) = {
-            let metrics = self.metrics.borrow();
+            let metrics = self.reports.metrics.borrow();
             (metrics.snapshot, metrics.last_applied)
         };
         // An engine that has ended says so in its metrics; one that makes a snapshot already makes no other.
@@ -142,9 +141,7 @@ impl Driver {
 
     /// Takes the engine's state.
     fn look(&mut self) {
-        // The engine counts the time since the majority's answer when it reports, so an old report says nothing of it.
-        let is_new = self.metrics.has_changed().unwrap_or(false);
-        let metrics = self.metrics.borrow_and_update().clone();
+        let (metrics, is_new) = self.reports.look();
         let leads = metrics.state == ServerState::Leader;
         if is_new {
             self.note_majority(&metrics, leads);
@@ -164,7 +161,6 @@ impl Driver {
             self.handle(Input::Facts(facts));
         }
         self.publish();
-        self.next_look = Instant::now() + REPORTS_APART;
     }
 
     /// Notes when a majority has answered. A young leader has it on credit.
@@ -184,7 +180,7 @@ impl Driver {
     }
 
     fn publish(&self) {
-        let metrics = self.metrics.borrow();
+        let metrics = self.reports.metrics.borrow();
         let shared = &self.shared;
         let applied = *shared.applied.borrow();
         let told = *lock(&shared.told);
@@ -241,12 +237,71 @@ impl Driver {
     }
 }
 
-/// Waits for a new report without marking it as seen, and until then at least; false where the engine has ended.
-async fn changed(metrics: &mut watch::Receiver<Metrics>, not_before: Instant) -> bool {
-    sleep_until(not_before).await;
-    let changed = metrics.changed().await.is_ok();
-    metrics.mark_changed();
-    changed
+/// The engine's reports: several for each entry, most of them only of its progress.
+struct Reports {
+    metrics: watch::Receiver<Metrics>,
+    /// Until then those are left for later.
+    not_before: Instant,
+    /// As it was looked at last.
+    role: Option<Role>,
+    /// One has come since.
+    came: bool,
+}
+
+/// What nobody has to wait for: who leads, who votes, whether the engine runs.
+#[derive(PartialEq, Eq)]
+struct Role {
+    state: ServerState,
+    term: u64,
+    /// Of the last entry that was applied: a leader leads once it has applied one of its own.
+    applied: Option<u64>,
+    voters: Option<Id>,
+    runs: bool,
+}
+
+impl Role {
+    fn of(metrics: &Metrics) -> Self {
+        Self {
+            state: metrics.state,
+            term: metrics.current_term,
+            applied: metrics.last_applied.map(|id| id.leader_id.term),
+            voters: *metrics.membership_config.log_id(),
+            runs: metrics.running_state.is_ok(),
+        }
+    }
+}
+
+impl Reports {
+    /// Waits until there is one to look at; false where the engine has ended. Nothing is lost where this is broken off.
+    async fn next(&mut self) -> bool {
+        loop {
+            tokio::select! {
+                biased;
+                changed = self.metrics.changed() => {
+                    if changed.is_err() {
+                        return false;
+                    }
+                    self.came = true;
+                    let role = Role::of(&self.metrics.borrow());
+                    if self.role.as_ref() != Some(&role) || Instant::now() >= self.not_before {
+                        return true;
+                    }
+                }
+                () = sleep_until(self.not_before), if self.came => return true,
+            }
+        }
+    }
+
+    /// The newest, and whether it was not looked at before: the engine counts the time since the majority's answer when it
+    /// reports, so an old report says nothing of it.
+    fn look(&mut self) -> (Metrics, bool) {
+        let is_new = self.metrics.has_changed().unwrap_or(false) || self.came;
+        let metrics = self.metrics.borrow_and_update().clone();
+        self.role = Some(Role::of(&metrics));
+        self.came = false;
+        self.not_before = Instant::now() + REPORTS_APART;
+        (metrics, is_new)
+    }
 }
 
 fn beat() -> Interval {
