@@ -53,12 +53,13 @@ struct State {
     watched: Option<Watched>,
 }
 
-/// A way whose silence is measured.
+/// A way whose frames are counted, and its silence measured.
 #[derive(Clone, Copy)]
 struct Watched {
     way: (NodeId, NodeId),
     last: Instant,
     longest: Duration,
+    frames: u64,
 }
 
 /// The network. Clones are handles to the same one.
@@ -121,9 +122,9 @@ impl GroupNet {
         }
     }
 
-    /// Measures from now on how long one node is silent towards another, on the control lane.
+    /// Measures from now on how long one node is silent towards another, and how many frames it sends, on the control lane.
     pub fn watch(&self, from: NodeId, to: NodeId) {
-        let watched = Watched { way: (from, to), last: Instant::now(), longest: Duration::ZERO };
+        let watched = Watched { way: (from, to), last: Instant::now(), longest: Duration::ZERO, frames: 0 };
         self.state().watched = Some(watched);
     }
 
@@ -132,6 +133,12 @@ impl GroupNet {
     pub fn longest_gap(&self) -> Duration {
         let state = self.state();
         state.watched.as_ref().map_or(Duration::ZERO, |watched| watched.longest.max(watched.last.elapsed()))
+    }
+
+    /// How many frames have gone the way that is watched.
+    #[must_use]
+    pub fn frames(&self) -> u64 {
+        self.state().watched.as_ref().map_or(0, |watched| watched.frames)
     }
 
     fn send(&self, from: NodeId, to: NodeId, bulk: bool, frame: &[u8]) -> bool {
@@ -147,6 +154,7 @@ impl GroupNet {
         if let Some(watched) = state.watched.as_mut().filter(|watched| watched.way == (from, to) && !bulk) {
             watched.longest = watched.longest.max(watched.last.elapsed());
             watched.last = Instant::now();
+            watched.frames += 1;
         }
         let weather = state.weather;
         let lost = state.rng.below(1000) < weather.loss_per_mille && !bulk;

@@ -59,8 +59,8 @@ impl Replica for Server {
                 () = shared.stop.cancelled() => return,
                 reply = answer(&shared, &proposals, &readers, from, request) => reply,
             };
-            if matches!(reply, Reply::Proposed(_) | Reply::ReadIndex(_)) {
-                // Whoever gets this may wait for its own replica to be as far.
+            if matches!(reply, Reply::Proposed(_)) {
+                // Whoever gets this may wait for its own replica to be as far. A round of readers tells it itself.
                 owed::now(&shared, from);
             }
             // Lost where the link has ended meanwhile.

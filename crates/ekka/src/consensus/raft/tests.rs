@@ -1,6 +1,7 @@
 //! The conformance suite on the engine's adapter, and that it catches faults put in on purpose.
 
 mod generations;
+mod owed;
 mod store;
 mod tables;
 
