@@ -36,7 +36,7 @@ fn what_tables_on_disc_acknowledged_survives_that_the_power_of_all_goes() {
 }
 
 /// Seeds in which a planted fault must be seen.
-const HUNTED: u64 = 4;
+const HUNTED: u64 = 16;
 
 #[test]
 fn planted_faults_of_tables_are_caught() {

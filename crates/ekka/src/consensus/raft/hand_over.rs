@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::campaign::Event;
 use super::log::LogStore;
 use super::message::{Body, Notice};
+use super::owed;
 use super::shared::{Shared, lock};
 use super::types::{Metrics, Raft, place_or_start};
 
@@ -107,6 +108,7 @@ async fn fall_silent<'a>(shared: &'a Arc<Shared>, raft: &Raft, log: &LogStore, t
         if !leads(&*metrics.wait_for(has_all).await.ok()?) {
             return None;
         }
+        owed::all_now(shared);
         *lock(&shared.yielding) = Some(Instant::now() + ELECTION);
         let now = written(raft, log).await?;
         if now == last {

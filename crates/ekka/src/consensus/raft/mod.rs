@@ -242,7 +242,6 @@ impl RaftGroup {
             readers,
             room: Arc::new(Semaphore::new(GROUP_REQUESTS_MAX)),
             appends: Arc::new(Semaphore::new(APPENDS_MAX)),
-            heard: Mutex::default(),
         });
         let weak: Weak<Server> = Arc::downgrade(&server);
         shared.router.attach(group, me, weak);
@@ -360,6 +359,9 @@ impl RaftGroup {
     }
 
     async fn close_now(&self) {
+        if !self.shared.stop.is_cancelled() {
+            owed::all_now(&self.shared);
+        }
         self.detach();
         self.shared.stop.cancel();
         self.log.fence();

@@ -65,9 +65,9 @@ impl Heard {
 /// Puts an append off that only tells of a commit; false where it has to be sent now.
 pub(super) fn put_off(shared: &Arc<Shared>, to: VoterId, heard: &Heard, append: &Append) -> bool {
     if !heard.knows(append) {
-        // It tells of all commits that were put off.
-        if let Some(owed) = lock(&shared.owed).get_mut(&to) {
-            *owed = None;
+        if let Some(waiting) = lock(&shared.owed).get_mut(&to) {
+            // A round of readers may have been made up before the commit that is put off.
+            waiting.take_if(|owed| owed.append.leader_commit <= append.leader_commit);
         }
         return false;
     }
@@ -111,6 +111,14 @@ fn left(all: &mut BTreeMap<VoterId, Option<Owed>>, to: VoterId) -> Result<Durati
 pub(super) fn now(shared: &Shared, to: VoterId) {
     let owed = lock(&shared.owed).get_mut(&to).and_then(Option::take);
     send(shared, to, owed);
+}
+
+/// Sends what all voters are owed: this leader is about to fall silent, or to end.
+pub(super) fn all_now(shared: &Shared) {
+    let owed: Vec<_> = lock(&shared.owed).iter_mut().map(|(to, owed)| (*to, owed.take())).collect();
+    for (to, owed) in owed {
+        send(shared, to, owed);
+    }
 }
 
 /// Nobody waits for its answer; if this is lost, the next sign of life tells it.

@@ -31,7 +31,7 @@ pub(super) struct Waiting {
     pub(super) hops: u8,
     pub(super) since: Instant,
     pub(super) answer: oneshot::Sender<Proposed>,
-    _caller: Caller,
+    caller: Caller,
     /// Of the bytes that may wait.
     _room: OwnedSemaphorePermit,
 }
@@ -55,6 +55,12 @@ impl Proposals {
 impl Waiting {
     fn bytes(&self) -> usize {
         self.commands.iter().map(|command| command.0.len()).sum()
+    }
+
+    fn answered(self, proposed: Proposed) {
+        // It does not count twice where it comes back at once.
+        drop(self.caller);
+        let _ = self.answer.send(proposed);
     }
 }
 
@@ -172,18 +178,21 @@ async fn carry(shared: &Shared, mut group: Vec<Waiting>, permit: OwnedSemaphoreP
     let Some(since) = group.iter().map(|waiting| waiting.since).min() else { return };
     let hops = group[0].hops;
     let commands: Vec<Blob> = group.iter().flat_map(|waiting| waiting.commands.iter().cloned()).collect();
-    let outcome = commit(shared, commands, hops, since + GROUP_LEADER_WAIT, permit).await;
+    let mut permit = Some(permit);
+    let outcome = commit(shared, commands, hops, since + GROUP_LEADER_WAIT, &mut permit).await;
+    // Before the next entry begins.
     last.note();
+    drop(permit);
     let Proposed::Done { at, answers } = outcome else {
         for waiting in group {
-            let _ = waiting.answer.send(outcome.clone());
+            waiting.answered(outcome.clone());
         }
         return;
     };
     let mut answers = answers.into_iter();
     for waiting in group {
         let answers = answers.by_ref().take(waiting.commands.len()).collect();
-        let _ = waiting.answer.send(Proposed::Done { at, answers });
+        waiting.answered(Proposed::Done { at, answers });
     }
 }
 
@@ -192,21 +201,18 @@ async fn commit(
     commands: Vec<Blob>,
     hops: u8,
     deadline: Instant,
-    permit: OwnedSemaphorePermit,
+    permit: &mut Option<OwnedSemaphorePermit>,
 ) -> Proposed {
     let mut standing = shared.standing.subscribe();
-    let mut permit = Some(permit);
     let mut why = String::from("no leader is known");
     loop {
         if let Some(failed) = &standing.borrow_and_update().failed {
             return Proposed::NotHanded(failed.clone());
         }
         let outcome = match shared.route() {
-            Route::Here => write(shared, commands.clone(), &mut permit).await,
+            Route::Here => write(shared, commands.clone(), permit).await,
             // Whoever was asked as the leader, and is none, says so instead of asking further.
-            Route::To(voter, more) if hops > 0 => {
-                forward(shared, (voter, more.min(hops - 1)), &commands, &mut permit).await
-            }
+            Route::To(voter, more) if hops > 0 => forward(shared, (voter, more.min(hops - 1)), &commands, permit).await,
             Route::To(leader, _) => return Proposed::NotHanded(format!("not the leader: {leader} may be")),
             Route::Nobody if hops == 0 => return Proposed::NotHanded(why),
             Route::Nobody => Proposed::NotHanded(why),
@@ -308,7 +314,7 @@ pub(super) async fn propose(queue: &Proposals, commands: Vec<Blob>, hops: u8) ->
     };
     let room = room.expect("the semaphore is never closed");
     let (answer, outcome) = oneshot::channel();
-    let waiting = Waiting { commands, hops, since, answer, _caller: queue.callers.one_more(), _room: room };
+    let waiting = Waiting { commands, hops, since, answer, caller: queue.callers.one_more(), _room: room };
     match timeout_at(deadline, queue.waiting.send(waiting)).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => return Proposed::NotHanded("the replica has ended".into()),

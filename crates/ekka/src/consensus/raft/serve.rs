@@ -1,13 +1,11 @@
 //! Answers the requests of other voters.
 
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use ekka_core::consensus::VoterId;
 use ekka_core::consensus::campaign::Sign;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use super::campaign::Event;
 use super::message::{Body, Notice, Piece, Proposed, Reply, Request};
@@ -19,9 +17,6 @@ use super::shared::{Shared, lock};
 use super::transfer;
 use super::types::Vote;
 
-/// A busy leader gives a sign of life with each entry; the times that go by them are longer by far.
-const SIGNS_APART: Duration = Duration::from_millis(20);
-
 /// The serving side of one replica.
 pub(super) struct Server {
     pub(super) shared: Arc<Shared>,
@@ -31,8 +26,6 @@ pub(super) struct Server {
     pub(super) room: Arc<Semaphore>,
     /// Of these, from leaders: one that sends again what is still written must not fill the engine's queue.
     pub(super) appends: Arc<Semaphore>,
-    /// The last sign of life that the campaign was told of, and when.
-    pub(super) heard: Mutex<Option<(Sign, Instant)>>,
 }
 
 impl Replica for Server {
@@ -59,8 +52,8 @@ impl Replica for Server {
                 () = shared.stop.cancelled() => return,
                 reply = answer(&shared, &proposals, &readers, from, request) => reply,
             };
-            if matches!(reply, Reply::Proposed(_)) {
-                // Whoever gets this may wait for its own replica to be as far. A round of readers tells it itself.
+            if matches!(reply, Reply::Proposed(_) | Reply::ReadIndex(_)) {
+                // Whoever gets this may wait for its own replica to be as far. Rounds of readers go to voters only.
                 owed::now(&shared, from);
             }
             // Lost where the link has ended meanwhile.
@@ -90,20 +83,10 @@ impl Server {
         let Some(leader) = vote.leader_id.voted_for() else { return false };
         let sign = Sign { leader, term: vote.leader_id.term, has_majority };
         let listens = lock(&self.shared.campaign).listens_to(&sign, self.shared.clock.now().mono);
-        if listens && self.is_news(sign) {
+        if listens {
             let _ = self.shared.events.try_send(Event::Heard(sign));
         }
         listens
-    }
-
-    /// Whether the campaign has not been told of this sign just now.
-    fn is_news(&self, sign: Sign) -> bool {
-        let mut heard = lock(&self.heard);
-        let is_news = heard.is_none_or(|(last, at)| last != sign || at.elapsed() >= SIGNS_APART);
-        if is_news {
-            *heard = Some((sign, Instant::now()));
-        }
-        is_news
     }
 }
 
