@@ -108,6 +108,17 @@ impl Mutant {
     pub fn hunt(self, seeds: u64) -> Option<(u64, Failure)> {
         (0..seeds).find_map(|seed| self.run(seed).err().map(|failure| (seed, failure)))
     }
+
+    /// Hunts the fault, and sees that it is the fault that is caught: without it the same seed passes.
+    ///
+    /// # Errors
+    /// No seed catches it, or the one that does fails without it too; in words.
+    pub fn prove(self, seeds: u64) -> Result<(u64, Failure), String> {
+        let (seed, caught) = self.hunt(seeds).ok_or_else(|| format!("{seeds} seeds do not see that {self}"))?;
+        let kind = if matches!(self, Self::Tables(_)) { "tables" } else { "mutants" };
+        self.run_without(seed).map_err(|failure| format!("{self}, without the fault: {}", failure.tell(kind, seed)))?;
+        Ok((seed, caught))
+    }
 }
 
 impl fmt::Display for Mutant {

@@ -102,10 +102,9 @@ impl Record {
                 format!("tokens stay below {TOKEN_MAX}, and {floor} was to be the first"),
             );
         }
-        let done = floor <= self.floor;
-        self.lift_floor(floor, changes);
+        let lifted = self.lift_floor(floor, changes);
         let (number, gave) = (self.number(), Gave::Tokens { from: self.ceiling, to: self.ceiling });
-        if done { Outcome::Already { number: 0, gave } } else { Outcome::Done { number, gave } }
+        if lifted { Outcome::Done { number, gave } } else { Outcome::Already { number: 0, gave } }
     }
 
     fn begin_merging(&mut self, into: ClusterId, by_word: bool, changes: &mut Vec<Change>) -> Outcome {
@@ -166,13 +165,15 @@ impl Record {
         }
     }
 
-    /// No token below this is issued any more; the floor never falls.
-    fn lift_floor(&mut self, floor: u64, changes: &mut Vec<Change>) {
-        if floor > self.floor {
+    /// No token below this is issued any more; the floor never falls. Whether it was lower.
+    fn lift_floor(&mut self, floor: u64, changes: &mut Vec<Change>) -> bool {
+        let lifts = floor > self.floor;
+        if lifts {
             self.floor = floor;
             self.ceiling = self.ceiling.max(floor);
             changes.push(Change::Tokens { floor, ceiling: self.ceiling });
         }
+        lifts
     }
 
     fn take_in(&mut self, chain: &[MergeRecord], changes: &mut Vec<Change>) -> Outcome {

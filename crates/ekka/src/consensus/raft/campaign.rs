@@ -12,16 +12,14 @@ use ekka_core::limits::GROUP_HEARTBEAT;
 use ekka_core::machine::Machine;
 use openraft::ServerState;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
 use super::log::LogStore;
 use super::message::{Body, Notice};
+use super::reports::Reports;
 use super::shared::{Shared, lock};
-use super::types::{Id, Metrics, configuration, place_or_start};
+use super::types::{Metrics, configuration, place_or_start};
 use super::{hand_over, voters};
-
-/// Between two looks at reports of progress.
-const REPORTS_APART: Duration = Duration::from_millis(1);
 
 /// What other tasks of the replica tell this one. One that is lost is as a message that is lost.
 pub(super) enum Event {
@@ -42,7 +40,7 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(shared: Arc<Shared>, metrics: watch::Receiver<Metrics>, log: LogStore, log_bytes: u64) -> Self {
-        let reports = Reports { metrics, not_before: Instant::now(), role: None, came: false };
+        let reports = Reports::new(metrics);
         Self { shared, reports, log, log_bytes, facts: Facts::default(), out: Vec::new() }
     }
 
@@ -126,7 +124,7 @@ impl Driver {
     async fn shorten(&self) {
         let Some(raft) = self.shared.raft().filter(|_| self.log.bytes_after(None) > self.log_bytes) else { return };
         let (snapshot, applied) = {
-            let metrics = self.reports.metrics.borrow();
+            let metrics = self.reports.newest();
             (metrics.snapshot, metrics.last_applied)
         };
         // An engine that has ended says so in its metrics; one that makes a snapshot already makes no other.
@@ -180,7 +178,7 @@ impl Driver {
     }
 
     fn publish(&self) {
-        let metrics = self.reports.metrics.borrow();
+        let metrics = self.reports.newest();
         let shared = &self.shared;
         let applied = *shared.applied.borrow();
         let told = *lock(&shared.told);
@@ -234,73 +232,6 @@ impl Driver {
         let shared = &self.shared;
         // Lost where there is no link; the round ends by its time.
         let _ = shared.router.send(shared.group, shared.me, to, Body::Notice(notice));
-    }
-}
-
-/// The engine's reports: several for each entry, most of them only of its progress.
-struct Reports {
-    metrics: watch::Receiver<Metrics>,
-    /// Until then those are left for later.
-    not_before: Instant,
-    /// As it was looked at last.
-    role: Option<Role>,
-    /// One has come since.
-    came: bool,
-}
-
-/// What nobody has to wait for: who leads, who votes, whether the engine runs.
-#[derive(PartialEq, Eq)]
-struct Role {
-    state: ServerState,
-    term: u64,
-    /// Of the last entry that was applied: a leader leads once it has applied one of its own.
-    applied: Option<u64>,
-    voters: Option<Id>,
-    runs: bool,
-}
-
-impl Role {
-    fn of(metrics: &Metrics) -> Self {
-        Self {
-            state: metrics.state,
-            term: metrics.current_term,
-            applied: metrics.last_applied.map(|id| id.leader_id.term),
-            voters: *metrics.membership_config.log_id(),
-            runs: metrics.running_state.is_ok(),
-        }
-    }
-}
-
-impl Reports {
-    /// Waits until there is one to look at; false where the engine has ended. Nothing is lost where this is broken off.
-    async fn next(&mut self) -> bool {
-        loop {
-            tokio::select! {
-                biased;
-                changed = self.metrics.changed() => {
-                    if changed.is_err() {
-                        return false;
-                    }
-                    self.came = true;
-                    let role = Role::of(&self.metrics.borrow());
-                    if self.role.as_ref() != Some(&role) || Instant::now() >= self.not_before {
-                        return true;
-                    }
-                }
-                () = sleep_until(self.not_before), if self.came => return true,
-            }
-        }
-    }
-
-    /// The newest, and whether it was not looked at before: the engine counts the time since the majority's answer when it
-    /// reports, so an old report says nothing of it.
-    fn look(&mut self) -> (Metrics, bool) {
-        let is_new = self.metrics.has_changed().unwrap_or(false) || self.came;
-        let metrics = self.metrics.borrow_and_update().clone();
-        self.role = Some(Role::of(&metrics));
-        self.came = false;
-        self.not_before = Instant::now() + REPORTS_APART;
-        (metrics, is_new)
     }
 }
 

@@ -52,7 +52,6 @@ pub(super) struct Last {
 
 /// Waits for callers to come back.
 pub(super) struct Meeting {
-    callers: Callers,
     last: Last,
     trust: u32,
     skipped: u32,
@@ -67,8 +66,7 @@ impl Last {
 
 impl Meeting {
     pub(super) fn new(callers: Callers) -> Self {
-        let last = Last { callers: callers.clone(), were: Arc::default() };
-        Self { callers, last, trust: TRUST_MAX, skipped: 0 }
+        Self { last: Last { callers, were: Arc::default() }, trust: TRUST_MAX, skipped: 0 }
     }
 
     /// Where it is noted how many there were.
@@ -79,23 +77,27 @@ impl Meeting {
     /// Waits until as many callers are here as there were, or a moment.
     pub(super) async fn wait(&mut self) {
         let were = self.last.were.swap(0, Ordering::Relaxed);
-        let here = self.callers.count();
+        let here = self.here();
         if here >= were || !self.is_worth_it() {
             return;
         }
         let began = Instant::now();
         for _ in 0..TURNS {
             tokio::task::yield_now().await;
-            if self.callers.count() >= were || began.elapsed() >= WHILE {
+            if self.here() >= were || began.elapsed() >= WHILE {
                 break;
             }
         }
         // Most of those that were missing have come.
-        if 2 * self.callers.count() >= here + were {
+        if 2 * self.here() >= here + were {
             self.trust = TRUST_MAX.min(self.trust + 1);
         } else {
             self.trust = self.trust.saturating_sub(1);
         }
+    }
+
+    fn here(&self) -> usize {
+        self.last.callers.count()
     }
 
     fn is_worth_it(&mut self) -> bool {

@@ -8,7 +8,7 @@
 //! | `router`, `message`, `over_transport` | frames to and from other voters |
 //! | `network`, `serve`, `transfer` | the engine's calls as frames, both sides; snapshots over the bulk lane |
 //! | `owed` | word of commits, which goes with the next entries |
-//! | `campaign` | carries the machine that decides when to campaign; signs of life |
+//! | `campaign`, `reports` | carries the machine that decides when to campaign; signs of life |
 //! | `proposer`, `meeting`, `reads` | gather what waits: commands into entries, readers into rounds |
 //! | `voters`, `hand_over` | changes on purpose |
 //! | `sealed`, `handed_in` | how replicas of a volatile group end, and others begin with what they held |
@@ -27,6 +27,7 @@ mod over_transport;
 mod owed;
 mod proposer;
 mod reads;
+mod reports;
 mod router;
 mod sealed;
 mod serve;

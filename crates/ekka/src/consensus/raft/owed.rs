@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,15 +27,23 @@ type Append = AppendEntriesRequest<Types>;
 
 /// What a voter was not told yet, since when.
 pub(super) struct Owed {
-    append: Box<Append>,
+    append: Append,
     since: Instant,
+}
+
+/// That a voter has taken an append.
+pub(super) struct Said {
+    vote: Vote,
+    /// Up to there its log is the leader's.
+    matching: Option<Id>,
+    asked: Instant,
 }
 
 /// What one client knows of its voter.
 #[derive(Default)]
 pub(super) struct Heard {
-    /// What it said last: under which vote, up to where its log is the leader's, and when it was asked.
-    said: Option<(Vote, Option<Id>, Instant)>,
+    /// What it said last.
+    said: Option<Said>,
     /// The last commit that was sent to it.
     told: Option<Id>,
 }
@@ -42,22 +51,22 @@ pub(super) struct Heard {
 impl Heard {
     /// Whether the voter can only say to this what it has just said.
     fn knows(&self, append: &Append) -> bool {
-        let says = self.said.as_ref().is_some_and(|(vote, matching, asked)| {
-            *vote == append.vote && *matching == append.prev_log_id && asked.elapsed() < GROUP_COMMIT_FRESH
+        let says = self.said.as_ref().is_some_and(|said| {
+            said.vote == append.vote && said.matching == append.prev_log_id && said.asked.elapsed() < GROUP_COMMIT_FRESH
         });
         says && append.entries.is_empty() && append.leader_commit > self.told
     }
 
     /// This is sent; what it will be if the voter takes it.
-    pub(super) fn sends(&mut self, append: &Append, asked: Instant) -> (Vote, Option<Id>, Instant) {
+    pub(super) fn sends(&mut self, append: &Append, asked: Instant) -> Said {
         self.told = append.leader_commit;
         self.said = None;
-        let last = append.entries.last().map(|entry| entry.log_id).or(append.prev_log_id);
-        (append.vote, last, asked)
+        let matching = append.entries.last().map(|entry| entry.log_id).or(append.prev_log_id);
+        Said { vote: append.vote, matching, asked }
     }
 
     /// The voter has taken what was sent.
-    pub(super) fn took(&mut self, said: (Vote, Option<Id>, Instant)) {
+    pub(super) fn took(&mut self, said: Said) {
         self.said = Some(said);
     }
 }
@@ -71,7 +80,7 @@ pub(super) fn put_off(shared: &Arc<Shared>, to: VoterId, heard: &Heard, append: 
         }
         return false;
     }
-    let owed = Some(Owed { append: Box::new(append.clone()), since: Instant::now() });
+    let owed = Some(Owed { append: append.clone(), since: Instant::now() });
     match lock(&shared.owed).entry(to) {
         Entry::Occupied(mut waiting) => *waiting.get_mut() = owed,
         Entry::Vacant(none) => {
@@ -94,17 +103,20 @@ async fn later(shared: &Shared, to: VoterId) {
     loop {
         let left = left(&mut lock(&shared.owed), to);
         match left {
-            Ok(left) => sleep(left).await,
-            Err(owed) => return send(shared, to, owed),
+            ControlFlow::Continue(left) => sleep(left).await,
+            ControlFlow::Break(owed) => return send(shared, to, owed),
         }
     }
 }
 
 /// How long it is to wait, or what is to be sent now: the task that asks waits no more.
-fn left(all: &mut BTreeMap<VoterId, Option<Owed>>, to: VoterId) -> Result<Duration, Option<Owed>> {
+fn left(all: &mut BTreeMap<VoterId, Option<Owed>>, to: VoterId) -> ControlFlow<Option<Owed>, Duration> {
     let since = all.get(&to).and_then(|owed| owed.as_ref()).map(|owed| owed.since);
     let left = since.and_then(|since| GROUP_COMMIT_LINGER.checked_sub(since.elapsed()));
-    left.filter(|left| !left.is_zero()).ok_or_else(|| all.remove(&to).flatten())
+    match left.filter(|left| !left.is_zero()) {
+        Some(left) => ControlFlow::Continue(left),
+        None => ControlFlow::Break(all.remove(&to).flatten()),
+    }
 }
 
 /// Sends what a voter is owed before anything that is sent after this.
@@ -115,9 +127,9 @@ pub(super) fn now(shared: &Shared, to: VoterId) {
 
 /// Sends what all voters are owed: this leader is about to fall silent, or to end.
 pub(super) fn all_now(shared: &Shared) {
-    let owed: Vec<_> = lock(&shared.owed).iter_mut().map(|(to, owed)| (*to, owed.take())).collect();
-    for (to, owed) in owed {
-        send(shared, to, owed);
+    let voters: Vec<_> = lock(&shared.owed).keys().copied().collect();
+    for to in voters {
+        now(shared, to);
     }
 }
 
@@ -125,7 +137,7 @@ pub(super) fn all_now(shared: &Shared) {
 fn send(shared: &Shared, to: VoterId, owed: Option<Owed>) {
     // One that hands over is silent.
     if let Some(Owed { append: rpc, .. }) = owed.filter(|_| !shared.is_yielding()) {
-        let append = Request::Append { rpc: *rpc, has_majority: shared.has_majority() };
+        let append = Request::Append { rpc, has_majority: shared.has_majority() };
         let body = Body::Request(shared.router.next_number(), append);
         let _ = shared.router.send(shared.group, shared.me, to, body);
     }

@@ -1,39 +1,27 @@
 //! Word of commits goes with the next entries, and comes without them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ekka_core::limits::GROUP_COMMIT_LINGER;
 use tokio::time::{Instant, sleep};
 
-use super::super::Settings;
+use super::world;
 use crate::testing::group_net::Weather;
 use crate::testing::groups::{RaftWorld, node};
+use crate::testing::suite::consensus as suite;
 use crate::testing::suite::consensus::World;
 
 const COMMANDS: u64 = 50;
 
 /// Three voters, and the one of them that leads.
 async fn led() -> (Arc<RaftWorld>, usize) {
-    let world = Arc::new(RaftWorld::new(1, Settings::default()));
+    let world = world(1);
     world.net().set_weather(Weather { jitter: Duration::ZERO, ..Weather::default() });
-    for number in 0..3 {
-        world.start(number).await;
-    }
-    let voters: BTreeSet<_> = (0..3).map(|number| world.voter(number)).collect();
-    for number in 0..3 {
-        let (group, voters) = (world.group(number), voters.clone());
-        tokio::spawn(async move { group.found(voters).await });
-    }
-    loop {
-        if let Some(leader) = (0..3).find(|number| world.group(*number).standing().borrow().leads) {
-            // Of the election nothing is under way any more.
-            sleep(Duration::from_millis(100)).await;
-            return (world, leader);
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
+    let leader = suite::founded(&*world, 3).await.unwrap();
+    // Of the election nothing is under way any more.
+    sleep(Duration::from_millis(100)).await;
+    (world, leader)
 }
 
 #[tokio::test(start_paused = true)]

@@ -79,7 +79,7 @@ fn set(world: &dyn World, numbers: impl IntoIterator<Item = usize>) -> BTreeSet<
 }
 
 /// Starts replicas `0..count` and founds the group with all of them.
-async fn founded(world: &dyn World, count: usize) -> Result<usize, String> {
+pub(crate) async fn founded(world: &dyn World, count: usize) -> Result<usize, String> {
     for number in 0..count {
         world.start(number).await;
     }
