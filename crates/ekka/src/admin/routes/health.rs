@@ -101,13 +101,16 @@ pub(super) async fn safe_to_stop(
     Params(params): Params<SafeParams>,
 ) -> Result<Response, ApiError> {
     let of = |which| params.for_.is_none_or(|for_| for_ == which);
+    // The tables may wait for word of their peers, and how the nodes stand is as it is after that.
+    let of_tables = match state.node.tables().filter(|_| of(For::Available)) {
+        Some(tables) => tables.only_here().await,
+        None => Vec::new(),
+    };
     let mut reasons = match state.node.command(Command::SafeToStop { groups: of(For::Quorum) }).await? {
         Reply::Answer { reasons, .. } => reasons,
         other => return Err(unexpected(&other)),
     };
-    if let Some(tables) = state.node.tables().filter(|_| of(For::Available)) {
-        reasons.extend(tables.only_here().await);
-    }
+    reasons.extend(of_tables);
     let safe = reasons.is_empty();
     Ok((status(safe), Json(SafeAnswer { safe, reasons })).into_response())
 }
