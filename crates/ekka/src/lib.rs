@@ -6,6 +6,7 @@
 
 #[cfg(feature = "admin")]
 pub mod admin;
+mod answers;
 pub mod backup;
 mod codec;
 pub mod config;

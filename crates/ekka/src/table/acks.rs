@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::error::PutError;
+use crate::answers::{Answers, Asker, Offices};
 
 /// The answer to a write.
 pub(super) type Answer = Result<Acknowledged, TooFewCopies>;
@@ -56,13 +57,14 @@ impl Written {
 struct Waiter {
     number: OpNumber,
     strict: bool,
-    answer: oneshot::Sender<Answer>,
+    asker: Asker<Answer>,
 }
 
 /// Those of one table, by what they wait for; each queue in the order of the writes.
 #[derive(Default)]
 pub(super) struct Acks {
     queues: Mutex<[VecDeque<Waiter>; 3]>,
+    offices: Offices<Answer>,
 }
 
 const KINDS: [Ack; 3] = [Ack::Local, Ack::Two, Ack::All];
@@ -75,9 +77,9 @@ impl Acks {
 
     /// Waits for the answer to a write. Called while the table is locked for that write, so that numbers come in order.
     pub(super) fn wait(&self, number: OpNumber, ack: Ack, strict: bool) -> oneshot::Receiver<Answer> {
-        let (answer, receiver) = oneshot::channel();
+        let (asker, receiver) = self.offices.ask();
         let queue = KINDS.iter().position(|kind| *kind == ack).unwrap_or(0);
-        self.locked()[queue].push_back(Waiter { number, strict, answer });
+        self.locked()[queue].push_back(Waiter { number, strict, asker });
         receiver
     }
 
@@ -86,13 +88,14 @@ impl Acks {
         self.locked().iter().all(VecDeque::is_empty)
     }
 
-    /// Answers those whose writes have enough copies by now: `reached` gives up to which number they have, `answer` what is
-    /// said of one.
+    /// The answers to those whose writes have enough copies by now: `reached` gives up to which number they have, `answer`
+    /// what is said of one. They are to be given out once no lock is held.
     pub(super) fn settle(
         &self,
         reached: impl Fn(Ack) -> OpNumber,
         answer: impl Fn(OpNumber, Ack, bool) -> Option<Answer>,
-    ) {
+    ) -> Answers<Answer> {
+        let mut answers = Answers::default();
         let mut queues = self.locked();
         for (queue, ack) in queues.iter_mut().zip(KINDS) {
             if queue.is_empty() {
@@ -104,16 +107,16 @@ impl Acks {
                     queue.push_front(waiter);
                     break;
                 };
-                // Whoever asked may have gone.
-                let _ = waiter.answer.send(answer);
+                answers.push(waiter.asker, answer);
             }
         }
+        answers
     }
 
     /// Forgets those who wait no more.
     pub(super) fn tidy(&self) {
         for queue in self.locked().iter_mut() {
-            queue.retain(|waiter| !waiter.answer.is_closed());
+            queue.retain(|waiter| !waiter.asker.is_closed());
         }
     }
 

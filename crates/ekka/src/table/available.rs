@@ -3,9 +3,10 @@
 mod loaded;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
 use ekka_core::event::EventKind;
 use ekka_core::id::{Incarnation, NodeId};
 use ekka_core::limits::TABLE_MERGE_STEP;
@@ -18,7 +19,7 @@ use ekka_core::time::{Instant, Now, Wall};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::acks::{Acks, Terms, Written};
+use super::acks::{Acks, Answer, Terms, Written};
 use super::committed::Committed;
 use super::disc::Side;
 use super::error::PutError;
@@ -28,6 +29,7 @@ use super::hub::World;
 use super::seldom::Seldom;
 use super::signals::Signals;
 use super::told::{Due, Here, Told};
+use crate::answers::Answers;
 
 /// What is said of this node itself.
 const HERE: NodeId = NodeId::from_u128(0);
@@ -62,7 +64,8 @@ impl Write<'_> {
 pub struct AvailableSlot {
     pub(super) id: u64,
     pub(super) schema: Schema,
-    table: RwLock<Table>,
+    /// Readers on several threads do not meet in one word of memory.
+    table: ShardedLock<Table>,
     acks: Acks,
     pub(super) signals: Signals,
     /// What the peers know of each other's tables.
@@ -101,7 +104,7 @@ impl AvailableSlot {
         Self {
             id,
             schema,
-            table: RwLock::new(table),
+            table: ShardedLock::new(table),
             acks: Acks::default(),
             signals: Signals::new(),
             told: Told::default(),
@@ -119,12 +122,12 @@ impl AvailableSlot {
     }
 
     /// The table, to read.
-    pub(super) fn read(&self) -> RwLockReadGuard<'_, Table> {
+    pub(super) fn read(&self) -> ShardedLockReadGuard<'_, Table> {
         // Nothing that holds this lock can leave it half-changed.
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn write_lock(&self) -> RwLockWriteGuard<'_, Table> {
+    pub(super) fn write_lock(&self) -> ShardedLockWriteGuard<'_, Table> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -300,13 +303,13 @@ impl AvailableSlot {
     /// A peer has what its peers held.
     pub(super) fn peer_is_loaded(&self, peer: Incarnation, now: Now) {
         self.told.is_loaded(peer);
-        self.after(self.write_lock(), now);
+        drop(self.after(self.write_lock(), now));
     }
 
     /// Whether the disc of a peer has room: who waits for its copy waits no more, where it has none.
     pub(super) fn peer_has_room(&self, peer: Incarnation, has: bool, now: Now) {
         self.told.room(peer, has);
-        self.after(self.write_lock(), now);
+        drop(self.after(self.write_lock(), now));
     }
 
     pub(super) fn connect(&self, peer: Incarnation, now: Now) {
@@ -341,17 +344,24 @@ impl AvailableSlot {
         let mut table = self.write_lock();
         table.merge_some(TABLE_MERGE_STEP, now);
         let more = table.is_merging() && !table.is_stuck();
-        self.after(table, now);
+        drop(self.after(table, now));
         // With the last of them there is something to say to the peers.
         self.world.links.stir(self.id);
         more
     }
 
-    pub(super) fn receive(&self, peer: Incarnation, message: Message, now: Now) -> Result<(), Malformed> {
+    /// Takes a message of a peer; what is to be answered after that is among the answers.
+    pub(super) fn receive(
+        &self,
+        peer: Incarnation,
+        message: Message,
+        now: Now,
+        answers: &mut Answers<Answer>,
+    ) -> Result<(), Malformed> {
         let mut table = self.write_lock();
         self.estate_hears(peer, &message, &mut table, now);
         let received = table.receive(peer, message, now);
-        self.after(table, now);
+        answers.append(self.after(table, now));
         received
     }
 
@@ -361,11 +371,11 @@ impl AvailableSlot {
         table.clock_ahead_is(clock_ahead_ms);
         table.tick(now);
         self.tend_estate(&mut table, now);
-        self.after(table, now);
+        drop(self.after(table, now));
     }
 
-    /// What follows whenever the machine has taken something in.
-    pub(super) fn after(&self, mut table: RwLockWriteGuard<'_, Table>, now: Now) {
+    /// What follows whenever the machine has taken something in; to whom that is an answer.
+    pub(super) fn after(&self, mut table: ShardedLockWriteGuard<'_, Table>, now: Now) -> Answers<Answer> {
         let (events, revision, waste) = (table.take_events(), table.revision(), table.take_waste());
         // One that is stuck goes on with the next tick after its journal was set aside.
         if table.is_merging() && !table.is_stuck() {
@@ -374,11 +384,13 @@ impl AvailableSlot {
         for event in &events {
             self.estate_sees(event, table.log_end());
         }
-        if !self.acks.is_empty() {
+        let answers = if self.acks.is_empty() {
+            Answers::default()
+        } else {
             let up = self.counted();
             self.acks
-                .settle(|ack| table.watermark(ack, &up), |number, ack, strict| table.answer(number, ack, strict, &up));
-        }
+                .settle(|ack| table.watermark(ack, &up), |number, ack, strict| table.answer(number, ack, strict, &up))
+        };
         let loaded = self.signals.is_loaded() || self.is_loaded(&table, now);
         drop(table);
         // To drop a clone can take long.
@@ -389,6 +401,7 @@ impl AvailableSlot {
         for event in events {
             self.say(&event, now.mono);
         }
+        answers
     }
 
     fn say(&self, event: &Event, now: Instant) {
@@ -437,7 +450,7 @@ impl AvailableSlot {
     pub(super) fn sees(&self, clock_ahead_ms: i64, now: Now) {
         let mut table = self.write_lock();
         table.clock_ahead_is(clock_ahead_ms);
-        self.after(table, now);
+        drop(self.after(table, now));
     }
 
     /// Whether there is, or was, anything in it.

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::wire::Wire;
+use crate::answers::Answers;
 
 /// A link, as others see it.
 pub(super) struct Link {
@@ -78,7 +79,18 @@ impl Link {
     }
 
     fn poll(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<CloseCause> {
-        self.wired().as_mut().map_or(Poll::Pending, |wire| wire.poll(self, cx))
+        loop {
+            let mut answers = Answers::default();
+            let turn = match self.wired().as_mut() {
+                Some(wire) => wire.poll(self, cx, &mut answers),
+                None => Some(Poll::Pending),
+            };
+            // Whoever is woken finds the connection free, and may write on it himself.
+            drop(answers);
+            if let Some(polled) = turn {
+                return polled;
+            }
+        }
     }
 
     /// Writes in the caller's task what the tables have for the peer, where the driver sleeps: that saves waking its

@@ -12,13 +12,15 @@ use ekka_core::time::{Instant, Now};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use self::order::Row;
 use self::pace::Pace;
-use super::acks::{Acks, Terms, Written};
+use super::acks::{Acks, Answer, Terms, Written};
 use super::committed::Committed;
 use super::error::PutError;
 use super::figures::Figures;
 use super::hub::World;
 use super::signals::{ALONE, Signals};
+use crate::answers::Answers;
 
 /// Bytes of rows in one operation: more of them are several, of which the last one is acknowledged.
 const OPERATION_BYTES: usize = 256 * 1024;
@@ -83,7 +85,7 @@ impl OwnedSlot {
     /// Writes rows of this node and waits for the copies of all of them, until the deadline.
     pub(super) async fn put_many(
         &self,
-        rows: &[(Vec<u8>, Vec<u8>)],
+        rows: &[Row],
         terms: Terms,
         deadline: Duration,
     ) -> Result<Acknowledged, PutError> {
@@ -93,12 +95,7 @@ impl OwnedSlot {
         result
     }
 
-    async fn put_all(
-        &self,
-        rows: &[(Vec<u8>, Vec<u8>)],
-        terms: Terms,
-        deadline: Duration,
-    ) -> Result<Acknowledged, PutError> {
+    async fn put_all(&self, rows: &[Row], terms: Terms, deadline: Duration) -> Result<Acknowledged, PutError> {
         // All of them or none: those of one call are several operations.
         for (key, value) in rows {
             if key.len() > TABLE_KEY_MAX {
@@ -108,7 +105,8 @@ impl OwnedSlot {
                 return Err(PutError::ValueTooLong { len: value.len() });
             }
         }
-        let (mut rest, mut pace) = (rows, Pace::new(deadline));
+        let (ordered, mut pace) = (order::by_key(rows), Pace::new(deadline));
+        let mut rest = &ordered[..];
         loop {
             let (part, after) = rest.split_at(operation(rest));
             let rows = part.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
@@ -203,10 +201,17 @@ impl OwnedSlot {
         Some(self.world.names_of(|peer| table.is_abreast_of(peer) != Some(true)))
     }
 
-    pub(super) fn receive(&self, peer: Incarnation, message: OwnedMessage, now: Now) -> Result<(), Malformed> {
+    /// Takes a message of a peer; what is to be answered after that is among the answers.
+    pub(super) fn receive(
+        &self,
+        peer: Incarnation,
+        message: OwnedMessage,
+        now: Now,
+        answers: &mut Answers<Answer>,
+    ) -> Result<(), Malformed> {
         let mut table = self.write_lock();
         let received = table.receive(peer, message);
-        self.after(table, now);
+        answers.append(self.after(table, now));
         received
     }
 
@@ -215,18 +220,21 @@ impl OwnedSlot {
         self.sees(committed, now);
     }
 
-    fn after(&self, table: RwLockWriteGuard<'_, OwnedTable>, now: Now) {
+    fn after(&self, table: RwLockWriteGuard<'_, OwnedTable>, now: Now) -> Answers<Answer> {
         let up = self.world.up();
-        if !self.acks.is_empty() {
+        let answers = if self.acks.is_empty() {
+            Answers::default()
+        } else {
             self.acks
-                .settle(|ack| table.watermark(ack, &up), |number, ack, strict| table.answer(number, ack, strict, &up));
-        }
+                .settle(|ack| table.watermark(ack, &up), |number, ack, strict| table.answer(number, ack, strict, &up))
+        };
         let loaded = self.signals.is_loaded() || self.is_loaded(&table, &up, now);
         let revision = table.revision();
         drop(table);
         self.followed_by.notify_waiters();
         self.signals.tell(revision);
         self.signals.loaded_is(loaded);
+        answers
     }
 
     /// Rows of one owner come from that owner only, so all that are up have to have said theirs; after a while those that
@@ -265,7 +273,7 @@ impl OwnedSlot {
                 table.down(owner.node_id);
             }
         }
-        self.after(table, now);
+        drop(self.after(table, now));
     }
 
     pub(super) fn renew(&self, me: Incarnation) {
@@ -289,7 +297,7 @@ impl OwnedSlot {
 }
 
 /// How many of these rows make one operation.
-fn operation(rows: &[(Vec<u8>, Vec<u8>)]) -> usize {
+fn operation(rows: &[&Row]) -> usize {
     let mut bytes = 0;
     let fits = rows.iter().take_while(|(key, value)| {
         let fits = bytes < OPERATION_BYTES;
@@ -299,6 +307,7 @@ fn operation(rows: &[(Vec<u8>, Vec<u8>)]) -> usize {
     fits.count()
 }
 
+mod order;
 mod pace;
 #[cfg(test)]
 mod tests;

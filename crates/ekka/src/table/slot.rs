@@ -8,11 +8,13 @@ use ekka_core::table::{Body, Hlc, Malformed};
 use ekka_core::time::{Now, Wall};
 use tokio::sync::watch;
 
+use super::acks::Answer;
 use super::available::AvailableSlot;
 use super::committed::Committed;
 use super::figures::Figures;
 use super::owned::OwnedSlot;
 use super::quorum::QuorumSlot;
+use crate::answers::Answers;
 
 /// An open table.
 #[derive(Clone)]
@@ -123,11 +125,17 @@ impl Slot {
         }
     }
 
-    /// Takes a message of a peer.
+    /// Takes a message of a peer; what is to be answered after that is among the answers.
     ///
     /// # Errors
     /// It is not what it should be: the connection is to be ended.
-    pub(super) fn receive(&self, peer: Incarnation, body: Body, now: Now) -> Result<(), Malformed> {
+    pub(super) fn receive(
+        &self,
+        peer: Incarnation,
+        body: Body,
+        now: Now,
+        answers: &mut Answers<Answer>,
+    ) -> Result<(), Malformed> {
         match (self, body) {
             (Self::Owned(_) | Self::Quorum(_), Body::Loaded | Body::Amount { .. } | Body::Room { .. })
             | (_, Body::Alive) => Ok(()),
@@ -148,8 +156,8 @@ impl Slot {
                 self.connect(peer, now);
                 Ok(())
             }
-            (Self::Available(slot), Body::Available(message)) => slot.receive(peer, message, now),
-            (Self::Owned(slot), Body::Owned(message)) => slot.receive(peer, message, now),
+            (Self::Available(slot), Body::Available(message)) => slot.receive(peer, message, now, answers),
+            (Self::Owned(slot), Body::Owned(message)) => slot.receive(peer, message, now, answers),
             // Both go by one schema, so a node that runs this version never sends it.
             (Self::Available(_), Body::Owned(_)) | (Self::Owned(_), Body::Available(_)) | (Self::Quorum(_), _) => {
                 Err(Malformed::KIND)

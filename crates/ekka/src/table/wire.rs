@@ -14,8 +14,10 @@ use ekka_core::wire::{FrameDecoder, FrameKind};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::acks::Answer;
 use super::hub::Tables;
 use super::link::Link;
+use crate::answers::Answers;
 use crate::env::BoxStream;
 use crate::home::Vigil;
 use crate::transport::LaneConnection;
@@ -87,32 +89,43 @@ impl Wire {
         }
     }
 
-    pub(super) fn poll(&mut self, link: &Arc<Link>, cx: &mut Context<'_>) -> Poll<CloseCause> {
+    /// One turn: reads once, then writes what there is. `None` where it has read something and is to be asked again; what
+    /// is to be answered after what was read is among the answers.
+    pub(super) fn poll(
+        &mut self,
+        link: &Arc<Link>,
+        cx: &mut Context<'_>,
+        answers: &mut Answers<Answer>,
+    ) -> Option<Poll<CloseCause>> {
         if let Some(cause) = self.broken.take() {
-            return Poll::Ready(cause);
+            return Some(Poll::Ready(cause));
         }
         while self.beat.as_mut().poll(cx).is_ready() {
             self.owes_beat = true;
             self.beat.as_mut().reset(Instant::now() + TABLE_LINK_BEAT);
         }
-        loop {
-            let read = match self.poll_read(link, cx) {
-                Poll::Ready(Ok(())) => true,
-                Poll::Ready(Err(cause)) => return Poll::Ready(cause),
-                Poll::Pending => false,
-            };
-            if let Poll::Ready(cause) = self.poll_write(link, cx) {
-                return Poll::Ready(cause);
-            }
-            if !read {
-                let is_silent = self.heard.elapsed() >= TABLE_LINK_SILENT;
-                return if is_silent { Poll::Ready(CloseCause::Silent) } else { Poll::Pending };
-            }
+        let read = match self.poll_read(link, cx, answers) {
+            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Err(cause)) => return Some(Poll::Ready(cause)),
+            Poll::Pending => false,
+        };
+        if let Poll::Ready(cause) = self.poll_write(link, cx) {
+            return Some(Poll::Ready(cause));
         }
+        if read {
+            return None;
+        }
+        let is_silent = self.heard.elapsed() >= TABLE_LINK_SILENT;
+        Some(if is_silent { Poll::Ready(CloseCause::Silent) } else { Poll::Pending })
     }
 
     /// Reads once and takes all whole messages.
-    fn poll_read(&mut self, link: &Arc<Link>, cx: &mut Context<'_>) -> Poll<Result<(), CloseCause>> {
+    fn poll_read(
+        &mut self,
+        link: &Arc<Link>,
+        cx: &mut Context<'_>,
+        answers: &mut Answers<Answer>,
+    ) -> Poll<Result<(), CloseCause>> {
         let mut buffer = ReadBuf::new(&mut self.input);
         match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
             Poll::Pending => return Poll::Pending,
@@ -131,7 +144,7 @@ impl Wire {
                 Ok(None) => return Poll::Ready(Ok(())),
                 Ok(Some((_, frame))) => {
                     let taken = postcard::from_bytes(frame).map_err(|error| error.to_string());
-                    let taken = taken.and_then(|envelope| self.tables.take(link, envelope));
+                    let taken = taken.and_then(|envelope| self.tables.take(link, envelope, answers));
                     if let Err(text) = taken {
                         return Poll::Ready(Err(CloseCause::Garbage(text)));
                     }

@@ -12,7 +12,7 @@ use ekka_core::limits::{
     GROUP_ANSWER_TIMEOUT, GROUP_ENTRY_BYTES_MAX, GROUP_ENTRY_COMMANDS_MAX, GROUP_LEADER_WAIT, GROUP_WAITING_BYTES,
     GROUP_WAITING_MAX,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::meeting::{Caller, Callers, Last, Meeting};
@@ -20,6 +20,7 @@ use super::message::{Proposed, Reply, Request};
 use super::router::NoReply;
 use super::shared::{Shared, lock};
 use super::types::{Batch, Blob, place};
+use crate::answers::{Answers, Asker, Offices};
 
 /// How long a replica without a leader waits before it looks again, where nothing tells it earlier.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -30,7 +31,7 @@ pub(super) struct Waiting {
     /// How often they may be passed on.
     pub(super) hops: u8,
     pub(super) since: Instant,
-    pub(super) answer: oneshot::Sender<Proposed>,
+    pub(super) asker: Asker<Proposed>,
     caller: Caller,
     /// Of the bytes that may wait.
     _room: OwnedSemaphorePermit,
@@ -43,6 +44,7 @@ pub(super) struct Proposals {
     /// In KiB.
     room: Arc<Semaphore>,
     callers: Callers,
+    offices: Offices<Proposed>,
 }
 
 impl Proposals {
@@ -57,10 +59,11 @@ impl Waiting {
         self.commands.iter().map(|command| command.0.len()).sum()
     }
 
-    fn answered(self, proposed: Proposed) {
-        // It does not count twice where it comes back at once.
+    /// Its answer is among those that are given out next. It is no caller from here on, so that it does not count twice
+    /// where it comes back at once.
+    fn answered(self, proposed: Proposed, answers: &mut Answers<Proposed>) {
         drop(self.caller);
-        let _ = self.answer.send(proposed);
+        answers.push(self.asker, proposed);
     }
 }
 
@@ -110,7 +113,7 @@ impl Shared {
 pub(super) fn queue() -> (Proposals, mpsc::Receiver<Waiting>) {
     let (waiting, queue) = mpsc::channel(GROUP_WAITING_MAX);
     let room = Arc::new(Semaphore::new(GROUP_WAITING_BYTES / 1024));
-    (Proposals { waiting, room, callers: Callers::default() }, queue)
+    (Proposals { waiting, room, callers: Callers::default(), offices: Offices::default() }, queue)
 }
 
 /// Works the queue off until the replica ends.
@@ -174,7 +177,7 @@ fn gather(first: Waiting, queue: &mut mpsc::Receiver<Waiting>, left: &mut Option
 /// Has the commands of one entry committed, and gives each caller its answers.
 async fn carry(shared: &Shared, mut group: Vec<Waiting>, permit: OwnedSemaphorePermit, last: &Last) {
     // Nobody waits for it any more, and it was given to nobody.
-    group.retain(|waiting| !waiting.answer.is_closed());
+    group.retain(|waiting| !waiting.asker.is_closed());
     let Some(since) = group.iter().map(|waiting| waiting.since).min() else { return };
     let hops = group[0].hops;
     let commands: Vec<Blob> = group.iter().flat_map(|waiting| waiting.commands.iter().cloned()).collect();
@@ -183,16 +186,17 @@ async fn carry(shared: &Shared, mut group: Vec<Waiting>, permit: OwnedSemaphoreP
     // Before the next entry begins.
     last.note();
     drop(permit);
+    let mut given = Answers::default();
     let Proposed::Done { at, answers } = outcome else {
         for waiting in group {
-            waiting.answered(outcome.clone());
+            waiting.answered(outcome.clone(), &mut given);
         }
         return;
     };
     let mut answers = answers.into_iter();
     for waiting in group {
         let answers = answers.by_ref().take(waiting.commands.len()).collect();
-        waiting.answered(Proposed::Done { at, answers });
+        waiting.answered(Proposed::Done { at, answers }, &mut given);
     }
 }
 
@@ -313,8 +317,8 @@ pub(super) async fn propose(queue: &Proposals, commands: Vec<Blob>, hops: u8) ->
         return Proposed::NotHanded("too many bytes of commands wait already".into());
     };
     let room = room.expect("the semaphore is never closed");
-    let (answer, outcome) = oneshot::channel();
-    let waiting = Waiting { commands, hops, since, answer, caller: queue.callers.one_more(), _room: room };
+    let (asker, outcome) = queue.offices.ask();
+    let waiting = Waiting { commands, hops, since, asker, caller: queue.callers.one_more(), _room: room };
     match timeout_at(deadline, queue.waiting.send(waiting)).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => return Proposed::NotHanded("the replica has ended".into()),

@@ -5,23 +5,35 @@ use std::sync::Arc;
 
 use ekka_core::consensus::{LogPlace, VoterId};
 use ekka_core::limits::{GROUP_LEADER_WAIT, GROUP_MAJORITY_SILENCE, GROUP_WAITING_MAX};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::message::{Reply, Request};
 use super::proposer::{LOOK_AGAIN, Route};
 use super::shared::Shared;
 use super::types::place_or_start;
+use crate::answers::{Answers, Asker, Offices};
 
 /// A reader that waits for a round.
 pub(super) struct Reader {
     hops: u8,
     since: Instant,
-    answer: oneshot::Sender<Result<LogPlace, String>>,
+    asker: Asker<Place>,
 }
 
-pub(super) fn queue() -> (mpsc::Sender<Reader>, mpsc::Receiver<Reader>) {
-    mpsc::channel(GROUP_WAITING_MAX)
+/// Where a round says that the log was, or why there was none.
+type Place = Result<LogPlace, String>;
+
+/// The way into the queue. Clones are handles to the same one.
+#[derive(Clone)]
+pub(super) struct Readers {
+    waiting: mpsc::Sender<Reader>,
+    offices: Offices<Place>,
+}
+
+pub(super) fn queue() -> (Readers, mpsc::Receiver<Reader>) {
+    let (waiting, queue) = mpsc::channel(GROUP_WAITING_MAX);
+    (Readers { waiting, offices: Offices::default() }, queue)
 }
 
 /// Makes round after round until the replica ends.
@@ -45,21 +57,24 @@ pub(super) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Reader>) 
 async fn serve(shared: &Shared, readers: &mut Vec<Reader>) {
     let mut standing = shared.standing.subscribe();
     loop {
-        readers.retain(|reader| !reader.answer.is_closed());
+        readers.retain(|reader| !reader.asker.is_closed());
         let hops = readers.iter().map(|reader| reader.hops).max().unwrap_or(0);
         standing.mark_unchanged();
-        match round(shared, hops).await {
+        let outcome = round(shared, hops).await;
+        let mut answers = Answers::default();
+        match outcome {
             Ok(at) => {
-                readers.drain(..).for_each(|reader| drop(reader.answer.send(Ok(at))));
+                readers.drain(..).for_each(|reader| answers.push(reader.asker, Ok(at)));
                 return;
             }
             Err(why) => {
                 let now = Instant::now();
                 // Whoever asked this replica as the leader is told at once; others have time to find one.
                 let over = |reader: &mut Reader| reader.hops == 0 || now >= reader.since + GROUP_LEADER_WAIT;
-                readers.extract_if(.., over).for_each(|reader| drop(reader.answer.send(Err(why.clone()))));
+                readers.extract_if(.., over).for_each(|reader| answers.push(reader.asker, Err(why.clone())));
             }
         }
+        drop(answers);
         if readers.is_empty() {
             return;
         }
@@ -102,10 +117,10 @@ async fn ask(shared: &Shared, to: VoterId, hops: u8) -> Result<LogPlace, String>
 }
 
 /// The place up to which a reader that comes now has to wait.
-pub(super) async fn index(queue: &mpsc::Sender<Reader>, hops: u8) -> Result<LogPlace, String> {
+pub(super) async fn index(readers: &Readers, hops: u8) -> Result<LogPlace, String> {
     let since = Instant::now();
-    let (answer, place) = oneshot::channel();
-    match timeout_at(since + GROUP_LEADER_WAIT, queue.send(Reader { hops, since, answer })).await {
+    let (asker, place) = readers.offices.ask();
+    match timeout_at(since + GROUP_LEADER_WAIT, readers.waiting.send(Reader { hops, since, asker })).await {
         Ok(Ok(())) => place.await.unwrap_or_else(|_| Err("the replica has ended".into())),
         Ok(Err(_)) => Err("the replica has ended".into()),
         Err(_) => Err("too many readers wait already".into()),

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use ekka_core::consensus::VoterId;
 use ekka_core::consensus::campaign::Sign;
 use tokio::sync::Semaphore;
-use tokio::sync::mpsc;
 
 use super::campaign::Event;
 use super::message::{Body, Notice, Piece, Proposed, Reply, Request};
 use super::owed;
 use super::proposer::{self, Proposals};
-use super::reads::{self, Reader};
+use super::reads::{self, Readers};
 use super::router::Replica;
 use super::shared::{Shared, lock};
 use super::transfer;
@@ -21,7 +20,7 @@ use super::types::Vote;
 pub(super) struct Server {
     pub(super) shared: Arc<Shared>,
     pub(super) proposals: Proposals,
-    pub(super) readers: mpsc::Sender<Reader>,
+    pub(super) readers: Readers,
     /// Requests that are worked on at once.
     pub(super) room: Arc<Semaphore>,
     /// Of these, from leaders: one that sends again what is still written must not fill the engine's queue.
@@ -93,7 +92,7 @@ impl Server {
 async fn answer(
     shared: &Arc<Shared>,
     proposals: &Proposals,
-    readers: &mpsc::Sender<Reader>,
+    readers: &Readers,
     from: VoterId,
     request: Request,
 ) -> Reply {

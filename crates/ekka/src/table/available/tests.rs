@@ -61,14 +61,16 @@ impl Nodes {
                 self.peers[at].receive(id(1), message, now).unwrap();
             }
             if let Some(message) = here {
-                self.slot.receive(peer, message, now).unwrap();
+                self.slot.receive(peer, message, now, &mut Answers::default()).unwrap();
             }
         }
         self.slot.tick(0, now);
     }
 
     fn hears(&self, at: usize, body: Body) {
-        Slot::Available(self.slot.clone()).receive(self.peers[at].me(), body, self.now()).unwrap();
+        Slot::Available(self.slot.clone())
+            .receive(self.peers[at].me(), body, self.now(), &mut Answers::default())
+            .unwrap();
     }
 
     fn is_loaded(&self) -> bool {

@@ -9,7 +9,7 @@ impl AvailableSlot {
     pub(super) fn synced(&self, position: u64) {
         let mut table = self.write_lock();
         table.synced(position);
-        self.after(table, self.world.clock.now());
+        drop(self.after(table, self.world.clock.now()));
         // The peers are to know.
         self.world.links.stir(self.id);
     }
@@ -18,7 +18,7 @@ impl AvailableSlot {
     pub(super) fn covered(&self, position: u64) {
         let mut table = self.write_lock();
         table.checkpointed(position);
-        self.after(table, self.world.clock.now());
+        drop(self.after(table, self.world.clock.now()));
         self.world.links.stir(self.id);
     }
 

@@ -31,6 +31,7 @@ use tracing::warn;
 
 use self::gate::Gate;
 use self::legacies::Legacies;
+use super::acks::Answer;
 use super::aside::{Aside, Tell};
 use super::backup::Backups;
 use super::bounds;
@@ -44,6 +45,7 @@ use super::link::Link;
 use super::quorum::{BeginRows, Chores, Here, Mirror};
 use super::slot::Slot;
 use super::watch::Cursors;
+use crate::answers::Answers;
 use crate::env::{BoxFuture, Env};
 use crate::home::{Home, Vigil};
 use crate::rpc::Hub;
@@ -299,7 +301,12 @@ impl Tables {
     ///
     /// # Errors
     /// It is not what it should be: the connection is to be ended.
-    pub(super) fn take(&self, link: &Arc<Link>, envelope: Envelope) -> Result<(), String> {
+    pub(super) fn take(
+        &self,
+        link: &Arc<Link>,
+        envelope: Envelope,
+        answers: &mut Answers<Answer>,
+    ) -> Result<(), String> {
         let Envelope { table, shard, body } = envelope;
         if shard != 0 {
             return Err(format!("shard {shard} of table {table}, and tables have one"));
@@ -307,7 +314,7 @@ impl Tables {
         // One that is not open here yet, or no more: when it is opened both begin anew.
         let Some(slot) = self.slot(table) else { return Ok(()) };
         let asks = matches!(body, Body::Available(Message::CopyAsk { .. } | Message::EstateWanted { .. }));
-        let received = slot.receive(link.peer, body, self.now());
+        let received = slot.receive(link.peer, body, self.now(), answers);
         link.mark(table);
         if asks {
             link.copies.notify_one();
@@ -322,7 +329,7 @@ impl Tables {
             };
             let taken = copies::decode(&frame).and_then(|envelope| {
                 let table = envelope.table;
-                self.take(&link, envelope).map(|()| self.world.links.stir(table))
+                self.take(&link, envelope, &mut Answers::default()).map(|()| self.world.links.stir(table))
             });
             if let Err(text) = taken {
                 warn!(peer = %link.name, err = text, "a frame of a full copy is malformed");

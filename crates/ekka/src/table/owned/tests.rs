@@ -40,7 +40,7 @@ fn exchange(slot: &OwnedSlot, peer: &mut OwnedTable) {
             peer.receive(id(1), message).unwrap();
         }
         if let Some(message) = here {
-            slot.receive(other, message, now).unwrap();
+            slot.receive(other, message, now, &mut Answers::default()).unwrap();
         }
     }
     slot.tick(&Committed::default(), now);
@@ -102,7 +102,7 @@ async fn follow(slot: &OwnedSlot, peer: &mut OwnedTable) {
             peer.receive(id(1), message).unwrap();
         }
         if let Some(message) = peer.poll(id(1), 4096) {
-            slot.receive(peer.me(), message, slot.world.clock.now()).unwrap();
+            slot.receive(peer.me(), message, slot.world.clock.now(), &mut Answers::default()).unwrap();
         }
     }
 }

@@ -18,6 +18,7 @@ use super::super::keeper::Sizes;
 use super::super::names::Key;
 use super::super::recover;
 use super::super::{Discs, Names};
+use crate::answers::Answers;
 use crate::env::{Clock, Env};
 use crate::storage::Storage;
 use crate::table::acks::Answer;
@@ -210,7 +211,7 @@ impl Life {
                 peer.receive(me, message, now).unwrap();
             }
             if let Some(message) = there {
-                self.slot.receive(other, message, now).unwrap();
+                self.slot.receive(other, message, now, &mut Answers::default()).unwrap();
             }
             while self.slot.merge_some(now) {}
             peer.merge_some(usize::MAX, now);

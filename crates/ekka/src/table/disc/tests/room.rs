@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use super::life::{Around, Life, id};
 use super::put;
+use crate::answers::Answers;
 use crate::table::PutError;
 use crate::table::acks::Terms;
 use crate::table::available::Write;
@@ -88,7 +89,8 @@ async fn a_peer_without_room_counts_for_no_write_and_nobody_waits_for_it() {
     let mut peer = around.peer();
     life.world.sees(&[id(2, 1)], &[]);
     life.connect(&mut peer);
-    let hears = |body| Slot::Available(life.slot.clone()).receive(id(2, 1), body, life.now()).unwrap();
+    let slot = Slot::Available(life.slot.clone());
+    let hears = |body| slot.receive(id(2, 1), body, life.now(), &mut Answers::default()).unwrap();
     let terms = |ack, strict| Terms { ack, strict };
     // It waits for the peer, which then says that it has no room.
     let waits = life.slot.put(put(b"a", b"1"), terms(Ack::Two, false), LIMIT);
