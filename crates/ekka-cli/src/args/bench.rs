@@ -54,6 +54,9 @@ pub(crate) enum BenchCommand {
         /// Bytes of each value
         #[arg(long, default_value_t = 100)]
         value_bytes: usize,
+        /// Threads on which writers and readers run; one for each core where not given
+        #[arg(long, value_name = "N")]
+        threads: Option<usize>,
         /// How long each measurement takes
         #[arg(long = "for", value_name = "D", default_value = "2s", value_parser = humantime::parse_duration)]
         for_: Duration,

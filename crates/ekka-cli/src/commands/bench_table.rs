@@ -41,6 +41,8 @@ pub(super) struct Plan {
     pub(super) storage: StorageWord,
     pub(super) rows: usize,
     pub(super) value_bytes: usize,
+    /// One for each core where not given.
+    pub(super) threads: Option<usize>,
     /// For how long each.
     pub(super) each: Duration,
 }
@@ -118,7 +120,7 @@ async fn measure_all(clients: &[&Client], at: usize, plan: Plan, cases: &[Case])
     for (number, (op, ack, writers)) in cases.iter().enumerate() {
         let body = json!({
             "table": plan.table(), "op": op, "ack": ack, "writers": writers, "rows": plan.rows,
-            "value_bytes": plan.value_bytes, "for_ms": out::millis(plan.each),
+            "value_bytes": plan.value_bytes, "threads": plan.threads, "for_ms": out::millis(plan.each),
         });
         let before = syncs(clients).await?;
         let mut figures: TableBenchAnswer = clients[at].post("/v1/bench/table", &body).await?.success()?.read()?;

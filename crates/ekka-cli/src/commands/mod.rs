@@ -55,9 +55,17 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             needs_no_agent(&global, "bench commit --self-contained")?;
             bench_commit::self_contained(group, for_, global.json)
         }
-        Command::Bench(BenchCommand::Table { self_contained: true, kind, storage, rows, value_bytes, for_ }) => {
+        Command::Bench(BenchCommand::Table {
+            self_contained: true,
+            kind,
+            storage,
+            rows,
+            value_bytes,
+            threads,
+            for_,
+        }) => {
             needs_no_agent(&global, "bench table --self-contained")?;
-            let plan = bench_table::Plan { kind, storage, rows, value_bytes, each: for_ };
+            let plan = bench_table::Plan { kind, storage, rows, value_bytes, threads, each: for_ };
             bench_table::self_contained(plan, global.json)
         }
         Command::Bench(BenchCommand::Growth { nodes, rows, value_bytes, storage, for_, .. }) => {
@@ -96,8 +104,9 @@ async fn talk(client: &Client, command: Command, json: bool) -> Result<(), Failu
         Command::Losses { table } => losses::run(client, table, json).await,
         Command::Bench(BenchCommand::Rpc { target, for_, .. }) => bench::run(client, target, for_, json).await,
         Command::Bench(BenchCommand::Commit { group, for_, .. }) => bench_commit::run(client, group, for_, json).await,
-        Command::Bench(BenchCommand::Table { kind, storage, rows, value_bytes, for_, .. }) => {
-            bench_table::run(client, bench_table::Plan { kind, storage, rows, value_bytes, each: for_ }, json).await
+        Command::Bench(BenchCommand::Table { kind, storage, rows, value_bytes, threads, for_, .. }) => {
+            bench_table::run(client, bench_table::Plan { kind, storage, rows, value_bytes, threads, each: for_ }, json)
+                .await
         }
         Command::Bench(BenchCommand::Count { n }) => bench::count(client, n, json).await,
         Command::Reload => change::reload(client, json).await,

@@ -1,6 +1,7 @@
 //! An `available` table on this node: the lock around the pure machine, and whoever waits for something of it.
 
 mod loaded;
+mod write;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,13 +13,13 @@ use ekka_core::id::{Incarnation, NodeId};
 use ekka_core::limits::TABLE_MERGE_STEP;
 use ekka_core::schema::Schema;
 use ekka_core::table::{
-    Ack, Acknowledged, Body, Event, Extract, Hlc, Malformed, Message, Receipt, Settings, StampError, Table, Version,
-    WriteError,
+    Ack, Acknowledged, Body, Event, Extract, Hlc, Malformed, Message, Settings, StampError, Table, Version, WriteError,
 };
 use ekka_core::time::{Instant, Now, Wall};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+pub(super) use self::write::Write;
 use super::acks::{Acks, Answer, Terms, Written};
 use super::committed::Committed;
 use super::disc::Side;
@@ -33,32 +34,6 @@ use crate::answers::Answers;
 
 /// What is said of this node itself.
 const HERE: NodeId = NodeId::from_u128(0);
-
-/// A write, as the application wants it.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Write<'a> {
-    /// A row.
-    Put { key: &'a [u8], value: &'a [u8], expires_at: Option<Wall> },
-    /// No row.
-    Delete { key: &'a [u8] },
-    /// An element of a bag.
-    Add { key: &'a [u8], value: &'a [u8], expires_at: Option<Wall> },
-    /// No such elements, or none at all.
-    Remove { key: &'a [u8], value: Option<&'a [u8]> },
-    /// So much more in a counter.
-    Sum { key: &'a [u8], by: i64 },
-    /// At least so much.
-    Max { key: &'a [u8], to: i64 },
-    /// No counter.
-    Reset { key: &'a [u8] },
-}
-
-impl Write<'_> {
-    /// Whether there is less in the table after it.
-    fn makes_room(self) -> bool {
-        matches!(self, Self::Delete { .. } | Self::Remove { .. } | Self::Reset { .. })
-    }
-}
 
 /// An `available` table.
 pub struct AvailableSlot {
@@ -153,7 +128,7 @@ impl AvailableSlot {
     /// # Errors
     /// Nothing was written; where only the bound of stamps is in the way a retry is right once it is raised.
     pub(super) fn write(&self, write: Write<'_>, terms: Terms) -> Result<Written, WriteError> {
-        let (_, written) = self.change(terms, |table, wall| carry_out(table, write, wall))?;
+        let (_, written) = self.change(terms, |table, wall| write.carry_out(table, wall))?;
         Ok(written)
     }
 
@@ -494,18 +469,6 @@ impl AvailableSlot {
         let table = self.read();
         let peer = table.connected().find(|peer| peer.node_id == node)?;
         table.lag_of(peer)
-    }
-}
-
-fn carry_out(table: &mut Table, write: Write<'_>, wall: Wall) -> Result<Option<Receipt>, WriteError> {
-    match write {
-        Write::Put { key, value, expires_at } => table.put(key, value, expires_at, wall).map(Some),
-        Write::Delete { key } => table.delete(key, wall).map(Some),
-        Write::Add { key, value, expires_at } => table.bag_add(key, value, expires_at, wall).map(Some),
-        Write::Remove { key, value } => table.bag_remove(key, value, wall),
-        Write::Sum { key, by } => table.sum_add(key, by, wall).map(Some),
-        Write::Max { key, to } => table.max_raise(key, to, wall),
-        Write::Reset { key } => table.parts_delete(key, wall),
     }
 }
 

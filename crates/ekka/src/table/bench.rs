@@ -8,6 +8,7 @@ use std::time::Duration;
 use ekka_core::rng::Rng;
 use ekka_core::table::Ack;
 use ekka_core::table::quorum::Transaction;
+use tokio::runtime::{Builder, Handle};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -56,6 +57,8 @@ pub struct TablePlan {
     pub value_bytes: usize,
     /// For how long.
     pub time: Duration,
+    /// Threads of the runtime on which those that write or read are tasks.
+    pub threads: usize,
     /// All rows are there already.
     pub filled: bool,
 }
@@ -108,8 +111,17 @@ impl Target {
         if !plan.filled {
             self.fill_all(plan).await?;
         }
-        run(self, TablePlan { time: plan.time / 5, ..plan }).await?;
-        run(self, plan).await
+        let mut builder = Builder::new_multi_thread();
+        let runtime = builder.worker_threads(plan.threads).thread_name("ekka-bench").enable_all().build();
+        let runtime = runtime.map_err(|error| format!("no threads to measure on: {error}"))?;
+        let warm = TablePlan { time: plan.time / 5, ..plan };
+        let measured = match run(self, warm, runtime.handle()).await {
+            Ok(_) => run(self, plan, runtime.handle()).await,
+            Err(text) => Err(text),
+        };
+        // A runtime must not be dropped where one may not block.
+        runtime.shutdown_background();
+        measured
     }
 
     async fn fill_all(&self, plan: TablePlan) -> Result<(), String> {
@@ -191,12 +203,12 @@ async fn put_many(slot: &OwnedSlot, plan: TablePlan) -> Result<TableFigures, Str
     Ok(TableFigures { ops: rows.len() as u64, time, settle: Duration::ZERO, p50: time, p99: time, peers })
 }
 
-async fn run(target: &Target, plan: TablePlan) -> Result<TableFigures, String> {
+async fn run(target: &Target, plan: TablePlan, runtime: &Handle) -> Result<TableFigures, String> {
     let begun = Instant::now();
     let mut writers = JoinSet::new();
     for writer in 0..plan.writers {
         let target = target.clone();
-        writers.spawn(async move { work(&target, plan, writer, begun).await });
+        writers.spawn_on(async move { work(&target, plan, writer, begun).await }, runtime);
     }
     let (mut ops, mut times) = (0, Vec::new());
     while let Some(ended) = writers.join_next().await {

@@ -18,6 +18,7 @@ use crate::table::{Ack, BenchOp, TablePlan};
 const WRITERS_MAX: usize = 1024;
 const ROWS_MAX: usize = 10_000_000;
 const BYTES_MAX: usize = 1024 * 1024;
+const THREADS_MAX: usize = 64;
 
 /// Measure writes to a table, or (linearizable) reads of it. Its rows are written over.
 #[utoipa::path(
@@ -31,14 +32,17 @@ pub(super) async fn bench(
     State(state): State<AdminState>,
     Body(body): Body<TableBenchRequest>,
 ) -> Result<Json<TableBenchAnswer>, ApiError> {
-    let TableBenchRequest { table, op, ack, writers, rows, value_bytes, for_ms, filled } = body;
+    let TableBenchRequest { table, op, ack, writers, rows, value_bytes, for_ms, threads, filled } = body;
+    let threads =
+        threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX));
     if !(1..=WRITERS_MAX).contains(&writers)
         || !(writers..=ROWS_MAX).contains(&rows)
         || value_bytes > BYTES_MAX
         || !(1..=BENCH_MS_MAX).contains(&for_ms)
+        || !(1..=THREADS_MAX).contains(&threads)
     {
         let text = format!(
-            "1 to {WRITERS_MAX} writers, as many rows up to {ROWS_MAX}, values of up to {BYTES_MAX} bytes and 1 to {BENCH_MS_MAX} ms are measured"
+            "1 to {WRITERS_MAX} writers, as many rows up to {ROWS_MAX}, values of up to {BYTES_MAX} bytes, 1 to {BENCH_MS_MAX} ms and 1 to {THREADS_MAX} threads are measured"
         );
         return Err(ApiError::bad_request(text));
     }
@@ -46,7 +50,7 @@ pub(super) async fn bench(
     let ops = [("put", BenchOp::Put(acked)), ("get", BenchOp::Get), ("put_many", BenchOp::PutMany)];
     let what = word("the op", &op, &ops)?;
     let door = door(&state)?;
-    let plan = TablePlan { op: what, writers, rows, value_bytes, time: Duration::from_millis(for_ms), filled };
+    let plan = TablePlan { op: what, writers, rows, value_bytes, time: Duration::from_millis(for_ms), threads, filled };
     let figures = door.bench(&table, plan).await.ok_or_else(|| absent(&door, &table))?;
     let figures = figures.map_err(|text| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", text))?;
     let micros = |time: Duration| time.as_secs_f64() * 1e6;
