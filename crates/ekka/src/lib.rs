@@ -17,6 +17,7 @@ pub mod histogram;
 mod home;
 #[cfg(any(feature = "etcd", feature = "k8s"))]
 mod http;
+mod meeting;
 pub mod node;
 mod pem;
 pub mod rpc;

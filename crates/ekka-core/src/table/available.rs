@@ -262,7 +262,13 @@ impl Table {
     /// The row of a key.
     #[must_use]
     pub fn get(&self, key: &[u8], wall: Wall) -> Option<&Version> {
-        self.rows.get(key).filter(|version| version.is_live(wall))
+        self.get_at(key, || wall)
+    }
+
+    /// The same at a time that is asked for only where the row expires.
+    #[must_use]
+    pub fn get_at(&self, key: &[u8], wall: impl FnOnce() -> Wall) -> Option<&Version> {
+        self.rows.get(key).filter(|version| version.is_live_at(wall))
     }
 
     /// All rows as they are now, tombstones included; the clone costs nothing and stays as it is.

@@ -207,7 +207,13 @@ impl Version {
     /// Whether there is a row to be read at this time: it is no tombstone and has not expired.
     #[must_use]
     pub fn is_live(&self, wall: Wall) -> bool {
-        !self.is_delete() && self.expires_at().is_none_or(|at| wall < at)
+        self.is_live_at(|| wall)
+    }
+
+    /// The same at a time that is asked for only where the row expires.
+    #[must_use]
+    pub fn is_live_at(&self, wall: impl FnOnce() -> Wall) -> bool {
+        !self.is_delete() && self.expires_at().is_none_or(|at| wall() < at)
     }
 
     /// Bytes that it takes.

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::error::PutError;
 use crate::answers::{Answers, Asker, Offices};
+use crate::meeting::{Caller, Company};
 
 /// The answer to a write.
 pub(super) type Answer = Result<Acknowledged, TooFewCopies>;
@@ -58,18 +59,25 @@ struct Waiter {
     number: OpNumber,
     strict: bool,
     asker: Asker<Answer>,
+    /// Gone before it is answered: it does not count twice where it comes back at once.
+    caller: Caller,
 }
 
 /// Those of one table, by what they wait for; each queue in the order of the writes.
-#[derive(Default)]
 pub(super) struct Acks {
     queues: Mutex<[VecDeque<Waiter>; 3]>,
     offices: Offices<Answer>,
+    /// Those of all tables.
+    company: Company,
 }
 
 const KINDS: [Ack; 3] = [Ack::Local, Ack::Two, Ack::All];
 
 impl Acks {
+    pub(super) fn new(company: Company) -> Self {
+        Self { queues: Mutex::default(), offices: Offices::default(), company }
+    }
+
     fn locked(&self) -> MutexGuard<'_, [VecDeque<Waiter>; 3]> {
         // Nothing that holds this lock can leave it half-changed.
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
@@ -79,7 +87,7 @@ impl Acks {
     pub(super) fn wait(&self, number: OpNumber, ack: Ack, strict: bool) -> oneshot::Receiver<Answer> {
         let (asker, receiver) = self.offices.ask();
         let queue = KINDS.iter().position(|kind| *kind == ack).unwrap_or(0);
-        self.locked()[queue].push_back(Waiter { number, strict, asker });
+        self.locked()[queue].push_back(Waiter { number, strict, asker, caller: self.company.one_more() });
         receiver
     }
 
@@ -107,7 +115,13 @@ impl Acks {
                     queue.push_front(waiter);
                     break;
                 };
-                answers.push(waiter.asker, answer);
+                let Waiter { asker, caller, .. } = waiter;
+                // All that wait are here still, with this one.
+                if answers.is_empty() {
+                    self.company.note();
+                }
+                drop(caller);
+                answers.push(asker, answer);
             }
         }
         answers

@@ -80,7 +80,7 @@ impl AvailableSlot {
             id,
             schema,
             table: ShardedLock::new(table),
-            acks: Acks::default(),
+            acks: Acks::new(world.links.company()),
             signals: Signals::new(),
             told: Told::default(),
             refused: Seldom::default(),
@@ -119,8 +119,7 @@ impl AvailableSlot {
 
     /// Reads a row in the caller's task.
     pub(super) fn get<T>(&self, key: &[u8], read: impl FnOnce(&Version) -> T) -> Option<T> {
-        let wall = self.world.clock.now().wall;
-        self.read().get(key, wall).map(read)
+        self.read().get_at(key, || self.world.clock.now().wall).map(read)
     }
 
     /// Writes, in the caller's task.
@@ -150,7 +149,7 @@ impl AvailableSlot {
         let changed = change(&mut table, wall)?;
         // What changes nothing is held by whoever holds all that was written here before it.
         // Writes that come close together go out together; one that waits alone goes out at once.
-        let is_alone = terms.ack != Ack::Local && self.acks.is_empty();
+        let is_alone = terms.ack != Ack::Local && self.acks.is_empty() && !self.world.links.expects_more();
         let number = table.latest();
         let written = match table.answer(number, terms.ack, terms.strict, &up) {
             Some(answer) => Written::Now(answer),

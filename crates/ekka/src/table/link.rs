@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::wire::Wire;
 use crate::answers::Answers;
+use crate::meeting::{Company, Meeting};
 
 /// A link, as others see it.
 pub(super) struct Link {
@@ -110,6 +111,12 @@ impl Link {
         if state.dirty.is_empty() { None } else { state.driver.take() }
     }
 
+    /// Whether the driver waits and there is something for it.
+    fn has_sleeper(&self) -> bool {
+        let state = self.locked();
+        !state.dirty.is_empty() && state.driver.is_some()
+    }
+
     /// A table was opened while the link was there: the peer is told first of all.
     pub(super) fn opened(&self, table: u64) {
         let mut state = self.locked();
@@ -143,6 +150,8 @@ pub(super) struct Links {
     all: RwLock<Arc<[Arc<Link>]>>,
     /// Wakes the drivers, on their own thread: a writer on another one wakes that thread once, however many they are.
     pump: Mutex<Option<Waker>>,
+    /// Writers that wait for their peers.
+    company: Company,
 }
 
 impl Links {
@@ -181,14 +190,30 @@ impl Links {
         }
     }
 
-    /// Wakes drivers for which there is something, for ever.
+    /// The writers that wait for their peers.
+    pub(super) fn company(&self) -> Company {
+        self.company.clone()
+    }
+
+    /// Whether others are likely to write just now: what is to be sent goes together with theirs.
+    pub(super) fn expects_more(&self) -> bool {
+        self.company.is_expected()
+    }
+
+    /// Wakes drivers for which there is something, for ever: once those writers are back that were answered last.
     pub(super) async fn keep_pumping(&self) {
-        std::future::poll_fn::<(), _>(|cx| {
-            *self.pump.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+        let mut meeting = Meeting::new(self.company());
+        loop {
+            std::future::poll_fn(|cx| self.poll_woken(cx)).await;
+            meeting.wait().await;
             self.all().iter().filter_map(|link| link.sleeper()).for_each(Waker::wake);
-            Poll::Pending
-        })
-        .await;
+        }
+    }
+
+    /// Ready where a driver has something to do.
+    fn poll_woken(&self, cx: &Context<'_>) -> Poll<()> {
+        *self.pump.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+        if self.all().iter().any(|link| link.has_sleeper()) { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Takes a link into use, and says which one it replaces.

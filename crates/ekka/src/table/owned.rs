@@ -50,7 +50,7 @@ impl OwnedSlot {
             id,
             schema,
             table: RwLock::new(OwnedTable::new(me)),
-            acks: Acks::default(),
+            acks: Acks::new(world.links.company()),
             followed_by: Notify::new(),
             signals: Signals::new(),
             indexes: Mutex::default(),
@@ -151,7 +151,7 @@ impl OwnedSlot {
             return Err(PutError::Closed);
         }
         let sequence = write(&mut table)?;
-        let is_alone = terms.ack != Ack::Local && self.acks.is_empty();
+        let is_alone = terms.ack != Ack::Local && self.acks.is_empty() && !self.world.links.expects_more();
         let written = match table.answer(sequence, terms.ack, terms.strict, &up) {
             Some(answer) => Written::Now(answer),
             None if wait => Written::Later(self.acks.wait(sequence, terms.ack, terms.strict)),

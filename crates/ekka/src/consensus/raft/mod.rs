@@ -9,7 +9,7 @@
 //! | `network`, `serve`, `transfer` | the engine's calls as frames, both sides; snapshots over the bulk lane |
 //! | `owed` | word of commits, which goes with the next entries |
 //! | `campaign`, `reports` | carries the machine that decides when to campaign; signs of life |
-//! | `proposer`, `meeting`, `reads` | gather what waits: commands into entries, readers into rounds |
+//! | `proposer`, `reads` | gather what waits: commands into entries, readers into rounds |
 //! | `voters`, `hand_over` | changes on purpose |
 //! | `sealed`, `handed_in` | how replicas of a volatile group end, and others begin with what they held |
 //! | `whole` | what a log adds up to, for a group that goes on without its majority |
@@ -20,7 +20,6 @@ mod hand_over;
 mod handed_in;
 mod image;
 mod log;
-mod meeting;
 mod message;
 mod network;
 mod over_transport;
@@ -234,8 +233,8 @@ impl RaftGroup {
         let (proposals, proposed) = proposer::queue();
         let (readers, reading) = reads::queue();
         shared.tasks.spawn(driver.run(inputs));
-        let (in_flight, callers) = (setup.settings.entries_in_flight, proposals.callers());
-        shared.tasks.spawn(proposer::run(shared.clone(), in_flight, callers, proposed));
+        let (in_flight, company) = (setup.settings.entries_in_flight, proposals.company());
+        shared.tasks.spawn(proposer::run(shared.clone(), in_flight, company, proposed));
         shared.tasks.spawn(reads::run(shared.clone(), reading));
         let server = Arc::new(Server {
             shared: shared.clone(),

@@ -15,12 +15,12 @@ use ekka_core::limits::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::meeting::{Caller, Callers, Last, Meeting};
 use super::message::{Proposed, Reply, Request};
 use super::router::NoReply;
 use super::shared::{Shared, lock};
 use super::types::{Batch, Blob, place};
 use crate::answers::{Answers, Asker, Offices};
+use crate::meeting::{Caller, Company, Meeting};
 
 /// How long a replica without a leader waits before it looks again, where nothing tells it earlier.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -43,14 +43,14 @@ pub(super) struct Proposals {
     waiting: mpsc::Sender<Waiting>,
     /// In KiB.
     room: Arc<Semaphore>,
-    callers: Callers,
+    company: Company,
     offices: Offices<Proposed>,
 }
 
 impl Proposals {
-    /// How many callers there are.
-    pub(super) fn callers(&self) -> Callers {
-        self.callers.clone()
+    /// The callers that there are.
+    pub(super) fn company(&self) -> Company {
+        self.company.clone()
     }
 }
 
@@ -113,18 +113,18 @@ impl Shared {
 pub(super) fn queue() -> (Proposals, mpsc::Receiver<Waiting>) {
     let (waiting, queue) = mpsc::channel(GROUP_WAITING_MAX);
     let room = Arc::new(Semaphore::new(GROUP_WAITING_BYTES / 1024));
-    (Proposals { waiting, room, callers: Callers::default(), offices: Offices::default() }, queue)
+    (Proposals { waiting, room, company: Company::default(), offices: Offices::default() }, queue)
 }
 
 /// Works the queue off until the replica ends.
 pub(super) async fn run(
     shared: Arc<Shared>,
     entries_in_flight: usize,
-    callers: Callers,
+    company: Company,
     mut queue: mpsc::Receiver<Waiting>,
 ) {
     let in_flight = Arc::new(Semaphore::new(entries_in_flight.max(1)));
-    let mut meeting = Meeting::new(callers);
+    let mut meeting = Meeting::new(company);
     let mut left = None;
     loop {
         let permit = tokio::select! {
@@ -146,12 +146,12 @@ pub(super) async fn run(
         };
         meeting.wait().await;
         let group = gather(first, &mut queue, &mut left);
-        let (task, last) = (shared.clone(), meeting.last());
+        let (task, company) = (shared.clone(), meeting.company());
         shared.tasks.spawn(async move {
             tokio::select! {
                 biased;
                 () = task.stop.cancelled() => {}
-                () = carry(&task, group, permit, &last) => {}
+                () = carry(&task, group, permit, &company) => {}
             }
         });
     }
@@ -175,7 +175,7 @@ fn gather(first: Waiting, queue: &mut mpsc::Receiver<Waiting>, left: &mut Option
 }
 
 /// Has the commands of one entry committed, and gives each caller its answers.
-async fn carry(shared: &Shared, mut group: Vec<Waiting>, permit: OwnedSemaphorePermit, last: &Last) {
+async fn carry(shared: &Shared, mut group: Vec<Waiting>, permit: OwnedSemaphorePermit, company: &Company) {
     // Nobody waits for it any more, and it was given to nobody.
     group.retain(|waiting| !waiting.asker.is_closed());
     let Some(since) = group.iter().map(|waiting| waiting.since).min() else { return };
@@ -184,7 +184,7 @@ async fn carry(shared: &Shared, mut group: Vec<Waiting>, permit: OwnedSemaphoreP
     let mut permit = Some(permit);
     let outcome = commit(shared, commands, hops, since + GROUP_LEADER_WAIT, &mut permit).await;
     // Before the next entry begins.
-    last.note();
+    company.note();
     drop(permit);
     let mut given = Answers::default();
     let Proposed::Done { at, answers } = outcome else {
@@ -318,7 +318,7 @@ pub(super) async fn propose(queue: &Proposals, commands: Vec<Blob>, hops: u8) ->
     };
     let room = room.expect("the semaphore is never closed");
     let (asker, outcome) = queue.offices.ask();
-    let waiting = Waiting { commands, hops, since, asker, caller: queue.callers.one_more(), _room: room };
+    let waiting = Waiting { commands, hops, since, asker, caller: queue.company.one_more(), _room: room };
     match timeout_at(deadline, queue.waiting.send(waiting)).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => return Proposed::NotHanded("the replica has ended".into()),

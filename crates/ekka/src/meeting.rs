@@ -1,8 +1,8 @@
-//! Callers that the answers of an entry have woken go into the next one together.
+//! Callers that have been answered together come with their next requests together.
 //!
-//! One who writes again and again is a moment on his way: on another thread, or behind others on this one. An entry that
-//! began at once would leave him to the one after it, and writers would be two groups that take turns, each in entries
-//! of half the size. So the next entry waits for as many as there were, for a short while, as long as that mostly works.
+//! One who writes again and again is a moment on his way: on another thread, or behind others on this one. A batch that
+//! went at once would leave him to the one after it, and writers would be groups that take turns, each in batches of a
+//! part of the size. So the next batch waits for as many as there were, for a short while, as long as that mostly works.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,90 +14,89 @@ use tokio::time::Instant;
 const WHILE: Duration = Duration::from_micros(100);
 /// The same where time stands still.
 const TURNS: u32 = 64;
-/// After so many entries for which waiting was in vain more often than not, each wait is a probe.
+/// After so many batches for which waiting was in vain more often than not, each wait is a probe.
 const TRUST_MAX: u32 = 8;
-/// One of so many entries waits although that was in vain lately.
+/// One of so many batches waits although that was in vain lately.
 const PROBE: u32 = 32;
 
-/// How many callers there are: those that wait for an entry, and those whose entry is not answered.
+/// The callers that there are: those that wait for their batch, and those whose batch is not answered.
 #[derive(Clone, Default)]
-pub(super) struct Callers(Arc<AtomicUsize>);
+pub(crate) struct Company(Arc<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    here: AtomicUsize,
+    /// When some were answered last; nothing once that was waited for.
+    were: AtomicUsize,
+}
 
 /// One of them, until it is answered.
-pub(super) struct Caller(Callers);
+pub(crate) struct Caller(Company);
 
-impl Callers {
-    pub(super) fn one_more(&self) -> Caller {
-        self.0.fetch_add(1, Ordering::Relaxed);
+impl Company {
+    pub(crate) fn one_more(&self) -> Caller {
+        self.0.here.fetch_add(1, Ordering::Relaxed);
         Caller(self.clone())
     }
 
-    fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+    /// Some are to be answered.
+    pub(crate) fn note(&self) {
+        self.0.were.store(self.here(), Ordering::Relaxed);
+    }
+
+    /// Whether several were here when some were answered last, so that others may be on their way.
+    pub(crate) fn is_expected(&self) -> bool {
+        self.0.were.load(Ordering::Relaxed) > 1
+    }
+
+    fn here(&self) -> usize {
+        self.0.here.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Caller {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.here.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// How many callers there were when an entry was answered last.
-#[derive(Clone)]
-pub(super) struct Last {
-    callers: Callers,
-    were: Arc<AtomicUsize>,
-}
-
 /// Waits for callers to come back.
-pub(super) struct Meeting {
-    last: Last,
+pub(crate) struct Meeting {
+    company: Company,
     trust: u32,
     skipped: u32,
 }
 
-impl Last {
-    /// An entry is to be answered.
-    pub(super) fn note(&self) {
-        self.were.store(self.callers.count(), Ordering::Relaxed);
-    }
-}
-
 impl Meeting {
-    pub(super) fn new(callers: Callers) -> Self {
-        Self { last: Last { callers, were: Arc::default() }, trust: TRUST_MAX, skipped: 0 }
+    pub(crate) fn new(company: Company) -> Self {
+        Self { company, trust: TRUST_MAX, skipped: 0 }
     }
 
     /// Where it is noted how many there were.
-    pub(super) fn last(&self) -> Last {
-        self.last.clone()
+    pub(crate) fn company(&self) -> Company {
+        self.company.clone()
     }
 
     /// Waits until as many callers are here as there were, or a moment.
-    pub(super) async fn wait(&mut self) {
-        let were = self.last.were.swap(0, Ordering::Relaxed);
-        let here = self.here();
+    pub(crate) async fn wait(&mut self) {
+        let were = self.company.0.were.swap(0, Ordering::Relaxed);
+        let here = self.company.here();
         if here >= were || !self.is_worth_it() {
             return;
         }
         let began = Instant::now();
         for _ in 0..TURNS {
             tokio::task::yield_now().await;
-            if self.here() >= were || began.elapsed() >= WHILE {
+            if self.company.here() >= were || began.elapsed() >= WHILE {
                 break;
             }
         }
         // Most of those that were missing have come.
-        if 2 * self.here() >= here + were {
+        if 2 * self.company.here() >= here + were {
             self.trust = TRUST_MAX.min(self.trust + 1);
         } else {
             self.trust = self.trust.saturating_sub(1);
         }
-    }
-
-    fn here(&self) -> usize {
-        self.last.callers.count()
     }
 
     fn is_worth_it(&mut self) -> bool {
@@ -112,9 +111,9 @@ mod tests {
 
     /// Callers that come back after so many turns each time; the sizes of the entries that they get.
     async fn entries(callers: usize, turns_away: u32, entries: usize) -> Vec<usize> {
-        let all = Callers::default();
+        let all = Company::default();
         let mut meeting = Meeting::new(all.clone());
-        let last = meeting.last();
+        let last = meeting.company();
         let (came, mut queue) = tokio::sync::mpsc::unbounded_channel();
         (0..callers).for_each(|_| came.send(all.one_more()).unwrap());
         let mut sizes = Vec::new();
@@ -149,13 +148,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn those_who_stay_away_are_not() {
-        let all = Callers::default();
+        let all = Company::default();
         let mut meeting = Meeting::new(all.clone());
         let mut waited = 0;
         for _ in 0..100 {
             let one = all.one_more();
             let gone = [all.one_more(), all.one_more(), all.one_more()];
-            meeting.last().note();
+            meeting.company().note();
             drop(gone);
             let mut turns = 0;
             let wait = meeting.wait();
