@@ -207,12 +207,10 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(async { offices.ask() })
         };
-        let (second, second_receiver) = (Asker { answer: oneshot::channel().0, office: asker.office.clone() }, ());
-        let mut answers = Answers::default();
-        answers.push(asker, 7);
-        answers.push(second, 8);
-        drop((answers, second_receiver));
-        assert_eq!(receiver.blocking_recv(), Ok(7));
+        let (sender, second) = oneshot::channel();
+        let beside = Asker { answer: sender, office: asker.office.clone() };
+        answer(vec![asker, beside]);
+        assert_eq!((receiver.blocking_recv(), second.blocking_recv()), (Ok(0), Ok(1)));
         let (askers, answers) = asking(&offices, 1);
         assert_eq!(offices.locked().len(), 1);
         answer(askers);

@@ -45,7 +45,8 @@ impl<K: TableKey, V> Table<K, V, Owned> {
         self.put_many([(key, value)])
     }
 
-    /// Writes rows of this node, with one acknowledgement for all. *Dropping the future does not undo.*
+    /// Writes rows of this node, with one acknowledgement for all: in the order of the bytes of their keys, those of one key
+    /// in the order given. *Dropping the future does not undo*; then the first of them may be written.
     pub fn put_many<'a>(&self, rows: impl IntoIterator<Item = (&'a K, &'a V)>) -> PutMany
     where
         K: 'a,
