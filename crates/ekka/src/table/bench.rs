@@ -2,13 +2,14 @@
 //!
 //! Of a quorum table a run ends with the commit of the last write: which replicas hold it, each of them says.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ekka_core::rng::Rng;
 use ekka_core::table::Ack;
 use ekka_core::table::quorum::Transaction;
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -96,6 +97,29 @@ impl TableDoor {
     }
 }
 
+/// Threads on which callers are tasks, as those of an application are.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn start(count: usize) -> io::Result<Self> {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(count).thread_name("ekka-bench").enable_all().build().map(|runtime| Self(Some(runtime)))
+    }
+
+    fn handle(&self) -> &Handle {
+        self.0.as_ref().expect("it is there until this is dropped").handle()
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // Whoever measures is a task itself, where a runtime must not wait for its threads.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// The table that is measured.
 #[derive(Clone)]
 enum Target {
@@ -111,17 +135,9 @@ impl Target {
         if !plan.filled {
             self.fill_all(plan).await?;
         }
-        let mut builder = Builder::new_multi_thread();
-        let runtime = builder.worker_threads(plan.threads).thread_name("ekka-bench").enable_all().build();
-        let runtime = runtime.map_err(|error| format!("no threads to measure on: {error}"))?;
-        let warm = TablePlan { time: plan.time / 5, ..plan };
-        let measured = match run(self, warm, runtime.handle()).await {
-            Ok(_) => run(self, plan, runtime.handle()).await,
-            Err(text) => Err(text),
-        };
-        // A runtime must not be dropped where one may not block.
-        runtime.shutdown_background();
-        measured
+        let threads = Threads::start(plan.threads).map_err(|error| format!("no threads to measure on: {error}"))?;
+        run(self, TablePlan { time: plan.time / 5, ..plan }, threads.handle()).await?;
+        run(self, plan, threads.handle()).await
     }
 
     async fn fill_all(&self, plan: TablePlan) -> Result<(), String> {
