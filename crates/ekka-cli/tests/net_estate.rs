@@ -150,6 +150,8 @@ fn what_a_node_wrote_behind_a_cut_is_judged_once_it_is_taken_out_and_back() {
     for (key, value) in [("alone", 2), ("older", 3), ("deleted", 4)] {
         put(cluster, 2, key, &json!(value), "local");
     }
+    // Of two versions of one millisecond either may be the later one.
+    support::poll::pace(Duration::from_millis(5));
     put(cluster, 0, "older", &json!("newer"), "two");
     put(cluster, 0, "deleted", &json!(5), "two");
     change(cluster, 0, &format!("{TABLE}/delete"), &json!({"key": "deleted"}));

@@ -61,10 +61,12 @@ impl<T: Send + 'static> Offices<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One who waits on this runtime for an answer, and where that comes.
+    /// One who waits for an answer, in a task of this runtime or elsewhere, and where the answer comes.
     pub(crate) fn ask(&self) -> (Asker<T>, oneshot::Receiver<T>) {
         let (answer, receiver) = oneshot::channel();
-        let office = Handle::try_current().ok().map(|here| self.office(&here));
+        // A thread that blocks on its future runs nobody else meanwhile: it is answered by itself.
+        let here = tokio::task::try_id().and_then(|_| Handle::try_current().ok());
+        let office = here.map(|here| self.office(&here));
         (Asker { answer, office }, receiver)
     }
 
@@ -160,7 +162,7 @@ mod tests {
         let offices = offices.clone();
         let answers = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            runtime.block_on(async {
+            let asking = async move {
                 let mut receivers = Vec::new();
                 for _ in 0..count {
                     let (asker, receiver) = offices.ask();
@@ -172,7 +174,8 @@ mod tests {
                     answers.push(receiver.await.unwrap());
                 }
                 answers
-            })
+            };
+            runtime.block_on(async { tokio::spawn(asking).await.unwrap() })
         });
         (askers.iter().take(count as usize).collect(), answers)
     }
@@ -205,7 +208,8 @@ mod tests {
         let offices = Offices::default();
         let (asker, receiver) = {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            runtime.block_on(async { offices.ask() })
+            let offices = offices.clone();
+            runtime.block_on(async { tokio::spawn(async move { offices.ask() }).await.unwrap() })
         };
         let (sender, second) = oneshot::channel();
         let beside = Asker { answer: sender, office: asker.office.clone() };
@@ -226,9 +230,13 @@ mod tests {
     }
 
     #[test]
-    fn without_a_runtime_an_answer_comes_too() {
-        let (asker, receiver) = Offices::default().ask();
-        answer(vec![asker]);
-        assert_eq!(receiver.blocking_recv(), Ok(0));
+    fn who_waits_in_no_task_is_answered_too() {
+        let offices = Offices::default();
+        let (outside, first) = offices.ask();
+        // Nothing runs on this runtime but what blocks on it.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let ((inside, second), (beside, third)) = runtime.block_on(async { (offices.ask(), offices.ask()) });
+        answer(vec![outside, inside, beside]);
+        assert_eq!([first, second, third].map(|receiver| receiver.blocking_recv()), [Ok(0), Ok(1), Ok(2)]);
     }
 }

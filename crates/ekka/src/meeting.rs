@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long it is waited. There is no timer for so short a time; others have the thread meanwhile.
+/// How long it is waited, about. There is no timer for so short a time; others have the thread meanwhile.
 const WHILE: Duration = Duration::from_micros(100);
 /// The same where time stands still.
 const TURNS: u32 = 64;
@@ -26,7 +26,7 @@ pub(crate) struct Company(Arc<Counts>);
 #[derive(Default)]
 struct Counts {
     here: AtomicUsize,
-    /// When some were answered last; nothing once that was waited for.
+    /// At most, when some were answered lately; nothing once that was waited for.
     were: AtomicUsize,
 }
 
@@ -41,12 +41,12 @@ impl Company {
 
     /// Some are to be answered.
     pub(crate) fn note(&self) {
-        self.0.were.store(self.here(), Ordering::Relaxed);
+        self.0.were.fetch_max(self.here(), Ordering::Relaxed);
     }
 
-    /// Whether several were here when some were answered last, so that others may be on their way.
+    /// Whether others than one who comes now may be on their way: more were here when some were answered last.
     pub(crate) fn is_expected(&self) -> bool {
-        self.0.were.load(Ordering::Relaxed) > 1
+        self.0.were.load(Ordering::Relaxed) > self.here() + 1
     }
 
     fn here(&self) -> usize {

@@ -118,10 +118,14 @@ async fn measure(clients: &[&Client], at: usize, plan: Plan) -> Result<Vec<Row>,
 async fn measure_all(clients: &[&Client], at: usize, plan: Plan, cases: &[Case]) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     for (number, (op, ack, writers)) in cases.iter().enumerate() {
-        let body = json!({
+        let mut body = json!({
             "table": plan.table(), "op": op, "ack": ack, "writers": writers, "rows": plan.rows,
-            "value_bytes": plan.value_bytes, "threads": plan.threads, "for_ms": out::millis(plan.each),
+            "value_bytes": plan.value_bytes, "for_ms": out::millis(plan.each),
         });
+        // An older agent knows no such field.
+        if let Some(threads) = plan.threads {
+            body["threads"] = json!(threads);
+        }
         let before = syncs(clients).await?;
         let mut figures: TableBenchAnswer = clients[at].post("/v1/bench/table", &body).await?.success()?.read()?;
         if plan.kind == KindWord::Quorum && *op == "put" {

@@ -59,15 +59,15 @@ struct Waiter {
     number: OpNumber,
     strict: bool,
     asker: Asker<Answer>,
-    /// Gone before it is answered: it does not count twice where it comes back at once.
-    caller: Caller,
+    /// Where it waits for peers. Gone before it is answered: it does not count twice where it comes back at once.
+    caller: Option<Caller>,
 }
 
 /// Those of one table, by what they wait for; each queue in the order of the writes.
 pub(super) struct Acks {
     queues: Mutex<[VecDeque<Waiter>; 3]>,
     offices: Offices<Answer>,
-    /// Those of all tables.
+    /// Those of all tables that wait for peers.
     company: Company,
 }
 
@@ -86,8 +86,9 @@ impl Acks {
     /// Waits for the answer to a write. Called while the table is locked for that write, so that numbers come in order.
     pub(super) fn wait(&self, number: OpNumber, ack: Ack, strict: bool) -> oneshot::Receiver<Answer> {
         let (asker, receiver) = self.offices.ask();
+        let caller = (ack != Ack::Local).then(|| self.company.one_more());
         let queue = KINDS.iter().position(|kind| *kind == ack).unwrap_or(0);
-        self.locked()[queue].push_back(Waiter { number, strict, asker, caller: self.company.one_more() });
+        self.locked()[queue].push_back(Waiter { number, strict, asker, caller });
         receiver
     }
 
@@ -116,8 +117,7 @@ impl Acks {
                     break;
                 };
                 let Waiter { asker, caller, .. } = waiter;
-                // All that wait are here still, with this one.
-                if answers.is_empty() {
+                if caller.is_some() && answers.is_empty() {
                     self.company.note();
                 }
                 drop(caller);

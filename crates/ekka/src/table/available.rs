@@ -39,7 +39,7 @@ const HERE: NodeId = NodeId::from_u128(0);
 pub struct AvailableSlot {
     pub(super) id: u64,
     pub(super) schema: Schema,
-    /// Readers on several threads do not meet in one word of memory.
+    /// Readers on several threads seldom meet in one word of memory.
     table: ShardedLock<Table>,
     acks: Acks,
     pub(super) signals: Signals,
@@ -275,15 +275,15 @@ impl AvailableSlot {
     }
 
     /// A peer has what its peers held.
-    pub(super) fn peer_is_loaded(&self, peer: Incarnation, now: Now) {
+    pub(super) fn peer_is_loaded(&self, peer: Incarnation, now: Now, answers: &mut Answers<Answer>) {
         self.told.is_loaded(peer);
-        drop(self.after(self.write_lock(), now));
+        answers.append(self.after(self.write_lock(), now));
     }
 
     /// Whether the disc of a peer has room: who waits for its copy waits no more, where it has none.
-    pub(super) fn peer_has_room(&self, peer: Incarnation, has: bool, now: Now) {
+    pub(super) fn peer_has_room(&self, peer: Incarnation, has: bool, now: Now, answers: &mut Answers<Answer>) {
         self.told.room(peer, has);
-        drop(self.after(self.write_lock(), now));
+        answers.append(self.after(self.write_lock(), now));
     }
 
     pub(super) fn connect(&self, peer: Incarnation, now: Now) {
@@ -358,7 +358,7 @@ impl AvailableSlot {
         for event in &events {
             self.estate_sees(event, table.log_end());
         }
-        let answers = if self.acks.is_empty() {
+        let mut answers = if self.acks.is_empty() {
             Answers::default()
         } else {
             let up = self.counted();
@@ -367,7 +367,10 @@ impl AvailableSlot {
         };
         let loaded = self.signals.is_loaded() || self.is_loaded(&table, now);
         drop(table);
-        // To drop a clone can take long.
+        // To drop a clone can take long: nobody waits for that.
+        if !waste.is_empty() {
+            answers = Answers::default();
+        }
         drop(waste);
         self.stir_disc();
         self.signals.tell(revision);

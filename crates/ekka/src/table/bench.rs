@@ -2,7 +2,6 @@
 //!
 //! Of a quorum table a run ends with the commit of the last write: which replicas hold it, each of them says.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,7 +57,7 @@ pub struct TablePlan {
     pub value_bytes: usize,
     /// For how long.
     pub time: Duration,
-    /// Threads of the runtime on which those that write or read are tasks.
+    /// Threads of the runtime on which those that are measured are tasks, at least one.
     pub threads: usize,
     /// All rows are there already.
     pub filled: bool,
@@ -91,7 +90,7 @@ impl TableDoor {
         let target = match self.tables.named(name)? {
             Slot::Available(slot) => Target::Available(slot),
             Slot::Quorum(slot) => Target::Quorum(slot),
-            Slot::Owned(slot) => return Some(put_many(&slot, plan).await),
+            Slot::Owned(slot) => return Some(put_many(slot, plan).await),
         };
         Some(target.measure(plan).await)
     }
@@ -101,9 +100,10 @@ impl TableDoor {
 struct Threads(Option<Runtime>);
 
 impl Threads {
-    fn start(count: usize) -> io::Result<Self> {
+    fn start(count: usize) -> Result<Self, String> {
         let mut builder = Builder::new_multi_thread();
-        builder.worker_threads(count).thread_name("ekka-bench").enable_all().build().map(|runtime| Self(Some(runtime)))
+        let runtime = builder.worker_threads(count.max(1)).thread_name("ekka-bench").enable_all().build();
+        runtime.map(|runtime| Self(Some(runtime))).map_err(|error| format!("no runtime to measure on: {error}"))
     }
 
     fn handle(&self) -> &Handle {
@@ -135,7 +135,7 @@ impl Target {
         if !plan.filled {
             self.fill_all(plan).await?;
         }
-        let threads = Threads::start(plan.threads).map_err(|error| format!("no threads to measure on: {error}"))?;
+        let threads = Threads::start(plan.threads)?;
         run(self, TablePlan { time: plan.time / 5, ..plan }, threads.handle()).await?;
         run(self, plan, threads.handle()).await
     }
@@ -207,10 +207,18 @@ impl Target {
     }
 }
 
-async fn put_many(slot: &OwnedSlot, plan: TablePlan) -> Result<TableFigures, String> {
+async fn put_many(slot: Arc<OwnedSlot>, plan: TablePlan) -> Result<TableFigures, String> {
     if plan.op != BenchOp::PutMany {
         return Err("of an owned table only put_many is measured".to_owned());
     }
+    let threads = Threads::start(plan.threads)?;
+    let mut measured = JoinSet::new();
+    measured.spawn_on(async move { put_all(&slot, plan).await }, threads.handle());
+    let ended = measured.join_next().await;
+    ended.and_then(Result::ok).unwrap_or_else(|| Err("the measurement has ended early".to_owned()))
+}
+
+async fn put_all(slot: &OwnedSlot, plan: TablePlan) -> Result<TableFigures, String> {
     let rows: Vec<_> = (0..plan.rows).map(|row| (key(row).to_vec(), vec![0; plan.value_bytes])).collect();
     let (begun, terms) = (Instant::now(), Terms { ack: Ack::All, strict: false });
     let acknowledged = slot.put_many(&rows, terms, SETTLE).await.map_err(|error| error.to_string())?;

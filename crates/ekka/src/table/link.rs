@@ -82,14 +82,18 @@ impl Link {
     fn poll(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<CloseCause> {
         loop {
             let mut answers = Answers::default();
-            let turn = match self.wired().as_mut() {
-                Some(wire) => wire.poll(self, cx, &mut answers),
-                None => Some(Poll::Pending),
+            let read = match self.wired().as_mut().map(|wire| wire.poll_in(self, cx, &mut answers)) {
+                Some(Poll::Ready(Ok(()))) => true,
+                Some(Poll::Ready(Err(cause))) => return Poll::Ready(cause),
+                Some(Poll::Pending) | None => false,
             };
             // Whoever is woken finds the connection free, and may write on it himself.
             drop(answers);
-            if let Some(polled) = turn {
-                return polled;
+            if let Some(Poll::Ready(cause)) = self.wired().as_mut().map(|wire| wire.poll_write(self, cx)) {
+                return Poll::Ready(cause);
+            }
+            if !read {
+                return Poll::Pending;
             }
         }
     }

@@ -140,7 +140,7 @@ impl Slot {
             (Self::Owned(_) | Self::Quorum(_), Body::Loaded | Body::Amount { .. } | Body::Room { .. })
             | (_, Body::Alive) => Ok(()),
             (Self::Available(slot), Body::Loaded) => {
-                slot.peer_is_loaded(peer, now);
+                slot.peer_is_loaded(peer, now, answers);
                 Ok(())
             }
             (Self::Available(slot), Body::Amount { bytes }) => {
@@ -148,7 +148,7 @@ impl Slot {
                 Ok(())
             }
             (Self::Available(slot), Body::Room { has }) => {
-                slot.peer_has_room(peer, has, now);
+                slot.peer_has_room(peer, has, now, answers);
                 Ok(())
             }
             (_, Body::Opened) => {

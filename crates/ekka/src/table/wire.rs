@@ -87,36 +87,30 @@ impl Wire {
             self.broken = Some(cause);
             driver.wake_by_ref();
         }
+        if self.written < self.batch.len() {
+            // It may be the turn of this task that is over, not the room of the socket: the driver looks itself.
+            driver.wake_by_ref();
+        }
     }
 
-    /// One turn: reads once, then writes what there is. `None` where it has read something and is to be asked again; what
-    /// is to be answered after what was read is among the answers.
-    pub(super) fn poll(
+    /// Reads once and takes what came; what is to be answered after that is among the answers.
+    pub(super) fn poll_in(
         &mut self,
         link: &Arc<Link>,
         cx: &mut Context<'_>,
         answers: &mut Answers<Answer>,
-    ) -> Option<Poll<CloseCause>> {
+    ) -> Poll<Result<(), CloseCause>> {
         if let Some(cause) = self.broken.take() {
-            return Some(Poll::Ready(cause));
+            return Poll::Ready(Err(cause));
         }
         while self.beat.as_mut().poll(cx).is_ready() {
             self.owes_beat = true;
             self.beat.as_mut().reset(Instant::now() + TABLE_LINK_BEAT);
         }
-        let read = match self.poll_read(link, cx, answers) {
-            Poll::Ready(Ok(())) => true,
-            Poll::Ready(Err(cause)) => return Some(Poll::Ready(cause)),
-            Poll::Pending => false,
-        };
-        if let Poll::Ready(cause) = self.poll_write(link, cx) {
-            return Some(Poll::Ready(cause));
+        match self.poll_read(link, cx, answers) {
+            Poll::Pending if self.heard.elapsed() >= TABLE_LINK_SILENT => Poll::Ready(Err(CloseCause::Silent)),
+            polled => polled,
         }
-        if read {
-            return None;
-        }
-        let is_silent = self.heard.elapsed() >= TABLE_LINK_SILENT;
-        Some(if is_silent { Poll::Ready(CloseCause::Silent) } else { Poll::Pending })
     }
 
     /// Reads once and takes all whole messages.
@@ -155,7 +149,7 @@ impl Wire {
     }
 
     /// Writes what there is, batch by batch; ready where the connection broke.
-    fn poll_write(&mut self, link: &Link, cx: &mut Context<'_>) -> Poll<CloseCause> {
+    pub(super) fn poll_write(&mut self, link: &Link, cx: &mut Context<'_>) -> Poll<CloseCause> {
         loop {
             while self.written < self.batch.len() {
                 let count = match Pin::new(&mut self.stream).poll_write(cx, &self.batch[self.written..]) {

@@ -56,6 +56,14 @@ pub struct Waste {
     pub(super) taken: Vec<Map<Version>>,
 }
 
+impl Waste {
+    /// Whether there is nothing to drop.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.given.is_empty() && self.taken.is_empty()
+    }
+}
+
 impl Giving {
     /// The next message of it; `None` when all were given.
     pub fn next_message(&mut self) -> Option<Message> {

@@ -111,7 +111,7 @@ pub struct TableBenchRequest {
     pub value_bytes: usize,
     /// For how long, at most a minute.
     pub for_ms: u64,
-    /// Threads on which they run, at most 64; one for each core where it is left out.
+    /// Threads on which the measured ones run, at most 64; one for each core where it is left out.
     #[serde(default)]
     pub threads: Option<usize>,
     /// The rows are there already, from a measurement before this one.
