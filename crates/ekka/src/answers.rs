@@ -107,11 +107,6 @@ impl<T> Asker<T> {
 }
 
 impl<T> Answers<T> {
-    /// Whether there is none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// One more.
     pub(crate) fn push(&mut self, asker: Asker<T>, answer: T) {
         self.0.push((asker, answer));

@@ -72,11 +72,6 @@ impl Meeting {
         Self { company, trust: TRUST_MAX, skipped: 0 }
     }
 
-    /// Where it is noted how many there were.
-    pub(crate) fn company(&self) -> Company {
-        self.company.clone()
-    }
-
     /// Waits until as many callers are here as there were, or a moment.
     pub(crate) async fn wait(&mut self) {
         let were = self.company.0.were.swap(0, Ordering::Relaxed);
@@ -113,7 +108,6 @@ mod tests {
     async fn entries(callers: usize, turns_away: u32, entries: usize) -> Vec<usize> {
         let all = Company::default();
         let mut meeting = Meeting::new(all.clone());
-        let last = meeting.company();
         let (came, mut queue) = tokio::sync::mpsc::unbounded_channel();
         (0..callers).for_each(|_| came.send(all.one_more()).unwrap());
         let mut sizes = Vec::new();
@@ -125,7 +119,7 @@ mod tests {
                 group.push(next);
             }
             sizes.push(group.len());
-            last.note();
+            all.note();
             for caller in group.drain(..) {
                 drop(caller);
                 let (all, came) = (all.clone(), came.clone());
@@ -154,7 +148,7 @@ mod tests {
         for _ in 0..100 {
             let one = all.one_more();
             let gone = [all.one_more(), all.one_more(), all.one_more()];
-            meeting.company().note();
+            all.note();
             drop(gone);
             let mut turns = 0;
             let wait = meeting.wait();

@@ -97,6 +97,12 @@ impl Acks {
         self.locked().iter().all(VecDeque::is_empty)
     }
 
+    /// Whether a write that is acknowledged so goes out at once: none of its table waits, and nobody else is likely to write
+    /// just now. Others go together.
+    pub(super) fn goes_alone(&self, ack: Ack) -> bool {
+        ack != Ack::Local && self.is_empty() && !self.company.is_expected()
+    }
+
     /// The answers to those whose writes have enough copies by now: `reached` gives up to which number they have, `answer`
     /// what is said of one. They are to be given out once no lock is held.
     pub(super) fn settle(
@@ -117,7 +123,8 @@ impl Acks {
                     break;
                 };
                 let Waiter { asker, caller, .. } = waiter;
-                if caller.is_some() && answers.is_empty() {
+                // Before any of them is gone: the most that there were counts.
+                if caller.is_some() {
                     self.company.note();
                 }
                 drop(caller);

@@ -13,7 +13,7 @@ use ekka_core::id::{Incarnation, NodeId};
 use ekka_core::limits::TABLE_MERGE_STEP;
 use ekka_core::schema::Schema;
 use ekka_core::table::{
-    Ack, Acknowledged, Body, Event, Extract, Hlc, Malformed, Message, Settings, StampError, Table, Version, WriteError,
+    Acknowledged, Body, Event, Extract, Hlc, Malformed, Message, Settings, StampError, Table, Version, WriteError,
 };
 use ekka_core::time::{Instant, Now, Wall};
 use tokio_util::sync::CancellationToken;
@@ -148,8 +148,7 @@ impl AvailableSlot {
         }
         let changed = change(&mut table, wall)?;
         // What changes nothing is held by whoever holds all that was written here before it.
-        // Writes that come close together go out together; one that waits alone goes out at once.
-        let is_alone = terms.ack != Ack::Local && self.acks.is_empty() && !self.world.links.expects_more();
+        let is_alone = self.acks.goes_alone(terms.ack);
         let number = table.latest();
         let written = match table.answer(number, terms.ack, terms.strict, &up) {
             Some(answer) => Written::Now(answer),

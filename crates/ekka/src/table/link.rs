@@ -199,11 +199,6 @@ impl Links {
         self.company.clone()
     }
 
-    /// Whether others are likely to write just now: what is to be sent goes together with theirs.
-    pub(super) fn expects_more(&self) -> bool {
-        self.company.is_expected()
-    }
-
     /// Wakes drivers for which there is something, for ever: once those writers are back that were answered last.
     pub(super) async fn keep_pumping(&self) {
         let mut meeting = Meeting::new(self.company());

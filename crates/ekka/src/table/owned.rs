@@ -7,7 +7,7 @@ use std::time::Duration;
 use ekka_core::id::{Incarnation, NodeId};
 use ekka_core::limits::{TABLE_KEY_MAX, TABLE_VALUE_MAX};
 use ekka_core::schema::Schema;
-use ekka_core::table::{Ack, Acknowledged, Extract, Malformed, OwnedMessage, OwnedTable, TooFewCopies, WriteError};
+use ekka_core::table::{Acknowledged, Extract, Malformed, OwnedMessage, OwnedTable, TooFewCopies, WriteError};
 use ekka_core::time::{Instant, Now};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -151,7 +151,7 @@ impl OwnedSlot {
             return Err(PutError::Closed);
         }
         let sequence = write(&mut table)?;
-        let is_alone = terms.ack != Ack::Local && self.acks.is_empty() && !self.world.links.expects_more();
+        let is_alone = self.acks.goes_alone(terms.ack);
         let written = match table.answer(sequence, terms.ack, terms.strict, &up) {
             Some(answer) => Written::Now(answer),
             None if wait => Written::Later(self.acks.wait(sequence, terms.ack, terms.strict)),
@@ -222,12 +222,9 @@ impl OwnedSlot {
 
     fn after(&self, table: RwLockWriteGuard<'_, OwnedTable>, now: Now) -> Answers<Answer> {
         let up = self.world.up();
-        let answers = if self.acks.is_empty() {
-            Answers::default()
-        } else {
-            self.acks
-                .settle(|ack| table.watermark(ack, &up), |number, ack, strict| table.answer(number, ack, strict, &up))
-        };
+        let answers = self
+            .acks
+            .settle(|ack| table.watermark(ack, &up), |number, ack, strict| table.answer(number, ack, strict, &up));
         let loaded = self.signals.is_loaded() || self.is_loaded(&table, &up, now);
         let revision = table.revision();
         drop(table);

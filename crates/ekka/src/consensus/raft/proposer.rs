@@ -124,7 +124,7 @@ pub(super) async fn run(
     mut queue: mpsc::Receiver<Waiting>,
 ) {
     let in_flight = Arc::new(Semaphore::new(entries_in_flight.max(1)));
-    let mut meeting = Meeting::new(company);
+    let mut meeting = Meeting::new(company.clone());
     let mut left = None;
     loop {
         let permit = tokio::select! {
@@ -146,7 +146,7 @@ pub(super) async fn run(
         };
         meeting.wait().await;
         let group = gather(first, &mut queue, &mut left);
-        let (task, company) = (shared.clone(), meeting.company());
+        let (task, company) = (shared.clone(), company.clone());
         shared.tasks.spawn(async move {
             tokio::select! {
                 biased;

@@ -3,7 +3,7 @@
 use ekka_core::id::Guid;
 use ekka_core::limits::TABLE_LOG_BYTES_MAX;
 use ekka_core::schema::Kind;
-use ekka_core::table::{Faults, Hlc};
+use ekka_core::table::{Ack, Faults, Hlc};
 
 use super::*;
 use crate::testing::RuntimeClock;
