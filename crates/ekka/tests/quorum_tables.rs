@@ -212,6 +212,10 @@ async fn in_a_minority_reads_and_writes_say_so_and_stale_reads_answer() {
     for table in [&ram[2], &disc[2]] {
         table.put(&key, &1).await.expect("written");
     }
+    // A majority has both rows; a voter hears a moment later that they count.
+    for table in [&ram[0], &disc[0]] {
+        comes_true("the node that stays has the row", async || table.get_stale(&key) == Ok(Some(1))).await;
+    }
     for node in three.nodes.drain(1..) {
         node.stop(Duration::from_secs(10)).await.expect("it stops");
     }
