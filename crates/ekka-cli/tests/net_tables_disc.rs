@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::Cluster;
 use support::rows::{Acked, Writers, post, rows};
+use support::{Cluster, rounds};
 
 const FORM_LIMIT: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_secs(20);
@@ -66,22 +66,26 @@ fn what_all_have_acknowledged_is_there_after_all_are_killed_at_once() {
     }
     let delete = json!({"key": "k0", "ack": "all"});
     post(&data(&cluster, 1), &format!("/v1/tables/{TABLE}/delete"), &delete).expect("it is deleted");
-    let writers = Writers::begin((0..3).map(|index| data(&cluster, index)), TABLE, 100);
-    cluster.throughout("they write", Duration::from_secs(2), |_| Ok(()));
-    for agent in &mut cluster.agents {
-        agent.kill();
-    }
-    let mut acked = writers.end();
-    assert!(!acked.is_empty());
-    acked.extend((1..200).map(|number| Acked { key: format!("k{number}"), value: number, copies: 3 }));
-    let began = Instant::now();
-    cluster.start();
-    loaded(&cluster);
-    println!("all are back with the table after {:.2?}", began.elapsed());
-    all_there(&cluster, &acked);
-    for agent in &cluster.agents {
-        let there = rows(&agent.data(), TABLE).expect("it answers");
-        assert!(!there.contains_key("k0"), "{}: what was deleted is back", agent.name);
+    let mut kept: Vec<_> =
+        (1..200).map(|number| Acked { key: format!("k{number}"), value: number, copies: 3 }).collect();
+    for _ in 0..rounds(1, 30) {
+        let writers = Writers::begin((0..3).map(|index| data(&cluster, index)), TABLE, 100);
+        cluster.throughout("they write", Duration::from_secs(2), |_| Ok(()));
+        for agent in &mut cluster.agents {
+            agent.kill();
+        }
+        let acked = writers.end();
+        assert!(!acked.is_empty());
+        kept.extend(acked);
+        let began = Instant::now();
+        cluster.start();
+        loaded(&cluster);
+        println!("all are back with the table after {:.2?}", began.elapsed());
+        all_there(&cluster, &kept);
+        for agent in &cluster.agents {
+            let there = rows(&agent.data(), TABLE).expect("it answers");
+            assert!(!there.contains_key("k0"), "{}: what was deleted is back", agent.name);
+        }
     }
     // `all` are those that are up as the node sees it: rows may be whole before that.
     cluster.wait("all are up", LIMIT, Cluster::whole);
@@ -93,11 +97,11 @@ fn what_all_have_acknowledged_is_there_after_all_are_killed_at_once() {
 fn one_that_is_killed_under_load_loses_nothing_and_catches_up() {
     let mut cluster = formed();
     let writers = Writers::begin((0..3).map(|index| data(&cluster, index)), TABLE, 200);
-    for round in 0..3 {
+    for victim in (0..3).cycle().take(rounds(3, 30) as usize) {
         cluster.throughout("they write", Duration::from_secs(2), |_| Ok(()));
-        cluster.agents[round].kill();
+        cluster.agents[victim].kill();
         cluster.throughout("two write", Duration::from_secs(1), |_| Ok(()));
-        cluster.agents[round].start();
+        cluster.agents[victim].start();
         cluster.wait("it is back", LIMIT, Cluster::whole);
     }
     let acked = writers.end();

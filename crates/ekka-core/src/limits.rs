@@ -265,8 +265,13 @@ pub const TABLE_MERGE_STEP: usize = 1_024;
 pub const TABLE_LINK_BEAT: Duration = Duration::from_secs(1);
 /// Silence after which a connection for tables is dropped and dialled anew.
 pub const TABLE_LINK_SILENT: Duration = Duration::from_secs(5);
-/// A stamp is given up to a bound on disc, which is raised by so much at a time.
-pub const STAMP_BOUND_STEP: Duration = Duration::from_secs(10);
+/// A stamp is given up to a bound on disc, which is raised to so much ahead of the wall clock. With clocks 50 s apart the
+/// start that begins there can still write.
+pub const STAMP_BOUND_STEP: Duration = Duration::from_secs(8);
+/// And to so much ahead of a stamp that is ahead of the clock.
+pub const STAMP_BOUND_LEAD: Duration = Duration::from_millis(400);
+/// It is raised once one of so many parts of the step is used up: a disc may take as long as the others last.
+pub const STAMP_BOUND_SHARES: u64 = 4;
 /// How often nodes tell each other what they hold of a table, where that has changed.
 pub const TABLE_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// So long an operation may take from its origin before it is asked for elsewhere.
@@ -336,6 +341,7 @@ const _: () = {
     assert!(TABLE_KEY_MAX + TABLE_VALUE_MAX + TABLE_ROW_OVERHEAD < BULK_FRAME_MAX);
     assert!(TABLE_KEY_MAX + TABLE_VALUE_MAX + TRANSACTION_ITEM_OVERHEAD < TRANSACTION_BYTES_MAX);
     assert!(TABLE_COPY_BYTES < CONTROL_FRAME_MAX && TABLE_LOG_STEP < TABLE_LOG_OPS_MAX);
-    assert!(STAMP_BOUND_STEP.as_millis() < CLOCK_REFUSE.as_millis());
+    assert!(STAMP_BOUND_LEAD.as_millis() < STAMP_BOUND_STEP.as_millis());
+    assert!(STAMP_BOUND_STEP.as_millis() + 50_000 < CLOCK_REFUSE.as_millis());
     assert!(CONFIRM_TIMEOUT.as_millis() < GONE_AFTER_MIN.as_millis() / 3);
 };

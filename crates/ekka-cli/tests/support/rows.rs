@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use super::{Agent, Cluster, poll};
 
 /// Before a node that does not answer is asked again.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Values only grow, also from one round of writers to the next: a row of an earlier round is not taken for a later one.
+static NEXT_VALUE: AtomicU64 = AtomicU64::new(1);
 
 /// Asks a node for something that has a body.
 ///
@@ -81,45 +83,59 @@ pub(crate) struct Acked {
 /// Writers, one at each node, each with keys of its own; a key is written over again and again.
 pub(crate) struct Writers {
     stop: Arc<AtomicBool>,
+    refused: Arc<Refused>,
     writers: Vec<JoinHandle<Vec<Acked>>>,
 }
+
+/// What writers were told in place of an acknowledgement, and how often.
+type Refused = Mutex<BTreeMap<String, u64>>;
 
 impl Writers {
     /// Begins; each writer has so many keys.
     pub(crate) fn begin(nodes: impl IntoIterator<Item = PathBuf>, table: &str, keys: u64) -> Self {
-        let stop: Arc<AtomicBool> = Arc::default();
+        let (stop, refused): (Arc<AtomicBool>, Arc<Refused>) = <_>::default();
         let writer = |(number, data): (usize, PathBuf)| {
-            let (stop, path) = (stop.clone(), format!("/v1/tables/{table}/put"));
-            thread::spawn(move || write(&data.join("ekka.sock"), &path, (number, keys), &stop))
+            let (stop, refused, path) = (stop.clone(), refused.clone(), format!("/v1/tables/{table}/put"));
+            thread::spawn(move || write(&data.join("ekka.sock"), &path, (number, keys), &stop, &refused))
         };
         let writers = nodes.into_iter().enumerate().map(writer).collect();
-        Self { stop, writers }
+        Self { stop, refused, writers }
     }
 
     /// Ends them: what was acknowledged, the last of each key.
     pub(crate) fn end(self) -> Vec<Acked> {
         self.stop.store(true, Ordering::Relaxed);
         let all = self.writers.into_iter().flat_map(|writer| writer.join().expect("a writer does not panic"));
-        all.map(|acked| (acked.key.clone(), acked)).collect::<BTreeMap<_, _>>().into_values().collect()
+        let all: BTreeMap<_, _> = all.map(|acked| (acked.key.clone(), acked)).collect();
+        for (words, times) in &*self.refused.lock().expect("no writer panicked") {
+            println!("{times} writes were not acknowledged: {words}");
+        }
+        all.into_values().collect()
     }
 }
 
-fn write(socket: &Path, path: &str, (number, keys): (usize, u64), stop: &AtomicBool) -> Vec<Acked> {
-    let (mut acked, mut stream, mut value) = (Vec::new(), None, 0u64);
+fn write(socket: &Path, path: &str, (number, keys): (usize, u64), stop: &AtomicBool, refused: &Refused) -> Vec<Acked> {
+    let refuse = |words: String| {
+        *refused.lock().expect("no writer panicked").entry(words).or_default() += 1;
+    };
+    let (mut acked, mut stream, mut count) = (Vec::new(), None, 0u64);
     while !stop.load(Ordering::Relaxed) {
         let Some(mut open) = stream.take().or_else(|| connect(socket).ok()) else {
             poll::pace(PAUSE);
             continue;
         };
-        value += 1;
-        let key = format!("w{number}-{}", value % keys);
+        count += 1;
+        let (key, value) = (format!("w{number}-{}", count % keys), NEXT_VALUE.fetch_add(1, Ordering::Relaxed));
         match post_on(&mut open, path, &json!({"key": key, "value": value})) {
             Ok((200, answer)) => {
                 acked.push(Acked { key, value, copies: answer["copies"].as_u64().unwrap_or_default() });
                 stream = Some(open);
             }
-            Ok(_) => poll::pace(PAUSE),
-            Err(_) => {}
+            Ok((status, answer)) => {
+                refuse(format!("{status}: {answer}"));
+                poll::pace(PAUSE);
+            }
+            Err(error) => refuse(error.to_string()),
         }
     }
     acked

@@ -9,7 +9,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::id::Incarnation;
-use crate::limits::{CLOCK_REFUSE, STAMP_BOUND_STEP};
+use crate::limits::{CLOCK_REFUSE, STAMP_BOUND_LEAD, STAMP_BOUND_SHARES, STAMP_BOUND_STEP};
 use crate::time::Wall;
 
 const COUNTER_BITS: u32 = 16;
@@ -116,12 +116,20 @@ impl HybridClock {
     }
 
     /// The bound that is to be brought to disc now; `None` while there is room up to the present one.
+    ///
+    /// The next start begins at it, and the others follow that start. So it lies far ahead of the wall clock, which comes
+    /// after, but only a little ahead of a stamp that is itself ahead of the clock: otherwise each of many starts in a row
+    /// would go further ahead than the one before, until no stamp is taken any more.
     #[must_use]
     pub fn wanted_bound(&self, wall: Wall) -> Option<Hlc> {
-        let step = millis(STAMP_BOUND_STEP);
-        let top = self.last.max(self.waiting).wall().as_millis().max(wall.as_millis());
-        (self.bound.wall().as_millis() < top.saturating_add(step / 2))
-            .then(|| Hlc::at(Wall::from_millis(top.saturating_add(step))))
+        let top = self.last.max(self.waiting).wall().as_millis();
+        let at = |share| {
+            let ahead = |step| millis(step) / STAMP_BOUND_SHARES * share;
+            let by_wall = wall.as_millis().saturating_add(ahead(STAMP_BOUND_STEP));
+            by_wall.max(top.saturating_add(ahead(STAMP_BOUND_LEAD)))
+        };
+        let low = self.bound.wall().as_millis() < at(STAMP_BOUND_SHARES - 1);
+        low.then(|| Hlc::at(Wall::from_millis(at(STAMP_BOUND_SHARES))))
     }
 
     /// A new stamp, above all that were given or accepted.
@@ -209,10 +217,10 @@ mod tests {
     #[test]
     fn m5_a_new_start_begins_above_all_that_the_one_before_it_saw() {
         let mut clock = clock(1_000);
-        clock.accept(Hlc::at(wall(9_000)), wall(1_000)).unwrap();
+        clock.accept(Hlc::at(wall(8_000)), wall(1_000)).unwrap();
         let mut next = HybridClock::new(clock.bound());
         next.bound_is(next.wanted_bound(wall(2_000)).unwrap());
-        assert!(next.stamp(wall(2_000)).unwrap() > Hlc::at(wall(9_000)));
+        assert!(next.stamp(wall(2_000)).unwrap() > Hlc::at(wall(8_000)));
     }
 
     #[test]
@@ -227,8 +235,36 @@ mod tests {
     #[test]
     fn the_bound_is_raised_before_it_is_reached() {
         let clock = clock(100_000);
-        assert_eq!(clock.wanted_bound(wall(104_000)), None);
-        assert_eq!(clock.wanted_bound(wall(106_000)), Some(Hlc::at(wall(116_000))));
+        assert_eq!(clock.wanted_bound(wall(102_000)), None);
+        assert_eq!(clock.wanted_bound(wall(102_001)), Some(Hlc::at(wall(110_001))));
+    }
+
+    /// Who begins at its bound is ahead of the clock; the others follow it, and begin at theirs.
+    #[test]
+    fn starts_in_a_row_do_not_run_ahead_of_the_clock() {
+        let mut clocks = [(); 3].map(|()| clock(100_000));
+        let (mut now, mut ahead) = (100_000, 0);
+        for start in 0..2_000 {
+            now += 500;
+            let started = start % 3;
+            clocks[started] = HybridClock::new(clocks[started].bound());
+            for writer in [started, (started + 1) % 3] {
+                for clock in &mut clocks {
+                    if let Some(bound) = clock.wanted_bound(wall(now)) {
+                        clock.bound_is(bound);
+                    }
+                }
+                let given = clocks[writer].stamp(wall(now)).expect("a bound that was just raised");
+                for clock in &mut clocks {
+                    if clock.accept(given, wall(now)) == Err(StampError::BoundReached) {
+                        clock.bound_is(clock.wanted_bound(wall(now)).expect("it waits for it"));
+                        clock.accept(given, wall(now)).expect("above it");
+                    }
+                }
+                ahead = ahead.max(given.wall().as_millis() - now);
+            }
+        }
+        assert!((1_000..9_000).contains(&ahead), "{ahead} ms");
     }
 
     #[test]
