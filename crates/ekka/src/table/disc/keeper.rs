@@ -37,7 +37,7 @@ pub(in crate::table) struct Sizes {
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { record: 256 << 10, piece: 2 << 20, log_max: 64 << 20 }
+        Self { record: 256 << 10, piece: 2 << 20, log_max: 8 << 20 }
     }
 }
 
