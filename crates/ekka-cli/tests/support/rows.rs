@@ -84,7 +84,7 @@ pub(crate) struct Acked {
 pub(crate) struct Writers {
     stop: Arc<AtomicBool>,
     refused: Arc<Refused>,
-    writers: Vec<JoinHandle<Vec<Acked>>>,
+    threads: Vec<JoinHandle<Vec<Acked>>>,
 }
 
 /// What writers were told in place of an acknowledgement, and how often.
@@ -98,14 +98,14 @@ impl Writers {
             let (stop, refused, path) = (stop.clone(), refused.clone(), format!("/v1/tables/{table}/put"));
             thread::spawn(move || write(&data.join("ekka.sock"), &path, (number, keys), &stop, &refused))
         };
-        let writers = nodes.into_iter().enumerate().map(writer).collect();
-        Self { stop, refused, writers }
+        let threads = nodes.into_iter().enumerate().map(writer).collect();
+        Self { stop, refused, threads }
     }
 
     /// Ends them: what was acknowledged, the last of each key.
     pub(crate) fn end(self) -> Vec<Acked> {
         self.stop.store(true, Ordering::Relaxed);
-        let all = self.writers.into_iter().flat_map(|writer| writer.join().expect("a writer does not panic"));
+        let all = self.threads.into_iter().flat_map(|thread| thread.join().expect("a writer does not panic"));
         let all: BTreeMap<_, _> = all.map(|acked| (acked.key.clone(), acked)).collect();
         for (words, times) in &*self.refused.lock().expect("no writer panicked") {
             println!("{times} writes were not acknowledged: {words}");
