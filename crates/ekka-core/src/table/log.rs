@@ -38,11 +38,16 @@ impl Log {
         self.records.push_back(record);
     }
 
-    /// Drops the oldest records, down to the bounds, but none from `keep` on.
+    /// Drops the oldest records, down to the bounds, but none from `keep` on; and down to twice the bounds whatever they are:
+    /// a disc that takes nothing must not take the memory too.
     pub(crate) fn trim(&mut self, keep: u64) {
-        while self.start < keep && (self.bytes > TABLE_LOG_BYTES_MAX || self.records.len() > TABLE_LOG_OPS_MAX) {
+        while self.exceeds(1) && self.start < keep || self.exceeds(2) {
             self.drop_first();
         }
+    }
+
+    fn exceeds(&self, times: usize) -> bool {
+        self.bytes > times * TABLE_LOG_BYTES_MAX || self.records.len() > times * TABLE_LOG_OPS_MAX
     }
 
     /// Drops all records in front of a position.

@@ -135,6 +135,10 @@ impl Table {
 
     /// A checkpoint of this table, with everything in front of a position of the log, is synced.
     pub fn checkpointed(&mut self, position: u64) {
+        if (self.synced..=position).contains(&self.log.start()) {
+            self.stored.raise_all(&self.log.before().clone());
+            self.synced = self.log.start();
+        }
         while self.synced < position.min(self.log.end()) {
             match self.log.get(self.synced) {
                 Some(Record::Op(version)) => {
@@ -149,9 +153,11 @@ impl Table {
         self.log.trim(self.synced);
     }
 
-    /// Whether something counts as stored only after a checkpoint, and one can be made: a full copy was merged.
+    /// Whether something counts as stored only after a checkpoint, and one can be made: a full copy was merged, or the log
+    /// has dropped what was not synced yet.
     #[must_use]
     pub fn wants_checkpoint(&self) -> bool {
-        matches!(self.log.get(self.synced), Some(Record::Gap(_))) && !self.is_merging()
+        let dropped = self.synced < self.log.start();
+        (dropped || matches!(self.log.get(self.synced), Some(Record::Gap(_)))) && !self.is_merging()
     }
 }

@@ -7,7 +7,7 @@
 //! A node that starts empty, or joins, afterwards would not see from any vector that it lacks what such origins wrote. So
 //! reports carry a digest of what is folded, and one that differs is a reason to pull.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::available::Table;
@@ -23,7 +23,8 @@ pub(super) struct Over {
     gone: BTreeMap<NodeId, Guid>,
     /// How much of an origin each member reported, by which of its starts.
     reports: BTreeMap<OriginIndex, BTreeMap<NodeId, (Guid, OpNumber)>>,
-    folded: BTreeSet<OriginIndex>,
+    /// With the number that is in the sum.
+    folded: BTreeMap<OriginIndex, OpNumber>,
     /// A sum over what is folded, by which two nodes see that one of them lacks something that is in no vector.
     digest: u64,
 }
@@ -44,7 +45,7 @@ impl Over {
     }
 
     pub(super) fn is_folded(&self, origin: OriginIndex) -> bool {
-        self.folded.contains(&origin)
+        self.folded.contains_key(&origin)
     }
 
     /// Up to which number operations of an origin that is over may be taken.
@@ -70,10 +71,14 @@ impl Over {
         self.reports.get(&origin).is_some_and(|by| by.contains_key(&member))
     }
 
+    /// Leaves an origin out of the vectors from now on; or, where that is done, counts what came of it since.
     pub(super) fn fold(&mut self, origin: OriginIndex, last: OpId) {
+        let counted = self.folded.entry(origin).or_insert(0);
         // One that wrote nothing is in no vector, and nobody can learn of it later: it is nothing that is lacked.
-        if self.folded.insert(origin) && last.number > 0 {
-            self.digest = self.digest.wrapping_add(mixed(last));
+        let part = |number| if number > 0 { mixed(OpId { number, ..last }) } else { 0 };
+        if last.number > *counted {
+            self.digest = self.digest.wrapping_sub(part(*counted)).wrapping_add(part(last.number));
+            *counted = last.number;
         }
         self.reports.remove(&origin);
     }
@@ -112,11 +117,10 @@ impl Table {
         let mut closing = Vec::new();
         for (place, origin) in self.origins_over().into_iter().filter(|(_, origin)| *origin != me) {
             // Met only after it was known to be over: then this is the first report.
+            // Also what is not stored yet: if it is, nobody may have folded without it, and if not the next start says so.
             let number = self.here_of(place);
             self.over.report(me, place, number);
-            // In memory all is stored that is here.
-            let stored = if self.storage == Storage::Ram { number } else { self.stored.get(place) };
-            closing.push(OpId { origin, number: stored });
+            closing.push(OpId { origin, number });
         }
         closing
     }
@@ -127,15 +131,22 @@ impl Table {
         merging.map_or(0, |merging| merging.theirs().get(place)).max(self.held.get(place))
     }
 
-    /// Folds the origins of which all members hold what any of them reported.
+    /// Folds the origins of which all members hold what any of them reported, as far as this node or a peer has heard
+    /// them all: one of them may be down now, or this start too young to have heard it.
     pub(super) fn fold_all(&mut self) {
         for (place, origin) in self.origins_over() {
-            if self.may_fold(place) {
-                let last = OpId { origin, number: self.held.get(place) };
+            let last = OpId { origin, number: self.held.get(place) };
+            let agreed = || self.peers.map.values().any(|peer| peer.folded.contains(&last));
+            if self.may_fold(place) || self.stored_here(place) >= last.number && agreed() {
                 self.over.fold(place, last);
                 self.events.push(super::Event::Folded { last });
             }
         }
+    }
+
+    fn stored_here(&self, place: OriginIndex) -> OpNumber {
+        // In memory all is stored that is here.
+        if self.storage == Storage::Ram { self.here_of(place) } else { self.stored.get(place) }
     }
 
     fn may_fold(&self, place: OriginIndex) -> bool {
@@ -151,9 +162,18 @@ impl Table {
         all && mine >= last && others().all(|member| self.members.settled(member, place).is_some_and(|n| n >= last))
     }
 
+    /// Counts what came of folded origins with a full copy.
+    pub(super) fn count_folded(&mut self) {
+        for last in self.folded() {
+            if let Some(place) = self.origins.find(last.origin) {
+                self.over.fold(place, last);
+            }
+        }
+    }
+
     /// The last numbers of all origins that are folded.
     pub(super) fn folded(&self) -> Vec<OpId> {
-        let folded = self.over.folded.iter();
+        let folded = self.over.folded.keys();
         folded.map(|place| OpId { origin: self.origins.get(*place), number: self.held.get(*place) }).collect()
     }
 

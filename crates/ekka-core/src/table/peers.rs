@@ -41,6 +41,8 @@ pub(super) struct Peer {
     digest_pulled: Option<u64>,
     /// Origins that it names in its vector, or as closing.
     named: BTreeSet<OriginIndex>,
+    /// Origins of those that are named to it which it has folded, with their last numbers.
+    pub(super) folded: Vec<OpId>,
     /// Something from it could not be applied; all that it has is wanted.
     needs_pull: bool,
     owes_pull: bool,
@@ -235,7 +237,7 @@ impl Table {
         }
         // A clock that is too far ahead is not followed; what it stamped will be refused, and said.
         let _ = self.clock.accept(report.clock, now.wall);
-        self.members.report(id, held.clone(), stored);
+        self.members.report(id, held.clone(), stored, report.folded_digest);
         let (here, start, before) = (self.here, self.log.start(), self.log.before().get(self.here));
         let Some(peer) = self.peers.map.get_mut(&id) else { return };
         peer.known.raise_all(&held);
@@ -248,6 +250,7 @@ impl Table {
             (peer.awaited, peer.heard) = (held.clone(), Some(now.mono));
         }
         (peer.named, peer.held, peer.digest) = (named, held, report.folded_digest);
+        peer.folded.clone_from(&report.folded);
         self.want(now.mono);
     }
 

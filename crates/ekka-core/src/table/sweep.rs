@@ -1,7 +1,8 @@
 //! Tombstones: when one may be dropped, so that what it deleted does not come back.
 //!
 //! Every member, down ones included, has reported that it holds it; and this node holds every operation that those
-//! reports name, since an older put of another origin may still be on its way to it (schedule M1). Of those dropped the
+//! reports name, since an older put of another origin may still be on its way to it (schedule M1); what a member has folded
+//! it names no more, so its report counts only where both have folded the same. Of those dropped the
 //! newest stamp is kept: what a cleaned member brings from below it has an unknown fate (schedule S1-10). A row that has
 //! expired is as good as a tombstone, once all clocks agree that it has.
 
@@ -22,6 +23,8 @@ struct Said {
     guid: Guid,
     held: Numbers,
     stored: Numbers,
+    /// Over what it has folded.
+    digest: u64,
 }
 
 /// The members, and what they reported.
@@ -33,6 +36,8 @@ pub(super) struct Members {
     waiting: BTreeMap<NodeId, Said>,
     /// Of each member the newest report of which everything is held here.
     settled: BTreeMap<NodeId, Numbers>,
+    /// Of those the newest that lacks nothing that is folded here, and has folded nothing that may be lacking here.
+    whole: BTreeMap<NodeId, Numbers>,
 }
 
 impl Members {
@@ -56,8 +61,8 @@ impl Members {
         counted.map(|(_, said)| said.stored.get(origin)).max().unwrap_or(0)
     }
 
-    pub(super) fn report(&mut self, from: Incarnation, held: Numbers, stored: Numbers) {
-        let said = Said { guid: from.guid, held, stored };
+    pub(super) fn report(&mut self, from: Incarnation, held: Numbers, stored: Numbers, digest: u64) {
+        let said = Said { guid: from.guid, held, stored, digest };
         if self.waiting.get(&from.node_id).is_none_or(|waiting| waiting.guid != from.guid) {
             self.waiting.insert(from.node_id, said.clone());
         }
@@ -65,11 +70,14 @@ impl Members {
     }
 
     /// Takes note of the reports of which everything is held by now.
-    fn settle(&mut self, held: &Numbers, early: bool) {
+    fn settle(&mut self, (held, digest): (&Numbers, u64), early: bool) {
         for (member, latest) in &self.latest {
             for said in [self.waiting.get(member), Some(latest)].into_iter().flatten() {
                 if early || held.covers_all(&said.held) {
                     self.settled.insert(*member, said.stored.clone());
+                    if early || said.digest == digest {
+                        self.whole.insert(*member, said.stored.clone());
+                    }
                 }
             }
             if self.waiting.get(member).is_some_and(|said| held.covers_all(&said.held)) {
@@ -86,13 +94,14 @@ impl Table {
         self.members.latest.retain(|id, _| ids.contains(id));
         self.members.waiting.retain(|id, _| ids.contains(id));
         self.members.settled.retain(|id, _| ids.contains(id));
+        self.members.whole.retain(|id, _| ids.contains(id));
         self.members.ids = ids;
     }
 
     /// Drops the tombstones that no older version can pass any more.
     pub(super) fn sweep(&mut self, wall: Wall) {
         let early = self.faults.drops_early;
-        self.members.settle(&self.held, early);
+        self.members.settle((&self.held, self.over.digest()), early);
         if self.keeps_tombstones || !self.members.ids.contains(&self.me.node_id) {
             return;
         }
@@ -100,7 +109,7 @@ impl Table {
         let connected = |id: NodeId| self.peers.map.keys().any(|peer| peer.node_id == id);
         let unseen = self.faults.drops_without_the_down;
         let others = self.members.ids.iter().filter(|id| **id != me && (!unseen || connected(**id)));
-        let Some(said) = others.map(|id| self.members.settled.get(id)).collect::<Option<Vec<_>>>() else { return };
+        let Some(said) = others.map(|id| self.members.whole.get(id)).collect::<Option<Vec<_>>>() else { return };
         // What is folded was held by all when it was, and is named by no report since.
         let folded = |origin| self.over.is_folded(origin).then(|| self.held.get(origin));
         let least = |origin| said.iter().map(|numbers| numbers.get(origin)).fold(self.stored.get(origin), Ord::min);

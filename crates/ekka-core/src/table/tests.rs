@@ -21,9 +21,12 @@ fn at(ms: u64) -> Now {
     Now { mono: Instant::from_nanos(ms * 1_000_000), wall: Wall::from_millis(START + ms) }
 }
 
+fn settings_of(node: u128) -> Settings {
+    Settings { me: id(node), storage: Storage::Ram, bound: Hlc::ZERO, faults: Faults::default() }
+}
+
 fn table(node: u128) -> Table {
-    let settings = Settings { me: id(node), storage: Storage::Ram, bound: Hlc::ZERO, faults: Faults::default() };
-    let mut table = Table::new(settings);
+    let mut table = Table::new(settings_of(node));
     table.bound_is(Hlc::at(Wall::from_millis(2 * START)));
     table
 }

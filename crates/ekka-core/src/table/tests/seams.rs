@@ -1,6 +1,7 @@
 //! Where one part of a table meets another: schedules that readers found.
 
 use super::*;
+use crate::limits::TABLE_LOG_OPS_MAX;
 
 const SECOND: u64 = 1_000;
 
@@ -34,6 +35,50 @@ fn a_start_that_wrote_nothing_keeps_no_newcomer_waiting_once_it_is_over() {
     }
     assert!(newcomer.get(b"k", at(15 * SECOND).wall).is_some());
     assert_eq!(newcomer.is_abreast_of(a.me()), Some(true), "it lacks nothing");
+}
+
+/// What all members agreed on is in no log record and may be in no checkpoint; and one of them is down now.
+#[test]
+fn a_new_start_has_all_although_a_member_is_down_that_agreed_to_a_fold() {
+    let (mut a, mut b, mut down, mut c) = (table(1), table(2), table(4), table(3));
+    let (old, members) = (c.me(), [1, 2, 4].map(|node| id(node).node_id));
+    c.put(b"k", b"1", None, at(1).wall).unwrap();
+    connect(&mut b, &mut c, at(1));
+    exchange(&mut b, &mut c, at(1));
+    b.disconnect(old, at(2));
+    for table in [&mut a, &mut b, &mut down] {
+        table.members_are(members);
+        table.gone(old);
+    }
+    connect(&mut a, &mut b, at(3));
+    connect(&mut down, &mut b, at(3));
+    connect(&mut down, &mut a, at(3));
+    for second in 1..10 {
+        let now = at(3 + second * SECOND);
+        exchange(&mut a, &mut b, now);
+        exchange(&mut down, &mut b, now);
+        exchange(&mut down, &mut a, now);
+        [&mut a, &mut b, &mut down].map(|table| table.tick(now));
+    }
+    assert!(b.take_events().iter().any(|event| matches!(event, Event::Folded { last } if last.origin == old)));
+    b.disconnect(down.me(), at(12 * SECOND));
+    b.disconnect(a.me(), at(12 * SECOND));
+    let mut again = table(1);
+    again.renew(later(1), at(13 * SECOND));
+    // It hears of who is over before, or after, it has the rows.
+    again.members_are(members);
+    connect(&mut again, &mut b, at(13 * SECOND));
+    for second in 13..30 {
+        if second == 20 {
+            [&mut again, &mut b].map(|table| table.gone(id(1)));
+            again.gone(old);
+        }
+        exchange(&mut again, &mut b, at(second * SECOND));
+        [&mut again, &mut b].map(|table| table.tick(at(second * SECOND)));
+    }
+    assert!(again.get(b"k", at(30 * SECOND).wall).is_some());
+    assert_eq!(again.is_abreast_of(b.me()), Some(true), "it lacks nothing");
+    again.check();
 }
 
 #[test]
@@ -130,4 +175,26 @@ fn a_position_that_was_taken_before_an_expiry_was_told_tells_it_later() {
     table.tick(at(100));
     let since = table.since(&position, at(100).wall).unwrap();
     assert!(matches!(&since[..], [Since::Gone(key)] if key == b"soon"), "{since:?}");
+}
+
+#[test]
+fn a_disc_that_takes_nothing_does_not_take_the_memory_and_a_checkpoint_makes_up_for_it() {
+    let mut table = Table::new(Settings { storage: Storage::Disc, ..settings_of(1) });
+    table.bound_is(Hlc::at(Wall::from_millis(2 * START)));
+    let most = 2 * TABLE_LOG_OPS_MAX as u64;
+    for number in 0..most + 10 {
+        table.put(b"k", &number.to_le_bytes(), None, at(0).wall).unwrap();
+    }
+    assert_eq!(table.log_size().1, most);
+    assert!(table.wants_checkpoint() && table.records(0, 1 << 20).0.is_empty(), "the log on disc would have a gap");
+    table.synced(5);
+    assert!(table.stored().iter().next().is_none(), "nothing is there yet");
+    let position = table.log_end();
+    table.checkpointed(position);
+    assert!(!table.wants_checkpoint());
+    assert_eq!(table.stored().iter().next(), Some((id(1), most + 10)));
+    table.put(b"k", b"", None, at(0).wall).unwrap();
+    let (batch, end) = table.records(position, 1 << 20);
+    assert!(!batch.is_empty() && end == position + 1);
+    table.check();
 }
