@@ -25,6 +25,8 @@ pub(super) struct Over {
     reports: BTreeMap<OriginIndex, BTreeMap<NodeId, (Guid, OpNumber)>>,
     /// With the number that is in the sum.
     folded: BTreeMap<OriginIndex, OpNumber>,
+    /// What is not folded here, as this start has not heard all members, but by a peer, with the number that is in the sum.
+    adopted: BTreeMap<OriginIndex, OpNumber>,
     /// A sum over what is folded, by which two nodes see that one of them lacks something that is in no vector.
     digest: u64,
 }
@@ -73,14 +75,26 @@ impl Over {
 
     /// Leaves an origin out of the vectors from now on; or, where that is done, counts what came of it since.
     pub(super) fn fold(&mut self, origin: OriginIndex, last: OpId) {
-        let counted = self.folded.entry(origin).or_insert(0);
+        let counted = self.adopted.remove(&origin).or(self.folded.get(&origin).copied());
+        let counted = self.count(counted.unwrap_or(0), last);
+        self.folded.insert(origin, counted);
+        self.reports.remove(&origin);
+    }
+
+    /// A peer has folded it by this number. It stays in the vectors, so that others hear of it whose fold was by less.
+    fn adopt(&mut self, origin: OriginIndex, last: OpId) {
+        let counted = self.count(self.adopted.get(&origin).copied().unwrap_or(0), last);
+        self.adopted.insert(origin, counted);
+    }
+
+    fn count(&mut self, counted: OpNumber, last: OpId) -> OpNumber {
         // One that wrote nothing is in no vector, and nobody can learn of it later: it is nothing that is lacked.
         let part = |number| if number > 0 { mixed(OpId { number, ..last }) } else { 0 };
-        if last.number > *counted {
-            self.digest = self.digest.wrapping_sub(part(*counted)).wrapping_add(part(last.number));
-            *counted = last.number;
+        if last.number <= counted {
+            return counted;
         }
-        self.reports.remove(&origin);
+        self.digest = self.digest.wrapping_sub(part(counted)).wrapping_add(part(last.number));
+        last.number
     }
 
     pub(super) fn digest(&self) -> u64 {
@@ -131,22 +145,18 @@ impl Table {
         merging.map_or(0, |merging| merging.theirs().get(place)).max(self.held.get(place))
     }
 
-    /// Folds the origins of which all members hold what any of them reported, as far as this node or a peer has heard
-    /// them all: one of them may be down now, or this start too young to have heard it.
+    /// Folds the origins of which all members hold what any of them reported. Where a peer has heard them all, and this
+    /// start has not, because it is younger and one of them is down now, that is adopted: it lacks nothing.
     pub(super) fn fold_all(&mut self) {
         for (place, origin) in self.origins_over() {
             let last = OpId { origin, number: self.held.get(place) };
-            let agreed = || self.peers.map.values().any(|peer| peer.folded.contains(&last));
-            if self.may_fold(place) || self.stored_here(place) >= last.number && agreed() {
+            if self.may_fold(place) {
                 self.over.fold(place, last);
                 self.events.push(super::Event::Folded { last });
+            } else if self.peers.map.values().any(|peer| peer.folded.contains(&last)) {
+                self.over.adopt(place, last);
             }
         }
-    }
-
-    fn stored_here(&self, place: OriginIndex) -> OpNumber {
-        // In memory all is stored that is here.
-        if self.storage == Storage::Ram { self.here_of(place) } else { self.stored.get(place) }
     }
 
     fn may_fold(&self, place: OriginIndex) -> bool {
