@@ -14,7 +14,6 @@ use super::available::Table;
 use super::copy::Taking;
 use super::vector::{Dot, OpId, OpNumber, OriginIndex, Origins};
 use crate::id::{Guid, Incarnation, NodeId};
-use crate::schema::Storage;
 
 /// What is known of origins that are over.
 #[derive(Clone, Debug, Default)]

@@ -58,7 +58,9 @@ fn a_new_start_has_all_although_a_member_is_down_that_agreed_to_a_fold() {
         exchange(&mut a, &mut b, now);
         exchange(&mut down, &mut b, now);
         exchange(&mut down, &mut a, now);
-        [&mut a, &mut b, &mut down].map(|table| table.tick(now));
+        for table in [&mut a, &mut b, &mut down] {
+            table.tick(now);
+        }
     }
     assert!(b.take_events().iter().any(|event| matches!(event, Event::Folded { last } if last.origin == old)));
     b.disconnect(down.me(), at(12 * SECOND));
@@ -70,11 +72,15 @@ fn a_new_start_has_all_although_a_member_is_down_that_agreed_to_a_fold() {
     connect(&mut again, &mut b, at(13 * SECOND));
     for second in 13..30 {
         if second == 20 {
-            [&mut again, &mut b].map(|table| table.gone(id(1)));
+            for table in [&mut again, &mut b] {
+                table.gone(id(1));
+            }
             again.gone(old);
         }
         exchange(&mut again, &mut b, at(second * SECOND));
-        [&mut again, &mut b].map(|table| table.tick(at(second * SECOND)));
+        for table in [&mut again, &mut b] {
+            table.tick(at(second * SECOND));
+        }
     }
     assert!(again.get(b"k", at(30 * SECOND).wall).is_some());
     assert_eq!(again.is_abreast_of(b.me()), Some(true), "it lacks nothing");
