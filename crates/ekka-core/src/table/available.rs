@@ -175,9 +175,6 @@ impl Table {
     pub(super) fn append(&mut self, version: Version) {
         let Dot { origin, number } = version.carrier();
         self.held.raise(origin, number);
-        if self.over.is_folded(origin) {
-            self.over.fold(origin, OpId { origin: self.origins.get(origin), number });
-        }
         self.log.push(Record::Op(version));
         if self.storage == Storage::Ram || self.faults.unsynced_counts {
             self.stored.raise(origin, number);

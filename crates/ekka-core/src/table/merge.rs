@@ -76,7 +76,9 @@ impl Table {
         } else {
             self.merge(&version, wall);
         }
+        let origin = version.carrier().origin;
         self.append(version);
+        self.count_folded(origin);
     }
 
     /// Merges a version into the rows: the later one stays, and of two concurrent ones the other goes to the journal.
@@ -135,9 +137,10 @@ impl Table {
 
     /// A checkpoint of this table, with everything in front of a position of the log, is synced.
     pub fn checkpointed(&mut self, position: u64) {
-        if (self.synced..=position).contains(&self.log.start()) {
-            self.stored.raise_all(&self.log.before().clone());
-            self.synced = self.log.start();
+        let start = self.log.start();
+        if self.synced < start && start <= position {
+            self.stored.raise_all(self.log.before());
+            self.synced = start;
         }
         while self.synced < position.min(self.log.end()) {
             match self.log.get(self.synced) {

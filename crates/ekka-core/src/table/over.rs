@@ -129,8 +129,8 @@ impl Table {
         let me = self.me;
         let mut closing = Vec::new();
         for (place, origin) in self.origins_over().into_iter().filter(|(_, origin)| *origin != me) {
-            // Met only after it was known to be over: then this is the first report.
-            // Also what is not stored yet: if it is, nobody may have folded without it, and if not the next start says so.
+            // Met only after it was known to be over: then this is the first report. Also of what is not stored yet: if it
+            // is later, nobody may have folded without it, and if not the next start says so.
             let number = self.here_of(place);
             self.over.report(me, place, number);
             closing.push(OpId { origin, number });
@@ -171,12 +171,11 @@ impl Table {
         all && mine >= last && others().all(|member| self.members.settled(member, place).is_some_and(|n| n >= last))
     }
 
-    /// Counts what came of folded origins with a full copy.
-    pub(super) fn count_folded(&mut self) {
-        for last in self.folded() {
-            if let Some(place) = self.origins.find(last.origin) {
-                self.over.fold(place, last);
-            }
+    /// Counts what came of an origin that is folded.
+    pub(super) fn count_folded(&mut self, place: OriginIndex) {
+        if self.over.is_folded(place) {
+            let last = OpId { origin: self.origins.get(place), number: self.held.get(place) };
+            self.over.fold(place, last);
         }
     }
 
@@ -186,12 +185,15 @@ impl Table {
         folded.map(|place| OpId { origin: self.origins.get(*place), number: self.held.get(*place) }).collect()
     }
 
-    /// An origin is folded elsewhere, and what it wrote has come with a full copy.
+    /// Origins are folded elsewhere, and what they wrote has come with a full copy; so has what came of others.
     pub(super) fn adopt_folded(&mut self, folded: &[OpId]) {
         for last in folded {
             let place = self.origins.place(last.origin);
             self.held.raise(place, last.number);
             self.over.fold(place, *last);
+        }
+        for place in self.over.folded.keys().copied().collect::<Vec<_>>() {
+            self.count_folded(place);
         }
     }
 }

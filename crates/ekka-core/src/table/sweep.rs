@@ -2,9 +2,9 @@
 //!
 //! Every member, down ones included, has reported that it holds it; and this node holds every operation that those
 //! reports name, since an older put of another origin may still be on its way to it (schedule M1); what a member has folded
-//! it names no more, so its report counts only where both have folded the same. Of those dropped the
-//! newest stamp is kept: what a cleaned member brings from below it has an unknown fate (schedule S1-10). A row that has
-//! expired is as good as a tombstone, once all clocks agree that it has.
+//! it names no more, so its report counts only where both have folded the same. Of those dropped the newest stamp is kept:
+//! what a cleaned member brings from below it has an unknown fate (schedule S1-10). A row that has expired is as good as a
+//! tombstone, once all clocks agree that it has.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;

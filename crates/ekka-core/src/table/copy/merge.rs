@@ -151,7 +151,6 @@ impl Table {
     fn count_copy(&mut self, merging: &Merging) {
         self.held.raise_all(&merging.theirs);
         self.adopt_folded(&merging.folded);
-        self.count_folded();
         if self.storage == Storage::Ram {
             self.stored.raise_all(&merging.theirs);
         }

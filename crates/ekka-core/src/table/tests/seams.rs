@@ -67,7 +67,7 @@ fn a_new_start_has_all_although_a_member_is_down_that_agreed_to_a_fold() {
     b.disconnect(a.me(), at(12 * SECOND));
     let mut again = table(1);
     again.renew(later(1), at(13 * SECOND));
-    // It hears of who is over before, or after, it has the rows.
+    // It hears of who is over only after it has the rows.
     again.members_are(members);
     connect(&mut again, &mut b, at(13 * SECOND));
     for second in 13..30 {
