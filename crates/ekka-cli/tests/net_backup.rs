@@ -144,6 +144,11 @@ fn a_backup_taken_under_load_comes_back_as_it_was_and_the_nodes_agree() {
     assert!(!metrics_text(&cluster, 0).contains("ekka_backup_last_success_seconds{"), "that node never gave one");
     let events = cluster.agents[1].events().expect("events");
     assert!(events.iter().any(|event| event["type"] == "backup.done"), "{events:?}");
+    for table in ["kept", "stock"] {
+        let ready = events.iter().any(|event| event["type"] == "table.ready" && event["table"] == table);
+        assert!(ready, "{table}: {events:?}");
+    }
+    tables_are_counted(&cluster);
 
     put(&cluster, "kept", "k0001", 7_001);
     put(&cluster, "stock", "k0001", 7_001);
@@ -154,6 +159,25 @@ fn a_backup_taken_under_load_comes_back_as_it_was_and_the_nodes_agree() {
     merged(&cluster, path, &then);
     replaced(&cluster, path, &then);
     made_anew(&cluster, path, &then);
+}
+
+/// What is counted of tables where all is well: writes of both kinds, and nobody lags.
+fn tables_are_counted(cluster: &Cluster) {
+    let text = metrics_text(cluster, 0);
+    let values = |name: &str, labels: &[&str]| -> Vec<f64> {
+        let of = |line: &&str| line.split('{').next() == Some(name) && labels.iter().all(|label| line.contains(label));
+        text.lines().filter(of).filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect()
+    };
+    let counted = |name: &str, labels: &[&str]| values(name, labels).iter().sum::<f64>() >= 1.0;
+    for table in ["table=\"kept\"", "table=\"stock\""] {
+        assert!(counted("ekka_table_ops_total", &[table, "op=\"put\"", "result=\"ok\""]), "{table}: {text}");
+    }
+    assert!(counted("ekka_table_op_seconds_count", &["kind=\"quorum\"", "op=\"put\""]), "{text}");
+    assert_eq!(values("ekka_table_ops_total", &["table=\"stock\"", "result=\"no_quorum\""]).len(), 3, "{text}");
+    let ages = values("ekka_table_lag_seconds", &["table=\"kept\""]);
+    assert!(ages.len() == 2 && ages.iter().all(|age| *age < 5.0), "{ages:?}");
+    assert_eq!(values("ekka_table_lag_ops", &["table=\"kept\""]).len(), 2, "{text}");
+    assert_eq!(values("ekka_set_aside_rows", &["table=\"kept\""]), [0.0], "{text}");
 }
 
 fn metrics_text(cluster: &Cluster, index: usize) -> String {

@@ -67,6 +67,12 @@ fn alarm(data: &Path) -> Result<bool, String> {
     Ok(alarms.iter().any(|alarm| alarm["code"] == "disc_full"))
 }
 
+/// How often a node told of an event of this type.
+fn told(cluster: &Cluster, index: usize, kind: &str) -> usize {
+    let events = cluster.agents[index].events().unwrap_or_else(|error| panic!("{error}"));
+    events.iter().filter(|event| event["type"] == kind).count()
+}
+
 #[test]
 fn a_node_whose_disc_fills_up_leads_nothing_and_loses_nothing_and_is_well_again_by_itself() {
     let mut resigned = Figures::new("15 MiB left until it leads no group", Duration::from_secs(10));
@@ -93,6 +99,7 @@ fn a_node_whose_disc_fills_up_leads_nothing_and_loses_nothing_and_is_well_again_
         if said && alarm(&data)? { Ok(()) } else { Err(answer) }
     });
     assert!(metric(health, "ekka_disk_alarm", "").expect("a metric") > 0.5);
+    assert_eq!(told(&cluster, leader, "disc.full"), 1);
 
     let began = std::time::Instant::now();
     discs[leader].leave(15 * MIB);
@@ -115,6 +122,7 @@ fn a_node_whose_disc_fills_up_leads_nothing_and_loses_nothing_and_is_well_again_
         let answer = fetch(health, "/readyz")?;
         if answer.starts_with("HTTP/1.1 200") && !alarm(&data)? { Ok(()) } else { Err(answer) }
     });
+    assert_eq!((told(&cluster, leader, "disc.full"), told(&cluster, leader, "disc.ok")), (1, 1));
     let ops = load.end();
     history::check(&ops).unwrap_or_else(|found| panic!("{found}\n{}", cluster.report()));
     resigned.assert_each();

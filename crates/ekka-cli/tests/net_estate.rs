@@ -195,6 +195,40 @@ fn what_a_node_wrote_behind_a_cut_is_judged_once_it_is_taken_out_and_back() {
     put(cluster, 2, "after", &json!(8), "all");
     put(cluster, 0, "after too", &json!(9), "all");
     assert_eq!(rows(&data(cluster, 1), TABLE).expect("rows").len(), 6);
+    losses_come_page_by_page(&cluster.agents[1]);
+    losses_go_back(cluster);
+}
+
+fn losses_come_page_by_page(agent: &Agent) {
+    let page = |query: &str| {
+        let path = format!("/v1/tables/{TABLE}/losses?{query}");
+        let page = support::ask::get(&agent.data(), &path).expect("losses");
+        page.as_array().expect("an array").clone()
+    };
+    let all = page("limit=100");
+    let (mut paged, mut query) = (Vec::new(), "limit=1".to_owned());
+    while let [loss] = &page(&query)[..] {
+        query = format!("limit=1&after={}", loss["revision"].as_str().expect("a text"));
+        paged.push(loss.clone());
+    }
+    assert_eq!(paged, all);
+    assert!(all.len() >= 3 && page(&query).is_empty());
+}
+
+/// What `losses --json` says goes back by `table import`.
+fn losses_go_back(cluster: &Cluster) {
+    let output = cluster.agents[1].ekka(&["losses", "--table", TABLE, "--json"]);
+    assert!(output.status.success());
+    let lines = String::from_utf8(output.stdout).expect("a text");
+    let deleted = lines.matches("\"deleted\":true").count();
+    let file = data(cluster, 1).join("lost.jsonl");
+    std::fs::write(&file, &lines).expect("it is written");
+    let file = file.display().to_string();
+    let said = cluster.agents[0].json(&["table", "import", TABLE, &file]).expect("it is taken");
+    assert_eq!(said["rows"], lines.lines().count() - deleted, "{said}");
+    assert_eq!(said["skipped"], json!({"other_table": 0, "deleted": deleted, "expired": 0, "part": 0}));
+    let held = rows(&data(cluster, 0), TABLE).expect("rows");
+    assert_eq!([&held["alone"], &held["older"], &held["deleted"]], [&json!(2), &json!(3), &json!(4)]);
 }
 
 #[test]
@@ -305,7 +339,8 @@ fn a_cluster_that_goes_into_another_one_brings_its_tables() {
         cluster.wait("what the other one lacks of a quorum table is in a file", SOON, |_| aside("-stock.jsonl"));
     assert!(stock.contains("screw") && stock.contains("nut") && !stock.contains("bolt"), "{stock}");
     let tags = cluster.wait("so are rows that do not fit", SOON, |_| aside("-tags.jsonl"));
-    assert!(tags.contains("red"), "{tags}");
+    let line: Value = serde_json::from_str(&tags).expect("one line");
+    assert_eq!(line, json!({"key": "k", "value": "red", "deleted": false, "lost": false}));
 }
 
 /// Writes at one node until it is taken no more: what was acknowledged.

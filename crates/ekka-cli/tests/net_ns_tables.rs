@@ -29,6 +29,18 @@ fn put(cluster: &Cluster, index: usize, body: &Value) -> Result<Value, String> {
     post(&cluster.agents[index].data(), "/v1/tables/users/put", body)
 }
 
+/// Who is cut off stays among those whose lag is shown, with all that it lacks.
+fn is_behind(cluster: &Cluster, index: usize, alone: usize) {
+    cluster.wait("its link has ended, and its lag is there", SOON, |cluster| {
+        let info = support::ask::get(&cluster.agents[index].data(), "/v1/tables/users")?;
+        let (lacks, others) = (
+            info["lag"][&cluster.agents[alone].name].as_u64(),
+            info["lag"].as_object().map_or(0, serde_json::Map::len),
+        );
+        if lacks >= Some(100) && others == 2 { Ok(()) } else { Err(info.to_string()) }
+    });
+}
+
 #[test]
 fn both_sides_of_a_cut_write_and_all_of_it_is_there_after_the_repair() {
     if !netns::wanted() {
@@ -55,6 +67,7 @@ fn both_sides_of_a_cut_write_and_all_of_it_is_there_after_the_repair() {
         for index in 0..3 {
             put(&cluster, index, &json!({"key": "same", "value": index, "ack": "local"})).expect("a local write");
         }
+        is_behind(&cluster, (alone + 1) % 3, alone);
         network.repair();
         let start = Instant::now();
         cluster.wait("all hold all", healed.limit(), |cluster| {
@@ -78,6 +91,12 @@ fn both_sides_of_a_cut_write_and_all_of_it_is_there_after_the_repair() {
                 }
             }
             Ok(())
+        });
+        cluster.wait("each says that rows lost", SOON, |cluster| {
+            cluster.agents.iter().try_for_each(|agent| {
+                let lost = |event: &Value| event["type"] == "table.override" && event["count"].as_u64() >= Some(1);
+                if agent.events()?.iter().any(lost) { Ok(()) } else { Err(agent.name.clone()) }
+            })
         });
         cluster.wait("all are up", SOON, Cluster::whole);
     }

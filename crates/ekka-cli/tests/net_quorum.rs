@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::rows::{Writers, post, rows};
+use support::sse::Sse;
 use support::{Cluster, Figures, rounds};
 
 /// Deriving the credentials takes most of it where the machine has much else to do.
@@ -363,37 +364,6 @@ fn a_node_beyond_the_voters_uses_tables_through_kills_of_the_leader() {
     again.assert_median();
 }
 
-/// A stream of changes over HTTP.
-struct Sse {
-    stream: support::ask::Stream,
-    id: Option<String>,
-}
-
-impl Sse {
-    fn open(cluster: &Cluster, index: usize, table: &str, after: Option<&str>) -> Self {
-        use std::io::Write;
-        let mut stream = support::ask::connect(&data(cluster, index).join("ekka.sock")).expect("it runs");
-        let seen = after.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
-        let request = format!("GET /v1/tables/{table}/watch HTTP/1.1\r\nhost: ekka\r\n{seen}\r\n");
-        stream.get_mut().write_all(request.as_bytes()).expect("it reads");
-        Self { stream, id: after.map(str::to_owned) }
-    }
-
-    /// The next change. Its id is that of the lines before it.
-    fn next(&mut self) -> Value {
-        use std::io::BufRead;
-        loop {
-            let mut line = String::new();
-            assert!(self.stream.read_line(&mut line).expect("it goes on") > 0, "the stream has ended");
-            if let Some(id) = line.trim_end().strip_prefix("id: ") {
-                self.id = Some(id.to_owned());
-            } else if let Some(data) = line.strip_prefix("data: ") {
-                return serde_json::from_str(data).expect("JSON");
-            }
-        }
-    }
-}
-
 #[test]
 fn a_watch_goes_on_at_another_node_where_the_first_was_killed() {
     let mut cluster = formed();
@@ -403,7 +373,7 @@ fn a_watch_goes_on_at_another_node_where_the_first_was_killed() {
     };
     put(&cluster, 0, 0);
     let first = cluster.wait("a leader", SOON, |cluster| leader(cluster).ok_or_else(|| "none".to_owned()));
-    let mut sse = Sse::open(&cluster, first, "ram", None);
+    let mut sse = Sse::open(&data(&cluster, first), "ram", None);
     assert_eq!(
         (sse.next()["change"].clone(), sse.next()["change"].clone()),
         (json!("snapshot"), json!("snapshot_end"))
@@ -419,7 +389,7 @@ fn a_watch_goes_on_at_another_node_where_the_first_was_killed() {
         let read = post(&data(&cluster, next), "/v1/tables/ram/get", &json!({"key": "n"})).expect("it reads");
         assert_eq!(read["value"], 100 * round + 10);
         cluster.agents[at].kill();
-        sse = Sse::open(&cluster, next, "ram", sse.id.as_deref());
+        sse = Sse::open(&data(&cluster, next), "ram", sse.id.as_deref());
         // What the others wrote while nobody listened comes first, once.
         cluster.wait("the others write", SOON, |cluster| {
             let body = json!({"key": "n", "value": 100 * round + 11});

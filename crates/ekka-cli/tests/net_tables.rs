@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::rows::{Writers, post, rows};
+use support::sse::Sse;
 use support::{Cluster, Figures, process, rounds};
 
 const FORM_LIMIT: Duration = Duration::from_secs(20);
@@ -326,4 +327,83 @@ fn a_watcher_sees_the_rows_and_then_every_change_once() {
     }
     follower.kill().expect("it runs");
     follower.wait().expect("it ends");
+}
+
+#[test]
+fn a_reader_that_comes_back_goes_on_where_it_was_and_else_gets_all_rows_anew() {
+    let mut cluster = formed(&json!({"name": "users"}));
+    make(&cluster, &json!({"name": "other"}));
+    make(&cluster, &json!({"name": "routes", "kind": "owned"}));
+    let at = data(&cluster, 1);
+    let cases = [("users", json!({})), ("routes", json!({"owner": cluster.agents[1].name}))];
+    for (table, owner) in &cases {
+        let change = |kind: &str, value: u64| {
+            let mut change = json!({"change": kind, "key": "k", "value": value});
+            owner.as_object().into_iter().flatten().for_each(|(name, value)| change[name] = value.clone());
+            change
+        };
+        let end = || json!({"change": "snapshot_end"});
+        put(&cluster, 1, table, &json!({"key": "k", "value": 0}));
+        let mut sse = Sse::open(&at, table, None);
+        assert_eq!(sse.next(), change("snapshot", 0));
+        assert_eq!(sse.id, None, "{table}: within a snapshot there is nothing to go on from");
+        assert_eq!(sse.next(), end());
+        let snapshot = sse.id.clone().expect("the snapshot is complete");
+        put(&cluster, 1, table, &json!({"key": "k", "value": 1}));
+        assert_eq!(sse.next(), change("put", 1));
+        let first = sse.id.take().expect("a change has an id");
+        drop(sse);
+        put(&cluster, 1, table, &json!({"key": "k", "value": 2}));
+        put(&cluster, 1, table, &json!({"key": "k", "value": 3}));
+        for (id, seen) in [(&first, 1), (&snapshot, 0)] {
+            let mut sse = Sse::open(&at, table, Some(id));
+            for value in seen + 1..=3 {
+                assert_eq!(sse.next(), change("put", value), "after {id}");
+            }
+        }
+        // An id of another table, one in a form that there was once, one of the future, and what is none.
+        let (history, _) = first.rsplit_once(':').expect("it ends with the revision");
+        let (old, _) = history.rsplit_once(':').expect("it begins with what there was once");
+        let other = Sse::open(&at, "other", None).id_of_snapshot();
+        for id in [other, format!("{old}:1"), format!("{history}:99"), "7".into(), "a:b".into(), ":1".into()] {
+            let mut sse = Sse::open(&at, table, Some(&id));
+            assert_eq!(sse.next(), json!({"change": "resync"}), "{table} after {id}");
+            assert_eq!(sse.snapshot(), [change("snapshot", 3), end()], "{table} after {id}");
+        }
+    }
+    // Another start of the node has other revisions.
+    let id = Sse::open(&at, "users", None).id_of_snapshot();
+    cluster.agents[1].kill();
+    cluster.agents[1].start();
+    cluster.wait("it is back", DOWN_LIMIT, Cluster::whole);
+    all_read(&cluster, "users", "k", &json!(3));
+    assert_eq!(Sse::open(&at, "users", Some(&id)).next(), json!({"change": "resync"}));
+}
+
+#[test]
+fn a_reader_that_breaks_off_behind_an_owner_that_is_down_misses_no_row() {
+    let mut cluster = formed(&json!({"name": "routes", "kind": "owned"}));
+    for index in 0..3 {
+        put(&cluster, index, "routes", &json!({"key": "topic", "value": index, "ack": "all"}));
+    }
+    let row = |index: usize| {
+        let owner = &cluster.agents[index].name;
+        json!({"change": "snapshot", "key": "topic", "value": index, "owner": owner})
+    };
+    // Whose rows come first: the one that has the lowest id.
+    let order: Vec<Value> = Sse::open(&data(&cluster, 0), "routes", None).snapshot();
+    let first = (0..3).find(|index| order[0] == row(*index)).expect("one of the three");
+    let watcher = (first + 1) % 3;
+    let mut expected = order.clone();
+    expected.insert(1, json!({"change": "owner_hidden", "owner": cluster.agents[first].name}));
+    let at = data(&cluster, watcher);
+    let id = Sse::open(&at, "routes", None).id_of_snapshot();
+    cluster.agents[first].kill();
+    assert_eq!(Sse::open(&at, "routes", Some(&id)).next(), expected[1], "a change, which has an id");
+    let mut sse = Sse::open(&at, "routes", None);
+    assert_eq!([sse.next(), sse.next()], expected[..2]);
+    assert_eq!(sse.id, None, "the rows of the others have not come yet");
+    let mut sse = Sse::open(&at, "routes", sse.id.as_deref());
+    assert_eq!(sse.snapshot(), expected);
+    assert!(sse.id.is_some());
 }

@@ -114,6 +114,11 @@ pub enum EventKind {
     TableCreated { table: String, what: String },
     /// `table.dropped`
     TableDropped { table: String },
+    /// `table.ready`: this node has what its peers held of it, or the replica that its rows are in
+    TableReady { table: String },
+    /// `table.override`: so many versions lost to one whose writer had not seen them, and are in the journal; at most once
+    /// a minute of each table
+    TableOverride { table: String, count: u64 },
     /// `table.set_aside`: rows that have no place in it any more are in a file
     TableSetAside { table: String, file: String, rows: u64 },
     /// `table.digest_mismatch`: two nodes that hold the same operations do not have the same rows
@@ -125,6 +130,10 @@ pub enum EventKind {
     /// `table.returned`: what a member held that had been taken out, or of a cluster that went into this one, was judged here:
     /// so many versions are passed on as rows, so many are in the journal of every node
     TableReturned { table: String, node_id: NodeId, taken: u64, aside: u64 },
+    /// `disc.full`: less than `storage.reserve` is free
+    DiscFull { why: String },
+    /// `disc.ok`: there is room again
+    DiscOk {},
     /// `config.reloaded`
     ConfigReloaded { changed: Vec<String>, needs_restart: Vec<String> },
     /// `node.fenced`: its lease has run out, and others may be told that it is gone
@@ -177,11 +186,15 @@ impl EventKind {
             Self::VolatileBegan { .. } => "volatile.began",
             Self::TableCreated { .. } => "table.created",
             Self::TableDropped { .. } => "table.dropped",
+            Self::TableReady { .. } => "table.ready",
+            Self::TableOverride { .. } => "table.override",
             Self::TableSetAside { .. } => "table.set_aside",
             Self::TableDigestMismatch { .. } => "table.digest_mismatch",
             Self::BackupDone { .. } => "backup.done",
             Self::BackupFailed { .. } => "backup.failed",
             Self::TableReturned { .. } => "table.returned",
+            Self::DiscFull { .. } => "disc.full",
+            Self::DiscOk {} => "disc.ok",
             Self::ConfigReloaded { .. } => "config.reloaded",
             Self::NodeFenced { .. } => "node.fenced",
             Self::NodeOver { .. } => "node.over",
@@ -196,6 +209,7 @@ impl EventKind {
             | Self::ClusterRecovered { .. }
             | Self::NodeRefused { .. }
             | Self::TableDigestMismatch { .. }
+            | Self::DiscFull { .. }
             | Self::NodeFenced { .. } => Severity::Critical,
             Self::MemberDown { .. }
             | Self::MemberConflict { .. }
@@ -211,6 +225,7 @@ impl EventKind {
             | Self::CredentialsFailing { .. }
             | Self::HandshakeRefused { .. }
             | Self::TableSetAside { .. }
+            | Self::TableOverride { .. }
             | Self::BackupFailed { .. }
             | Self::TableReturned { aside: 1.., .. }
             | Self::DiscoveryFailing { .. }

@@ -7,6 +7,7 @@ use control_common::{at, cluster, core_member, setup};
 use ekka_core::consensus::{Configuration, GroupEvent, LogPlace, Standing, VoterId};
 use ekka_core::control::{Command, Control, GroupNews, GroupRequest, Input, Loading, Output, Reply, RequestId, Saved};
 use ekka_core::durable::{Ask, Command as Entry, Entry as Written, Founder, SchemaChange, Why};
+use ekka_core::event::EventKind;
 use ekka_core::id::{Guid, Incarnation, NodeId, StoreId};
 use ekka_core::machine::Machine as _;
 use ekka_core::membership::{Roster, Seat};
@@ -186,4 +187,21 @@ fn a_node_that_fetches_can_be_drained_and_goes_on_fetching() {
     assert_eq!(node.status(), Status::Syncing);
     node.says(1, 1, MADE);
     assert_eq!(node.status(), Status::Up);
+}
+
+#[test]
+fn a_disc_that_fills_up_is_told_once_and_once_that_it_has_room() {
+    let mut node = Node::new(&[], true);
+    let mut told = |full: Option<&str>| {
+        let out = node.give(Input::Disc(full.map(Into::into)));
+        let events = out.into_iter().filter_map(|output| match output {
+            Output::Event(event) => Some(event.kind),
+            _ => None,
+        });
+        events.filter(|kind| kind.type_name().starts_with("disc.")).collect::<Vec<_>>()
+    };
+    assert_eq!(told(None), []);
+    assert_eq!(told(Some("9 MiB left")), [EventKind::DiscFull { why: "9 MiB left".into() }]);
+    assert_eq!(told(Some("8 MiB left")), []);
+    assert_eq!(told(None), [EventKind::DiscOk {}]);
 }

@@ -120,7 +120,7 @@ pub(crate) enum TableCommand {
         /// The file; standard output where not given
         file: Option<PathBuf>,
     },
-    /// Put the rows of a file that `export` wrote
+    /// Put the rows of a file that `export` or `losses --json` wrote, or one of `set-aside`
     #[command(after_help = "Example: ekka table import users users.jsonl --ack all")]
     Import {
         /// The table

@@ -17,6 +17,7 @@ mod rpc;
 mod status;
 mod table;
 mod table_file;
+mod table_import;
 mod table_verify;
 mod why;
 

@@ -3,7 +3,7 @@
 use ekka::admin::dto::{RowAnswer, RowsAnswer, TableAnswer, TableChangedAnswer, WrittenAnswer};
 use serde_json::{Value, json};
 
-use super::{pass_on, table_file, table_verify};
+use super::{pass_on, table_file, table_import, table_verify};
 use crate::args::{TableCommand, TermsArgs, word};
 use crate::client::{Answer, Client};
 use crate::exit::{Code, Failure};
@@ -58,7 +58,7 @@ pub(super) async fn run(client: &Client, command: TableCommand, json: bool) -> R
         TableCommand::Verify { table } => table_verify::run(client, table, json).await,
         TableCommand::Export { table, file } => table_file::export(client, &path(&table, "/scan")?, file).await,
         TableCommand::Import { table, file, terms } => {
-            table_file::import(client, &path(&table, "")?, &file, terms, json).await
+            table_import::run(client, &path(&table, "")?, &file, terms, json).await
         }
         TableCommand::Drop { table } => changed(&client.delete(&path(&table, "")?).await?.success()?, json),
     }

@@ -1,15 +1,12 @@
-//! `table export`, `table import`: rows as lines of JSON.
+//! `table export`: rows as lines of JSON.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use ekka::admin::dto::{RowsAnswer, TableAnswer};
+use ekka::admin::dto::{RowAnswer, RowsAnswer};
 use serde_json::{Value, json};
 
-use super::pass_on;
-use super::table::add_terms;
-use crate::args::TermsArgs;
 use crate::client::Client;
 use crate::exit::Failure;
 use crate::out;
@@ -26,8 +23,8 @@ pub(super) async fn export(client: &Client, path: &str, file: Option<PathBuf>) -
     loop {
         let body = json!({"after": after, "limit": PAGE});
         let page: RowsAnswer = client.post(path, &body).await?.success()?.read()?;
-        for row in &page.rows {
-            writeln!(sink, "{}", json!({"key": row.key, "value": row.value}))?;
+        for line in page.rows.iter().flat_map(lines) {
+            writeln!(sink, "{line}")?;
         }
         count += page.rows.len();
         match page.next {
@@ -42,58 +39,44 @@ pub(super) async fn export(client: &Client, path: &str, file: Option<PathBuf>) -
     Ok(())
 }
 
-pub(super) async fn import(
-    client: &Client,
-    path: &str,
-    file: &Path,
-    terms: TermsArgs,
-    json: bool,
-) -> Result<(), Failure> {
-    let source: Box<dyn BufRead> = if file.as_os_str() == "-" {
-        Box::new(BufReader::new(std::io::stdin()))
-    } else {
-        Box::new(BufReader::new(File::open(file).map_err(|error| at(file, &error))?))
+/// A row as lines. Of a bag with values that expire, each value has a line of its own.
+fn lines(row: &RowAnswer) -> Vec<Value> {
+    let line = |value: Value, expires_at: Option<&String>| {
+        let mut line = json!({"key": row.key, "value": value});
+        if let Some(at) = expires_at {
+            line["expires_at"] = at.clone().into();
+        }
+        line
     };
-    let table: TableAnswer = client.get(path).await?.success()?.read()?;
-    if table.kind == "owned" {
-        let text =
-            format!("{} is owned: its rows are those of the nodes that run, and are not read from a file", table.name);
-        return Err(Failure::usage(text));
-    }
-    let is_bag = table.type_ == "bag";
-    let path = format!("{path}/put");
-    let mut count = 0usize;
-    for (number, line) in source.lines().enumerate() {
-        let line = line?;
-        if line.trim().is_empty() {
-            continue;
+    match (&row.values_expire_at, &row.value) {
+        (Some(times), Value::Array(values)) => {
+            values.iter().zip(times).map(|(value, at)| line(json!([value]), at.as_ref())).collect()
         }
-        let wrong = |why: &str| {
-            let (file, number) = (file.display(), number + 1);
-            Failure::usage(format!("{file}, line {number}: {why}; {count} rows before it are written"))
-        };
-        let row: Value = serde_json::from_str(&line).map_err(|error| wrong(&format!("no JSON: {error}")))?;
-        let (Some(key), Some(value)) = (row.get("key"), row.get("value")) else {
-            return Err(wrong("an object with `key` and `value` is expected"));
-        };
-        // A key of a bag has its values in an array.
-        let values = match value {
-            Value::Array(values) if is_bag => values.as_slice(),
-            value => std::slice::from_ref(value),
-        };
-        for value in values {
-            let mut body = json!({"key": key, "value": value});
-            add_terms(&mut body, terms);
-            client.post(&path, &body).await?.success()?;
-        }
-        count += 1;
+        _ => vec![line(row.value.clone(), row.expires_at.as_ref())],
     }
-    if json {
-        return pass_on(&json!({"rows": count}).to_string());
-    }
-    out::print(&format!("{count} rows are written\n"))
 }
 
-fn at(file: &Path, error: &std::io::Error) -> Failure {
+pub(super) fn at(file: &Path, error: &std::io::Error) -> Failure {
     Failure::failed(format!("{}: {error}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(value: Value, expires_at: Option<&str>, values_expire_at: Option<Vec<Option<String>>>) -> RowAnswer {
+        let expires_at = expires_at.map(Into::into);
+        RowAnswer { key: "k".into(), value, revision: "r".into(), expires_at, values_expire_at }
+    }
+
+    #[test]
+    fn a_line_says_when_its_row_expires_and_each_value_of_a_bag_keeps_its_own_time() {
+        assert_eq!(lines(&row(json!([1]), None, None)), [json!({"key": "k", "value": [1]})]);
+        let at = "2026-01-01T00:00:00.000Z";
+        assert_eq!(lines(&row(json!(1), Some(at), None)), [json!({"key": "k", "value": 1, "expires_at": at})]);
+        let bag = row(json!([[1, 2], 3]), None, Some(vec![Some(at.into()), None]));
+        let (one, other) =
+            (json!({"key": "k", "value": [[1, 2]], "expires_at": at}), json!({"key": "k", "value": [3]}));
+        assert_eq!(lines(&bag), [one, other]);
+    }
 }

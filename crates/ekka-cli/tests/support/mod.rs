@@ -22,6 +22,7 @@ pub(crate) mod netns;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod rows;
+pub(crate) mod sse;
 pub(crate) mod stall;
 
 pub(crate) use agent::Agent;

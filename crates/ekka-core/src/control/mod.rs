@@ -388,7 +388,7 @@ impl Machine for Control {
             Input::Group { cluster_id, news } => self.group_said(cluster_id, news, now, out),
             Input::Disc(full) => {
                 self.dirty |= self.standing.disc != full;
-                self.standing.disc = full;
+                self.disc_is(full, out);
             }
             Input::Tables(loading) => self.tables_said(loading),
             Input::Reconfigure { tags, list, formation } => {

@@ -131,6 +131,16 @@ impl Control {
         }
     }
 
+    /// Why the disc is full, if it is.
+    pub(super) fn disc_is(&mut self, full: Option<String>, out: &mut Vec<Output>) {
+        match (&self.standing.disc, &full) {
+            (None, Some(why)) => emit(None, EventKind::DiscFull { why: why.clone() }, out),
+            (Some(_), None) => emit(None, EventKind::DiscOk {}, out),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+        self.standing.disc = full;
+    }
+
     pub(super) fn note_expected(&mut self, now: Now) {
         self.standing.expected = self.deadline().map(|deadline| deadline.max(now.mono));
     }

@@ -245,8 +245,8 @@ impl Table {
         !version.is_delete() && !version.expires_at().is_some_and(expired)
     }
 
-    /// Says of each row that has expired that it has.
-    pub(super) fn expire(&mut self, wall: Wall) {
+    /// Says of each row that has expired that it has, as every tick does.
+    pub fn expire(&mut self, wall: Wall) {
         while let Some(first) = self.expiring.first_entry()
             && first.key().0 <= wall
         {

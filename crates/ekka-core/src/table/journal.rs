@@ -5,10 +5,13 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Bound;
 
+use super::available::Table;
 use super::map::{Entry, Map};
-use super::vector::Dot;
+use super::vector::{Dot, OpNumber, OriginIndex};
 use super::version::Version;
+use crate::id::Guid;
 use crate::limits::TABLE_JOURNAL_BYTES_MAX;
 
 const KEY: usize = 12;
@@ -66,6 +69,11 @@ impl Journal {
         self.entries.iter().map(|loser| &loser.version)
     }
 
+    /// Those that come after the one which this operation wrote, whether or not that one is still there.
+    fn after(&self, id: Dot) -> impl Iterator<Item = &Version> {
+        self.entries.from(Bound::Excluded(&key(id))).map(|loser| &loser.version)
+    }
+
     pub(crate) fn map(&self) -> &Map<Loser> {
         &self.entries
     }
@@ -117,5 +125,55 @@ impl Journal {
                 }
             }
         }
+    }
+}
+
+impl Table {
+    /// The versions in the override journal after the one that this start of a node wrote with this number, whether or not
+    /// that one is still there; `None` where nothing is known of that start.
+    pub fn journal_after(&self, guid: Guid, number: OpNumber) -> Option<impl Iterator<Item = &Version>> {
+        let mut known = self.origins.list().iter().zip((0u32..).map(OriginIndex));
+        let (_, origin) = known.find(|(origin, _)| origin.guid == guid)?;
+        Some(self.journal.after(Dot { origin, number }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::stamp::Hlc;
+    use crate::table::version::Parts;
+
+    fn version(origin: u32, number: OpNumber) -> Version {
+        let parts = Parts {
+            hlc: Hlc::ZERO,
+            id: Dot { origin: OriginIndex(origin), number },
+            carrier: None,
+            replaced: None,
+            delete: false,
+            aside: false,
+            expires_at: None,
+            key: b"k",
+            value: b"v",
+        };
+        Version::pack(&parts, &mut Vec::new())
+    }
+
+    #[test]
+    fn what_comes_after_an_entry_does_not_depend_on_whether_it_is_still_there() {
+        let mut journal = Journal::default();
+        let ids = [(0, 1), (0, 300), (1, 2), (2, 1)];
+        for (origin, number) in ids {
+            journal.add(version(origin, number));
+        }
+        let after = |origin, number| {
+            let dots = journal.after(Dot { origin: OriginIndex(origin), number }).map(Version::id);
+            dots.map(|dot| (dot.origin.0, dot.number)).collect::<Vec<_>>()
+        };
+        assert_eq!(after(0, 0), ids);
+        assert_eq!(after(0, 1), ids[1..]);
+        assert_eq!(after(0, 299), ids[1..], "this one was set aside meanwhile");
+        assert_eq!(after(1, 2), ids[3..]);
+        assert!(after(2, 1).is_empty());
     }
 }

@@ -89,6 +89,12 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn list(&self, folder: &str) -> io::Result<Vec<(String, u64)>> {
+        let files = self.inner.files.lock().expect(ONE_THREAD);
+        let name = |path: &String| Some(path.strip_prefix(folder)?.strip_prefix('/')?.to_owned());
+        Ok(files.iter().filter_map(|(path, bytes)| Some((name(path)?, bytes.len() as u64))).collect())
+    }
+
     fn lock(&self) -> io::Result<Box<dyn DiskGuard>> {
         if self.inner.locked.swap(true, Ordering::Relaxed) {
             return Err(io::Error::new(io::ErrorKind::WouldBlock, "the simulated directory is in use"));

@@ -1,17 +1,13 @@
 //! Wall-clock time as the contract writes it.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use ekka_core::time::Wall;
 
-/// The last millisecond of the year 9999: what RFC 3339 can write.
-const LAST: u64 = 253_402_300_799_999;
+use crate::codec::time;
 
 /// A moment as RFC 3339 in UTC with milliseconds: `2026-11-23T02:13:07.120Z`. Later than the year 9999 is cut to it.
 #[must_use]
 pub fn rfc3339(wall: Wall) -> String {
-    let since_epoch = Duration::from_millis(wall.as_millis().min(LAST));
-    humantime::format_rfc3339_millis(UNIX_EPOCH + since_epoch).to_string()
+    time::rfc3339(wall)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use ekka_core::event::EventKind;
 pub fn text_of(kind: &EventKind) -> String {
     member_text(kind)
         .or_else(|| cluster_text(kind))
+        .or_else(|| table_text(kind))
         .or_else(|| node_text(kind))
         .unwrap_or_else(|| kind.type_name().replace(['.', '_'], " "))
 }
@@ -51,24 +52,12 @@ fn node_text(kind: &EventKind) -> Option<String> {
             };
             format!("the volatile group begins generation {generation} with {voters}{lost}")
         }
-        EventKind::TableCreated { table, what } => format!("the table {table} is there ({what})"),
-        EventKind::TableSetAside { table, file, rows } => {
-            format!("{rows} rows of the table {table} have no place in it any more: they are in {file}")
-        }
-        EventKind::TableDigestMismatch { table, peer, ranges } => {
-            format!(
-                "the table {table} differs from that of {peer} in {ranges} of 256 ranges: ekka table verify {table}"
-            )
-        }
+        EventKind::DiscFull { why } => format!("the disc is nearly full: {why}"),
+        EventKind::DiscOk {} => "there is room on the disc again".into(),
         EventKind::BackupDone { tables, rows, bytes } => {
             format!("a backup of {tables} tables was given: {rows} rows, {bytes} bytes")
         }
         EventKind::BackupFailed { error } => format!("a backup failed: {error}"),
-        EventKind::TableReturned { table, node_id, taken, aside } => format!(
-            "what node_id {node_id} held in the table {table} before it came in: {taken} versions are rows of this cluster, \
-             {aside} are in the journal (`ekka losses`)"
-        ),
-        EventKind::TableDropped { table } => format!("the table {table} was dropped"),
         EventKind::ConfigReloaded { changed, needs_restart } => {
             let mut text = match changed.as_slice() {
                 [] => "configuration read again, nothing changed".to_owned(),
@@ -79,6 +68,35 @@ fn node_text(kind: &EventKind) -> Option<String> {
             }
             text
         }
+        _ => return None,
+    })
+}
+
+fn table_text(kind: &EventKind) -> Option<String> {
+    Some(match kind {
+        EventKind::TableCreated { table, what } => format!("the table {table} is there ({what})"),
+        EventKind::TableReady { table } => format!("the table {table} is ready on this node"),
+        EventKind::TableOverride { table, count: 1 } => {
+            format!("a row of the table {table} lost to a writer that had not seen it: ekka losses --table {table}")
+        }
+        EventKind::TableOverride { table, count } => {
+            format!(
+                "{count} rows of the table {table} lost to writers that had not seen them: ekka losses --table {table}"
+            )
+        }
+        EventKind::TableSetAside { table, file, rows } => {
+            format!("{rows} rows of the table {table} have no place in it any more: they are in {file}")
+        }
+        EventKind::TableDigestMismatch { table, peer, ranges } => {
+            format!(
+                "the table {table} differs from that of {peer} in {ranges} of 256 ranges: ekka table verify {table}"
+            )
+        }
+        EventKind::TableReturned { table, node_id, taken, aside } => format!(
+            "what node_id {node_id} held in the table {table} before it came in: {taken} versions are rows of this cluster, \
+             {aside} are in the journal (`ekka losses`)"
+        ),
+        EventKind::TableDropped { table } => format!("the table {table} was dropped"),
         _ => return None,
     })
 }

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ekka_core::rpc::Codec;
+use ekka_core::schema::{MergeRule, Schema, Shape};
 use serde_json::{Value, json};
 
 /// The codecs that JSON can be made into.
@@ -48,6 +49,15 @@ pub(crate) fn value_of(codec: &str, bytes: &[u8]) -> Value {
     read.unwrap_or_else(|| base64(bytes))
 }
 
+/// The value of one version of a row: of a counter, the number that its eight bytes are.
+pub(crate) fn value_in(schema: &Schema, bytes: &[u8]) -> Value {
+    let counts = schema.shape != Shape::Bag && matches!(schema.merge, MergeRule::Max | MergeRule::Sum);
+    match bytes.try_into() {
+        Ok(eight) if counts => json!(i64::from_le_bytes(eight)),
+        _ => value_of(&schema.codec, bytes),
+    }
+}
+
 /// Bytes as a text, or `{"base64": …}` where they are none.
 pub(crate) fn text(bytes: &[u8]) -> Value {
     std::str::from_utf8(bytes).map_or_else(|_| base64(bytes), |text| json!(text))
@@ -59,6 +69,8 @@ fn base64(bytes: &[u8]) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use ekka_core::schema::Kind;
+
     use super::*;
 
     #[test]
@@ -72,5 +84,13 @@ mod tests {
         }
         assert!(encode(Codec::Raw, &json!(7)).unwrap_err().contains("base64"));
         assert_eq!(codec_of("postcard"), None);
+    }
+
+    #[test]
+    fn the_eight_bytes_of_a_counter_are_a_number_and_those_of_other_tables_are_none() {
+        let raw = Schema { codec: "raw".into(), ..Schema::new("t", Kind::Available) };
+        let bytes = 0x6162_i64.to_le_bytes();
+        assert_eq!(value_in(&Schema { merge: MergeRule::Sum, ..raw.clone() }, &bytes), json!(0x6162));
+        assert_eq!(value_in(&raw, &bytes), json!("ba\0\0\0\0\0\0"));
     }
 }

@@ -125,6 +125,12 @@ pub trait Disk: Send + Sync + 'static {
     /// It could not be written or synced.
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
 
+    /// The files of a folder below it, and their sizes; none where there is no such folder.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn list(&self, folder: &str) -> io::Result<Vec<(String, u64)>>;
+
     /// Takes the lock of the directory until the guard is dropped.
     ///
     /// # Errors

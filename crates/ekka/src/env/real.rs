@@ -153,6 +153,24 @@ impl Disk for RealDisk {
         if folder == self.dir { Ok(()) } else { File::open(&self.dir)?.sync_all() }
     }
 
+    fn list(&self, folder: &str) -> io::Result<Vec<(String, u64)>> {
+        let entries = match fs::read_dir(self.dir.join(folder)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut files = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            match (entry.metadata(), entry.file_name().into_string()) {
+                (Ok(meta), Ok(name)) if meta.is_file() => files.push((name, meta.len())),
+                // Somebody took it away meanwhile, or it is no file of ours.
+                _ => {}
+            }
+        }
+        Ok(files)
+    }
+
     fn scratch(&self) -> io::Result<File> {
         use std::os::unix::fs::OpenOptionsExt;
         static NUMBER: AtomicU64 = AtomicU64::new(0);

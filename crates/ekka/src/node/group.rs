@@ -24,13 +24,13 @@ use super::driver::Own;
 use super::group_figures::GroupFigures;
 use super::reading::{ReadRecord, Reader};
 use super::recovered::{self, log_of};
-use super::room::forward_reluctant;
+use super::room::{forward_reluctant, is_full};
 use super::shared::{GroupKind, Shared};
-use crate::consensus::raft::{self, BulkUse, RaftGroup, Router, Settings, Setup, TransportLanes, bulk_use};
+use crate::consensus::raft::{self, BulkUse, Gate, RaftGroup, Router, Settings, Setup, TransportLanes, bulk_use};
 use crate::consensus::{Applied, Group, GroupError};
 use crate::env::Env;
 use crate::storage::{LogName, Storage};
-use crate::table::{Beside, Replica, Rows, Tables};
+use crate::table::{Beside, Replica, Rows, Tables, no_room_for};
 use crate::transport::Transport;
 
 /// Events of the replica that may wait for the loop.
@@ -266,6 +266,7 @@ impl Replicas {
             Ok(_) if stop.is_cancelled() => None,
             Ok(group) => {
                 let group = Arc::new(group);
+                group.set_gate(Gate { is_shut: is_full(&self.shared), refusal: no_room_for });
                 let history = format!("{cluster_id}-{:032x}", me.start);
                 let to_tables = Replica::new(cluster_id, history, weak(&group), rows);
                 self.shared.quorum().runs(Kept::Disc, Some(to_tables));

@@ -63,6 +63,12 @@ impl Room {
     }
 }
 
+/// Says whether there is less than the reserve, whenever it is asked.
+pub(super) fn is_full(shared: &Shared) -> Arc<dyn Fn() -> bool + Send + Sync> {
+    let room = shared.room().subscribe();
+    Arc::new(move || room.borrow().full)
+}
+
 /// Looks as long as one start of the node runs. What holds is told again and again: the next start knows nothing of it.
 pub(super) async fn watch_disc(storage: Arc<dyn Storage>, shared: Arc<Shared>, own: mpsc::Sender<Own>) {
     let mut told = None;

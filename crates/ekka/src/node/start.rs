@@ -14,6 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::driver::Request;
 use super::group::{self, GroupTap};
 use super::lives::{self, Lasting, Life};
+use super::room::is_full;
 use super::shared::Shared;
 use super::store::{self, StoreError};
 use super::{Inner, Node, Present};
@@ -133,11 +134,10 @@ impl Kept {
             Home::thread("ekka-tables", stop.clone()).map_err(StartError::Thread)?
         };
         let guard = stop.clone().drop_guard();
-        let room = shared.room().subscribe();
         let setup = table::Setup {
             env: env.clone(),
             storage: storage.clone(),
-            is_full: Arc::new(move || room.borrow().full),
+            is_full: is_full(shared),
             committed: shared.committed().subscribe(),
             views: shared.view_changes(),
             tell: shared.teller(),
@@ -203,6 +203,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
     let table_terms = (options.inline, options.table_faults);
     let tables = Kept::new((&env, &storage), (&shared, &request_sender, &calls), table_terms)?;
     answering.by(&tables.tables);
+    tables.tables.warns_above(config.storage.keep);
     tables.tables.compare_now_and_then(&calls.hub, identity.node_id);
     let own = mpsc::channel(INPUTS_MAX);
     let (ended_sender, ended) = watch::channel(None);

@@ -39,6 +39,8 @@ const HERE: NodeId = NodeId::from_u128(0);
 pub struct AvailableSlot {
     pub(super) id: u64,
     pub(super) schema: Schema,
+    /// What its revisions belong to.
+    pub(super) history: String,
     /// Readers on several threads seldom meet in one word of memory.
     table: ShardedLock<Table>,
     acks: Acks,
@@ -77,6 +79,7 @@ impl AvailableSlot {
     ) -> Self {
         table.bound_is(world.bound().on_disc);
         Self {
+            history: world.next_history(table.me(), id),
             id,
             schema,
             table: ShardedLock::new(table),
@@ -104,6 +107,16 @@ impl AvailableSlot {
 
     pub(super) fn write_lock(&self) -> ShardedLockWriteGuard<'_, Table> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The table at the present time, with everything told of that has expired by then: so what a reader of all rows leaves
+    /// out is no change after them.
+    pub(super) fn expired(&self) -> (ShardedLockWriteGuard<'_, Table>, Wall) {
+        let mut table = self.write_lock();
+        let wall = self.world.clock.now().wall;
+        table.expire(wall);
+        self.signals.tell(table.revision());
+        (table, wall)
     }
 
     /// Adds an index over the rows that are there, and those that come, where there is none of this id; its place.
@@ -452,6 +465,7 @@ impl AvailableSlot {
         self.write_lock().renew(me, self.world.clock.now());
         // Numbers begin anew under the new guid: nobody answers for the old ones.
         self.acks.end();
+        self.figures.begin_anew();
     }
 
     pub(super) fn end(&self) {

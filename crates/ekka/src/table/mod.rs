@@ -36,6 +36,7 @@ pub mod fuzz;
 mod handle;
 mod hub;
 mod key;
+mod lag;
 mod link;
 mod owned;
 mod parts;
@@ -52,9 +53,11 @@ pub use self::backup::{Backup, BackupError, RestoreError, RestoreMode, Restored,
 pub use self::bench::{BenchOp, TableFigures, TablePlan};
 pub use self::def::{Available, Owned, Quorum, TableDef, TableKind};
 pub use self::digest::{PeerVerdict, Step, TableVerdict};
-pub use self::door::{Cell, Freshness, Loss, Row, TableDoor, TableInfo, TablePage, TableWatch, WriteTerms, is_built};
+pub use self::door::{
+    Cell, Freshness, Loss, Row, TableDoor, TableInfo, TablePage, TableWatch, UnknownRevision, WriteTerms, is_built,
+};
 pub use self::error::{NotLoaded, OpenError, PutError, ReadError};
-pub use self::figures::{OPS, RESULTS, TableCounts};
+pub use self::figures::{TableCounts, ops_of};
 pub use self::handle::{
     Add, AddNumber, Delete, DeleteRow, Expected, IndexKeys, IndexRange, OwnedScan, Place, Put, PutMany, PutRow,
     QuorumScan, QuorumWrite, Request, RowScan, Scan, Stored, Table, TableIndex, Work, WriteRows,
@@ -75,5 +78,5 @@ pub(crate) use self::digest::{Answering, serve as serve_digests};
 pub(crate) use self::hub::{MakeTable, OnlyHere, Setup, Tables, prepare};
 #[cfg(test)]
 pub(crate) use self::quorum::logged;
-pub(crate) use self::quorum::{BeginRows, Beside, First, Here, Replica, Rows, join, lend, split};
+pub(crate) use self::quorum::{BeginRows, Beside, First, Here, Replica, Rows, join, lend, no_room_for, split};
 pub(crate) use ekka_core::table::quorum::TableId;

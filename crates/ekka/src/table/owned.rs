@@ -29,6 +29,8 @@ const OPERATION_BYTES: usize = 256 * 1024;
 pub struct OwnedSlot {
     pub(super) id: u64,
     pub(super) schema: Schema,
+    /// What its revisions belong to.
+    pub(super) history: String,
     table: RwLock<OwnedTable>,
     acks: Acks,
     /// Peers hold more than they did.
@@ -47,6 +49,7 @@ pub struct OwnedSlot {
 impl OwnedSlot {
     pub(super) fn new(id: u64, schema: Schema, me: Incarnation, world: Arc<World>) -> Self {
         Self {
+            history: world.next_history(me, id),
             id,
             schema,
             table: RwLock::new(OwnedTable::new(me)),
@@ -276,6 +279,7 @@ impl OwnedSlot {
     pub(super) fn renew(&self, me: Incarnation) {
         self.write_lock().renew(me);
         self.acks.end();
+        self.figures.begin_anew();
     }
 
     pub(super) fn end(&self) {

@@ -2,7 +2,7 @@
 
 use std::iter::Peekable;
 
-use ekka_core::schema::{MergeRule, Shape};
+use ekka_core::schema::{MergeRule, Schema, Shape};
 use ekka_core::table::{Version, part_number, part_of};
 
 use super::available::AvailableSlot;
@@ -21,6 +21,16 @@ pub(super) enum Parts {
 }
 
 impl Parts {
+    /// What the rows of an `available` table are.
+    pub(super) fn of(schema: &Schema) -> Self {
+        match (schema.shape, schema.merge) {
+            (Shape::Bag, _) => Self::Elements,
+            (_, MergeRule::Sum) => Self::Sum,
+            (_, MergeRule::Max) => Self::Max,
+            (_, MergeRule::LastWriter | MergeRule::Union) => Self::None,
+        }
+    }
+
     /// The key of the application in that of a row.
     pub(super) fn key(self, row_key: &[u8]) -> Vec<u8> {
         let part = if self == Self::None { None } else { part_of(row_key) };
@@ -35,12 +45,7 @@ impl Parts {
 impl AvailableSlot {
     /// What its rows are.
     pub(super) fn parts(&self) -> Parts {
-        match (self.schema.shape, self.schema.merge) {
-            (Shape::Bag, _) => Parts::Elements,
-            (_, MergeRule::Sum) => Parts::Sum,
-            (_, MergeRule::Max) => Parts::Max,
-            (_, MergeRule::LastWriter | MergeRule::Union) => Parts::None,
-        }
+        Parts::of(&self.schema)
     }
 
     /// The value of a counter; `None` where there is none, or the table has none.

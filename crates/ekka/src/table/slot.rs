@@ -245,12 +245,38 @@ impl Slot {
         }
     }
 
-    /// What is counted of it; nothing of a quorum table, whose commits its group counts.
-    pub(super) fn figures(&self) -> Option<&Figures> {
+    /// The number of the latest operation of this node; `None` of a quorum table, whose operations are those of its group.
+    pub(super) fn latest(&self) -> Option<u64> {
         match self {
-            Self::Available(slot) => Some(&slot.figures),
-            Self::Owned(slot) => Some(&slot.figures),
+            Self::Available(slot) => Some(slot.read().latest()),
+            Self::Owned(slot) => Some(slot.read().sequence()),
             Self::Quorum(_) => None,
+        }
+    }
+
+    /// How many versions lost to one whose writer had not seen them.
+    pub(super) fn overridden(&self) -> u64 {
+        match self {
+            Self::Available(slot) => slot.read().journal_size().2,
+            Self::Owned(_) | Self::Quorum(_) => 0,
+        }
+    }
+
+    /// Whether this node has what it takes to serve it: what its peers held, or the replica that its rows are in.
+    pub(super) fn is_ready(&self) -> bool {
+        match self {
+            Self::Available(slot) => slot.signals.is_loaded(),
+            Self::Owned(slot) => slot.signals.is_loaded(),
+            Self::Quorum(slot) => slot.has_replica(),
+        }
+    }
+
+    /// What is counted of it.
+    pub(super) fn figures(&self) -> &Figures {
+        match self {
+            Self::Available(slot) => &slot.figures,
+            Self::Owned(slot) => &slot.figures,
+            Self::Quorum(slot) => &slot.counted,
         }
     }
 }

@@ -37,6 +37,9 @@ pub enum Answer {
         /// That, in words.
         words: String,
     },
+    /// The leader has no room on its disc for what was to be put: it was given to no log. The tables themselves never
+    /// answer so, since what one node has room for is no part of their state.
+    DiscFull,
 }
 
 impl Answer {
@@ -68,6 +71,7 @@ mod tests {
             Answer::NoTable { table: 1 },
             Answer::TooLarge(TooLarge { limit: Limit::RangeRows, size: 7 }),
             Answer::Unknown { words: "no".into() },
+            Answer::DiscFull,
         ];
         for (number, answer) in (0u8..).zip(all) {
             let bytes = answer.encode();

@@ -181,6 +181,13 @@ impl From<Transaction> for Command {
 }
 
 impl Command {
+    /// Whether it puts a row: a node without room on its disc takes no such command for tables that are there.
+    #[must_use]
+    pub fn puts(&self) -> bool {
+        let is_put = |write: &Write| matches!(write, Write::Put { .. });
+        matches!(self, Self::Transaction(transaction) if transaction.writes.iter().any(is_put))
+    }
+
     /// The bytes that go into the log.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -239,6 +246,20 @@ mod tests {
         ];
         assert_eq!(command.encode(), bytes);
         assert_eq!(Command::decode(&bytes), Some(command));
+    }
+
+    #[test]
+    fn a_transaction_puts_where_any_of_its_writes_does() {
+        let now = Wall::default();
+        let put = Transaction::put(1, b"k", b"v", None, now).unwrap();
+        let delete = Transaction::delete(1, b"d", now).unwrap();
+        let both = Transaction { writes: [delete.writes.clone(), put.writes.clone()].concat(), ..put.clone() };
+        for (command, puts) in [(put, true), (both, true), (delete, false)] {
+            assert_eq!(Command::from(command).puts(), puts);
+        }
+        for command in [Command::Create { table: 1 }, Command::Drop { table: 1 }, Command::Tick { now }] {
+            assert!(!command.puts());
+        }
     }
 
     #[test]

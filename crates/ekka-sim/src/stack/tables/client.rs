@@ -9,6 +9,7 @@ use ekka::node::Node;
 use ekka::table::{Acknowledged, Available, PutError, QuorumError, Table};
 use ekka_core::table::Ack;
 
+use super::watcher::Own;
 use super::{DISC, Handles, KEYS, OWNED, RAM, STOCK, SharedTables, Which, Written};
 use crate::stack::world::ONE_THREAD;
 
@@ -96,7 +97,8 @@ async fn write(host: usize, handles: &Handles, ledger: &SharedTables, what: (Whi
     } else {
         table.put(&key, &id).ack(ack).deadline(DEADLINE).into_future()
     };
-    let seen = Seen { inner, table, key, id, delete, ledger: ledger.clone(), done: false };
+    let of = (host, which);
+    let seen = Seen { inner, table, of, key, id, delete, ledger: ledger.clone(), done: false };
     let answer = seen.await;
     ledger.lock().expect(ONE_THREAD).told(id, &answer);
 }
@@ -107,6 +109,7 @@ type Answer = Pin<Box<dyn Future<Output = Result<Acknowledged, PutError>> + Send
 struct Seen {
     inner: Answer,
     table: Table<u64, u64, Available>,
+    of: (usize, Which),
     key: u64,
     id: u64,
     delete: bool,
@@ -127,6 +130,9 @@ impl Future for Seen {
                 let mut ledger = self.ledger.lock().expect(ONE_THREAD);
                 if let Some(written) = ledger.writes.get_mut(&self.id) {
                     (written.done, written.saw) = (true, before);
+                }
+                if let Some(follower) = ledger.followers.get_mut(&self.of) {
+                    follower.is_owed(Own { key: self.key, value: after, saw: before });
                 }
             }
         }

@@ -219,9 +219,12 @@ pub struct RowAnswer {
     pub value: Value,
     /// Which version of it.
     pub revision: String,
-    /// When it expires; left out where it does not.
+    /// When it expires; left out where it does not. Of a bag, when the last value does, where all do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
+    /// Of a bag, when each value expires, null where it does not; left out where none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values_expire_at: Option<Vec<Option<String>>>,
 }
 
 /// Some rows.
@@ -240,14 +243,20 @@ pub struct LossAnswer {
     pub table: String,
     /// The key.
     pub key: Value,
-    /// The value; none where it was a deletion.
+    /// The value; none where it was a deletion. Of a counter, the number of one node's part.
     pub value: Option<Value>,
+    /// Whether it was a deletion.
+    #[serde(default)]
+    pub deleted: bool,
     /// Who wrote it: the name of a member, or the id of a node that is none any more.
     pub node: String,
     /// Which version it was.
     pub revision: String,
     /// When it was written.
     pub written: String,
+    /// When it expires; left out where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
 }
 
 /// Which rows.

@@ -44,6 +44,7 @@ pub(super) fn scrape(state: &AdminState) -> Result<String, fmt::Error> {
     let names = door.as_ref().map(TableDoor::names).unwrap_or_default();
     let of_tables: Vec<_> = names.iter().filter_map(|name| door.as_ref()?.figures(name)).collect();
     tables::tables(&mut sheet, &of_tables);
+    tables::set_aside(&mut sheet, door.as_ref().map(TableDoor::set_aside).unwrap_or_default());
     let age = door.as_ref().and_then(TableDoor::last_backup_s);
     sheet.gauge(
         "ekka_backup_last_success_seconds",

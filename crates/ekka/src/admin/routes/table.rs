@@ -284,7 +284,7 @@ fn answer(info: TableInfo) -> TableAnswer {
 fn row_answer(view: &View, codec: &str, row: &Row) -> RowAnswer {
     let value = match &row.value {
         Cell::One(bytes) => value_of(codec, bytes),
-        Cell::Many(values) => values.iter().map(|bytes| value_of(codec, bytes)).collect(),
+        Cell::Many(values) => values.iter().map(|(bytes, _)| value_of(codec, bytes)).collect(),
         Cell::Number(number) => json!(number),
         Cell::Owned(values) => {
             let owned = |(owner, bytes): &(NodeId, Vec<u8>)| json!({"owner": name_of(view, *owner), "value": value_of(codec, bytes)});
@@ -292,7 +292,15 @@ fn row_answer(view: &View, codec: &str, row: &Row) -> RowAnswer {
         }
     };
     let expires_at = row.expires_at.map(rfc3339);
-    RowAnswer { key: text(&row.key), value, revision: row.revision.clone(), expires_at }
+    let values_expire_at = values_expire_at(&row.value);
+    RowAnswer { key: text(&row.key), value, revision: row.revision.clone(), expires_at, values_expire_at }
+}
+
+/// When each value of a bag expires; `None` where none does.
+fn values_expire_at(cell: &Cell) -> Option<Vec<Option<String>>> {
+    let Cell::Many(values) = cell else { return None };
+    let times = || values.iter().map(|(_, at)| at.map(rfc3339));
+    times().any(|at| at.is_some()).then(|| times().collect())
 }
 
 /// The bytes of a value; of a counter, those of a whole number.
@@ -370,6 +378,7 @@ impl From<QuorumError> for ApiError {
             QuorumError::NoQuorum(_) => (StatusCode::SERVICE_UNAVAILABLE, "no_quorum"),
             QuorumError::Conflict => (StatusCode::CONFLICT, "conflict"),
             QuorumError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            QuorumError::DiscFull => (StatusCode::INSUFFICIENT_STORAGE, "disc_full"),
             QuorumError::Unknown(_) => (StatusCode::GATEWAY_TIMEOUT, "timed_out"),
             QuorumError::WrongType(_) | QuorumError::Codec { .. } => (StatusCode::BAD_REQUEST, "bad_request"),
             QuorumError::Refused(_) => (StatusCode::CONFLICT, "refused"),

@@ -29,8 +29,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// All rows of a table, then every change once: `snapshot`, `snapshot_end`, `put`, `delete`, `resync`; of an
 /// `owned` table with the `owner`, and `owner_hidden`, `owner_shown`, `owner_gone`.
 ///
-/// Each change after the snapshot has an id; a reader that comes back to this node with `Last-Event-ID` goes on there,
-/// or gets `resync` and all rows anew.
+/// The end of the snapshot and each change after it have an id; a reader that comes back to this node with `Last-Event-ID`
+/// goes on there, or gets `resync` and all rows anew. What belongs to a snapshot has none: without the whole of it there
+/// is nothing to go on from.
 #[utoipa::path(
     get, path = "/v1/tables/{table}/watch",
     responses(
@@ -49,21 +50,26 @@ pub(super) async fn watch(
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too_many", text)
     })?;
     let door = door(&state)?;
-    let (number, schema) = door.schema(&table).ok_or_else(|| absent(&door, &table))?;
-    // A revision means nothing for another start of this node, nor on another one, nor for a table that was made anew.
-    let start = format!("{}:{number}", state.node.view().me.guid);
-    let seen = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let seen: Option<(&str, u64)> =
-        seen.and_then(|id| id.rsplit_once(':')).and_then(|(of, revision)| Some((of, revision.parse().ok()?)));
-    let revision = seen.and_then(|(of, revision)| (of == start).then_some(revision));
-    // Those of a quorum table mean the same on every node, within one history.
-    let watch = seen.and_then(|(history, revision)| door.watch_after(&table, history, revision));
-    let watch = watch.or_else(|| door.watch(&table, revision)).ok_or_else(|| absent(&door, &table))?;
+    let (_, schema) = door.schema(&table).ok_or_else(|| absent(&door, &table))?;
+    let watch = match seen(&headers) {
+        Some((history, revision)) => door.watch_after(&table, history, revision),
+        None => door.watch(&table),
+    };
+    let watch = watch.ok_or_else(|| absent(&door, &table))?;
     let (sender, body) = Channel::<Bytes, Infallible>::new(LINES_MAX);
-    let reader = Reader { sender, watch, codec: schema.codec, start, state, _permit: permit };
+    let reader = Reader { sender, watch, codec: schema.codec, state, _permit: permit };
     tokio::spawn(reader.run());
     let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store")];
     Ok((headers, Body::new(body)).into_response())
+}
+
+/// Where a reader was that comes back: in which history, and at which of its revisions. What is no id of a change is of no
+/// history, so that the reader is told that it has to begin anew.
+fn seen(headers: &HeaderMap) -> Option<(&str, u64)> {
+    let id = headers.get("last-event-id").filter(|id| !id.is_empty())?;
+    let place = id.to_str().ok().and_then(|id| id.rsplit_once(':'));
+    let place = place.and_then(|(history, revision)| Some((history, revision.parse().ok()?)));
+    Some(place.unwrap_or(("", 0)))
 }
 
 /// What comes next.
@@ -86,7 +92,6 @@ struct Reader {
     sender: Sender<Bytes, Infallible>,
     watch: TableWatch,
     codec: String,
-    start: String,
     state: AdminState,
     _permit: OwnedSemaphorePermit,
 }
@@ -134,6 +139,7 @@ impl Reader {
             RawOwnedChange::Snapshot(owner, row) => ("snapshot", None, owned(*owner, whole(row))),
             RawOwnedChange::SnapshotEnd(revision) => ("snapshot_end", Some(*revision), json!({})),
             RawOwnedChange::Resync => ("resync", None, json!({})),
+            RawOwnedChange::Hidden(owner) => ("owner_hidden", None, owned(*owner, json!({}))),
             RawOwnedChange::Changed(change, revision) => {
                 let (kind, data) = match change {
                     OwnedChange::Put(owner, row) => ("put", owned(*owner, whole(row))),
@@ -149,12 +155,6 @@ impl Reader {
     }
 
     async fn give_quorum(&mut self, change: &RawQuorumChange) -> bool {
-        if let TableWatch::Quorum(watch) = &self.watch
-            && let Some(history) = watch.history()
-            && history != self.start
-        {
-            self.start = history.to_owned();
-        }
         let (kind, revision, data) = match change {
             RawQuorumChange::Snapshot(row) => ("snapshot", None, self.row(row.key(), Some(row.value()))),
             RawQuorumChange::SnapshotEnd(revision) => ("snapshot_end", Some(*revision), json!({})),
@@ -166,7 +166,8 @@ impl Reader {
     }
 
     async fn say(&mut self, kind: &str, revision: Option<u64>, mut data: Value) -> bool {
-        let id = revision.map(|revision| format!("id: {}:{revision}\n", self.start)).unwrap_or_default();
+        let place = self.watch.history().zip(revision);
+        let id = place.map(|(history, revision)| format!("id: {history}:{revision}\n")).unwrap_or_default();
         data["change"] = kind.into();
         self.write(format!("{id}event: {kind}\ndata: {data}")).await
     }

@@ -10,12 +10,14 @@
 //! | `owed` | word of commits, which goes with the next entries |
 //! | `campaign`, `reports` | carries the machine that decides when to campaign; signs of life |
 //! | `proposer`, `reads` | gather what waits: commands into entries, readers into rounds |
+//! | `gate` | what a leader refuses for what holds on its node alone |
 //! | `voters`, `hand_over` | changes on purpose |
 //! | `sealed`, `handed_in` | how replicas of a volatile group end, and others begin with what they held |
 //! | `whole` | what a log adds up to, for a group that goes on without its majority |
 
 mod cache;
 mod campaign;
+mod gate;
 mod hand_over;
 mod handed_in;
 mod image;
@@ -58,6 +60,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::gate::Gate;
 pub use self::handed_in::HandedIn;
 pub use self::message::{BulkUse, bulk_use};
 pub use self::over_transport::{Endpoints, TransportLanes};
@@ -212,6 +215,7 @@ impl RaftGroup {
             yielding: Mutex::default(),
             yielding_from_callers: Mutex::default(),
             witnesses: Mutex::default(),
+            gate: OnceLock::new(),
             changing: tokio::sync::Mutex::default(),
             majority_at: Mutex::default(),
             answered: Mutex::default(),
@@ -255,6 +259,11 @@ impl RaftGroup {
     pub async fn set_witnesses(&self, nodes: BTreeSet<NodeId>) {
         lock(&self.shared.witnesses).clone_from(&nodes);
         let _ = self.shared.events.send(campaign::Event::Witnesses(nodes)).await;
+    }
+
+    /// Where this replica leads, it refuses from now on what this gate says. It is set once.
+    pub(crate) fn set_gate(&self, gate: Gate) {
+        assert!(self.shared.gate.set(gate).is_ok(), "it is set once");
     }
 
     /// Begins to end without a word to anybody, as a killed process does; `close` then waits for the end.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ekka_core::consensus::VoterId;
+use ekka_core::consensus::{LogPlace, VoterId};
 use ekka_core::limits::{
     GROUP_ANSWER_TIMEOUT, GROUP_ENTRY_BYTES_MAX, GROUP_ENTRY_COMMANDS_MAX, GROUP_LEADER_WAIT, GROUP_WAITING_BYTES,
     GROUP_WAITING_MAX,
@@ -214,7 +214,7 @@ async fn commit(
             return Proposed::NotHanded(failed.clone());
         }
         let outcome = match shared.route() {
-            Route::Here => write(shared, commands.clone(), permit).await,
+            Route::Here => lead(shared, commands.clone(), permit).await,
             // Whoever was asked as the leader, and is none, says so instead of asking further.
             Route::To(voter, more) if hops > 0 => forward(shared, (voter, more.min(hops - 1)), &commands, permit).await,
             Route::To(leader, _) => return Proposed::NotHanded(format!("not the leader: {leader} may be")),
@@ -235,6 +235,24 @@ async fn commit(
             () = sleep_until(again) => {}
         }
     }
+}
+
+/// Has commands committed by this replica, which leads, and answers those that its gate refuses.
+async fn lead(shared: &Shared, mut commands: Vec<Blob>, permit: &mut Option<OwnedSemaphorePermit>) -> Proposed {
+    let refusals = shared.gate.get().and_then(|gate| gate.refusals(&commands));
+    let Some(refusals) = refusals else { return write(shared, commands, permit).await };
+    let mut refused = refusals.iter().map(Option::is_some);
+    commands.retain(|_| !refused.next().unwrap_or_default());
+    let done = if commands.is_empty() {
+        Proposed::Done { at: LogPlace::default(), answers: Vec::new() }
+    } else {
+        write(shared, commands, permit).await
+    };
+    // What became of the rest is said of all: of those that were refused it says less than is known, and nothing wrong.
+    let Proposed::Done { at, answers } = done else { return done };
+    let mut answers = answers.into_iter();
+    let answers = refusals.into_iter().filter_map(|refusal| refusal.or_else(|| answers.next())).collect();
+    Proposed::Done { at, answers }
 }
 
 /// Gives an entry to the engine of this replica, which leads.

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Faults;
 use super::campaign::Event;
+use super::gate::Gate;
 use super::owed::Owed;
 use super::router::Router;
 use super::transfer::Transfers;
@@ -39,6 +40,8 @@ pub(super) struct Shared {
     /// It hands over: commands wait for the next leader.
     pub(super) yielding_from_callers: Mutex<bool>,
     pub(super) witnesses: Mutex<BTreeSet<NodeId>>,
+    /// What it gives to no log although it leads.
+    pub(super) gate: OnceLock<Gate>,
     /// Held while the configuration or the leader is changed on purpose.
     pub(super) changing: tokio::sync::Mutex<()>,
     /// When a majority answered this leader last.

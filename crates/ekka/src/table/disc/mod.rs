@@ -120,6 +120,11 @@ impl Discs {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the disc is so full that tables take no more.
+    pub(super) fn is_full(&self) -> IsFull {
+        self.is_full.clone()
+    }
+
     /// Resolves when a table can be opened that could not be before. *Cancel safe.*
     pub(super) async fn changed(&self) {
         self.changed.notified().await;

@@ -5,9 +5,10 @@ mod read;
 mod ready;
 mod write;
 
-pub use self::losses::Loss;
+pub use self::losses::{Loss, UnknownRevision};
 pub use self::read::{Cell, Freshness, Row, TablePage, TableWatch};
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,9 +36,10 @@ pub struct TableInfo {
     pub bytes: u64,
     /// Whether it has got from its peers what they hold.
     pub loaded: bool,
-    /// Operations of this node that a linked peer has not said to hold.
+    /// Operations of this node that each other member has not said to hold: of one that is out of reach, since what it
+    /// said last.
     pub lag: Vec<(String, u64)>,
-    /// The peers that are linked.
+    /// The other members that hold tables; none where the table has no lag.
     pub peers: Vec<(String, NodeId)>,
     /// Versions that were overridden by one whose writer had not seen them, and are kept in the journal.
     pub overridden: u64,
@@ -61,6 +63,9 @@ impl Default for WriteTerms {
         Self { ack: Ack::Two, strict: false, deadline: DEADLINE }
     }
 }
+
+/// What there is of each member, by its name.
+type Named<T> = Vec<(String, T)>;
 
 /// The way to the tables of a node by their names.
 #[derive(Clone)]
@@ -89,9 +94,6 @@ impl TableDoor {
     #[must_use]
     pub fn info(&self, name: &str) -> Option<TableInfo> {
         let slot = self.tables.named(name)?;
-        let links = self.tables.world.links.all();
-        let lag = |peer: &Arc<super::link::Link>| Some((peer.name.to_string(), slot.lag_of(peer.peer.node_id)?));
-        let lag = links.iter().filter_map(lag).collect();
         let (id, schema, loaded) = (slot.id(), slot.schema().clone(), *slot.loaded().borrow());
         let (size, overridden) = match &slot {
             Slot::Available(slot) => {
@@ -110,9 +112,32 @@ impl TableDoor {
         };
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let (rows, tombstones, bytes) = (count(size.rows), count(size.tombstones), count(size.bytes));
-        let peers = links.iter().map(|link| (link.name.to_string(), link.peer.node_id)).collect();
+        let (peers, lag) = self.lags(&slot);
         let differs = self.tables.verdicts.differs(id);
         Some(TableInfo { id, schema, rows, tombstones, bytes, loaded, lag, peers, overridden, differs })
+    }
+
+    /// The other members, and how many operations of this node each has not said to hold.
+    fn lags(&self, slot: &Slot) -> (Named<NodeId>, Named<u64>) {
+        let Some(latest) = slot.latest() else { return Default::default() };
+        let others = self.tables.others(&self.tables.committed().borrow());
+        let peers: Named<NodeId> = others.into_iter().map(|node| (self.tables.world.name_of(node), node)).collect();
+        let figures = slot.figures();
+        let lag_of = |node: NodeId| {
+            let known = latest.saturating_sub(figures.acked(node).unwrap_or(0));
+            slot.lag_of(node).map_or(known, |lag| lag.min(known))
+        };
+        let lag = peers.iter().map(|(name, node)| (name.clone(), lag_of(*node))).collect();
+        (peers, lag)
+    }
+
+    /// How many rows of each table are in files of the folder `set-aside`, as of the last minute: of each that is open, and
+    /// of each of which there is a file.
+    #[must_use]
+    pub fn set_aside(&self) -> BTreeMap<String, u64> {
+        let mut rows: BTreeMap<String, u64> = self.names().into_iter().map(|name| (name, 0)).collect();
+        rows.extend(self.tables.aside.rows());
+        rows
     }
 
     /// How many seconds ago a backup was given whole by this node; `None` where none ever was.
@@ -126,7 +151,7 @@ impl TableDoor {
     pub fn figures(&self, name: &str) -> Option<(TableInfo, TableCounts)> {
         let (info, slot) = (self.info(name)?, self.tables.named(name)?);
         let now = self.tables.now().mono;
-        Some((info, slot.figures().map_or_else(TableCounts::default, |figures| figures.counts(now))))
+        Some((info, slot.figures().counts(slot.schema().kind, now)))
     }
 }
 

@@ -21,8 +21,8 @@ use super::TableDoor;
 pub enum Cell {
     /// One value, in the codec of the table.
     One(Vec<u8>),
-    /// Those of a bag.
-    Many(Vec<Vec<u8>>),
+    /// Those of a bag, and when each one expires, if it does.
+    Many(Vec<(Vec<u8>, Option<Wall>)>),
     /// The value of a counter.
     Number(i64),
     /// One value for each owner that is up.
@@ -71,8 +71,21 @@ pub enum TableWatch {
     Quorum(RawQuorumWatch),
 }
 
+impl TableWatch {
+    /// What the revisions of the latest changes belong to: of an `available` or `owned` table, the table as it was opened on
+    /// this node; of a `quorum` one, a history that all nodes share. `None`: none was given yet.
+    #[must_use]
+    pub fn history(&self) -> Option<&str> {
+        match self {
+            Self::Available(watch) => Some(watch.history()),
+            Self::Owned(watch) => Some(watch.history()),
+            Self::Quorum(watch) => watch.history(),
+        }
+    }
+}
+
 /// Bytes of one page.
-const PAGE_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 impl TableDoor {
     /// What there is of a key: nothing, or a row. `None`: there is no such table.
@@ -131,17 +144,24 @@ impl TableDoor {
         })
     }
 
-    /// All rows, and then every change once; with a revision of this node and this start of it, every change after that.
-    /// `None`: there is no such table.
+    /// All rows, and then every change once. `None`: there is no such table.
     #[must_use]
-    pub fn watch(&self, name: &str, after: Option<u64>) -> Option<TableWatch> {
-        Some(match (self.tables.named(name)?, after) {
-            (Slot::Available(slot), None) => TableWatch::Available(RawWatch::new(slot)),
-            (Slot::Available(slot), Some(revision)) => TableWatch::Available(RawWatch::after(slot, revision)),
-            // Its revisions belong to a history: `watch_after`.
-            (Slot::Quorum(slot), _) => TableWatch::Quorum(RawQuorumWatch::new(slot)),
-            (Slot::Owned(slot), None) => TableWatch::Owned(RawOwnedWatch::new(slot)),
-            (Slot::Owned(slot), Some(revision)) => TableWatch::Owned(RawOwnedWatch::after(slot, revision)),
+    pub fn watch(&self, name: &str) -> Option<TableWatch> {
+        Some(match self.tables.named(name)? {
+            Slot::Available(slot) => TableWatch::Available(RawWatch::new(slot)),
+            Slot::Owned(slot) => TableWatch::Owned(RawOwnedWatch::new(slot)),
+            Slot::Quorum(slot) => TableWatch::Quorum(RawQuorumWatch::new(slot)),
+        })
+    }
+
+    /// Every change after a revision of a history ([`TableWatch::history`]); where that is another one by now, or what
+    /// came after is kept no more, a resync and all rows. `None`: there is no such table.
+    #[must_use]
+    pub fn watch_after(&self, name: &str, history: &str, revision: u64) -> Option<TableWatch> {
+        Some(match self.tables.named(name)? {
+            Slot::Available(slot) => TableWatch::Available(RawWatch::after(slot, history, revision)),
+            Slot::Owned(slot) => TableWatch::Owned(RawOwnedWatch::after(slot, history, revision)),
+            Slot::Quorum(slot) => TableWatch::Quorum(RawQuorumWatch::after(slot, history, revision)),
         })
     }
 }
@@ -150,18 +170,6 @@ impl AvailableSlot {
     /// Whether each row of the table is a part of what its key has.
     pub(super) fn has_parts(&self) -> bool {
         self.schema.shape == Shape::Bag || matches!(self.schema.merge, MergeRule::Max | MergeRule::Sum)
-    }
-}
-
-impl TableDoor {
-    /// As [`watch`](Self::watch), going on after a revision of a quorum table in the history that it belongs to.
-    /// `None`: there is no such quorum table.
-    #[must_use]
-    pub fn watch_after(&self, name: &str, history: &str, revision: u64) -> Option<TableWatch> {
-        match self.tables.named(name)? {
-            Slot::Quorum(slot) => Some(TableWatch::Quorum(RawQuorumWatch::after(slot, history, revision))),
-            Slot::Available(_) | Slot::Owned(_) => None,
-        }
     }
 }
 
@@ -194,7 +202,7 @@ fn parts(slot: &AvailableSlot, table: &Table, key: &[u8], wall: Wall) -> Option<
         MergeRule::Sum => Cell::Number(table.sum(key, wall)?),
         MergeRule::Max => Cell::Number(table.max(key, wall)?),
         MergeRule::LastWriter | MergeRule::Union => {
-            Cell::Many(elements.iter().map(|version| version.value().to_vec()).collect())
+            Cell::Many(elements.iter().map(|version| (version.value().to_vec(), version.expires_at())).collect())
         }
     };
     let expires_at = elements.iter().map(Version::expires_at).collect::<Option<Vec<_>>>();

@@ -15,7 +15,6 @@ use tracing::{debug, warn};
 use super::super::available::AvailableSlot;
 use super::super::bounds;
 use super::super::committed::Committed;
-use super::super::link::Link;
 use super::super::owned::OwnedSlot;
 use super::super::quorum::QuorumSlot;
 use super::super::slot::Slot;
@@ -209,8 +208,8 @@ impl Tables {
                 Slot::Owned(Arc::new(slot))
             }
             Kind::Quorum => {
-                let (of, groups) = ((id, schema.clone()), (self.here.clone(), self.begin_rows.clone()));
-                let slot = QuorumSlot::new(of, self.world.clone(), groups, self.committed.clone());
+                let groups = (self.here.clone(), self.begin_rows.clone(), self.discs.is_full());
+                let slot = QuorumSlot::new((id, schema.clone()), self.world.clone(), groups, self.committed.clone());
                 Slot::Quorum(Arc::new(slot))
             }
         })
@@ -234,15 +233,13 @@ impl Tables {
             slot.tick(&committed, ahead, now);
             self.make_room(slot);
             self.stir_estate(slot);
-            if let Some(figures) = slot.figures() {
-                let lag = |link: &Arc<Link>| Some((link.peer.node_id, slot.lag_of(link.peer.node_id)?));
-                figures.lags(self.world.links.all().iter().filter_map(lag), now.mono);
-            }
             // Reports that are due, and what is asked for again.
             if self.world.links.all().iter().any(|link| slot.has_more_for(link.peer)) {
                 self.world.links.stir(slot.id());
             }
         }
+        self.tidings(&slots, &committed, now.mono);
+        self.aside.tick(now.mono, &self.home);
         self.raise_bound(slots.iter().filter_map(|slot| slot.wanted_bound(now.wall)).max());
     }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use ekka_core::id::{ClusterId, Incarnation};
 use ekka_core::schema::{Kind, Schema, Storage};
-use ekka_core::table::quorum::{TableId, View};
+use ekka_core::table::quorum::{Row, TableId, View};
 use ekka_core::table::{Estate, Faults, KeyRange, PageLimits, Settings};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::super::aside::everything;
+use super::super::aside::Everything;
 use super::super::committed::Committed;
 use super::super::disc::{Key, OnDisc};
 use super::super::estate::{Legacy, fits, has_parts};
@@ -169,9 +169,9 @@ impl Tables {
     fn set_estate_aside(&self, legacy: Legacy) {
         let Some(tables) = self.this.upgrade() else { return };
         let wall = self.now().wall;
-        let versions = everything(legacy.estate.old(), wall);
+        let all = Everything::of(legacy.estate.old(), wall);
         self.home.spawn(async move {
-            let written = versions.is_empty() || tables.aside.write(&legacy.schema, versions).await;
+            let written = all.is_empty() || tables.aside.write_all(&legacy.schema, all).await;
             if written {
                 tables.forget(&legacy);
             }
@@ -270,10 +270,10 @@ fn legacy((key, schema): (Key, Schema), estate: Estate, (start, since): (Incarna
 }
 
 /// Rows that the other side lacks, or has with another value.
-fn lacking((id, view): (TableId, &View), theirs: Option<(TableId, &View)>) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn lacking((id, view): (TableId, &View), theirs: Option<(TableId, &View)>) -> Vec<Row> {
     let has = |key: &[u8]| theirs.and_then(|(id, view)| view.get(id, key).ok().flatten());
     let all = PageLimits { rows: usize::MAX, bytes: usize::MAX };
-    let rows = view.page(id, &KeyRange::all(), None, all).map_or_else(|_| Vec::new(), |page| page.rows);
-    let lacks = rows.iter().filter(|row| has(row.key()).is_none_or(|other| other.value() != row.value()));
-    lacks.map(|row| (row.key().to_vec(), row.value().to_vec())).collect()
+    let mut rows = view.page(id, &KeyRange::all(), None, all).map_or_else(|_| Vec::new(), |page| page.rows);
+    rows.retain(|row| has(row.key()).is_none_or(|other| other.value() != row.value()));
+    rows
 }

@@ -7,6 +7,7 @@ mod legacies;
 mod loading;
 mod parting;
 mod peers;
+mod tidings;
 mod world;
 
 pub(crate) use self::parting::OnlyHere;
@@ -31,6 +32,7 @@ use tracing::warn;
 
 use self::gate::Gate;
 use self::legacies::Legacies;
+use self::tidings::Tidings;
 use super::acks::Answer;
 use super::aside::{Aside, Tell};
 use super::backup::Backups;
@@ -92,6 +94,7 @@ pub(crate) struct Tables {
     chores: Chores,
     gate: Gate,
     legacies: Mutex<Legacies>,
+    tidings: Mutex<Tidings>,
     make_table: MakeTable,
     stop: CancellationToken,
     this: Weak<Self>,
@@ -181,6 +184,7 @@ pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Res
         begin_rows,
         gate: Gate::new(),
         legacies: Mutex::default(),
+        tidings: Mutex::default(),
         make_table,
         stop,
         this: this.clone(),

@@ -1,7 +1,7 @@
 //! What tables see of the world around them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use ekka_core::event::EventKind;
@@ -41,6 +41,8 @@ pub(in crate::table) struct World {
     teller: OnceLock<Tell>,
     /// So many want that nothing is written any more: what there is is handed over.
     closing: AtomicUsize,
+    /// So many tables were opened.
+    opened: AtomicU64,
 }
 
 impl World {
@@ -61,6 +63,7 @@ impl World {
             cursors: None,
             teller: OnceLock::new(),
             closing: AtomicUsize::new(0),
+            opened: AtomicU64::new(0),
         }
     }
 
@@ -80,6 +83,12 @@ impl World {
         if let Some(tell) = self.teller.get() {
             tell(event);
         }
+    }
+
+    /// What the revisions of a table belong to that is opened now. Nothing else has the same: a start goes over into
+    /// another cluster with its guid, where another table may have this number, and may open one table twice.
+    pub(in crate::table) fn next_history(&self, me: Incarnation, table: u64) -> String {
+        format!("{}:{table}:{}", me.guid, self.opened.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Whether nothing is written any more.
@@ -112,6 +121,12 @@ impl World {
         *self.up.write().unwrap_or_else(PoisonError::into_inner) = up.into();
         let whole = up.iter().copied().filter(|id| !syncing.contains(id)).collect();
         *self.whole.write().unwrap_or_else(PoisonError::into_inner) = whole;
+    }
+
+    /// These starts run.
+    #[cfg(test)]
+    pub(in crate::table) fn runs(&self, running: BTreeSet<Incarnation>) {
+        *self.running.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(running);
     }
 
     /// Takes what membership sees; whether anything of it is new to tables.
@@ -174,6 +189,12 @@ impl World {
     /// Which starts of nodes run, as far as this one sees: it among them.
     pub(in crate::table) fn running(&self) -> Arc<BTreeSet<Incarnation>> {
         self.running.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The name of a node, or its id where that is not known.
+    pub(in crate::table) fn name_of(&self, node: NodeId) -> String {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        names.get(&node).map_or_else(|| node.to_string(), NodeName::to_string)
     }
 
     /// The names of those that are up and behind, in words.

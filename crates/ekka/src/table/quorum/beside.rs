@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ekka_core::consensus::{Configuration, Frozen, LogPlace, Restored, Restorer, Restoring, StateMachine};
 use ekka_core::durable::Record;
 use ekka_core::schema::{Kind, Storage};
-use ekka_core::table::quorum::{Command, TableId, View};
+use ekka_core::table::quorum::{Answer, Command, TableId, View};
 use ekka_core::volatile::state::State;
 
 use self::parts::{Both, Two};
@@ -64,6 +64,13 @@ pub(crate) fn logged(command: &Command) -> Vec<u8> {
     bytes.push(TAG);
     bytes.extend(command);
     bytes
+}
+
+/// What a leader without room on its disc answers to a command that puts rows; nothing for those that it takes: what
+/// makes room, and what the group keeps besides.
+pub(crate) fn no_room_for(command: &[u8]) -> Option<Vec<u8>> {
+    let (&TAG, command) = command.split_first()? else { return None };
+    Command::decode(command)?.puts().then(|| Answer::DiscFull.encode())
 }
 
 /// A snapshot of both.

@@ -23,6 +23,11 @@ pub enum QuorumError {
     /// It was handed to the group, and no answer came: it may be written, now or later, or never.
     #[error("whether it was written is not known: {0}")]
     Unknown(String),
+    /// The disc of the data directory is nearly full, of this node or of the one that leads. Nothing was written.
+    #[error(
+        "nothing was written: the disc of the data directory is nearly full, here or where the group is led; deletes are taken, and reads go on"
+    )]
+    DiscFull,
     /// A row is no value, or no key, of the type that was asked for.
     #[error("the row is not of this type: {0}")]
     WrongType(String),
@@ -47,7 +52,7 @@ impl QuorumError {
     /// harmless to do twice.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::NoQuorum(_) | Self::Conflict | Self::Unknown(_))
+        matches!(self, Self::NoQuorum(_) | Self::Conflict | Self::Unknown(_) | Self::DiscFull)
     }
 
     /// Whether it may be written although this is an error.

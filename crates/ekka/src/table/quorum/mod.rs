@@ -29,7 +29,7 @@ pub use self::watch::{QuorumWatch, RawQuorumChange, RawQuorumWatch};
 
 #[cfg(test)]
 pub(crate) use self::beside::logged;
-pub(crate) use self::beside::{Beside, First, join, split};
+pub(crate) use self::beside::{Beside, First, join, no_room_for, split};
 pub(super) use self::chores::Chores;
 pub(crate) use self::here::{Here, Replica};
 pub(crate) use self::lender::lend;

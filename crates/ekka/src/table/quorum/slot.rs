@@ -16,6 +16,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::super::committed::Committed;
+use super::super::disc::IsFull;
+use super::super::figures::{Figures as Counts, Op};
 use super::super::hub::World;
 use super::BeginRows;
 use super::beside::logged;
@@ -45,18 +47,32 @@ pub struct QuorumSlot {
     here: Arc<Here>,
     committed: watch::Receiver<Arc<Committed>>,
     begin_rows: BeginRows,
+    is_full: IsFull,
+    /// How its writes from here ended.
+    pub(in crate::table) counted: Counts,
 }
 
 impl QuorumSlot {
     pub(in crate::table) fn new(
         (id, schema): (u64, Schema),
         world: Arc<World>,
-        (here, begin_rows): (Arc<Here>, BeginRows),
+        (here, begin_rows, is_full): (Arc<Here>, BeginRows, IsFull),
         committed: watch::Receiver<Arc<Committed>>,
     ) -> Self {
         // Reads and writes wait for the group themselves.
         let loaded = watch::Sender::new(true);
-        Self { id, schema, world, closed: CancellationToken::new(), loaded, here, committed, begin_rows }
+        Self {
+            id,
+            schema,
+            world,
+            closed: CancellationToken::new(),
+            loaded,
+            here,
+            committed,
+            begin_rows,
+            is_full,
+            counted: Counts::default(),
+        }
     }
 
     pub(in crate::table) fn loaded(&self) -> watch::Receiver<bool> {
@@ -84,6 +100,11 @@ impl QuorumSlot {
 
     fn present(&self) -> Option<View> {
         self.replica().borrow().as_ref().map(|replica| replica.rows.view())
+    }
+
+    /// Whether this node has a replica of its group, or follows one.
+    pub(in crate::table) fn has_replica(&self) -> bool {
+        self.replica().borrow().is_some()
     }
 
     fn check_open(&self) -> Result<(), QuorumError> {
@@ -199,8 +220,17 @@ impl QuorumSlot {
 
     /// Has a write committed that goes by nothing that was read, or by versions.
     pub(in crate::table) async fn write(&self, write: Transaction, until: Instant) -> Result<Written, QuorumError> {
-        self.begin_rows(until).await?;
+        let (op, begun) = (Op::of(&write), Instant::now());
+        let result = self.write_until(write, until).await;
+        self.counted.count_quorum(op, begun.elapsed(), result.as_ref().map(drop));
+        result
+    }
+
+    async fn write_until(&self, write: Transaction, until: Instant) -> Result<Written, QuorumError> {
         let command = Command::from(write);
+        self.check_open()?;
+        self.check_room(&command)?;
+        self.begin_rows(until).await?;
         // One that is broken off may have been handed in, so none is begun that has no time to say that it was not.
         let mut tries = Tries { least: GROUP_LEADER_WAIT, ..self.tries(until) };
         loop {
@@ -211,6 +241,13 @@ impl QuorumSlot {
                 Err(NotDone::NotHanded(words)) => tries.failed(words),
             }
         }
+    }
+
+    /// What is put into a table on disc grows the log and the rows of every voter, so it needs room from the start: a
+    /// voter whose disc is full ends, and without a majority no delete makes room any more.
+    pub(super) fn check_room(&self, command: &Command) -> Result<(), QuorumError> {
+        let is_full = self.schema.storage == Storage::Disc && command.puts() && (self.is_full)();
+        if is_full { Err(QuorumError::DiscFull) } else { Ok(()) }
     }
 
     /// What each first write of a cluster takes: from then on its quorum tables hold rows.
@@ -252,6 +289,7 @@ impl QuorumSlot {
                 Answer::Conflict { .. } => return Err(NotDone::End(QuorumError::Conflict)),
                 Answer::TooLarge(error) => return Err(NotDone::End(error.into())),
                 Answer::Unknown { words } => return refused(words),
+                Answer::DiscFull => return Err(NotDone::End(QuorumError::DiscFull)),
                 Answer::NoTable { table } if self.makes(table) => {
                     self.make(replica, until).await?;
                 }

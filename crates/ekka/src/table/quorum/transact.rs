@@ -11,6 +11,7 @@ use ekka_core::time::Wall;
 use tokio::time::{Instant, sleep};
 
 use super::super::def::Quorum;
+use super::super::figures::Op;
 use super::super::handle::{Table, after};
 use super::super::key::TableKey;
 use super::error::{NotDone, QuorumError};
@@ -155,9 +156,14 @@ where
     F: Future<Output = Result<T, E>>,
 {
     let slot = &table.slot;
-    let mut tries = 0;
+    let (mut tries, begun) = (0, Instant::now());
+    let count = |result: Result<(), &QuorumError>| slot.counted.count_quorum(Op::Transaction, begun.elapsed(), result);
+    let failed = |error: QuorumError| {
+        count(Err(&error));
+        error
+    };
     loop {
-        let replica = slot.ready(until).await?;
+        let replica = slot.ready(until).await.map_err(failed)?;
         let made = Arc::new(Mutex::new(Made { draft: Draft::new(replica.rows.view()), missing: None }));
         let (of, value) = (slot.clone(), table.value);
         let result = run(Transaction { made: made.clone(), slot: of, value, of: PhantomData }).await;
@@ -174,15 +180,19 @@ where
             return Ok(value);
         }
         let command = draft.finish(slot.wall()).map_err(QuorumError::from)?;
+        slot.check_room(&command).map_err(failed)?;
         // To the group of that very replica: no other has the versions that were read.
         let late = match slot.commit(&replica, &command, until).await {
-            Ok(_) => return Ok(value),
+            Ok(_) => {
+                count(Ok(()));
+                return Ok(value);
+            }
             Err(NotDone::End(QuorumError::Conflict)) => QuorumError::Conflict,
             Err(NotDone::NotHanded(words)) => QuorumError::NoQuorum(words),
-            Err(NotDone::End(error)) => return Err(error.into()),
+            Err(NotDone::End(error)) => return Err(failed(error).into()),
         };
         if Instant::now() >= until {
-            return Err(late.into());
+            return Err(failed(late).into());
         }
         tries += 1;
         slot.back_off(tries).await;

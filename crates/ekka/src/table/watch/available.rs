@@ -91,18 +91,27 @@ pub(super) struct Mark {
 
 impl RawWatch {
     pub(in crate::table) fn new(slot: Arc<AvailableSlot>) -> Self {
-        Self::at(slot, Stage::Begin)
-    }
-
-    fn at(slot: Arc<AvailableSlot>, stage: Stage) -> Self {
         let ahead = Ahead::new(slot.signals.changes(), slot.closed.clone());
-        Self { cursor: Cursor { slot, stage, marks: None }, ahead, given: None }
+        Self { cursor: Cursor { slot, stage: Stage::Begin, marks: None }, ahead, given: None }
     }
 
-    /// Goes on after a revision of this node and this start of it, where what came after it is still kept; else there is a
-    /// [`RawChange::Resync`] first.
-    pub(in crate::table) fn after(slot: Arc<AvailableSlot>, revision: u64) -> Self {
-        Self::at(slot, Stage::Changes(revision))
+    /// Goes on after a revision of a history, where that is the one of this table and what came after is still kept; else
+    /// there is a [`RawChange::Resync`] first.
+    pub(in crate::table) fn after(slot: Arc<AvailableSlot>, history: &str, revision: u64) -> Self {
+        let is_known = history == slot.history;
+        let mut watch = Self::new(slot);
+        if is_known {
+            watch.go_on_after(revision);
+        } else {
+            watch.begin_anew();
+        }
+        watch
+    }
+
+    /// What the revisions of the table belong to.
+    #[must_use]
+    pub fn history(&self) -> &str {
+        &self.cursor.slot.history
     }
 
     /// The next change; `None` once the table is dropped or the node has ended. *Cancel safe.*
@@ -167,8 +176,7 @@ impl RawWatch {
     /// Goes on from a place that another start marked, where that is known.
     pub(super) fn go_on_from(&mut self, position: &Position) -> Result<(), table::Resync> {
         let slot = self.cursor.slot.clone();
-        let wall = slot.world.clock.now().wall;
-        let table = slot.read();
+        let (table, wall) = slot.expired();
         let since = table.since(position, wall)?;
         // Which value of a bag is gone nobody knows any more.
         if slot.parts() == Parts::Elements && since.iter().any(|since| matches!(since, Since::Gone(_))) {
@@ -219,9 +227,8 @@ impl Cursor {
     fn look(&mut self, ready: &mut VecDeque<RawChange>) {
         match &mut self.stage {
             Stage::Begin => {
-                let table = self.slot.read();
+                let (table, wall) = self.slot.expired();
                 let (rows, revision) = (table.rows(), table.revision());
-                let wall = self.slot.world.clock.now().wall;
                 mark(&mut self.marks, &table, wall);
                 drop(table);
                 self.stage = Stage::Snapshot { rows, wall, after: None, revision };

@@ -5,6 +5,8 @@ mod available;
 mod cursor;
 mod kept;
 mod owned;
+#[cfg(test)]
+mod tests;
 
 pub use self::available::{Change, RawChange, RawWatch, Watch};
 pub use self::cursor::{CursorError, CursorWatch};

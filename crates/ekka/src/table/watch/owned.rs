@@ -48,6 +48,8 @@ pub enum RawOwnedChange {
     Snapshot(NodeId, OwnedRow),
     /// The snapshot is complete.
     SnapshotEnd(u64),
+    /// Within the snapshot, after the rows of an owner: it is down.
+    Hidden(NodeId),
     /// A change, at this revision.
     Changed(table::OwnedChange, u64),
     /// A new snapshot follows.
@@ -74,17 +76,27 @@ struct Cursor {
 
 impl RawOwnedWatch {
     pub(in crate::table) fn new(slot: Arc<OwnedSlot>) -> Self {
-        Self::at(slot, Stage::Begin)
-    }
-
-    fn at(slot: Arc<OwnedSlot>, stage: Stage) -> Self {
         let ahead = Ahead::new(slot.signals.changes(), slot.closed.clone());
-        Self { cursor: Cursor { slot, stage }, ahead }
+        Self { cursor: Cursor { slot, stage: Stage::Begin }, ahead }
     }
 
-    /// Goes on after a revision of this node and this start of it.
-    pub(in crate::table) fn after(slot: Arc<OwnedSlot>, revision: u64) -> Self {
-        Self::at(slot, Stage::Changes(revision))
+    /// Goes on after a revision of a history, where that is the one of this table and what came after is still kept; else
+    /// there is a [`RawOwnedChange::Resync`] first.
+    pub(in crate::table) fn after(slot: Arc<OwnedSlot>, history: &str, revision: u64) -> Self {
+        let is_known = history == slot.history;
+        let mut watch = Self::new(slot);
+        if is_known {
+            watch.cursor.stage = Stage::Changes(revision);
+        } else {
+            watch.ahead.give([RawOwnedChange::Resync]);
+        }
+        watch
+    }
+
+    /// What the revisions of the table belong to.
+    #[must_use]
+    pub fn history(&self) -> &str {
+        &self.cursor.slot.history
     }
 
     /// The next change; `None` once the table is dropped or the node has ended. *Cancel safe.*
@@ -112,8 +124,7 @@ impl Cursor {
                     let page: Vec<OwnedRow> = rows.from(from).take(PAGE).cloned().collect();
                     let Some(last) = page.last().map(|row| row.key().to_vec()) else {
                         if !shown {
-                            let hidden = table::OwnedChange::Hidden(*owner);
-                            ready.push_back(RawOwnedChange::Changed(hidden, *revision));
+                            ready.push_back(RawOwnedChange::Hidden(*owner));
                         }
                         owners.pop_front();
                         *after = None;
@@ -168,6 +179,7 @@ impl<K: TableKey, V> OwnedWatch<K, V> {
             RawOwnedChange::Snapshot(owner, row) => OwnedChange::Snapshot(owner, key(&row)?, value(&row)?),
             RawOwnedChange::SnapshotEnd(revision) => OwnedChange::SnapshotEnd { revision },
             RawOwnedChange::Resync => OwnedChange::Resync,
+            RawOwnedChange::Hidden(owner) => OwnedChange::Hidden(owner),
             RawOwnedChange::Changed(change, _) => match change {
                 table::OwnedChange::Put(owner, row) => OwnedChange::Put(owner, key(&row)?, value(&row)?),
                 table::OwnedChange::Delete(owner, row) => OwnedChange::Delete(owner, key(&row)?),

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ekka_core::consensus::{GroupId, VoterId};
 use ekka_core::id::ClusterId;
-use ekka_core::table::quorum::{Command, Transaction, Write};
+use ekka_core::table::quorum::{Answer, Command, Transaction, Write};
 use ekka_core::time::Wall;
 use ekka_core::volatile::state::State;
 use tokio_util::sync::CancellationToken;
 
 use crate::consensus::Group;
 use crate::consensus::raft::snapshots::PIECE;
-use crate::consensus::raft::{RaftGroup, Settings, Setup};
+use crate::consensus::raft::{Gate, RaftGroup, Settings, Setup};
 use crate::storage::{MemoryStorage, Storage};
-use crate::table::{Beside, Rows, logged};
+use crate::table::{Beside, Rows, logged, no_room_for};
 use crate::testing::RuntimeClock;
 use crate::testing::group_net::GroupNet;
 use crate::testing::groups::node;
@@ -102,4 +103,43 @@ async fn a_newcomer_gets_a_large_state_in_pieces_and_so_does_the_disc() {
     assert_eq!(again.rows.view().figures(TABLE), held.figures(TABLE));
     again.group.close().await;
     first.group.close().await;
+}
+
+async fn proposed(replica: &Replica, command: &Command) -> Answer {
+    let applied = replica.group.propose(logged(command)).await.unwrap();
+    Answer::decode(&applied.answer).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_without_room_refuses_what_others_put_and_takes_what_they_delete() {
+    let net = GroupNet::new(1);
+    let store = || -> Arc<dyn Storage> { Arc::new(MemoryStorage::new(1)) };
+    let (leader, other) = (replica(&net, 0, store()).await, replica(&net, 1, store()).await);
+    leader.group.found(BTreeSet::from([voter(0), voter(1)])).await.unwrap();
+    let full = Arc::new(AtomicBool::new(false));
+    let is_full = full.clone();
+    leader.group.set_gate(Gate { is_shut: Arc::new(move || is_full.load(Ordering::Relaxed)), refusal: no_room_for });
+    let now = Wall::from_millis(1);
+    let put = |key: &[u8]| Command::from(Transaction::put(TABLE, key, b"value", None, now).unwrap());
+    let delete = |key: &[u8]| Command::from(Transaction::delete(TABLE, key, now).unwrap());
+    let committed = |answer: &Answer| matches!(answer, Answer::Committed { .. });
+    for command in [Command::Create { table: TABLE }, put(b"a"), put(b"b")] {
+        assert!(committed(&proposed(&other, &command).await));
+    }
+    assert!(leader.group.standing().borrow().leads);
+
+    full.store(true, Ordering::Relaxed);
+    let commands = [put(b"c"), delete(b"a"), put(b"d"), delete(b"b")];
+    let [c, a, d, b] = &commands;
+    // They come together: each gets its own answer.
+    let (c, a, d, b) = tokio::join!(proposed(&other, c), proposed(&other, a), proposed(&other, d), proposed(&other, b));
+    assert_eq!((c, d), (Answer::DiscFull, Answer::DiscFull));
+    assert!(committed(&a) && committed(&b), "{a:?}, {b:?}");
+    assert_eq!(proposed(&leader, &put(b"c")).await, Answer::DiscFull);
+    assert_eq!(leader.rows.view().figures(TABLE).map(|figures| figures.rows), Some(0));
+
+    full.store(false, Ordering::Relaxed);
+    assert!(committed(&proposed(&other, &put(b"c")).await));
+    other.group.close().await;
+    leader.group.close().await;
 }

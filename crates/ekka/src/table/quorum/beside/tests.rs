@@ -61,6 +61,21 @@ fn no_command_and_no_snapshot_of_the_others_begins_as_those_of_tables() {
 }
 
 #[test]
+fn without_room_what_puts_rows_is_refused_and_nothing_else() {
+    let now = Wall::from_millis(1);
+    let delete = Transaction::delete(1, b"k", now).unwrap();
+    let mut both = Transaction::put(1, b"k", b"value", None, now).unwrap();
+    both.writes.extend(delete.writes.clone());
+    for refused in [put(1, b"k", 1), logged(&both.into())] {
+        assert_eq!(no_room_for(&refused), Some(Answer::DiscFull.encode()));
+    }
+    let rows = [delete.into(), Command::Tick { now }, Command::Drop { table: 1 }].map(|command| logged(&command));
+    for taken in rows.into_iter().chain([founded(), create("t", Storage::Disc), vec![TAG], Vec::new()]) {
+        assert_eq!(no_room_for(&taken), None);
+    }
+}
+
+#[test]
 fn disc_tables_come_and_go_with_their_schemas() {
     let (mut machine, rows) = durable();
     machine.apply(at(1), &founded());
