@@ -1,5 +1,5 @@
 //! Clients of the real group, the engine's adapter over a simulated network and discs that lose what was not synced,
-//! while replicas are killed, lose power and are cut off: one run by a seed.
+//! while replicas are killed, lose power, are cut off and stand still: one run by a seed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,6 +92,8 @@ impl LinearPlan {
     async fn go(&self) -> Result<LinearReport, String> {
         let begin = Instant::now();
         let mut rng = Rng::new(self.seed).child("linear");
+        // Seeds of registers that found something stay what they are.
+        let mut pauses = Rng::new(self.seed).child("pauses");
         let count = [3, 3, 5, 2][rng.index(4)];
         let replicas = Arc::new(Replicas::new(self.seed, count, (self.kept, self.planted)));
         replicas.found().await?;
@@ -109,6 +111,11 @@ impl LinearPlan {
         let faults = async {
             for _ in 0..4 + rng.below(12) {
                 sleep(rng.up_to(Duration::from_millis(1_500))).await;
+                match (self.kept, pauses.below(4)) {
+                    (Kept::Registers, _) | (_, 0) => {}
+                    (Kept::Tables, 1) => replicas.pause(&mut pauses),
+                    (Kept::Tables, _) => replicas.wake(),
+                }
                 replicas.fault(&mut rng).await?;
             }
             replicas.repair().await?;

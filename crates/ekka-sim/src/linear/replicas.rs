@@ -198,10 +198,7 @@ impl Replicas {
                 (0..count).for_each(|number| self.kill(number, true));
                 self.start_all().await?;
             }
-            4 => {
-                let leader = (0..count).find(|n| self.running(*n).is_some_and(|(g, _)| g.standing().borrow().leads));
-                self.kill(leader.unwrap_or(one), power);
-            }
+            4 => self.kill(self.leading().unwrap_or(one), power),
             5 => {
                 self.cut(one, other, true);
                 self.cut(other, one, true);
@@ -221,8 +218,24 @@ impl Replicas {
         Ok(())
     }
 
+    /// Stops whoever leads, or somebody else, for a while: what it had sent and what was sent to it comes late.
+    pub(super) fn pause(&self, rng: &mut Rng) {
+        let one = if rng.below(2) == 0 { self.leading() } else { None };
+        self.net.pause(node(one.unwrap_or_else(|| rng.index(self.count()))));
+    }
+
+    /// Whoever was paused goes on.
+    pub(super) fn wake(&self) {
+        self.net.wake();
+    }
+
+    fn leading(&self) -> Option<usize> {
+        (0..self.count()).find(|n| self.running(*n).is_some_and(|(group, _)| group.standing().borrow().leads))
+    }
+
     /// Ends every fault.
     pub(super) async fn repair(&self) -> Result<(), String> {
+        self.wake();
         self.mend();
         self.start_all().await
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ekka_core::id::NodeId;
 use ekka_core::limits::LINK_SILENCE;
 use ekka_core::rng::Rng;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
@@ -50,6 +50,8 @@ struct State {
     pipes: BTreeMap<(NodeId, NodeId, bool), mpsc::UnboundedSender<Frame>>,
     cut: BTreeMap<(NodeId, NodeId), Instant>,
     down: BTreeSet<NodeId>,
+    /// Whose frames, to and from them, are kept back.
+    paused: watch::Sender<BTreeSet<NodeId>>,
     watched: Option<Watched>,
 }
 
@@ -80,6 +82,7 @@ impl GroupNet {
             pipes: BTreeMap::new(),
             cut: BTreeMap::new(),
             down: BTreeSet::new(),
+            paused: watch::Sender::default(),
             watched: None,
         };
         Self { state: Arc::new(Mutex::new(state)), tasks: TaskTracker::new() }
@@ -110,6 +113,18 @@ impl GroupNet {
         let mut state = self.state();
         state.routers.remove(&node);
         state.down.insert(node);
+        state.paused.send_if_modified(|paused| paused.remove(&node));
+    }
+
+    /// Keeps back all frames from and to a node until [`GroupNet::wake`]: to the others it stands still, and what it sent
+    /// comes late, in order.
+    pub fn pause(&self, node: NodeId) {
+        self.state().paused.send_if_modified(|paused| paused.insert(node));
+    }
+
+    /// Lets everything through that was kept back.
+    pub fn wake(&self) {
+        self.state().paused.send_if_modified(|paused| !std::mem::take(paused).is_empty());
     }
 
     /// Cuts the way from one node to another, or mends it.
@@ -163,18 +178,23 @@ impl GroupNet {
         if lost || state.cut.contains_key(&(from, to)) {
             return true;
         }
-        let pipe = state.pipes.entry((from, to, bulk)).or_insert_with(|| self.pipe(from, to));
+        let State { pipes, paused, .. } = &mut *state;
+        let pipe = pipes.entry((from, to, bulk)).or_insert_with(|| self.pipe(from, to, paused));
         pipe.send((Instant::now() + delay, bulk, frame.to_vec())).is_ok()
     }
 
-    fn pipe(&self, from: NodeId, to: NodeId) -> mpsc::UnboundedSender<Frame> {
+    fn pipe(&self, from: NodeId, to: NodeId, paused: &watch::Sender<BTreeSet<NodeId>>) -> mpsc::UnboundedSender<Frame> {
         let (sender, mut frames) = mpsc::unbounded_channel::<Frame>();
-        let state = Arc::downgrade(&self.state);
+        let (state, mut paused) = (Arc::downgrade(&self.state), paused.subscribe());
         self.tasks.spawn(async move {
             while let Some((at, bulk, frame)) = frames.recv().await {
                 // The timer is coarse: what is due is not put to sleep for it.
                 if at > Instant::now() {
                     sleep_until(at).await;
+                }
+                let awake = |paused: &BTreeSet<NodeId>| !paused.contains(&from) && !paused.contains(&to);
+                if paused.wait_for(awake).await.is_err() {
+                    return;
                 }
                 let Some(state) = state.upgrade() else { return };
                 let router = {
