@@ -124,6 +124,14 @@ pub const CLOCK_WARN: Duration = Duration::from_millis(500);
 pub const CLOCK_REFUSE: Duration = Duration::from_secs(60);
 /// How often peers compare clocks.
 pub const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
+/// A wall clock that goes further than this away from the monotonic one between two looks has jumped. Less is what stamps
+/// are ahead of the clock anyway.
+pub const WALL_JUMP: Duration = Duration::from_secs(3);
+/// So long a jump must stay where the peers' clocks agree with it: what they say comes with each heartbeat, and is of now
+/// by then.
+pub const WALL_JUMP_AGREED: Duration = Duration::from_secs(5);
+/// So long where none does. A clock that was set wrong by hand or by a broken source is mostly set right within that.
+pub const WALL_JUMP_STAYS: Duration = Duration::from_secs(30);
 
 /// Candidates that one answer of a discovery may hold; more are cut off and said.
 pub const CANDIDATES_MAX: usize = 1024;
@@ -268,6 +276,8 @@ pub const TABLE_LINK_SILENT: Duration = Duration::from_secs(5);
 /// A stamp is given up to a bound on disc, which is raised to so much ahead of the wall clock. With clocks 50 s apart the
 /// start that begins there can still write.
 pub const STAMP_BOUND_STEP: Duration = Duration::from_secs(8);
+/// A peer's clock that is further ahead is followed with it, up to so far ahead of the median of all.
+pub const STAMP_BOUND_CLOCKS: Duration = Duration::from_secs(50);
 /// And to so much ahead of a stamp that is ahead of the clock.
 pub const STAMP_BOUND_LEAD: Duration = Duration::from_millis(400);
 /// It is raised once one of so many parts of the step is used up: a disc may take as long as the others last.
@@ -319,6 +329,10 @@ const _: () = {
     assert!(LINK_SILENCE.as_millis() < MEMBER_SILENCE.as_millis());
     assert!(MEMBER_SILENCE.as_millis() + HEARTBEAT_INTERVAL.as_millis() < DETECTION_TIME.as_millis());
     assert!(CLOCK_WARN.as_millis() < CLOCK_REFUSE.as_millis());
+    assert!(
+        WALL_JUMP.as_millis() < STAMP_BOUND_STEP.as_millis()
+            && HEARTBEAT_INTERVAL.as_millis() * 4 < WALL_JUMP_AGREED.as_millis()
+    );
     assert!(RING_NEIGHBOURS < FULL_MESH_MAX);
     assert!(FORGOTTEN_MAX <= MEMBERS_MAX && CHAIN_MAX <= MERGED_MAX);
     assert!(TOKEN_STEP < RECOVER_TOKENS && RECOVER_TOKENS < TOKEN_MAX);
@@ -342,6 +356,6 @@ const _: () = {
     assert!(TABLE_KEY_MAX + TABLE_VALUE_MAX + TRANSACTION_ITEM_OVERHEAD < TRANSACTION_BYTES_MAX);
     assert!(TABLE_COPY_BYTES < CONTROL_FRAME_MAX && TABLE_LOG_STEP < TABLE_LOG_OPS_MAX);
     assert!(STAMP_BOUND_LEAD.as_millis() < STAMP_BOUND_STEP.as_millis());
-    assert!(STAMP_BOUND_STEP.as_millis() + 50_000 < CLOCK_REFUSE.as_millis());
+    assert!(STAMP_BOUND_STEP.as_millis() + STAMP_BOUND_CLOCKS.as_millis() < CLOCK_REFUSE.as_millis());
     assert!(CONFIRM_TIMEOUT.as_millis() < GONE_AFTER_MIN.as_millis() / 3);
 };

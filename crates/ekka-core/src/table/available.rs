@@ -14,7 +14,7 @@ use super::log::{Log, Record};
 use super::map::{Entry, Map};
 use super::over::Over;
 use super::peers::Peers;
-use super::stamp::{Hlc, HybridClock, Stamp, StampError};
+use super::stamp::{Hlc, HybridClock, PeerClocks, Stamp, StampError};
 use super::sweep::Members;
 use super::terms::{Receipt, Settings, Size, WriteError};
 use super::vector::{Dot, Numbers, OpId, OpNumber, OriginIndex, Origins, Vector};
@@ -329,9 +329,9 @@ impl Table {
         self.clock.bound_is(bound);
     }
 
-    /// How far this node's clock is ahead of the median of its peers.
-    pub fn clock_ahead_is(&mut self, ahead_ms: i64) {
-        self.clock.ahead_is(ahead_ms);
+    /// What the clocks of the peers say.
+    pub fn peer_clocks_are(&mut self, peers: PeerClocks) {
+        self.clock.peers_are(peers);
     }
 
     /// The clock of the node that admitted this one, above which its own must be before it writes.

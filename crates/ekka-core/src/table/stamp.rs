@@ -9,7 +9,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::id::Incarnation;
-use crate::limits::{CLOCK_REFUSE, STAMP_BOUND_LEAD, STAMP_BOUND_SHARES, STAMP_BOUND_STEP};
+use crate::limits::{CLOCK_REFUSE, STAMP_BOUND_CLOCKS, STAMP_BOUND_LEAD, STAMP_BOUND_SHARES, STAMP_BOUND_STEP};
 use crate::time::Wall;
 
 const COUNTER_BITS: u32 = 16;
@@ -86,6 +86,15 @@ pub enum StampError {
     },
 }
 
+/// This node's wall clock among those of its peers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PeerClocks {
+    /// How far it is ahead of their median, in milliseconds.
+    pub ahead_ms: i64,
+    /// How far the one that is furthest ahead is ahead of it.
+    pub furthest_ms: u64,
+}
+
 /// The clock of one table.
 #[derive(Clone, Debug)]
 pub struct HybridClock {
@@ -94,15 +103,14 @@ pub struct HybridClock {
     bound: Hlc,
     /// The highest foreign stamp that only the bound kept from being accepted.
     waiting: Hlc,
-    /// How far this node's wall clock is ahead of the median of its peers.
-    ahead_ms: i64,
+    peers: PeerClocks,
 }
 
 impl HybridClock {
     /// A clock of a new start; `bound` is what the start before it left on disc, or zero.
     #[must_use]
     pub fn new(bound: Hlc) -> Self {
-        Self { last: bound, bound, waiting: Hlc::ZERO, ahead_ms: 0 }
+        Self { last: bound, bound, waiting: Hlc::ZERO, peers: PeerClocks::default() }
     }
 
     /// The shell has this bound on disc.
@@ -110,22 +118,28 @@ impl HybridClock {
         self.bound = self.bound.max(bound);
     }
 
-    /// How far this node's wall clock is ahead of the median of its peers.
-    pub fn ahead_is(&mut self, ahead_ms: i64) {
-        self.ahead_ms = ahead_ms;
+    /// What the clocks of the peers say.
+    pub fn peers_are(&mut self, peers: PeerClocks) {
+        self.peers = peers;
     }
 
     /// The bound that is to be brought to disc now; `None` while there is room up to the present one.
     ///
     /// The next start begins at it, and the others follow that start. So it lies far ahead of the wall clock, which comes
     /// after, but only a little ahead of a stamp that is itself ahead of the clock: otherwise each of many starts in a row
-    /// would go further ahead than the one before, until no stamp is taken any more.
+    /// would go further ahead than the one before, until no stamp is taken any more. Where a *clock* is ahead, and not only
+    /// stamps, it lies ahead of that one, or each tenth of a second that is stamped there would take a sync. It follows no
+    /// clock to where nothing may be stamped.
     #[must_use]
     pub fn wanted_bound(&self, wall: Wall) -> Option<Hlc> {
         let top = self.last.max(self.waiting).wall().as_millis();
+        let (wall, median) = (wall.as_millis(), self.median(wall));
+        let furthest =
+            wall.saturating_add(self.peers.furthest_ms).min(median.saturating_add(millis(STAMP_BOUND_CLOCKS)));
+        let clock = wall.max(furthest).min(median.saturating_add(millis(CLOCK_REFUSE)));
         let at = |share| {
             let ahead = |step| millis(step) / STAMP_BOUND_SHARES * share;
-            let by_wall = wall.as_millis().saturating_add(ahead(STAMP_BOUND_STEP));
+            let by_wall = clock.saturating_add(ahead(STAMP_BOUND_STEP));
             by_wall.max(top.saturating_add(ahead(STAMP_BOUND_LEAD)))
         };
         let low = self.bound.wall().as_millis() < at(STAMP_BOUND_SHARES - 1);
@@ -175,9 +189,13 @@ impl HybridClock {
         self.bound
     }
 
+    /// Of the clocks of the peers.
+    fn median(&self, wall: Wall) -> u64 {
+        wall.as_millis().saturating_add_signed(self.peers.ahead_ms.saturating_neg())
+    }
+
     fn ahead(&self, hlc: Hlc, wall: Wall) -> Result<(), StampError> {
-        let median = wall.as_millis().saturating_add_signed(self.ahead_ms.saturating_neg());
-        let ahead_ms = hlc.wall().as_millis().saturating_sub(median);
+        let ahead_ms = hlc.wall().as_millis().saturating_sub(self.median(wall));
         if ahead_ms > millis(CLOCK_REFUSE) { Err(StampError::TooFarAhead { ahead_ms }) } else { Ok(()) }
     }
 }
@@ -228,7 +246,7 @@ mod tests {
         let mut clock = clock(1_000);
         assert_eq!(clock.stamp(wall(12_000)), Err(StampError::BoundReached));
         assert_eq!(clock.accept(Hlc::at(wall(62_000)), wall(1_000)), Err(StampError::TooFarAhead { ahead_ms: 61_000 }));
-        clock.ahead_is(60_500);
+        clock.peers_are(PeerClocks { ahead_ms: 60_500, ..PeerClocks::default() });
         assert_eq!(clock.stamp(wall(1_000_000)), Err(StampError::TooFarAhead { ahead_ms: 60_500 }));
     }
 
@@ -265,6 +283,38 @@ mod tests {
             }
         }
         assert!((1_000..9_000).contains(&ahead), "{ahead} ms");
+    }
+
+    /// Syncs of the bound in ten seconds in which a peer stamps whose clock is so far ahead, and how far ahead it gets.
+    fn syncs_beside(clock_ahead_ms: u64, peers: PeerClocks) -> (u32, u64) {
+        let mut clock = clock(100_000);
+        clock.peers_are(peers);
+        let (mut syncs, mut ahead) = (0, 0);
+        for now in (100_000..110_000).step_by(20) {
+            let _ = clock.accept(Hlc::at(wall(now + clock_ahead_ms)), wall(now));
+            if let Some(bound) = clock.wanted_bound(wall(now)) {
+                clock.bound_is(bound);
+                (syncs, ahead) = (syncs + 1, ahead.max(bound.wall().as_millis() - now));
+            }
+        }
+        (syncs, ahead)
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_is_followed_with_a_few_syncs() {
+        for furthest_ms in [9_000, 20_000, 50_000] {
+            let (syncs, ahead) = syncs_beside(furthest_ms, PeerClocks { ahead_ms: 0, furthest_ms });
+            assert!(syncs < 10 && ahead <= furthest_ms + 8_000, "{syncs} syncs, {ahead} ms ahead");
+        }
+        let (_, ahead) = syncs_beside(50_000, PeerClocks { ahead_ms: 0, furthest_ms: 3_600_000 });
+        assert!(ahead <= 58_000, "the start that begins there can write: {ahead} ms ahead");
+    }
+
+    #[test]
+    fn a_clock_that_is_refused_leaves_no_bound_behind() {
+        let mut clock = HybridClock::new(Hlc::ZERO);
+        clock.peers_are(PeerClocks { ahead_ms: 3_600_000, furthest_ms: 0 });
+        assert_eq!(clock.wanted_bound(wall(5_000_000)), Some(Hlc::at(wall(1_468_000))));
     }
 
     #[test]
