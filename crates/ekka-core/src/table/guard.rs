@@ -41,10 +41,13 @@ impl Offset {
     /// The wall clock that is to be used, where it was so far ahead when that was last looked at.
     #[must_use]
     pub fn guarded(self, now: Now) -> Wall {
-        if Self::of(now).is_near(self) {
-            return now.wall;
-        }
-        Wall::from_millis((now.mono.as_nanos() / 1_000_000).saturating_add_signed(self.0))
+        if Self::of(now).is_near(self) { now.wall } else { self.at(now.mono) }
+    }
+
+    /// What a wall clock says that is so far ahead.
+    #[must_use]
+    pub fn at(self, mono: Instant) -> Wall {
+        Wall::from_millis((mono.as_nanos() / 1_000_000).saturating_add_signed(self.0))
     }
 
     fn is_near(self, other: Self) -> bool {

@@ -13,7 +13,8 @@ use ekka_core::id::{Incarnation, NodeId};
 use ekka_core::limits::TABLE_MERGE_STEP;
 use ekka_core::schema::Schema;
 use ekka_core::table::{
-    Acknowledged, Body, Event, Extract, Hlc, Malformed, Message, Settings, StampError, Table, Version, WriteError,
+    Acknowledged, Body, Event, Extract, Hlc, Malformed, Message, PeerClocks, Settings, StampError, Table, Version,
+    WriteError,
 };
 use ekka_core::time::{Instant, Now, Wall};
 use tokio_util::sync::CancellationToken;
@@ -351,10 +352,10 @@ impl AvailableSlot {
         received
     }
 
-    pub(super) fn tick(&self, clock_ahead_ms: i64, now: Now) {
+    pub(super) fn tick(&self, clocks: PeerClocks, now: Now) {
         self.acks.tidy();
         let mut table = self.write_lock();
-        table.clock_ahead_is(clock_ahead_ms);
+        table.peer_clocks_are(clocks);
         table.tick(now);
         self.tend_estate(&mut table, now);
         drop(self.after(table, now));
@@ -436,9 +437,9 @@ impl AvailableSlot {
         }
     }
 
-    pub(super) fn sees(&self, clock_ahead_ms: i64, now: Now) {
+    pub(super) fn sees(&self, clocks: PeerClocks, now: Now) {
         let mut table = self.write_lock();
-        table.clock_ahead_is(clock_ahead_ms);
+        table.peer_clocks_are(clocks);
         drop(self.after(table, now));
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ekka_core::id::{Incarnation, NodeId};
 use ekka_core::schema::{Schema, Storage};
-use ekka_core::table::{Body, Hlc, Malformed};
+use ekka_core::table::{Body, Hlc, Malformed, PeerClocks};
 use ekka_core::time::{Now, Wall};
 use tokio::sync::watch;
 
@@ -166,9 +166,9 @@ impl Slot {
     }
 
     /// Does what is due, and takes what is seen as [`Slot::sees`] does.
-    pub(super) fn tick(&self, committed: &Committed, clock_ahead_ms: i64, now: Now) {
+    pub(super) fn tick(&self, committed: &Committed, clocks: PeerClocks, now: Now) {
         match self {
-            Self::Available(slot) => slot.tick(clock_ahead_ms, now),
+            Self::Available(slot) => slot.tick(clocks, now),
             Self::Owned(slot) => slot.tick(committed, now),
             Self::Quorum(_) => {}
         }
@@ -184,9 +184,9 @@ impl Slot {
     }
 
     /// Other nodes are up now, or this node's clock stands otherwise to theirs.
-    pub(super) fn sees(&self, committed: &Committed, clock_ahead_ms: i64, now: Now) {
+    pub(super) fn sees(&self, committed: &Committed, clocks: PeerClocks, now: Now) {
         match self {
-            Self::Available(slot) => slot.sees(clock_ahead_ms, now),
+            Self::Available(slot) => slot.sees(clocks, now),
             Self::Owned(slot) => slot.sees(committed, now),
             Self::Quorum(_) => {}
         }

@@ -2,7 +2,7 @@
 
 use ekka_core::id::Guid;
 use ekka_core::schema::Kind;
-use ekka_core::table::{Ack, Faults, Storage};
+use ekka_core::table::{Ack, Faults, PeerClocks, Storage};
 
 use super::super::signals::ALONE;
 use super::super::slot::Slot;
@@ -64,7 +64,7 @@ impl Nodes {
                 self.slot.receive(peer, message, now, &mut Answers::default()).unwrap();
             }
         }
-        self.slot.tick(0, now);
+        self.slot.tick(PeerClocks::default(), now);
     }
 
     fn hears(&self, at: usize, body: Body) {
@@ -125,11 +125,11 @@ async fn of_several_that_fetch_one_that_says_nothing_is_not_waited_for_for_long(
 #[tokio::test(start_paused = true)]
 async fn who_is_alone_begins_with_what_it_has() {
     let nodes = Nodes::new(&[]);
-    nodes.slot.tick(0, nodes.now());
+    nodes.slot.tick(PeerClocks::default(), nodes.now());
     assert!(!nodes.is_loaded());
     assert_eq!(nodes.slot.waits().unwrap(), "a node that holds it");
     tokio::time::advance(ALONE).await;
-    nodes.slot.tick(0, nodes.now());
+    nodes.slot.tick(PeerClocks::default(), nodes.now());
     assert!(nodes.is_loaded());
 }
 

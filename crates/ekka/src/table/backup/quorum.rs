@@ -115,7 +115,7 @@ impl OfQuorum {
     }
 
     fn put(&self, view: &View, rows: &[SavedRow]) -> Made {
-        let now = self.slot.world.clock.now().wall.max(view.clock());
+        let now = self.slot.world.clock.for_command().max(view.clock());
         let mut made = Made { transaction: Transaction { now, ..Transaction::default() }, ..Made::default() };
         let merges = self.terms.mode == RestoreMode::Merge;
         for row in rows {
@@ -146,7 +146,7 @@ impl OfQuorum {
     }
 
     fn delete(&self, view: &View, rows: &[Row]) -> Made {
-        let now = self.slot.world.clock.now().wall.max(view.clock());
+        let now = self.slot.world.clock.for_command().max(view.clock());
         let mut made = Made { transaction: Transaction { now, ..Transaction::default() }, ..Made::default() };
         let table = self.slot.id;
         for row in rows.iter().filter(|row| view.get(table, row.key()).is_ok_and(|held| held.is_some())) {

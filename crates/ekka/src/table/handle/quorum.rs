@@ -252,7 +252,7 @@ impl QuorumSlot {
         value: Option<&[u8]>,
         expires_at: Option<Wall>,
     ) -> Result<quorum::Transaction, QuorumError> {
-        let now = self.world.clock.now().wall;
+        let now = self.world.clock.for_command();
         Ok(match value {
             Some(value) => quorum::Transaction::put(self.id, key, value, expires_at, now)?,
             None => quorum::Transaction::delete(self.id, key, now)?,

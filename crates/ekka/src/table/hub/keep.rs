@@ -217,20 +217,20 @@ impl Tables {
 
     fn follow_view(&self, view: &View) {
         if self.world.see(view) {
-            let (ahead, now) = (view.clock_offset_ms.unwrap_or(0), self.now());
+            let (clocks, now) = (self.world.clock.look(view), self.now());
             let committed = self.committed.borrow().clone();
-            self.slots().iter().for_each(|slot| slot.sees(&committed, ahead, now));
+            self.slots().iter().for_each(|slot| slot.sees(&committed, clocks, now));
         }
     }
 
     fn tick(&self) {
+        let clocks = self.world.clock.look(&self.view());
         let (now, slots) = (self.now(), self.slots());
-        let ahead = self.view().clock_offset_ms.unwrap_or(0);
         let committed = self.committed.borrow().clone();
-        self.chores.tick(now.wall, &committed, &self.home);
+        self.chores.tick(self.world.clock.for_command(), &committed, &self.home);
         self.tend_legacies(&committed);
         for slot in &*slots {
-            slot.tick(&committed, ahead, now);
+            slot.tick(&committed, clocks, now);
             self.make_room(slot);
             self.stir_estate(slot);
             // Reports that are due, and what is asked for again.
@@ -245,9 +245,11 @@ impl Tables {
 
     /// No table is opened before there is a bound: an operation that came meanwhile would be refused for its stamp.
     async fn first_bound(&self) {
-        let clock = HybridClock::new(self.world.bound().found);
+        let mut clock = HybridClock::new(self.world.bound().found);
         let mut told = false;
-        while let Some(bound) = clock.wanted_bound(self.now().wall) {
+        loop {
+            clock.peers_are(self.world.clock.look(&self.view()));
+            let Some(bound) = clock.wanted_bound(self.now().wall) else { return };
             match bounds::write(self.storage.clone(), bound).await {
                 Ok(()) => {
                     self.world.bound_is(bound);
@@ -272,12 +274,16 @@ impl Tables {
         self.home.spawn(async move {
             match bounds::write(tables.storage.clone(), wanted).await {
                 Ok(()) => {
+                    tables.bound_fails.store(false, Ordering::Relaxed);
                     // Who waits for it is woken last, and finds it in its table.
                     tables.slots().iter().for_each(|slot| slot.bound_is(wanted));
                     tables.world.bound_is(wanted);
                 }
                 Err(err) => {
-                    warn!(%err, "the bound of stamps cannot be written: no table is written to beyond it");
+                    // Once, until it works again: it is tried for as long as the disc takes nothing.
+                    if !tables.bound_fails.swap(true, Ordering::Relaxed) {
+                        warn!(%err, "the bound of stamps cannot be written: no table is written to beyond it");
+                    }
                     sleep(AGAIN).await;
                 }
             }

@@ -1,5 +1,6 @@
 //! All tables of one node: opens and drops them as the cluster has committed, keeps a link to each peer, and ticks.
 
+mod clock;
 mod gate;
 mod keep;
 mod kept;
@@ -86,6 +87,8 @@ pub(crate) struct Tables {
     left: AtomicBool,
     /// A higher bound of stamps is on its way to disc.
     raising: AtomicBool,
+    /// The last one did not get there, and that was said.
+    bound_fails: AtomicBool,
     home: Handle,
     vigil: Option<Arc<Vigil>>,
     copied: mpsc::Sender<Copied>,
@@ -176,6 +179,7 @@ pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Res
         discs,
         left: AtomicBool::new(false),
         raising: AtomicBool::new(false),
+        bound_fails: AtomicBool::new(false),
         home: home.handle.clone(),
         vigil: home.own.clone(),
         copied,

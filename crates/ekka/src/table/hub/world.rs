@@ -14,11 +14,12 @@ use super::super::aside::Tell;
 use super::super::bounds::Bound;
 use super::super::link::Links;
 use super::super::watch::Cursors;
+use super::clock::TableClock;
 use crate::env::Clock;
 
 /// What tables see of the world around them.
 pub(in crate::table) struct World {
-    pub(in crate::table) clock: Arc<dyn Clock>,
+    pub(in crate::table) clock: TableClock,
     pub(in crate::table) links: Links,
     /// The other nodes that are up and hold tables.
     up: RwLock<Arc<[Incarnation]>>,
@@ -49,7 +50,7 @@ impl World {
     /// A world of which nothing is known; `found` is the bound of stamps that the start before this one left.
     pub(in crate::table) fn new(clock: Arc<dyn Clock>, found: Hlc, faults: Faults) -> Self {
         Self {
-            clock,
+            clock: TableClock::new(clock),
             links: Links::default(),
             up: RwLock::new(Arc::new([])),
             whole: RwLock::new(Arc::new([])),

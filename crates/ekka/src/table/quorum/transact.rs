@@ -179,7 +179,7 @@ where
         if draft.is_read_only() {
             return Ok(value);
         }
-        let command = draft.finish(slot.wall()).map_err(QuorumError::from)?;
+        let command = draft.finish(slot.world.clock.for_command()).map_err(QuorumError::from)?;
         slot.check_room(&command).map_err(failed)?;
         // To the group of that very replica: no other has the versions that were read.
         let late = match slot.commit(&replica, &command, until).await {

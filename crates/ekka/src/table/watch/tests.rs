@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ekka_core::id::{Guid, Incarnation, NodeId};
 use ekka_core::schema::{Kind, Schema};
-use ekka_core::table::{Ack, Faults, Hlc, OwnedTable};
+use ekka_core::table::{Ack, Faults, Hlc, OwnedTable, PeerClocks};
 use ekka_core::time::Wall;
 
 use super::super::acks::Terms;
@@ -68,7 +68,7 @@ async fn a_row_that_has_expired_and_was_not_told_of_yet_is_no_change_after_a_sna
     tokio::time::advance(Duration::from_millis(60)).await;
     let mut late = RawWatch::new(slot.clone());
     assert_eq!(given(&mut late).await, ["row long", "end at 3"]);
-    slot.tick(0, slot.world.clock.now());
+    slot.tick(PeerClocks::default(), slot.world.clock.now());
     put(&slot, b"new", None);
     assert_eq!(given(&mut late).await, ["put new"], "nothing goes that was never there");
     assert_eq!(given(&mut early).await, ["delete short", "put new"], "who saw it is told once");

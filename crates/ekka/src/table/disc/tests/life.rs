@@ -7,7 +7,7 @@ use std::time::Duration;
 use ekka_core::durable::TableEntry;
 use ekka_core::id::{ClusterId, Guid, Incarnation, NodeId};
 use ekka_core::schema::{Kind, Schema};
-use ekka_core::table::{Ack, Faults, Hlc, OpId, Settings, Storage as Kept, Table, Version};
+use ekka_core::table::{Ack, Faults, Hlc, OpId, PeerClocks, Settings, Storage as Kept, Table, Version};
 use ekka_core::time::{Now, Wall};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -127,7 +127,7 @@ impl Life {
         let life =
             Self { me, slot, world, discs, stop, disc: disc.clone(), clock, waiting: Vec::new(), acked: Vec::new() };
         life.slot.follow(&life.committed(guid));
-        life.slot.tick(0, life.now());
+        life.slot.tick(PeerClocks::default(), life.now());
         life
     }
 
@@ -222,7 +222,7 @@ impl Life {
     pub(super) async fn converge(&mut self, peer: &mut Table) {
         for _ in 0..20 {
             self.pass(Duration::from_millis(1100)).await;
-            self.slot.tick(0, self.now());
+            self.slot.tick(PeerClocks::default(), self.now());
             peer.tick(self.now());
             self.exchange(peer);
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ekka_core::rng::Rng;
-use ekka_core::table::{Faults, OpId, Table};
+use ekka_core::table::{Faults, OpId, PeerClocks, Table};
 use ekka_core::time::Wall;
 
 use super::life::{Around, Life, assert_journal, id, other_rows};
@@ -32,7 +32,7 @@ async fn step(rng: &mut Rng, around: &Around, life: &mut Life, peer: &mut Table,
         11 => drop(peer.delete(&key, wall)),
         12 => peer.drop_log(),
         13 => {
-            life.slot.tick(0, life.now());
+            life.slot.tick(PeerClocks::default(), life.now());
             peer.tick(life.now());
         }
         14 if rng.below(4) == 0 => {
