@@ -288,6 +288,10 @@ pub const TABLE_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 pub const TABLE_PULL_PATIENCE: Duration = Duration::from_secs(1);
 /// Time without progress after which what was asked of one node is asked of another.
 pub const TABLE_PULL_TIMEOUT: Duration = Duration::from_secs(5);
+/// What was refused for its stamp is asked for again after this; each time in vain after twice as long, up to the other.
+pub const TABLE_REFUSED_PAUSE: Duration = Duration::from_secs(1);
+/// The longest of these pauses.
+pub const TABLE_REFUSED_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A clone is kept so long for a peer that has not asked for more of it: its connection may have ended.
 pub const TABLE_COPY_KEPT: Duration = Duration::from_secs(60);
 /// An expired row is kept so much longer, as a tombstone would be: clocks differ by this at most.

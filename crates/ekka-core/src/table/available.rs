@@ -324,11 +324,6 @@ impl Table {
         self.clock.wanted_bound(wall)
     }
 
-    /// This bound of stamps is on disc.
-    pub fn bound_is(&mut self, bound: Hlc) {
-        self.clock.bound_is(bound);
-    }
-
     /// What the clocks of the peers say.
     pub fn peer_clocks_are(&mut self, peers: PeerClocks) {
         self.clock.peers_are(peers);

@@ -42,6 +42,8 @@ mod owned;
 mod parts;
 mod peers;
 mod position;
+mod pull;
+mod put_off;
 pub mod quorum;
 mod saved;
 mod scan;

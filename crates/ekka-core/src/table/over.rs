@@ -106,6 +106,7 @@ impl Table {
     pub fn gone(&mut self, id: Incarnation) {
         let newest = self.over.gone.entry(id.node_id).or_insert(id.guid);
         *newest = (*newest).max(id.guid);
+        self.peers.put_off.forget(id);
         let me = self.me;
         for (place, origin) in self.origins_over() {
             // What this start goes on to write is reported by the next one, once it has taken over.

@@ -10,15 +10,13 @@ use alloc::vec::Vec;
 
 use super::available::Table;
 use super::batch::{Batch, BatchBuilder};
-use super::copy::Taking;
-use super::event::Event;
 use super::log::Record;
-use super::merge::Refused;
 use super::message::{Message, Report};
+use super::put_off::PutOff;
 use super::vector::{Dot, Numbers, OpId, OpNumber, OriginIndex, Vector};
 use super::version::Malformed;
 use crate::id::Incarnation;
-use crate::limits::{TABLE_LOG_STEP, TABLE_PULL_PATIENCE, TABLE_PULL_TIMEOUT, TABLE_REPORT_INTERVAL};
+use crate::limits::{TABLE_LOG_STEP, TABLE_REPORT_INTERVAL};
 use crate::time::{Instant, Now};
 
 /// What a connected peer holds and is owed.
@@ -34,18 +32,18 @@ pub(super) struct Peer {
     pub(super) stored: OpNumber,
     /// What it reported to hold: the latest, and the oldest of which something is missing here, with when that came.
     pub(super) held: Numbers,
-    awaited: Numbers,
+    pub(super) awaited: Numbers,
     pub(super) heard: Option<Instant>,
     /// What it says of the origins that it has folded, and what it said when all that it had was taken.
     pub(super) digest: u64,
-    digest_pulled: Option<u64>,
+    pub(super) digest_pulled: Option<u64>,
     /// Origins that it names in its vector, or as closing.
     named: BTreeSet<OriginIndex>,
     /// Origins of those that are named to it which it has folded, with their last numbers.
     pub(super) folded: Vec<OpId>,
     /// Something from it could not be applied; all that it has is wanted.
-    needs_pull: bool,
-    owes_pull: bool,
+    pub(super) needs_pull: bool,
+    pub(super) owes_pull: bool,
     owes_report: bool,
     serving: bool,
     told: (OpNumber, OpNumber),
@@ -57,7 +55,9 @@ pub(super) struct Peer {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peers {
     pub(super) map: BTreeMap<Incarnation, Peer>,
-    pulling: Option<(Incarnation, Instant)>,
+    pub(super) pulling: Option<(Incarnation, Instant)>,
+    /// What is not asked for now, whoever has it.
+    pub(super) put_off: PutOff,
 }
 
 impl Table {
@@ -254,31 +254,6 @@ impl Table {
         self.want(now.mono);
     }
 
-    fn on_ops(&mut self, id: Incarnation, batch: &Batch, now: Now) -> Result<(), Malformed> {
-        let origins = &mut self.origins;
-        let versions = batch.unpack(|origin| origins.place(origin))?;
-        let mut early = false;
-        for version in versions {
-            match self.apply(version, now.wall) {
-                // What nobody who counts has reported is not waited for.
-                Ok(_) | Err(Refused::Over) => {}
-                Err(Refused::TooEarly) => early = true,
-                Err(Refused::Stamp(error)) => self.events.push(Event::StampRefused { from: id, error }),
-                Err(Refused::Stuck) => self.events.push(Event::Stuck),
-            }
-        }
-        if let Some((from, since)) = self.peers.pulling.as_mut()
-            && *from == id
-        {
-            *since = now.mono;
-        }
-        if let Some(peer) = self.peers.map.get_mut(&id) {
-            peer.needs_pull |= early;
-        }
-        self.want(now.mono);
-        Ok(())
-    }
-
     fn on_held(&mut self, id: Incarnation, applied: OpNumber, stored: OpNumber) {
         // Nobody holds more than there is.
         let last = self.held.get(self.here);
@@ -302,61 +277,6 @@ impl Table {
         } else {
             (peer.cursor, peer.relay_until, peer.serving) = (Some(start), end, true);
         }
-    }
-
-    fn on_served(&mut self, id: Incarnation, now: Now) {
-        if self.peers.pulling.is_some_and(|(from, _)| from == id) {
-            self.peers.pulling = None;
-        }
-        if let Some(peer) = self.peers.map.get_mut(&id) {
-            // What is still missing is waited for, and not asked for again at once.
-            (peer.needs_pull, peer.heard) = (false, Some(now.mono));
-            peer.digest_pulled = Some(peer.digest);
-        }
-        self.want(now.mono);
-    }
-
-    /// Asks somebody for what is missing, if that is not under way.
-    pub(super) fn want(&mut self, now: Instant) {
-        if self.taking.is_some() {
-            return;
-        }
-        if let Some((from, since)) = self.peers.pulling {
-            if now.since(since) < TABLE_PULL_TIMEOUT {
-                return;
-            }
-            self.peers.pulling = None;
-            if let Some(peer) = self.peers.map.get_mut(&from) {
-                (peer.needs_pull, peer.heard) = (false, Some(now));
-            }
-        }
-        let early = self.peers.map.iter().find(|(_, peer)| peer.needs_pull);
-        let Some((id, _)) = early.or_else(|| self.peers.map.iter().find(|(_, peer)| self.lacks(peer, now))) else {
-            return;
-        };
-        let id = *id;
-        self.peers.pulling = Some((id, now));
-        if let Some(peer) = self.peers.map.get_mut(&id) {
-            peer.owes_pull = true;
-        }
-    }
-
-    /// Whether a peer reports operations that are missing here and will not, or did not, come from their origin.
-    fn lacks(&self, peer: &Peer, now: Instant) -> bool {
-        let Some(heard) = peer.heard else { return false };
-        let waited = now.since(heard) >= TABLE_PULL_PATIENCE;
-        if waited && peer.digest != self.over.digest() && peer.digest_pulled != Some(peer.digest) {
-            return true;
-        }
-        let missing = |numbers: &Numbers, at_once: bool| {
-            numbers.iter().any(|(origin, number)| {
-                let next = Dot { origin, number: self.held.get(origin) + 1 };
-                next.number <= number
-                    && self.over.allows(&self.origins, next)
-                    && (!at_once || !self.peers.map.contains_key(&self.origins.get(origin)))
-            })
-        };
-        waited && missing(&peer.awaited, false) || missing(&peer.held, true)
     }
 
     /// Does what is due.
@@ -384,33 +304,6 @@ impl Table {
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.next_report
-    }
-
-    /// Asks a peer for a full copy, unless one is being taken.
-    pub fn ask_copy(&mut self, id: Incarnation, now: Now) {
-        self.ask_later_copy(id, 0, now);
-    }
-
-    /// The same for one that was begun after the one of this number.
-    pub(super) fn ask_later_copy(&mut self, id: Incarnation, after: u64, now: Now) {
-        if self.taking.is_none() && self.peers.map.contains_key(&id) && !self.over.is_gone(id) {
-            self.taking = Some(Taking::new(id, now.mono).later_than(after));
-            self.tell(id, Message::CopyAsk { resume: None });
-        }
-    }
-
-    /// Nothing is asked of a peer for a while.
-    pub(super) fn delay(&mut self, id: Incarnation, now: Instant) {
-        if let Some(peer) = self.peers.map.get_mut(&id) {
-            (peer.needs_pull, peer.heard) = (false, Some(now));
-        }
-    }
-
-    /// After a full copy: the operations that came to its giver since, and those that were refused meanwhile.
-    pub(super) fn pull_from(&mut self, id: Incarnation) {
-        if let Some(peer) = self.peers.map.get_mut(&id) {
-            peer.needs_pull = true;
-        }
     }
 
     /// The bytes of operations in the log, and the records.

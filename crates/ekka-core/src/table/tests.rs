@@ -1,5 +1,6 @@
 mod digests;
 mod hostile;
+mod refused;
 mod saved;
 mod seams;
 

@@ -241,6 +241,11 @@ impl Version {
         })
     }
 
+    /// The origin of the operation that brought the version which it replaced: that has to be held first.
+    pub(crate) fn waits_for(&self) -> Option<OriginIndex> {
+        self.replaced().map(|replaced| replaced.carrier.unwrap_or(replaced.id).origin)
+    }
+
     /// Whether it counts for the journal only.
     pub(crate) fn is_aside(&self) -> bool {
         self.raw().has(ASIDE)

@@ -86,11 +86,13 @@ impl Table {
             Ok(()) if over || self.journal.is_stuck() => return self.taking = Some(taking),
             Err(error) => {
                 self.events.push(Event::StampRefused { from: taking.giver, error });
+                self.peers.put_off.copy_refused(taking.giver, now.mono);
                 self.waste.taken.push(taking.rows);
                 return;
             }
             Ok(()) => {}
         }
+        self.peers.put_off.copy_taken(taking.giver);
         self.gc_floor = self.gc_floor.max(head.gc_floor);
         let folded = head.folded.clone();
         taking.merging = Some(self.prepare(&mut taking.journal, theirs, folded));
