@@ -77,7 +77,10 @@ impl Over {
         let counted = self.adopted.remove(&origin).or(self.folded.get(&origin).copied());
         let counted = self.count(counted.unwrap_or(0), last);
         self.folded.insert(origin, counted);
-        self.reports.remove(&origin);
+        // Where more of it was reported that is on its way, the next one need not wait to hear of that again.
+        if self.limit(origin) <= last.number {
+            self.reports.remove(&origin);
+        }
     }
 
     /// A peer has folded it by this number. It stays in the vectors, so that others hear of it whose fold was by less.
@@ -196,5 +199,28 @@ impl Table {
         for place in self.over.folded.keys().copied().collect::<Vec<_>>() {
             self.count_folded(place);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_reported_of_a_folded_origin_is_taken_in_a_row() {
+        let id = |node| Incarnation { node_id: NodeId::from_u128(node), guid: Guid::from_u128(1) };
+        let (mut over, mut origins) = (Over::default(), Origins::default());
+        let origin = origins.place(id(3));
+        over.gone.insert(id(3).node_id, id(3).guid);
+        let last = |number| OpId { origin: id(3), number };
+        over.report(id(2), origin, 1);
+        over.fold(origin, last(1));
+        assert!(!over.allows(&origins, Dot { origin, number: 2 }));
+        over.report(id(2), origin, 3);
+        for number in [2, 3] {
+            assert!(over.allows(&origins, Dot { origin, number }), "{number}");
+            over.fold(origin, last(number));
+        }
+        assert!(!over.allows(&origins, Dot { origin, number: 4 }) && over.reports.is_empty());
     }
 }

@@ -18,7 +18,7 @@ use crate::limits::TABLE_EXPIRED_KEPT;
 use crate::time::Wall;
 
 /// What one start of a member said that it holds.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 struct Said {
     guid: Guid,
     held: Numbers,
@@ -72,18 +72,24 @@ impl Members {
     /// Takes note of the reports of which everything is held by now.
     fn settle(&mut self, (held, digest): (&Numbers, u64), early: bool) {
         for (member, latest) in &self.latest {
-            for said in [self.waiting.get(member), Some(latest)].into_iter().flatten() {
-                if early || held.covers_all(&said.held) {
-                    self.settled.insert(*member, said.stored.clone());
-                    if early || said.digest == digest {
-                        self.whole.insert(*member, said.stored.clone());
-                    }
-                }
-            }
-            if self.waiting.get(member).is_some_and(|said| held.covers_all(&said.held)) {
+            let waiting = self.waiting.get(member);
+            let said = [waiting, Some(latest)].into_iter().flatten();
+            let mut said = said.filter(|said| early || held.covers_all(&said.held)).rev();
+            let newest = said.next();
+            let whole = newest.into_iter().chain(said).find(|said| early || said.digest == digest);
+            replace(&mut self.settled, *member, newest.map(|said| &said.stored));
+            replace(&mut self.whole, *member, whole.map(|said| &said.stored));
+            if waiting.is_some_and(|said| said != latest && held.covers_all(&said.held)) {
                 self.waiting.insert(*member, latest.clone());
             }
         }
+    }
+}
+
+/// Most ticks change nothing: then nothing is cloned.
+fn replace(of: &mut BTreeMap<NodeId, Numbers>, member: NodeId, stored: Option<&Numbers>) {
+    if let Some(stored) = stored.filter(|stored| of.get(&member) != Some(stored)) {
+        of.insert(member, stored.clone());
     }
 }
 

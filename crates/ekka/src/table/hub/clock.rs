@@ -85,31 +85,17 @@ mod tests {
 
     const HOUR: i64 = 3_600_000;
 
-    /// The clock of the runtime with a wall clock that can be set.
-    #[derive(Default)]
-    struct Settable {
-        clock: RuntimeClock,
-        off_ms: AtomicI64,
-    }
-
-    impl Clock for Settable {
-        fn now(&self) -> Now {
-            let now = self.clock.now();
-            let off_ms = self.off_ms.load(Ordering::Relaxed);
-            Now { wall: Wall::from_millis(now.wall.as_millis().saturating_add_signed(off_ms)), ..now }
-        }
-    }
-
-    fn clocks() -> (Arc<Settable>, TableClock) {
-        let clock = Arc::new(Settable::default());
-        (clock.clone(), TableClock::new(clock))
+    /// A clock that can be set, one of the same start that is right, and what tables see.
+    fn clocks() -> (Arc<RuntimeClock>, RuntimeClock, TableClock) {
+        let clock = Arc::new(RuntimeClock::default());
+        (clock.clone(), RuntimeClock::default(), TableClock::new(clock))
     }
 
     #[tokio::test(start_paused = true)]
     async fn tables_do_not_see_that_the_clock_was_an_hour_ahead() {
-        let (wall, tables) = clocks();
-        wall.off_ms.store(HOUR, Ordering::Relaxed);
-        assert_eq!(tables.now(), wall.clock.now(), "also before the next look");
+        let (wall, right, tables) = clocks();
+        wall.set_off_ms(HOUR);
+        assert_eq!(tables.now(), right.now(), "also before the next look");
         // What was measured before, and what is after that.
         let stale = tables.look_beside(Some(0), Some(0));
         let fresh = tables.look_beside(Some(HOUR), Some(-HOUR + 20_000));
@@ -117,16 +103,16 @@ mod tests {
         assert_eq!(fresh, PeerClocks { ahead_ms: 0, furthest_ms: 20_000 });
         tokio::time::advance(Duration::from_secs(100)).await;
         tables.look_beside(Some(HOUR), None);
-        assert_eq!((tables.now(), tables.for_command()), (wall.clock.now(), wall.clock.now().wall));
-        wall.off_ms.store(0, Ordering::Relaxed);
+        assert_eq!((tables.now(), tables.for_command()), (right.now(), right.now().wall));
+        wall.set_off_ms(0);
         assert_eq!(tables.look_beside(Some(0), None), PeerClocks::default());
         assert_eq!(tables.now(), wall.now());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_clock_that_was_set_right_is_followed() {
-        let (wall, tables) = clocks();
-        wall.off_ms.store(HOUR, Ordering::Relaxed);
+        let (wall, _, tables) = clocks();
+        wall.set_off_ms(HOUR);
         for _ in 0..60 {
             tables.look_beside(Some(0), Some(0));
             tokio::time::advance(Duration::from_millis(100)).await;
@@ -136,7 +122,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_command_has_a_time_that_the_peers_refuse() {
-        let (wall, tables) = clocks();
+        let (wall, _, tables) = clocks();
         let now = wall.now().wall.as_millis();
         assert_eq!(tables.for_command().as_millis(), now, "nobody is there to say so");
         tables.look_beside(Some(HOUR), None);
