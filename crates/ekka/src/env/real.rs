@@ -146,9 +146,12 @@ impl Disk for RealDisk {
         fs::create_dir_all(folder)?;
         let aside = self.dir.join(format!("{name}.new"));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&aside, &path)?;
+        let written = file.write_all(bytes).and_then(|()| file.sync_all());
+        if let Err(error) = written.and_then(|()| fs::rename(&aside, &path)) {
+            // A part of it is of no use, and takes room where there is least.
+            drop(fs::remove_file(&aside));
+            return Err(error);
+        }
         File::open(folder)?.sync_all()?;
         if folder == self.dir { Ok(()) } else { File::open(&self.dir)?.sync_all() }
     }
@@ -202,5 +205,22 @@ impl Disk for RealDisk {
 
     fn path(&self) -> String {
         self.dir.display().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_fails_leaves_no_file_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::open(dir.path()).unwrap();
+        // No file takes the place of a directory.
+        fs::create_dir_all(dir.path().join("folder/name")).unwrap();
+        assert!(disk.write("folder/name", b"bytes").is_err());
+        assert_eq!(disk.list("folder").unwrap(), []);
+        disk.write("folder/other", b"bytes").unwrap();
+        assert_eq!(disk.list("folder").unwrap(), [("other".to_owned(), 5)]);
     }
 }

@@ -2,6 +2,7 @@
 //! that `ekka table import` reads: the last line of a key is what it leaves.
 
 mod lines;
+mod place;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,12 +12,13 @@ use std::time::Duration;
 
 use ekka_core::event::EventKind;
 use ekka_core::schema::Schema;
-use ekka_core::table::{Version, quorum};
 use ekka_core::time::{Instant, Wall};
-use tracing::{error, warn};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
 
-pub(super) use self::lines::Everything;
-use self::lines::{lines, lines_of_quorum};
+pub(super) use self::lines::{Everything, Rows};
+pub(super) use self::place::Place;
 use crate::codec::time::rfc3339;
 use crate::env::{Disk, Env};
 
@@ -42,6 +44,8 @@ struct Files {
     /// Each file of rows by its name.
     known: BTreeMap<String, File>,
     looked: Option<Instant>,
+    /// The time in the name of the last file, in milliseconds.
+    named: u64,
     /// What they take is more than is wanted (`storage.keep`), and that was said.
     warned: bool,
 }
@@ -123,49 +127,61 @@ impl Aside {
         &self.env
     }
 
-    /// Writes these versions of a table, which have lost; whether they are on disc.
-    pub(super) async fn write(&self, schema: &Schema, lost: Vec<Version>) -> bool {
-        self.write_all(schema, Everything::lost(lost)).await
+    /// A place for rows of a table, which no other rows have.
+    pub(super) fn place(&self, table: &str) -> Place {
+        let now = self.env.clock.now().wall.as_millis();
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        // Two that are asked for within one millisecond, or across a clock that was set back, are two files.
+        let mut at = now.max(files.named + 1);
+        while files.known.contains_key(&name_of(at, table)) {
+            at += 1;
+        }
+        files.named = at;
+        Place::new(format!("{FOLDER}/{}", name_of(at, table)))
     }
 
-    /// The same of all that there is of a table.
-    pub(super) async fn write_all(&self, schema: &Schema, all: Everything) -> bool {
-        let count = all.len() as u64;
-        self.write_lines(schema, count, move |schema| lines(schema, all)).await
-    }
-
-    /// The same of rows of a quorum table.
-    pub(super) async fn write_rows(&self, schema: &Schema, rows: Vec<quorum::Row>) -> bool {
-        let count = rows.len() as u64;
-        self.write_lines(schema, count, move |schema| lines_of_quorum(schema, &rows)).await
-    }
-
-    async fn write_lines(
-        &self,
-        schema: &Schema,
-        rows: u64,
-        lines: impl FnOnce(&Schema) -> Vec<u8> + Send + 'static,
-    ) -> bool {
-        let table = schema.name.clone();
-        let name = format!("{FOLDER}/{}-{table}.jsonl", stamp(self.env.clock.now().wall));
-        let (disk, file, of) = (self.env.disk.clone(), name.clone(), schema.clone());
-        let written = self.env.blocking(move || disk.write(&file, &lines(&of))).await;
-        let file = format!("{}/{name}", self.env.disk.path());
-        let done = self.said(written, table, file, rows);
-        self.look().await;
-        done
-    }
-
-    fn said(&self, written: io::Result<()>, table: String, file: String, rows: u64) -> bool {
+    /// Tries to write rows of a table to their place; whether they are on disc.
+    pub(super) async fn write(&self, place: &mut Place, schema: &Schema, rows: &Arc<Rows>) -> bool {
+        let (disk, name, of, lines) = (self.env.disk.clone(), place.name.clone(), schema.clone(), rows.clone());
+        let written = self.env.blocking(move || disk.write(&name, &lines.lines(&of))).await;
+        let (table, rows) = (schema.name.clone(), rows.len() as u64);
+        let file = format!("{}/{}", self.env.disk.path(), place.name);
         match written {
             Ok(()) => {
+                if place.has_failed() {
+                    info!(table, file, rows, "rows that could not be set aside are set aside now");
+                }
                 (self.tell)(EventKind::TableSetAside { table, file, rows });
+                self.look().await;
                 true
             }
             Err(err) => {
-                error!(table, file, rows, %err, "rows that have no place in the table cannot be set aside");
+                if !place.has_failed() {
+                    let advice = "they are kept, and it is tried again until it is done";
+                    error!(table, file, rows, %err, advice, "rows that have no place in the table cannot be set aside");
+                }
+                place.fails();
                 false
             }
+        }
+    }
+
+    /// Writes rows of a table, as often as it takes. False where `stop` came before.
+    pub(super) async fn keep_writing(&self, schema: &Schema, rows: Rows, stop: &CancellationToken) -> bool {
+        let (mut place, rows) = (self.place(&schema.name), Arc::new(rows));
+        loop {
+            // One that ends tries it a last time.
+            let ends = stop.is_cancelled();
+            if self.write(&mut place, schema, &rows).await {
+                return true;
+            }
+            if ends {
+                let (table, rows) = (&schema.name, rows.len());
+                error!(table, rows, "the node ends before rows that have no place in the table could be set aside");
+                return false;
+            }
+            // Either way it is tried again.
+            let _ = stop.run_until_cancelled(sleep(place.wait())).await;
         }
     }
 }
@@ -193,33 +209,10 @@ fn table_of(name: &str) -> Option<&str> {
     Some(table)
 }
 
-/// A time as the name of a file may have it.
-fn stamp(wall: Wall) -> String {
-    rfc3339(wall).replace(':', "-")
+/// The name of the file of a table and a time, without its folder.
+fn name_of(millis: u64, table: &str) -> String {
+    format!("{}-{table}.jsonl", rfc3339(Wall::from_millis(millis)).replace(':', "-"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::env::RealDisk;
-
-    fn rows(files: &BTreeMap<String, File>) -> Vec<(&str, u64)> {
-        files.iter().map(|(name, file)| (table_of(name).unwrap(), file.rows)).collect()
-    }
-
-    #[test]
-    fn the_rows_of_each_file_are_counted_and_what_a_person_took_away_is_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let disk = RealDisk::open(dir.path()).unwrap();
-        assert!(files(&disk, &BTreeMap::new()).unwrap().is_empty(), "there is no folder");
-        let name =
-            |second: u64, table: &str| format!("{FOLDER}/{}-{table}.jsonl", stamp(Wall::from_millis(second * 1000)));
-        disk.write(&name(1, "users"), b"{}\n{}\n").unwrap();
-        disk.write(&name(2, "z-bag"), b"{}\n").unwrap();
-        disk.write(&format!("{FOLDER}/notes.txt"), b"of a person\n").unwrap();
-        let found = files(&disk, &BTreeMap::new()).unwrap();
-        assert_eq!(rows(&found), [("users", 2), ("z-bag", 1)]);
-        std::fs::remove_file(dir.path().join(name(1, "users"))).unwrap();
-        assert_eq!(rows(&files(&disk, &found).unwrap()), [("z-bag", 1)]);
-    }
-}
+mod tests;

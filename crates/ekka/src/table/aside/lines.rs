@@ -27,23 +27,47 @@ impl Everything {
     }
 
     /// Versions that have lost, and no row.
-    pub(super) fn lost(lost: Vec<Version>) -> Self {
+    pub(in crate::table) fn lost(lost: Vec<Version>) -> Self {
         Self { rows: Vec::new(), lost }
     }
 
-    pub(in crate::table) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.rows.len() + self.lost.len()
     }
 }
 
+/// What is to be set aside.
+pub(in crate::table) enum Rows {
+    /// Of a table that is no quorum table.
+    Versions(Everything),
+    Quorum(Vec<quorum::Row>),
+}
+
+impl Rows {
+    pub(in crate::table) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(in crate::table) fn len(&self) -> usize {
+        match self {
+            Self::Versions(all) => all.len(),
+            Self::Quorum(rows) => rows.len(),
+        }
+    }
+
+    pub(super) fn lines(&self, schema: &Schema) -> Vec<u8> {
+        match self {
+            Self::Versions(all) => lines(schema, all),
+            Self::Quorum(rows) => lines_of_quorum(schema, rows),
+        }
+    }
+}
+
 /// What lost in the order in which it was written, and then the rows: who puts all back has the rows as they were.
-pub(super) fn lines(schema: &Schema, mut all: Everything) -> Vec<u8> {
-    all.lost.sort_by_key(Version::hlc);
-    let lost = all.lost.iter().flat_map(|version| line(schema, version, true));
+fn lines(schema: &Schema, all: &Everything) -> Vec<u8> {
+    let mut lost: Vec<&Version> = all.lost.iter().collect();
+    lost.sort_by_key(|version| version.hlc());
+    let lost = lost.into_iter().flat_map(|version| line(schema, version, true));
     lost.chain(all.rows.iter().flat_map(|version| line(schema, version, false))).collect()
 }
 
@@ -54,7 +78,7 @@ fn line(schema: &Schema, version: &Version, lost: bool) -> Vec<u8> {
     text_line(schema, &key, value, version.expires_at(), lost)
 }
 
-pub(super) fn lines_of_quorum(schema: &Schema, rows: &[quorum::Row]) -> Vec<u8> {
+fn lines_of_quorum(schema: &Schema, rows: &[quorum::Row]) -> Vec<u8> {
     let line = |row: &quorum::Row| text_line(schema, row.key(), Some(row.value()), row.expires_at(), false);
     rows.iter().flat_map(line).collect()
 }
@@ -93,7 +117,7 @@ mod tests {
     }
 
     fn read(schema: &Schema, all: Everything) -> Vec<Value> {
-        let lines = String::from_utf8(lines(schema, all)).unwrap();
+        let lines = String::from_utf8(lines(schema, &all)).unwrap();
         lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 

@@ -180,20 +180,6 @@ impl Tables {
         }
     }
 
-    /// What lost and has no room in memory.
-    fn make_room(&self, slot: &Slot) {
-        let Slot::Available(slot) = slot else { return };
-        let versions = slot.write_lock().to_set_aside();
-        if versions.is_empty() {
-            return;
-        }
-        let (aside, slot) = (self.aside.clone(), slot.clone());
-        self.home.spawn(async move {
-            let done = aside.write(&slot.schema, versions).await;
-            slot.write_lock().set_aside(done);
-        });
-    }
-
     fn open(&self, committed: &Committed, id: u64, schema: &Schema, me: Incarnation) -> Option<Slot> {
         if schema.kind == Kind::Available && schema.storage == Storage::Disc {
             return self.open_kept(committed, id, schema, me);
@@ -231,13 +217,13 @@ impl Tables {
         self.tend_legacies(&committed);
         for slot in &*slots {
             slot.tick(&committed, clocks, now);
-            self.make_room(slot);
             self.stir_estate(slot);
             // Reports that are due, and what is asked for again.
             if self.world.links.all().iter().any(|link| slot.has_more_for(link.peer)) {
                 self.world.links.stir(slot.id());
             }
         }
+        self.make_room(&slots);
         self.tidings(&slots, &committed, now.mono);
         self.aside.tick(now.mono, &self.home);
         self.raise_bound(slots.iter().filter_map(|slot| slot.wanted_bound(now.wall)).max());

@@ -12,7 +12,7 @@ use ekka_core::table::{Estate, Faults, KeyRange, PageLimits, Settings};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::super::aside::Everything;
+use super::super::aside::{Everything, Rows};
 use super::super::committed::Committed;
 use super::super::disc::{Key, OnDisc};
 use super::super::estate::{Legacy, fits, has_parts};
@@ -34,6 +34,8 @@ pub(super) struct Legacies {
     quorum: Vec<(Key, Schema, View, Instant)>,
     /// Those on disc that are read, or given.
     taken: BTreeSet<(Key, u32)>,
+    /// What is being set aside: the tables, and how many versions of each.
+    leaving: Vec<(String, u64)>,
     /// When tables that are missing are made next.
     make_at: Option<Instant>,
     /// Until when another cluster goes into this one, as far as is known.
@@ -165,15 +167,27 @@ impl Tables {
         }
     }
 
-    /// Rows that have no place in a table of this cluster.
+    /// Rows that have no place in a table of this cluster. What is on disc of them stays there until they are in a file.
     fn set_estate_aside(&self, legacy: Legacy) {
+        let rows = Rows::Versions(Everything::of(legacy.estate.old(), self.now().wall));
+        if rows.is_empty() {
+            return self.forget(&legacy);
+        }
+        self.set_aside(legacy.schema.clone(), rows, move |tables| tables.forget(&legacy));
+    }
+
+    /// Sets rows aside, as often as it takes, and does this then.
+    fn set_aside(&self, schema: Schema, rows: Rows, then: impl FnOnce(&Self) + Send + 'static) {
         let Some(tables) = self.this.upgrade() else { return };
-        let wall = self.now().wall;
-        let all = Everything::of(legacy.estate.old(), wall);
+        let leaving = (schema.name.clone(), rows.len() as u64);
+        self.legacies().leaving.push(leaving.clone());
         self.home.spawn(async move {
-            let written = all.is_empty() || tables.aside.write_all(&legacy.schema, all).await;
-            if written {
-                tables.forget(&legacy);
+            if tables.aside.keep_writing(&schema, rows, &tables.stop).await {
+                then(&tables);
+                let mut legacies = tables.legacies();
+                if let Some(at) = legacies.leaving.iter().position(|one| *one == leaving) {
+                    legacies.leaving.swap_remove(at);
+                }
             }
         });
     }
@@ -214,9 +228,8 @@ impl Tables {
                 },
             };
             let rows = lacking((key.table, &view), theirs.as_ref().map(|(id, view)| (*id, view)));
-            let aside = self.aside.clone();
             if !rows.is_empty() {
-                self.home.spawn(async move { aside.write_rows(&schema, rows).await });
+                self.set_aside(schema, Rows::Quorum(rows), |_| {});
             }
         }
     }
@@ -240,10 +253,12 @@ impl Tables {
         }
     }
 
-    /// How many versions of each table are on this node only until somebody has judged them.
+    /// How many versions of each table are in the memory of this node only until somebody has judged them, or they are in
+    /// a file.
     pub(super) fn unjudged(&self) -> Vec<(String, u64)> {
         let legacies = self.legacies();
-        legacies.waiting.iter().map(|legacy| (legacy.schema.name.clone(), legacy.estate.versions() as u64)).collect()
+        let of = |legacy: &Legacy| (legacy.schema.name.clone(), legacy.estate.versions() as u64);
+        legacies.waiting.iter().map(of).chain(legacies.leaving.iter().cloned()).collect()
     }
 }
 

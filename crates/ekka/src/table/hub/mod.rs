@@ -8,6 +8,7 @@ mod legacies;
 mod loading;
 mod parting;
 mod peers;
+mod room;
 mod tidings;
 mod world;
 
@@ -33,6 +34,7 @@ use tracing::warn;
 
 use self::gate::Gate;
 use self::legacies::Legacies;
+use self::room::Rooms;
 use self::tidings::Tidings;
 use super::acks::Answer;
 use super::aside::{Aside, Tell};
@@ -78,6 +80,7 @@ pub(crate) struct Tables {
     dials: Mutex<BTreeMap<NodeId, Instant>>,
     storage: Arc<dyn Storage>,
     pub(super) aside: Arc<Aside>,
+    rooms: Arc<Rooms>,
     /// What the last comparison of each table came to.
     pub(super) verdicts: Verdicts,
     pub(super) backups: Backups,
@@ -174,6 +177,7 @@ pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Res
         dials: Mutex::default(),
         storage,
         aside,
+        rooms: Arc::default(),
         verdicts: Verdicts::default(),
         backups,
         discs,
