@@ -11,6 +11,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ekka::storage::{EngineStorage, LogName, Seq, Storage, StorageError, StorageOptions, Truncate};
 use ekka_core::rng::Rng;
@@ -105,8 +106,8 @@ fn what_a_killed_process_said_was_synced_is_there() {
     assert_eq!(synced.len(), 8, "{synced:?}");
 }
 
-#[test]
-fn a_full_disc_refuses_writers_and_serves_readers() {
+/// Runs a part on a disc of 48 MiB.
+fn on_a_small_disc(part: &str) {
     let refused = std::env::var_os("EKKA_NO_NETNS").is_some_and(|value| !value.is_empty());
     if refused || !rustix::process::geteuid().is_root() {
         println!("NOT TESTED: a disc of its own takes root, and EKKA_NO_NETNS to be unset");
@@ -117,11 +118,26 @@ fn a_full_disc_refuses_writers_and_serves_readers() {
     let status = Command::new("unshare")
         .args(["--mount", "sh", "-c", script, "sh"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "child_on_a_small_disc", "--nocapture"])
+        .args(["--exact", part, "--nocapture"])
         .env(CHILD, dir.path())
         .status()
         .unwrap();
     assert!(status.success());
+}
+
+#[test]
+fn a_full_disc_refuses_writers_and_serves_readers() {
+    on_a_small_disc("child_on_a_small_disc");
+}
+
+#[test]
+fn what_was_acknowledged_after_writes_that_ended_half_way_is_there() {
+    on_a_small_disc("child_whose_writes_end_half_way");
+}
+
+#[test]
+fn a_full_disc_with_dropped_records_keeps_nobody_busy() {
+    on_a_small_disc("child_with_dropped_records");
 }
 
 /// Plays the process on the disc of 48 MiB.
@@ -142,9 +158,98 @@ fn filler(dir: &Path) -> PathBuf {
 
 /// Takes all that is left.
 fn fill(dir: &Path) {
+    fill_but(dir, 0);
+}
+
+/// Takes all that is left but so many bytes.
+fn fill_but(dir: &Path, left: u64) {
     let stat = rustix::fs::statvfs(dir).unwrap();
-    let bytes = usize::try_from(stat.f_bavail * stat.f_frsize).unwrap();
+    let bytes = usize::try_from((stat.f_bavail * stat.f_frsize).saturating_sub(left)).unwrap();
     fs::write(filler(dir), vec![1; bytes]).unwrap();
+}
+
+async fn append(store: &EngineStorage, log: &LogName, record: Vec<u8>) -> Result<(), StorageError> {
+    let ticket = store.append(log, store.bounds(log).next, vec![record])?;
+    store.synced(ticket).await
+}
+
+/// Plays the process whose records are cut off by the end of the disc, at several places, and are written once there is room.
+#[tokio::test]
+async fn child_whose_writes_end_half_way() {
+    let Some(dir) = child_dir() else { return };
+    let options = StorageOptions { reserve: 0, cache: 1 << 20 };
+    let open = || EngineStorage::open(&dir, options, &|| 1).unwrap();
+    let (log, other): (LogName, LogName) = ("a".into(), "b".into());
+    let bytes = |seq: u8| vec![seq; 300_000];
+    let (mut store, mut kept) = (open(), 0u8);
+    for left in [0, 4 << 10, 36 << 10, 150 << 10, 290 << 10] {
+        fill_but(&dir, left);
+        let refused = append(&store, &log, bytes(kept + 1)).await;
+        assert!(matches!(refused, Err(StorageError::Full(_))), "{left} bytes: {refused:?}");
+        // A small one behind it may find room; it must not be lost behind what was cut off.
+        let small = append(&store, &other, vec![9]).await;
+        fs::remove_file(filler(&dir)).unwrap();
+        let smalls = store.bounds(&other).next;
+        assert!(small.is_ok() || matches!(small, Err(StorageError::Full(_))), "{left} bytes: {small:?}");
+        kept += 1;
+        append(&store, &log, bytes(kept)).await.unwrap();
+        store.crash();
+        drop(store);
+        store = open();
+        assert_eq!((store.found().created, store.found().damage), (false, vec![]), "{left} bytes");
+        let read = store.read(&log, 0, Seq::MAX, usize::MAX).unwrap();
+        let wanted: Vec<_> = (1..=kept).map(|seq| (Seq::from(seq), bytes(seq))).collect();
+        assert!(read == wanted, "{left} bytes: {} records", read.len());
+        assert_eq!(store.bounds(&other).next, smalls, "{left} bytes");
+    }
+}
+
+/// How many bytes this process has read, from files.
+fn bytes_read() -> String {
+    fs::read_to_string("/proc/self/io").unwrap().lines().next().unwrap().to_owned()
+}
+
+/// Waits until nothing is read for two seconds.
+async fn quiet(limit: Duration) {
+    let begun = std::time::Instant::now();
+    loop {
+        let before = bytes_read();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let after = bytes_read();
+        // To look is to read, a few hundred bytes at a time.
+        let number = |text: &str| text.trim_start_matches("rchar: ").parse::<u64>().unwrap();
+        if number(&after) - number(&before) < 10_000 {
+            return;
+        }
+        assert!(begun.elapsed() < limit, "the store is read again and again: {before}, {after}");
+    }
+}
+
+/// Plays the process that has dropped many records, and finds no room to say so of all their keys.
+#[tokio::test]
+async fn child_with_dropped_records() {
+    const RECORDS: Seq = 30_000;
+    let Some(dir) = child_dir() else { return };
+    let options = StorageOptions { reserve: 0, cache: 1 << 20 };
+    let open = || EngineStorage::open(&dir, options, &|| 1).unwrap();
+    let (store, log): (_, LogName) = (open(), "a".into());
+    let ticket = store.append(&log, 1, vec![vec![7; 8]; usize::try_from(RECORDS).unwrap()]).unwrap();
+    store.synced(ticket).await.unwrap();
+    // Room for the keys of the first batch, and not for those of the seven that follow.
+    fill_but(&dir, 400 << 10);
+    let dropped = store.truncate(&log, Truncate::Before(RECORDS)).unwrap();
+    store.synced(dropped).await.unwrap();
+    quiet(Duration::from_secs(20)).await;
+    let refused = append(&store, &log, vec![8; 500_000]).await;
+    assert!(matches!(refused, Err(StorageError::Full(_))), "{refused:?}");
+    fs::remove_file(filler(&dir)).unwrap();
+    append(&store, &log, vec![9]).await.unwrap();
+    store.crash();
+    let again = open();
+    assert_eq!((again.found().created, again.found().damage), (false, vec![]));
+    let read = again.read(&log, 0, Seq::MAX, usize::MAX).unwrap();
+    assert_eq!(read, [(RECORDS, vec![7; 8]), (RECORDS + 1, vec![9])]);
+    again.close().await;
 }
 
 async fn fill_and_free(dir: &Path, reserve: u64) {

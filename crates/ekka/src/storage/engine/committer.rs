@@ -1,23 +1,32 @@
 //! The one thread that writes: it gathers what waits into one batch, syncs it, and tells all who wait.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::database::{Database, EngineError};
 use super::disc::{Disc, Written};
 use super::marker::{End, Marker};
-use super::queue::{Change, Stop};
+use super::queue::{Change, Queue, Stop};
 use super::shared::Shared;
 use super::verify::read_all;
 use crate::storage::StorageError;
 
+/// Before what found no room is tried again where nothing new is to be written: keys of dropped records, to open the engine.
+const AGAIN: Duration = Duration::from_secs(10);
+
 pub(super) struct Committer {
-    pub(super) shared: Arc<Shared>,
-    pub(super) disc: Disc,
-    pub(super) marker: Marker,
+    shared: Arc<Shared>,
+    disc: Disc,
+    marker: Marker,
+    /// Until when only changes are worth a try: the disc was full.
+    rests: Option<Instant>,
 }
 
 impl Committer {
+    pub(super) fn new(shared: Arc<Shared>, disc: Disc, marker: Marker) -> Self {
+        Self { shared, disc, marker, rests: None }
+    }
+
     pub(super) fn run(mut self) {
         let _end = EndGuard(self.shared.clone());
         let ended = loop {
@@ -31,9 +40,13 @@ impl Committer {
             match self.write(&changes) {
                 Ok(written) => {
                     self.shared.count_sync(began.elapsed());
+                    self.rests = None;
                     self.written(&changes, written);
                 }
-                Err(EngineError::Full(why)) => self.give_up_what_waits(&StorageError::Full(why)),
+                Err(EngineError::Full(why)) => {
+                    self.rests = Some(Instant::now() + AGAIN);
+                    self.give_up_what_waits(&StorageError::Full(why));
+                }
                 Err(other) => {
                     tracing::error!(error = %other, "the store takes no more changes");
                     let failure = StorageError::from(other);
@@ -49,10 +62,19 @@ impl Committer {
 
     /// Waits for something to do.
     fn next(&self) -> (Vec<(u64, Change)>, Option<Stop>) {
-        let garbage = self.disc.has_garbage();
-        let queue = self.shared.queue();
-        let idle = |queue: &mut super::queue::Queue| queue.is_idle() && queue.stop.is_none() && !garbage;
-        let mut queue = self.shared.wake.wait_while(queue, idle).unwrap_or_else(PoisonError::into_inner);
+        let idle = |queue: &mut Queue| queue.is_idle() && queue.stop.is_none();
+        // Who reads finds nothing while it is closed.
+        let has_more = self.disc.has_garbage() || !self.is_open();
+        let (queue, wake) = (self.shared.queue(), &self.shared.wake);
+        let mut queue = match (has_more, self.rests) {
+            (false, _) => wake.wait_while(queue, idle).unwrap_or_else(PoisonError::into_inner),
+            (true, None) => queue,
+            // That alone gets no room by being tried at once: each try reads the whole store.
+            (true, Some(until)) => {
+                let left = until.saturating_duration_since(Instant::now());
+                wake.wait_timeout_while(queue, left, idle).unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
         (queue.gather(), queue.stop)
     }
 
@@ -65,6 +87,7 @@ impl Committer {
 
     /// Writes a batch. Where the disc is full it is tried once more without the ballast.
     fn write(&self, changes: &[(u64, Change)]) -> Result<Written, EngineError> {
+        self.open_again()?;
         let first = match self.shared.with_database(|database| self.disc.write(database, changes)) {
             Err(error @ (EngineError::Full(_) | EngineError::Poisoned)) => error,
             other => return other,
@@ -89,6 +112,15 @@ impl Committer {
         let on_disc = read_all(&database)?;
         *slot = Some(database);
         if on_disc.head == self.disc.head() { Ok(()) } else { Err(because.fatal()) }
+    }
+
+    /// Opens the engine that found no room to be opened anew the last time.
+    fn open_again(&self) -> Result<(), EngineError> {
+        if self.is_open() { Ok(()) } else { self.reopen(EngineError::Gone) }
+    }
+
+    fn is_open(&self) -> bool {
+        self.shared.database.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     fn written(&mut self, changes: &[(u64, Change)], written: Written) {

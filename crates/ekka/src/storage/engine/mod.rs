@@ -67,7 +67,7 @@ impl EngineStorage {
         let shared = Arc::new(shared);
         let failed = |error: std::io::Error| StorageError::Failed(format!("no thread for the store: {error}"));
         let marker = Marker::start(opened.files, opened.mark).map_err(failed)?;
-        let committer = Committer { shared: shared.clone(), disc, marker };
+        let committer = Committer::new(shared.clone(), disc, marker);
         let thread = std::thread::Builder::new().name("ekka-commit".into());
         let thread = thread.spawn(move || committer.run()).map_err(failed)?;
         Ok(Self { shared, found: opened.found, committer: Mutex::new(Some(thread)) })
