@@ -19,8 +19,21 @@ pub(super) async fn run(client: &Client, table: Option<String>, json: bool) -> R
         let rows = verdicts.iter().flat_map(lines);
         out::print(&out::table(&["TABLE", "KIND", "ROWS", "NODE", "STATE"], rows))?;
     }
-    let fails = |peer: &VerifiedPeer| ["differs", "not_compared"].contains(&peer.state.as_str());
-    if verdicts.iter().any(|verdict| verdict.peers.iter().any(fails)) {
+    judge(&verdicts)
+}
+
+/// Whether all that can be compared was, and is equal.
+fn judge(verdicts: &[VerifyAnswer]) -> Result<(), Failure> {
+    let any = |verdict: &VerifyAnswer, state: &str| verdict.peers.iter().any(|peer| peer.state == state);
+    if verdicts.iter().any(|verdict| any(verdict, "differs")) {
+        return Err(Failure::silent(Code::Failed));
+    }
+    // Rows of an owned table have one owner each: there is nothing to compare.
+    let mut comparable = verdicts.iter().filter(|verdict| verdict.kind != "owned").peekable();
+    if comparable.peek().is_some() && comparable.clone().all(|verdict| verdict.differs.is_none()) {
+        return Err(Failure::new(Code::NotFound, "not_compared", "nothing was compared"));
+    }
+    if comparable.any(|verdict| verdict.differs.is_none() || any(verdict, "not_compared")) {
         return Err(Failure::silent(Code::Failed));
     }
     Ok(())
@@ -32,6 +45,9 @@ fn lines(verdict: &VerifyAnswer) -> Vec<Vec<String>> {
     };
     if let Some(why) = &verdict.left_out {
         return vec![row("", format!("not compared: {why}"))];
+    }
+    if verdict.peers.is_empty() {
+        return vec![row("", "not compared: no other node that is up holds it".into())];
     }
     verdict.peers.iter().map(|peer| row(&peer.node, state(peer))).collect()
 }
@@ -47,5 +63,41 @@ fn state(peer: &VerifiedPeer) -> String {
             format!("DIFFERS in {} of 256 ranges: {}{more}", peer.ranges.len(), some.join(", "))
         }
         _ => format!("not compared: {}", peer.why.as_deref().unwrap_or("it was not said why")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(kind: &str, states: &[&str]) -> VerifyAnswer {
+        let peer = |(number, state): (usize, &&str)| {
+            json!({"node": format!("n{number}"), "node_id": "1", "state": state, "behind": 0, "ahead": 0, "ranges": [],
+                "why": null})
+        };
+        let compared = states.iter().any(|state| *state != "not_compared");
+        let answer = json!({
+            "table": "t", "kind": kind, "rows": 0, "digest": "0", "differs": compared.then(|| states.contains(&"differs")),
+            "left_out": null, "peers": states.iter().enumerate().map(peer).collect::<Vec<_>>(),
+        });
+        serde_json::from_value(answer).unwrap()
+    }
+
+    fn code(verdicts: &[VerifyAnswer]) -> Option<Code> {
+        judge(verdicts).err().map(|failure| failure.code())
+    }
+
+    #[test]
+    fn nothing_that_was_compared_is_neither_equal_nor_different() {
+        let equal = verdict("available", &["in_step", "behind"]);
+        let (alone, silent) = (verdict("available", &[]), verdict("quorum", &["not_compared", "not_compared"]));
+        assert_eq!(code(&[alone.clone(), silent.clone()]), Some(Code::NotFound));
+        assert_eq!(code(&[alone.clone(), equal.clone()]), Some(Code::Failed), "one of them was not");
+        assert_eq!(code(&[silent, equal.clone()]), Some(Code::Failed));
+        assert_eq!(code(&[verdict("quorum", &["not_compared", "in_step"])]), Some(Code::Failed));
+        assert_eq!(code(&[verdict("quorum", &["not_compared", "differs"]), alone.clone()]), Some(Code::Failed));
+        assert_eq!(code(&[equal, verdict("owned", &[])]), None);
+        assert_eq!((code(&[verdict("owned", &[])]), code(&[])), (None, None), "there is nothing to compare");
+        assert_eq!(lines(&alone)[0][4], "not compared: no other node that is up holds it");
     }
 }

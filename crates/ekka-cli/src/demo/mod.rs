@@ -40,18 +40,34 @@ pub(crate) fn run(json: bool) -> Result<(), Failure> {
             _ = terminate.recv() => interrupted(),
         }
     })?;
-    if json { out::print(&format!("{}\n", as_json(&figures))) } else { out::print(&summary(&figures)) }
+    if json {
+        out::print(&format!("{}\n", as_json(&figures)))?;
+    } else if figures.lost == 0 {
+        out::print(&summary(&figures))?;
+    }
+    verdict(&figures)
+}
+
+/// A write that was acknowledged and is missing fails the demo.
+fn verdict(figures: &Figures) -> Result<(), Failure> {
+    match (figures.lost, figures.writes) {
+        (0, _) => Ok(()),
+        (lost, writes) => {
+            let text = format!("{lost} of {writes} acknowledged writes were lost");
+            Err(Failure::new(Code::Failed, "writes_lost", text))
+        }
+    }
 }
 
 fn as_json(figures: &Figures) -> serde_json::Value {
     json!({
-        "ok": true,
+        "ok": figures.lost == 0,
         "nodes": figures.nodes,
         "cluster_id": figures.cluster_id,
         "form_s": seconds(figures.form),
         "notice_kill_s": seconds(figures.notice),
         "writes": figures.writes,
-        "writes_lost": 0,
+        "writes_lost": figures.lost,
         "back_s": seconds(figures.back),
         "total_s": seconds(figures.total),
     })
@@ -105,5 +121,27 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0); // in the directory for what may be thrown away
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(lost: usize) -> Figures {
+        let cluster_id = "c".to_owned();
+        let (form, notice, back, total) = Default::default();
+        Figures { nodes: 3, cluster_id, form, notice, writes: 9, lost, back, total }
+    }
+
+    #[test]
+    fn a_write_that_was_lost_is_counted_and_fails_the_demo() {
+        let told = as_json(&figures(2));
+        assert_eq!((&told["ok"], &told["writes"], &told["writes_lost"]), (&json!(false), &json!(9), &json!(2)));
+        let failure = verdict(&figures(2)).unwrap_err();
+        assert_eq!((failure.code(), failure.message()), (Code::Failed, "2 of 9 acknowledged writes were lost"));
+        let told = as_json(&figures(0));
+        assert_eq!((&told["ok"], &told["writes_lost"]), (&json!(true), &json!(0)));
+        assert!(verdict(&figures(0)).is_ok());
     }
 }

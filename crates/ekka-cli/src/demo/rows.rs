@@ -85,3 +85,8 @@ pub(super) async fn keys(client: &Client) -> Option<BTreeSet<String>> {
         }
     }
 }
+
+/// Which of the writes that were acknowledged a node lacks. `None`: it does not say.
+pub(super) async fn lacking(client: &Client, acknowledged: &BTreeSet<String>) -> Option<BTreeSet<String>> {
+    Some(acknowledged.difference(&keys(client).await?).cloned().collect())
+}

@@ -1,6 +1,7 @@
 //! What the demo shows, step by step, each step awaited and checked.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::Scratch;
@@ -24,7 +25,10 @@ pub(super) struct Figures {
     pub(super) cluster_id: String,
     pub(super) form: Duration,
     pub(super) notice: Duration,
+    /// Writes that two nodes acknowledged.
     pub(super) writes: usize,
+    /// Those of them that a node lacked at the end of its time.
+    pub(super) lost: usize,
     pub(super) back: Duration,
     pub(super) total: Duration,
 }
@@ -54,12 +58,16 @@ impl<'a> Story<'a> {
         let (form, cluster_id) = self.form().await?;
         let writers = self.share().await?;
         let (notice, guid) = self.kill().await?;
-        let written = self.look_for(writers.end().await).await?;
+        let written = writers.end().await;
+        let mut lost = self.look_for(&written).await?;
         let back = self.come_back(&cluster_id, &guid).await?;
-        self.all_rows_everywhere(&written).await?;
+        lost.append(&mut self.all_rows_everywhere(&written).await?);
+        if !lost.is_empty() {
+            self.show_log();
+        }
         self.stop().await?;
-        let writes = written.len();
-        Ok(Figures { nodes: NODES, cluster_id, form, notice, writes, back, total: self.begun.elapsed() })
+        let (writes, lost) = (written.len(), lost.len());
+        Ok(Figures { nodes: NODES, cluster_id, form, notice, writes, lost, back, total: self.begun.elapsed() })
     }
 
     async fn form(&mut self) -> Result<(Duration, String), Failure> {
@@ -97,32 +105,55 @@ impl<'a> Story<'a> {
         Ok(writers)
     }
 
-    /// Looks on both survivors for everything that was acknowledged by two nodes.
-    async fn look_for(&mut self, written: BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
+    /// Looks on both survivors for everything that was acknowledged by two nodes: what one of them lacks.
+    async fn look_for(&mut self, written: &BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
         let begun = Instant::now();
-        let found = self.until("an acknowledged write is missing on a survivor", async |nodes| {
-            for node in &nodes[..NODES - 1] {
-                let keys = rows::keys(node.client()).await?;
-                written.is_subset(&keys).then_some(())?;
-            }
-            Some(())
-        });
-        found.await?;
-        let text =
-            format!("{} writes were acknowledged, by the killed node too; both survivors have them all", written.len());
-        self.did(begun.elapsed(), &text)?;
-        Ok(written)
+        let lost = self.lacking(0..NODES - 1, written).await?;
+        if lost.is_empty() {
+            let count = written.len();
+            let text =
+                format!("{count} writes were acknowledged, by the killed node too; both survivors have them all");
+            self.did(begun.elapsed(), &text)?;
+        } else {
+            self.did_not(&format!(
+                "{} of {} acknowledged writes are missing on a survivor",
+                lost.len(),
+                written.len()
+            ))?;
+        }
+        Ok(lost)
     }
 
-    async fn all_rows_everywhere(&mut self, written: &BTreeSet<String>) -> Result<(), Failure> {
+    /// The same of the node that came back.
+    async fn all_rows_everywhere(&mut self, written: &BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
         let begun = Instant::now();
-        let found = self.until("the node that came back lacks rows", async |nodes| {
-            let keys = rows::keys(nodes[NODES - 1].client()).await?;
-            written.is_subset(&keys).then_some(())
-        });
-        found.await?;
+        let lost = self.lacking(NODES - 1..NODES, written).await?;
         let name = self.nodes[NODES - 1].name.clone();
-        self.did(begun.elapsed(), &format!("{name} has every row again"))
+        if lost.is_empty() {
+            self.did(begun.elapsed(), &format!("{name} has every row again"))?;
+        } else {
+            self.did_not(&format!("{name} lacks {} of {} rows", lost.len(), written.len()))?;
+        }
+        Ok(lost)
+    }
+
+    /// What one of these nodes lacks of the writes that were acknowledged, once they had time to get all.
+    async fn lacking(&mut self, which: Range<usize>, written: &BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
+        let mut last = None;
+        let found = self.until("the nodes did not say what they hold", async |nodes| {
+            let mut lacking = BTreeSet::new();
+            for node in &nodes[which.clone()] {
+                lacking.append(&mut rows::lacking(node.client(), written).await?);
+            }
+            let is_all = lacking.is_empty();
+            last = Some(lacking);
+            is_all.then_some(())
+        });
+        match (found.await, last) {
+            (Ok(()), _) => Ok(BTreeSet::new()),
+            (Err(failure), Some(lacking)) if failure.code() == Code::TimedOut && !lacking.is_empty() => Ok(lacking),
+            (Err(failure), _) => Err(failure),
+        }
     }
 
     async fn kill(&mut self) -> Result<(Duration, String), Failure> {
@@ -221,6 +252,10 @@ impl<'a> Story<'a> {
 
     fn did(&self, took: Duration, text: &str) -> Result<(), Failure> {
         self.say(&format!("{} {text} (after {:.2} s)", paint("ok", Paint::Good), took.as_secs_f64()))
+    }
+
+    fn did_not(&self, text: &str) -> Result<(), Failure> {
+        self.say(&format!("{} {text}", paint("LOST", Paint::Bad)))
     }
 
     /// The end of the nodes' log, where something did not come true.
