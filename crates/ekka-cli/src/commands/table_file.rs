@@ -39,20 +39,25 @@ pub(super) async fn export(client: &Client, path: &str, file: Option<PathBuf>) -
     Ok(())
 }
 
-/// A row as lines. Of a bag with values that expire, each value has a line of its own.
+/// A row as lines. Of a bag with values that expire, or that JSON cannot say, each value has a line of its own.
 fn lines(row: &RowAnswer) -> Vec<Value> {
-    let line = |value: Value, expires_at: Option<&String>| {
+    let line = |value: Value, expires_at: Option<&String>, encoded: bool| {
         let mut line = json!({"key": row.key, "value": value});
+        if encoded {
+            line["encoded"] = true.into();
+        }
         if let Some(at) = expires_at {
             line["expires_at"] = at.clone().into();
         }
         line
     };
-    match (&row.values_expire_at, &row.value) {
-        (Some(times), Value::Array(values)) => {
-            values.iter().zip(times).map(|(value, at)| line(json!([value]), at.as_ref())).collect()
+    match &row.value {
+        Value::Array(values) if row.values_expire_at.is_some() || row.values_encoded.is_some() => {
+            let time = |at: usize| row.values_expire_at.as_ref()?.get(at)?.as_ref();
+            let encoded = |at: usize| row.values_encoded.as_ref().and_then(|all| all.get(at)).is_some_and(|is| *is);
+            values.iter().enumerate().map(|(at, value)| line(json!([value]), time(at), encoded(at))).collect()
         }
-        _ => vec![line(row.value.clone(), row.expires_at.as_ref())],
+        value => vec![line(value.clone(), row.expires_at.as_ref(), row.encoded)],
     }
 }
 
@@ -66,7 +71,8 @@ mod tests {
 
     fn row(value: Value, expires_at: Option<&str>, values_expire_at: Option<Vec<Option<String>>>) -> RowAnswer {
         let expires_at = expires_at.map(Into::into);
-        RowAnswer { key: "k".into(), value, revision: "r".into(), expires_at, values_expire_at }
+        let (key, revision) = ("k".into(), "r".into());
+        RowAnswer { key, value, encoded: false, values_encoded: None, revision, expires_at, values_expire_at }
     }
 
     #[test]
@@ -78,5 +84,15 @@ mod tests {
         let (one, other) =
             (json!({"key": "k", "value": [[1, 2]], "expires_at": at}), json!({"key": "k", "value": [3]}));
         assert_eq!(lines(&bag), [one, other]);
+    }
+
+    #[test]
+    fn a_line_says_that_its_value_is_bytes_which_json_cannot_say() {
+        let bytes = json!({"base64": "/w=="});
+        let one = RowAnswer { encoded: true, ..row(bytes.clone(), None, None) };
+        assert_eq!(lines(&one), [json!({"key": "k", "value": bytes, "encoded": true})]);
+        let bag = RowAnswer { values_encoded: Some(vec![false, true]), ..row(json!([bytes, bytes]), None, None) };
+        let marked = json!({"key": "k", "value": [bytes], "encoded": true});
+        assert_eq!(lines(&bag), [json!({"key": "k", "value": [bytes]}), marked]);
     }
 }

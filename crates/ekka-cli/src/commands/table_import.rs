@@ -30,6 +30,8 @@ struct Row {
     key: Value,
     /// One, or those of a key of a bag.
     values: Vec<Value>,
+    /// They are bytes which JSON cannot say in the codec of the table.
+    encoded: bool,
     ttl_ms: Option<u64>,
 }
 
@@ -117,6 +119,9 @@ pub(super) async fn run(client: &Client, path: &str, file: &Path, terms: TermsAr
 async fn put(client: &Client, path: &str, row: Row, terms: TermsArgs) -> Result<(), Failure> {
     for value in row.values {
         let mut body = json!({"key": row.key, "value": value});
+        if row.encoded {
+            body["encoded"] = true.into();
+        }
         if let Some(ttl_ms) = row.ttl_ms {
             body["ttl_ms"] = ttl_ms.into();
         }
@@ -153,7 +158,8 @@ fn read(text: &str, table: &TableAnswer, now: SystemTime) -> Result<Line, String
         Value::Array(values) if table.type_ == "bag" && !is_version => values.clone(),
         value => vec![value.clone()],
     };
-    Ok(Line::Row(Row { key: key.clone(), values, ttl_ms }))
+    let encoded = line.get("encoded").is_some_and(|encoded| *encoded == true);
+    Ok(Line::Row(Row { key: key.clone(), values, encoded, ttl_ms }))
 }
 
 /// When the row of a line ends.
@@ -197,7 +203,7 @@ mod tests {
     }
 
     fn row(values: &[Value], ttl_ms: Option<u64>) -> Line {
-        Line::Row(Row { key: "k".into(), values: values.to_vec(), ttl_ms })
+        Line::Row(Row { key: "k".into(), values: values.to_vec(), encoded: false, ttl_ms })
     }
 
     #[test]
@@ -231,6 +237,17 @@ mod tests {
         let bag = table("bag", "union");
         assert_eq!(of(&bag, &json!({"key": "k", "value": [1, 2]})), row(&[json!(1), json!(2)], None));
         assert_eq!(of(&bag, &json!({"key": "k", "value": [1, 2], "deleted": false})), row(&[json!([1, 2])], None));
+    }
+
+    #[test]
+    fn bytes_are_told_from_an_object_that_looks_like_them() {
+        let bytes = json!({"base64": "/w=="});
+        let (set, bag) = (table("set", "last-writer"), table("bag", "union"));
+        let marked = |values: Value| json!({"key": "k", "value": values, "encoded": true});
+        let encoded = Line::Row(Row { key: "k".into(), values: vec![bytes.clone()], encoded: true, ttl_ms: None });
+        assert_eq!(of(&set, &marked(bytes.clone())), encoded);
+        assert_eq!(of(&bag, &marked(json!([bytes]))), encoded);
+        assert_eq!(of(&set, &json!({"key": "k", "value": bytes})), row(&[bytes], None));
     }
 
     #[test]

@@ -39,7 +39,33 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::codec::json::{text, value_of};
+    use crate::codec::json::{is_encoded, text, value_of};
+
+    /// The bytes that come back where a value is printed, and written again as `table import` does.
+    fn again(codec: &str, bytes: &[u8]) -> Vec<u8> {
+        let value = value_of(codec, bytes);
+        let again =
+            if is_encoded(codec, bytes) { bytes_of_text("value", &value) } else { bytes_of_value(codec, &value) };
+        again.unwrap()
+    }
+
+    #[test]
+    fn what_is_printed_comes_back_as_the_same_bytes_in_each_codec() {
+        let object = json!({"base64": "/w=="});
+        // An object that looks like bytes, bytes in MessagePack, a map with a number for a key, no text, and nothing.
+        let json_bytes = serde_json::to_vec(&object).unwrap();
+        let named = rmp_serde::to_vec_named(&object).unwrap();
+        let numbered = rmp_serde::to_vec(&std::collections::BTreeMap::from([(7, "bolt")])).unwrap();
+        for bytes in
+            [&json_bytes[..], &named, &numbered, &[0xc4, 2, 1, 255], &[0xc1, 0xff], &[0xff], b"text", b"7", b""]
+        {
+            for codec in ["json", "messagepack", "raw", "postcard"] {
+                // `text` begins with a whole value of MessagePack.
+                assert_eq!(again(codec, bytes), bytes, "{codec}: {}", value_of(codec, bytes));
+            }
+        }
+        assert_eq!((is_encoded("json", &json_bytes), is_encoded("json", &[0xff])), (false, true));
+    }
 
     #[test]
     fn values_go_through_the_codec_of_their_table_and_bytes_are_never_lost() {

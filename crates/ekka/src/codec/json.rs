@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ekka_core::rpc::Codec;
 use ekka_core::schema::{MergeRule, Schema, Shape};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// The codecs that JSON can be made into.
@@ -45,15 +46,41 @@ pub(crate) fn decode(codec: Codec, bytes: &[u8]) -> Result<Value, String> {
 
 /// The value of bytes of the codec of this name, or `{"base64": …}` where they are none.
 pub(crate) fn value_of(codec: &str, bytes: &[u8]) -> Value {
-    let read = codec_of(codec).and_then(|codec| decode(codec, bytes).ok());
-    read.unwrap_or_else(|| base64(bytes))
+    codec_of(codec).and_then(|codec| said(codec, bytes)).unwrap_or_else(|| base64(bytes))
+}
+
+/// The value of bytes that are one, and nothing else.
+fn said(codec: Codec, bytes: &[u8]) -> Option<Value> {
+    if codec == Codec::MessagePack {
+        // Bytes behind the value would be left out, and lost where it is written again.
+        let mut rest = bytes;
+        let mut reader = rmp_serde::Deserializer::new(&mut rest);
+        reader.set_max_depth(super::DEPTH_MAX);
+        let value = Value::deserialize(&mut reader).ok()?;
+        return rest.is_empty().then_some(value);
+    }
+    decode(codec, bytes).ok()
+}
+
+/// Whether the value is shown as `{"base64": …}` because JSON cannot say it, where an object of that form is a value too.
+/// Then only a mark beside it tells the two from each other.
+pub(crate) fn is_encoded(codec: &str, bytes: &[u8]) -> bool {
+    codec_of(codec).is_some_and(|codec| codec != Codec::Raw && said(codec, bytes).is_none())
+}
+
+/// The same of one version of a row.
+pub(crate) fn is_encoded_in(schema: &Schema, bytes: &[u8]) -> bool {
+    !(is_counter(schema) && bytes.len() == 8) && is_encoded(&schema.codec, bytes)
+}
+
+fn is_counter(schema: &Schema) -> bool {
+    schema.shape != Shape::Bag && matches!(schema.merge, MergeRule::Max | MergeRule::Sum)
 }
 
 /// The value of one version of a row: of a counter, the number that its eight bytes are.
 pub(crate) fn value_in(schema: &Schema, bytes: &[u8]) -> Value {
-    let counts = schema.shape != Shape::Bag && matches!(schema.merge, MergeRule::Max | MergeRule::Sum);
     match bytes.try_into() {
-        Ok(eight) if counts => json!(i64::from_le_bytes(eight)),
+        Ok(eight) if is_counter(schema) => json!(i64::from_le_bytes(eight)),
         _ => value_of(&schema.codec, bytes),
     }
 }

@@ -161,6 +161,9 @@ pub struct PutRequest {
     pub key: Value,
     /// Its value.
     pub value: Value,
+    /// The value is `{"base64": …}` of the bytes that are to be stored, whatever the codec.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encoded: bool,
     /// Of a quorum table: only where the row has this revision; 0: only where there is none.
     #[serde(default)]
     pub if_revision: Option<u64>,
@@ -217,6 +220,12 @@ pub struct RowAnswer {
     pub key: Value,
     /// Its value.
     pub value: Value,
+    /// The value is `{"base64": …}` of the bytes that are stored, which JSON cannot say in the codec of the table.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encoded: bool,
+    /// Of a bag, which of its values are so; left out where none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values_encoded: Option<Vec<bool>>,
     /// Which version of it.
     pub revision: String,
     /// When it expires; left out where it does not. Of a bag, when the last value does, where all do.
@@ -245,6 +254,9 @@ pub struct LossAnswer {
     pub key: Value,
     /// The value; none where it was a deletion. Of a counter, the number of one node's part.
     pub value: Option<Value>,
+    /// The value is `{"base64": …}` of the bytes that are stored, which JSON cannot say in the codec of the table.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encoded: bool,
     /// Whether it was a deletion.
     #[serde(default)]
     pub deleted: bool,

@@ -11,7 +11,7 @@ use super::table::{absent, door};
 use crate::admin::AdminState;
 use crate::admin::dto::{ErrorAnswer, LossAnswer, name_of};
 use crate::admin::rfc3339;
-use crate::codec::json::{text, value_in};
+use crate::codec::json::{is_encoded_in, text, value_in};
 use crate::table::UnknownRevision;
 
 /// Entries of one answer, unless told otherwise, and at most.
@@ -59,6 +59,7 @@ pub(super) async fn losses(
         table: table.clone(),
         key: text(&loss.key),
         deleted: loss.value.is_none(),
+        encoded: loss.value.as_ref().is_some_and(|bytes| is_encoded_in(&schema, bytes)),
         value: loss.value.map(|bytes| value_in(&schema, &bytes)),
         node: name_of(&view, loss.node),
         revision: loss.revision,

@@ -11,6 +11,7 @@ mod health;
 mod input;
 mod losses;
 mod read;
+mod row;
 mod rpc;
 mod table;
 mod table_bench;

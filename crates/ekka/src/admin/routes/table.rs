@@ -5,28 +5,23 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use ekka_core::id::NodeId;
 use ekka_core::schema::{Kind, MergeRule, Schema, Shape, Storage};
 use ekka_core::table::{Ack, Acknowledged, Order};
-use ekka_core::view::View;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::IntoParams;
 
 use super::error::ApiError;
 use super::input::{Body, Params};
+use super::row::row_answer;
 use crate::admin::AdminState;
-use crate::admin::dto::name_of;
 use crate::admin::dto::{
     CreateTableRequest, DeleteRequest, ErrorAnswer, KeyRequest, PutRequest, RowAnswer, RowsAnswer, ScanRequest,
     TableAnswer, TableChangedAnswer, TermsRequest, WrittenAnswer,
 };
-use crate::admin::rfc3339;
 use crate::admin::values::{bytes_of_text, bytes_of_value};
-use crate::codec::json::{text, value_of};
-use crate::table::{
-    Cell, Freshness, OpenError, PutError, QuorumError, Row, TableDoor, TableInfo, WriteTerms, is_built,
-};
+use crate::codec::json::text;
+use crate::table::{Freshness, OpenError, PutError, QuorumError, TableDoor, TableInfo, WriteTerms, is_built};
 
 /// The words for how a write is acknowledged.
 pub(super) const ACKS: [(&str, Ack); 3] = [("two", Ack::Two), ("local", Ack::Local), ("all", Ack::All)];
@@ -121,7 +116,7 @@ pub(super) async fn put(
     let door = door(&state)?;
     let (_, schema) = door.schema(&table).ok_or_else(|| absent(&door, &table))?;
     let key = bytes_of_text("key", &body.key).map_err(ApiError::bad_request)?;
-    let value = bytes_of_cell(&schema, &body.value).map_err(ApiError::bad_request)?;
+    let value = bytes_of_cell(&schema, &body).map_err(ApiError::bad_request)?;
     let (ttl, terms) = (body.ttl_ms.map(Duration::from_millis), terms(&body.terms)?);
     let row = (&key[..], &value[..]);
     let written = match body.if_revision {
@@ -281,32 +276,10 @@ fn answer(info: TableInfo) -> TableAnswer {
     }
 }
 
-fn row_answer(view: &View, codec: &str, row: &Row) -> RowAnswer {
-    let value = match &row.value {
-        Cell::One(bytes) => value_of(codec, bytes),
-        Cell::Many(values) => values.iter().map(|(bytes, _)| value_of(codec, bytes)).collect(),
-        Cell::Number(number) => json!(number),
-        Cell::Owned(values) => {
-            let owned = |(owner, bytes): &(NodeId, Vec<u8>)| json!({"owner": name_of(view, *owner), "value": value_of(codec, bytes)});
-            values.iter().map(owned).collect()
-        }
-    };
-    let expires_at = row.expires_at.map(rfc3339);
-    let values_expire_at = values_expire_at(&row.value);
-    RowAnswer { key: text(&row.key), value, revision: row.revision.clone(), expires_at, values_expire_at }
-}
-
-/// When each value of a bag expires; `None` where none does.
-fn values_expire_at(cell: &Cell) -> Option<Vec<Option<String>>> {
-    let Cell::Many(values) = cell else { return None };
-    let times = || values.iter().map(|(_, at)| at.map(rfc3339));
-    times().any(|at| at.is_some()).then(|| times().collect())
-}
-
 /// The bytes of a value; of a counter, those of a whole number.
-fn bytes_of_cell(schema: &Schema, value: &Value) -> Result<Vec<u8>, String> {
+fn bytes_of_cell(schema: &Schema, PutRequest { value, encoded, .. }: &PutRequest) -> Result<Vec<u8>, String> {
     if schema.shape == Shape::Bag || !matches!(schema.merge, MergeRule::Max | MergeRule::Sum) {
-        return bytes_of_value(&schema.codec, value);
+        return if *encoded { bytes_of_text("encoded value", value) } else { bytes_of_value(&schema.codec, value) };
     }
     let number = value.as_i64().ok_or_else(|| format!("{} has counters: {value} is no whole number", schema.name))?;
     Ok(number.to_le_bytes().to_vec())

@@ -6,7 +6,7 @@ use ekka_core::time::Wall;
 use serde_json::json;
 
 use super::super::parts::Parts;
-use crate::codec::json::{text, value_in};
+use crate::codec::json::{is_encoded_in, text, value_in};
 use crate::codec::time::rfc3339;
 
 /// All that there is of a table.
@@ -86,6 +86,9 @@ fn lines_of_quorum(schema: &Schema, rows: &[quorum::Row]) -> Vec<u8> {
 fn text_line(schema: &Schema, key: &[u8], value: Option<&[u8]>, expires_at: Option<Wall>, lost: bool) -> Vec<u8> {
     let shown = value.map(|bytes| value_in(schema, bytes));
     let mut line = json!({"key": text(key), "value": shown, "deleted": value.is_none(), "lost": lost});
+    if value.is_some_and(|bytes| is_encoded_in(schema, bytes)) {
+        line["encoded"] = true.into();
+    }
     if let Some(at) = expires_at {
         line["expires_at"] = rfc3339(at).into();
     }
@@ -116,8 +119,8 @@ mod tests {
         Schema { shape, merge, codec: "raw".into(), ..Schema::new("t", Kind::Available) }
     }
 
-    fn read(schema: &Schema, all: Everything) -> Vec<Value> {
-        let lines = String::from_utf8(lines(schema, &all)).unwrap();
+    fn read(schema: &Schema, all: &Everything) -> Vec<Value> {
+        let lines = String::from_utf8(lines(schema, all)).unwrap();
         lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
@@ -130,15 +133,32 @@ mod tests {
         let red = json!({"key": "tags", "value": "red", "deleted": false, "lost": false});
         let mut blue = json!({"key": "tags", "value": "blue", "deleted": false, "lost": false});
         blue["expires_at"] = "1970-01-01T00:00:05.000Z".into();
-        assert_eq!(read(&bag, Everything::of(&table, WALL)), [red, blue]);
+        assert_eq!(read(&bag, &Everything::of(&table, WALL)), [red, blue]);
     }
 
     #[test]
     fn the_part_of_a_counter_is_a_number() {
         let mut table = table();
         table.sum_add(b"hits", 7, WALL).unwrap();
-        let lines = read(&schema(Shape::Set, MergeRule::Sum), Everything::of(&table, WALL));
+        let lines = read(&schema(Shape::Set, MergeRule::Sum), &Everything::of(&table, WALL));
         assert_eq!(lines, [json!({"key": "hits", "value": 7, "deleted": false, "lost": false})]);
+    }
+
+    #[test]
+    fn bytes_that_json_cannot_say_are_marked() {
+        let mut table = table();
+        table.put(b"bytes", &[0xff], None, WALL).unwrap();
+        table.put(b"object", br#"{"base64":"/w=="}"#, None, WALL).unwrap();
+        let of = |codec: &str| {
+            let schema = Schema { codec: codec.into(), ..schema(Shape::Set, MergeRule::LastWriter) };
+            read(&schema, &Everything::of(&table, WALL))
+        };
+        let value = json!({"base64": "/w=="});
+        let line = |key: &str| json!({"key": key, "value": value, "deleted": false, "lost": false});
+        let mut marked = line("bytes");
+        marked["encoded"] = true.into();
+        assert_eq!(of("json"), [marked, line("object")]);
+        assert_eq!(of("raw")[0], line("bytes"), "these are read as bytes anyway");
     }
 
     #[test]
@@ -151,7 +171,7 @@ mod tests {
         table.put(b"k", b"now", None, Wall::from_millis(3_000)).unwrap();
         let row = table.get(b"k", Wall::from_millis(3_000)).unwrap().clone();
         let all = Everything { rows: vec![row], lost: vec![deletion, old] };
-        let lines = read(&schema(Shape::Set, MergeRule::LastWriter), all);
+        let lines = read(&schema(Shape::Set, MergeRule::LastWriter), &all);
         let said: Vec<_> =
             lines.iter().map(|line| (line["value"].as_str(), line["deleted"] == true, line["lost"] == true)).collect();
         assert_eq!(said, [(Some("old"), false, true), (None, true, true), (Some("now"), false, false)]);
