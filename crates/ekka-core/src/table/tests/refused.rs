@@ -28,8 +28,12 @@ fn until(key: &[u8], from: u64, a: &mut Table, others: &mut [&mut Table]) -> Ask
                 asked.pulls += usize::from(matches!(to, Some(Message::Pull { .. })));
                 asked.copies += usize::from(matches!(to, Some(Message::CopyAsk { .. })));
                 let (mine, theirs) = (a.me(), other.me());
-                to.into_iter().for_each(|message| other.receive(mine, message, now).unwrap());
-                back.into_iter().for_each(|message| a.receive(theirs, message, now).unwrap());
+                if let Some(message) = to {
+                    other.receive(mine, message, now).unwrap();
+                }
+                if let Some(message) = back {
+                    a.receive(theirs, message, now).unwrap();
+                }
                 while a.is_merging() {
                     a.merge_some(usize::MAX, now);
                 }
@@ -93,8 +97,12 @@ fn step(a: &mut Table, b: &mut Table, now: Now) -> usize {
         let (to, back) = (next(a, b.me(), now), next(b, a.me(), now));
         pulled += usize::from(matches!(to, Some(Message::Pull { .. })));
         let (mine, theirs) = (a.me(), b.me());
-        to.into_iter().for_each(|message| b.receive(mine, message, now).unwrap());
-        back.into_iter().for_each(|message| a.receive(theirs, message, now).unwrap());
+        if let Some(message) = to {
+            b.receive(mine, message, now).unwrap();
+        }
+        if let Some(message) = back {
+            a.receive(theirs, message, now).unwrap();
+        }
     }
     pulled
 }
