@@ -72,7 +72,7 @@ pub use map::{Back, Entry, Iter, Map};
 pub use message::{Body, CopyHead, CopyPlace, Envelope, Message, Report};
 #[cfg(test)]
 use owned::Operations;
-pub use owned::{OwnedChange, OwnedMessage, OwnedRow, OwnedTable, OwnerIndex, Sequence};
+pub use owned::{OwnedChange, OwnedFaults, OwnedMessage, OwnedRow, OwnedTable, OwnerIndex, Sequence};
 pub use parts::{part_number, part_of};
 pub use position::{Position, Since};
 pub use saved::{Fate, Saved};

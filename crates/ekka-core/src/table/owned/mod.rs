@@ -15,12 +15,15 @@
 //! An operation may put many rows: it is one message and one acknowledgement. That an owner is gone is one change,
 //! whatever the number of its rows.
 
+mod check;
+mod faults;
 mod message;
 mod replicate;
 mod row;
 #[cfg(test)]
 mod tests;
 
+pub use faults::OwnedFaults;
 #[cfg(test)]
 pub(in crate::table) use message::Operations;
 pub use message::OwnedMessage;
@@ -113,12 +116,19 @@ pub struct OwnedTable {
     changes: Changes<OwnedChange>,
     /// What the secondary indexes go by.
     extracts: Vec<Extract>,
+    faults: OwnedFaults,
 }
 
 impl OwnedTable {
     /// An empty table.
     #[must_use]
     pub fn new(me: Incarnation) -> Self {
+        Self::with_faults(me, OwnedFaults::default())
+    }
+
+    /// An empty table, with faults put in on purpose.
+    #[must_use]
+    pub fn with_faults(me: Incarnation, faults: OwnedFaults) -> Self {
         let mut table = Self {
             me,
             owners: BTreeMap::new(),
@@ -131,6 +141,7 @@ impl OwnedTable {
             peers: BTreeMap::new(),
             changes: Changes::default(),
             extracts: Vec::new(),
+            faults,
         };
         table.present.insert(me.node_id, me);
         table.owners.insert(me.node_id, Owner::new(me, 0, Map::default(), &[]));
@@ -187,6 +198,9 @@ impl OwnedTable {
 
     /// Applies the next operation of an owner.
     fn apply(&mut self, node: NodeId, operation: &Operation) {
+        if self.faults.writing_shows {
+            self.up(node);
+        }
         let Some(owner) = self.owners.get_mut(&node) else { return };
         owner.sequence += 1;
         for row in operation.rows() {
@@ -224,8 +238,7 @@ impl OwnedTable {
         self.me = me;
         self.present.insert(me.node_id, me);
         self.owners.insert(me.node_id, Owner::new(me, sequence, rows, &self.extracts));
-        (self.log_start, self.log_bytes) = (sequence + 1, 0);
-        self.log.clear();
+        self.drop_log();
         self.peers.clear();
         self.changes.cut();
     }
@@ -266,14 +279,17 @@ impl OwnedTable {
         self.ask_those_without_rows();
     }
 
-    /// An incarnation is over, by a committed entry: its rows go, and none is taken from it any more.
+    /// An incarnation is over, by a committed entry: its rows go, and none is taken from it any more. Where it is this one
+    /// nothing is done: it goes on under a new guid ([`OwnedTable::renew`]), or ends.
     pub fn gone(&mut self, id: Incarnation) {
+        if id.node_id == self.me.node_id {
+            return;
+        }
         if self.present.get(&id.node_id).is_some_and(|present| present.guid <= id.guid) {
             self.present.remove(&id.node_id);
         }
         if let Some(owner) = self.owners.get(&id.node_id)
             && owner.id.guid <= id.guid
-            && owner.id != self.me
         {
             let owner = owner.id;
             self.drop_owner(owner);
@@ -281,6 +297,9 @@ impl OwnedTable {
     }
 
     fn drop_owner(&mut self, id: Incarnation) {
+        if self.faults.keeps_of_the_gone {
+            return;
+        }
         if self.owners.remove(&id.node_id).is_some_and(|owner| !owner.rows.is_empty()) {
             self.changes.push(OwnedChange::OwnerGone(id), 0);
         }
@@ -365,23 +384,5 @@ impl OwnedTable {
     #[must_use]
     pub fn held(&self, owner: Incarnation) -> Sequence {
         self.owners.get(&owner.node_id).filter(|held| held.id == owner).map_or(0, |held| held.sequence)
-    }
-
-    /// Asserts what must hold at all times.
-    pub fn check(&self) {
-        for (node, owner) in &self.owners {
-            assert_eq!(owner.id.node_id, *node);
-            assert_eq!(owner.bytes, owner.rows.iter().map(OwnedRow::size).sum::<usize>(), "bytes of rows");
-            assert_eq!(owner.indexes.len(), self.extracts.len(), "indexes of an owner");
-            for index in &owner.indexes {
-                assert!(Index::of(index.extract(), &owner.rows).is_as(index), "an index and the rows differ");
-            }
-            assert_eq!(self.present.get(node), Some(&owner.id), "rows of an incarnation that is not the present one");
-        }
-        assert_eq!(
-            self.log_start + self.log.len() as u64,
-            self.sequence() + 1,
-            "the log ends with the latest operation"
-        );
     }
 }

@@ -95,6 +95,9 @@ impl OwnedTable {
             operations.push(operation.clone());
         }
         peer.next = Some(next + operations.len() as u64);
+        if self.faults.sent_counts {
+            peer.acked = next - 1 + operations.len() as u64;
+        }
         Some(OwnedMessage::Operations { after: next - 1, operations: Operations(operations) })
     }
 
@@ -120,7 +123,7 @@ impl OwnedTable {
         match message {
             OwnedMessage::Held { sequence } => self.on_held(id, sequence),
             // Rows of others than the present incarnation are not taken: later ones are asked for once it is.
-            _ if self.present.get(&id.node_id) != Some(&id) => {}
+            _ if self.present.get(&id.node_id) != Some(&id) && !self.faults.takes_of_the_gone => {}
             OwnedMessage::Operations { after, operations } => self.on_operations(id, after, &operations),
             OwnedMessage::State { sequence } => self.on_state(id, sequence),
             OwnedMessage::Rows(rows) => {
@@ -146,14 +149,14 @@ impl OwnedTable {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.acked = sequence;
         // The first word of a connection, or one that lacks what was sent: it goes on from there.
-        if peer.next.is_none() || sequence == 0 {
+        if peer.next.is_none() || sequence == 0 && !self.faults.held_once {
             (peer.next, peer.state) = (Some(sequence + 1), None);
         }
     }
 
     fn on_operations(&mut self, id: Incarnation, after: Sequence, operations: &Operations) {
         let held = self.held(id);
-        if after > held {
+        if after > held && !self.faults.gap_counts {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.ask = true;
             }
@@ -168,6 +171,10 @@ impl OwnedTable {
     }
 
     fn on_state(&mut self, id: Incarnation, sequence: Sequence) {
+        if self.faults.state_counts_early {
+            let new = || Owner::new(id, 0, Map::default(), &self.extracts);
+            self.owners.entry(id.node_id).or_insert_with(new).sequence = sequence;
+        }
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.taking = Some(Taking { sequence, rows: Map::default() });
         }
@@ -175,13 +182,26 @@ impl OwnedTable {
 
     fn on_state_end(&mut self, id: Incarnation, rows: u64) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        let Some(taking) = peer.taking.take() else { return };
+        let Some(mut taking) = peer.taking.take() else { return };
         if taking.rows.len() as u64 != rows || taking.sequence < self.held(id) {
             return;
         }
+        if let Some(held) = self.owners.get(&id.node_id).filter(|_| self.faults.state_merges) {
+            for row in &held.rows {
+                taking.rows.update(row.key(), |new| new.is_none().then(|| row.clone()));
+            }
+        }
         let owner = Owner::new(id, taking.sequence, taking.rows, &self.extracts);
         self.owners.insert(id.node_id, owner);
-        self.changes.cut();
+        if !self.faults.state_untold {
+            self.changes.cut();
+        }
+    }
+
+    /// Forgets the log: whoever is behind its end gets all rows as a whole. The log does this by itself at its bounds.
+    pub fn drop_log(&mut self) {
+        (self.log_start, self.log_bytes) = (self.sequence() + 1, 0);
+        self.log.clear();
     }
 
     /// Peers that follow operation by operation, and how many bytes of them each lacks. Who is to get all rows as a whole

@@ -18,14 +18,6 @@ struct Nodes {
     messages: usize,
 }
 
-impl OwnedTable {
-    /// Whoever is behind needs all rows.
-    fn forget_log(&mut self) {
-        (self.log_start, self.log_bytes) = (self.sequence() + 1, 0);
-        self.log.clear();
-    }
-}
-
 impl Nodes {
     fn new(count: u128) -> Self {
         let mut nodes = Self { tables: Vec::new(), links: BTreeMap::new(), messages: 0 };
@@ -182,7 +174,7 @@ fn rows_that_were_on_their_way_when_the_roster_came_are_asked_for_by_that_one_ro
                 nodes.tables[1].put(&n.to_be_bytes(), &[7; 40]).unwrap();
             }
             if log_is_cut {
-                nodes.tables[1].forget_log();
+                nodes.tables[1].drop_log();
             }
             nodes.link(0, 1);
             for _ in 0..before {
