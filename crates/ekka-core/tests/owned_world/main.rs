@@ -70,7 +70,6 @@ fn every_member_has_what_the_members_wrote_fourth_quarter() {
 }
 
 const NONE: OwnedFaults = OwnedFaults {
-    gap_counts: false,
     takes_of_the_gone: false,
     keeps_of_the_gone: false,
     state_merges: false,
@@ -92,7 +91,6 @@ fn caught(planted: &[(&str, OwnedFaults)]) {
 #[test]
 fn planted_faults_of_operations_are_caught() {
     caught(&[
-        ("a gap counts", OwnedFaults { gap_counts: true, ..NONE }),
         ("what was sent counts as held", OwnedFaults { sent_counts: true, ..NONE }),
         ("what was lost is not sent again", OwnedFaults { held_once: true, ..NONE }),
     ]);

@@ -15,6 +15,7 @@ impl OwnedTable {
             }
             assert_eq!(self.present.get(node), Some(&owner.id), "rows of an incarnation that is not the present one");
         }
+        assert!(self.down.iter().all(|node| self.present.contains_key(node)), "who is hidden is a member");
         assert_eq!(
             self.log_start + self.log.len() as u64,
             self.sequence() + 1,

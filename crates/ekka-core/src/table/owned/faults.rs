@@ -3,8 +3,6 @@
 /// All off in production.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct OwnedFaults {
-    /// An operation is applied although an earlier one of its owner is not held.
-    pub gap_counts: bool,
     /// Rows are taken from whoever sends them, whatever the roster says (M9).
     pub takes_of_the_gone: bool,
     /// The rows of an incarnation stay until a later one brings its own.

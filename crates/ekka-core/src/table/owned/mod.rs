@@ -18,6 +18,7 @@
 mod check;
 mod faults;
 mod message;
+mod read;
 mod replicate;
 mod row;
 #[cfg(test)]
@@ -32,7 +33,6 @@ pub use row::OwnedRow;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::ops::Bound;
 
 use super::changes::{Changes, Resync, Revision};
 use super::index::{Extract, Index};
@@ -275,7 +275,7 @@ impl OwnedTable {
         for id in stale {
             self.drop_owner(id);
         }
-        self.down.retain(|node| self.present.contains_key(node));
+        self.show_those_that_left();
         self.ask_those_without_rows();
     }
 
@@ -294,6 +294,15 @@ impl OwnedTable {
             let owner = owner.id;
             self.drop_owner(owner);
         }
+        self.show_those_that_left();
+    }
+
+    /// Nothing is hidden of who has nothing here any more: if it comes back, watchers are not to think that it still is.
+    fn show_those_that_left(&mut self) {
+        let left: Vec<NodeId> = self.down.iter().copied().filter(|node| !self.present.contains_key(node)).collect();
+        for node in left {
+            self.up(node);
+        }
     }
 
     fn drop_owner(&mut self, id: Incarnation) {
@@ -305,9 +314,9 @@ impl OwnedTable {
         }
     }
 
-    /// A node is seen as down: its rows are not shown.
+    /// A member is seen as down: its rows are not shown.
     pub fn down(&mut self, node: NodeId) {
-        if node != self.me.node_id && self.down.insert(node) {
+        if node != self.me.node_id && self.present.contains_key(&node) && self.down.insert(node) {
             self.changes.push(OwnedChange::Hidden(node), 0);
         }
     }
@@ -317,35 +326,6 @@ impl OwnedTable {
         if self.down.remove(&node) {
             self.changes.push(OwnedChange::Shown(node), 0);
         }
-    }
-
-    fn shown(&self) -> impl Iterator<Item = &Owner> {
-        self.owners.values().filter(|owner| !self.down.contains(&owner.id.node_id))
-    }
-
-    /// The rows of a key, one for each owner that is up.
-    pub fn get(&self, key: &[u8]) -> impl Iterator<Item = (NodeId, &OwnedRow)> {
-        self.shown().filter_map(move |owner| Some((owner.id.node_id, owner.rows.get(key)?)))
-    }
-
-    /// The rows of a key, of owners that are down as well.
-    pub fn get_including_down(&self, key: &[u8]) -> impl Iterator<Item = (NodeId, &OwnedRow)> {
-        self.owners.values().filter_map(move |owner| Some((owner.id.node_id, owner.rows.get(key)?)))
-    }
-
-    /// The rows whose keys begin with a prefix, of the owners that are up; in the order of keys for each owner.
-    pub fn prefix<'a>(&'a self, prefix: &'a [u8]) -> impl Iterator<Item = (NodeId, &'a OwnedRow)> {
-        self.shown().flat_map(move |owner| {
-            let rows = owner.rows.from(Bound::Included(prefix)).take_while(|row| row.key().starts_with(prefix));
-            rows.map(|row| (owner.id.node_id, row))
-        })
-    }
-
-    /// The rows of every owner, with whether they are shown: clones that cost nothing.
-    #[must_use]
-    pub fn snapshot(&self) -> Vec<(Incarnation, bool, Map<OwnedRow>)> {
-        let shown = |id: Incarnation| !self.down.contains(&id.node_id);
-        self.owners.values().map(|owner| (owner.id, shown(owner.id), owner.rows.clone())).collect()
     }
 
     /// Adds a secondary index; its place is what [`OwnedTable::index`] is asked with.

@@ -156,7 +156,7 @@ impl OwnedTable {
 
     fn on_operations(&mut self, id: Incarnation, after: Sequence, operations: &Operations) {
         let held = self.held(id);
-        if after > held && !self.faults.gap_counts {
+        if after > held {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.ask = true;
             }

@@ -324,3 +324,51 @@ fn a_node_that_goes_on_under_a_new_guid_gives_its_rows_anew() {
         table.check();
     }
 }
+
+#[test]
+fn a_node_that_follows_its_own_end_before_it_goes_on_keeps_its_rows() {
+    let mut nodes = Nodes::new(2);
+    nodes.tables[0].put(b"a", b"value").unwrap();
+    nodes.tables[0].roster_is([id(2, 1)]);
+    nodes.tables[0].gone(id(1, 1));
+    nodes.tables[0].check();
+    assert_eq!(nodes.owners(0, b"a"), [1]);
+    nodes.tables[0].renew(id(1, 2));
+    nodes.tables[0].check();
+    assert_eq!(nodes.owners(0, b"a"), [1]);
+}
+
+#[test]
+fn watchers_hear_that_a_node_which_left_while_it_was_hidden_is_hidden_no_more() {
+    // Else one that comes back is hidden to them for good, and is shown by the table.
+    let by_roster: fn(&mut OwnedTable) = |table| table.roster_is([id(1, 1)]);
+    for end in [by_roster, |table| table.gone(id(2, 1))] {
+        let mut nodes = Nodes::new(2);
+        nodes.tables[1].put(b"a", b"value").unwrap();
+        nodes.flow();
+        nodes.tables[0].down(NodeId::from_u128(2));
+        let revision = nodes.tables[0].revision();
+        end(&mut nodes.tables[0]);
+        let changes: Vec<_> = nodes.tables[0].changes_after(revision).unwrap().collect();
+        assert_eq!(changes, [&OwnedChange::OwnerGone(id(2, 1)), &OwnedChange::Shown(NodeId::from_u128(2))]);
+        // Who is no member has nothing to hide.
+        nodes.tables[0].down(NodeId::from_u128(2));
+        assert_eq!(nodes.tables[0].revision(), revision + 2);
+        nodes.tables[0].check();
+    }
+}
+
+#[test]
+fn a_snapshot_says_who_is_down_also_where_its_rows_are_not_here_yet() {
+    let mut nodes = Nodes::new(2);
+    nodes.tables[1].put(b"a", b"value").unwrap();
+    nodes.tables[0].down(NodeId::from_u128(2));
+    let hidden = |nodes: &Nodes| -> Vec<(Incarnation, usize)> {
+        let all = nodes.tables[0].snapshot();
+        all.iter().filter(|(_, shown, _)| !shown).map(|(id, _, rows)| (*id, rows.len())).collect()
+    };
+    assert_eq!(hidden(&nodes), [(id(2, 1), 0)]);
+    nodes.flow();
+    assert_eq!(hidden(&nodes), [(id(2, 1), 1)]);
+    assert!(nodes.owners(0, b"a").is_empty());
+}
