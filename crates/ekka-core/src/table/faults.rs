@@ -45,4 +45,8 @@ pub struct Faults {
     pub expired_dropped: bool,
     /// An operation of another node counts, and is not in the rows: what digests are for.
     pub counts_unmerged: bool,
+    /// A counter's part belongs to a node, not to one start of it.
+    pub part_per_node: bool,
+    /// A bag's element is named by its value, not by the operation that added it.
+    pub element_by_value: bool,
 }

@@ -105,7 +105,12 @@ impl Table {
         wall: Wall,
     ) -> Result<Receipt, WriteError> {
         let number = self.held.get(self.here) + 1;
-        self.put(&part_key(key, self.me, Some(number)), value, expires_at, wall)
+        let mut part = part_key(key, self.me, Some(number));
+        if self.faults.element_by_value {
+            part = head(key);
+            part.extend_from_slice(value);
+        }
+        self.put(&part, value, expires_at, wall)
     }
 
     /// The values of a key of a bag, in the order of who added them.
@@ -125,8 +130,13 @@ impl Table {
         self.delete_parts(&parts, wall)
     }
 
+    fn own_key(&self, key: &[u8]) -> Vec<u8> {
+        let start = Incarnation { guid: Guid::from_u128(0), ..self.me };
+        part_key(key, if self.faults.part_per_node { start } else { self.me }, None)
+    }
+
     fn own_part(&self, key: &[u8], wall: Wall) -> (Vec<u8>, i64) {
-        let part = part_key(key, self.me, None);
+        let part = self.own_key(key);
         let held = self.get(&part, wall).map_or(0, part_number);
         (part, held)
     }
@@ -154,7 +164,7 @@ impl Table {
         if self.max(key, wall).is_some_and(|held| held >= to) {
             return Ok(None);
         }
-        let part = part_key(key, self.me, None);
+        let part = self.own_key(key);
         self.put(&part, &to.to_le_bytes(), None, wall).map(Some)
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod node;
+mod parts;
 mod plan;
 mod schedules;
 mod truth;
@@ -95,6 +96,8 @@ const NONE: Faults = Faults {
     reads_stale: false,
     expired_dropped: false,
     counts_unmerged: false,
+    part_per_node: false,
+    element_by_value: false,
 };
 
 #[test]

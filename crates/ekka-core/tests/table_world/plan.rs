@@ -3,9 +3,23 @@
 use ekka_core::rng::Rng;
 use ekka_core::table::{Ack, Faults, Storage};
 
+/// What becomes of what several nodes write for one key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rule {
+    /// The last writer has it.
+    Last,
+    /// Each has added an element to a bag.
+    Union,
+    /// Each has added to a counter.
+    Sum,
+    /// Each has raised a value.
+    Max,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
+    pub(crate) rule: Rule,
     pub(crate) nodes: usize,
     /// The last node is no member at first.
     pub(crate) newcomer: bool,
@@ -36,6 +50,7 @@ impl Plan {
         let (newcomer, two) = (!often(4), often(3));
         Self {
             seed,
+            rule: Rule::Last,
             nodes: 3 + rng.index(2),
             newcomer,
             storage: if disc { Storage::Disc } else { Storage::Ram },
@@ -51,5 +66,12 @@ impl Plan {
             skew_ms: [0, 200, 20_000][rng.index(3)],
             faults,
         }
+    }
+
+    /// The same for a table of which several rows make what a key has.
+    pub(crate) fn of_parts(seed: u64, rule: Rule, faults: Faults) -> Self {
+        let plan = Self::from_seed(seed ^ 0x009a_7275, faults);
+        // Fewer steps: each of them makes more rows.
+        Self { rule, steps: plan.steps / 2, ..plan }
     }
 }

@@ -1,5 +1,7 @@
 //! What really happened: every write, by whom, over what, and whether it was acknowledged.
 
+mod parts;
+
 use std::collections::BTreeMap;
 
 use ekka_core::table::{OpId, Stamp, Table};
@@ -14,9 +16,16 @@ pub(crate) struct Written {
     pub(crate) acked: bool,
 }
 
+/// What was put for a key of several parts: an element, or by how much a counter was raised, or to what.
+pub(crate) struct Part {
+    pub(crate) key: Vec<u8>,
+    pub(crate) amount: i64,
+}
+
 #[derive(Default)]
 pub(crate) struct Truth {
     pub(crate) writes: BTreeMap<OpId, Written>,
+    pub(crate) parts: BTreeMap<OpId, Part>,
 }
 
 impl Truth {

@@ -2,6 +2,7 @@
 
 mod chaos;
 mod compare;
+mod parts;
 mod rest;
 mod script;
 
@@ -10,7 +11,8 @@ use std::ops::AddAssign;
 
 use ekka_core::id::Incarnation;
 use ekka_core::rng::Rng;
-use ekka_core::table::{Event, Message, OpId, Table};
+use ekka_core::table::{Event, Message, OpId, Table, Version};
+use ekka_core::time::Wall;
 
 use crate::node::Node;
 use crate::plan::Plan;
@@ -234,28 +236,35 @@ impl World {
     /// A write of the application.
     pub(crate) fn write(&mut self, i: usize, key: &[u8], delete: bool, ttl_ms: Option<u64>) -> Option<OpId> {
         let now = self.nodes[i].now(self.ms);
-        let expires_at = ttl_ms.map(|ttl| ekka_core::time::Wall::from_millis(self.ms + 1_000_000 + ttl));
+        let expires_at = ttl_ms.map(|ttl| Wall::from_millis(self.ms + 1_000_000 + ttl));
         let node = &mut self.nodes[i];
         let table = node.table.as_mut()?;
         let value = self.rng.next_u64().to_le_bytes();
         let written = if delete { table.delete(key, now.wall) } else { table.put(key, &value, expires_at, now.wall) };
         let receipt = written.ok()?;
-        let rows = table.rows();
-        let row = rows.get(key).expect("a write is in the rows");
+        let row = table.rows().get(key).cloned().expect("a write is in the rows");
+        let id = self.note(i, &row, expires_at);
+        assert_eq!(id.number, receipt.number);
+        self.settle(i);
+        Some(id)
+    }
+
+    /// Notes what a node has just written.
+    fn note(&mut self, i: usize, row: &Version, expires_at: Option<Wall>) -> OpId {
+        let table = self.nodes[i].table.as_ref().expect("who writes runs");
         let id = table.id_of(row);
-        assert_eq!(id, OpId { origin: table.me(), number: receipt.number });
+        assert_eq!(id.origin, table.me());
         let written = Written {
-            key: key.to_vec(),
+            key: row.key().to_vec(),
             stamp: table.stamp_of(row),
             replaced: table.replaced_by(row),
-            delete,
+            delete: row.is_delete(),
             expires_at,
             acked: false,
         };
         self.truth.writes.insert(id, written);
-        node.waiting.push((receipt.number, id));
-        self.settle(i);
-        Some(id)
+        self.nodes[i].waiting.push((id.number, id));
+        id
     }
 
     /// A step of a full copy that is being merged; whether there was one.

@@ -1,6 +1,7 @@
 //! What happens by chance.
 
 use super::World;
+use crate::plan::Rule;
 
 impl World {
     /// The whole run: chance, then rest, then the checks.
@@ -58,6 +59,9 @@ impl World {
             return;
         }
         let key = [b'a' + u8::try_from(self.rng.below(self.plan.keys)).unwrap()];
+        if self.plan.rule != Rule::Last {
+            return self.write_part_by_chance(i, &key);
+        }
         let delete = self.plan.deletes && self.rng.below(3) == 0;
         let ttl = (self.plan.expiry && self.rng.below(3) == 0).then(|| 1 + self.rng.below(3_000));
         self.write(i, &key, delete, ttl);

@@ -107,6 +107,7 @@ impl World {
         for i in &all {
             let (table, wall) = (self.table(*i), self.nodes[*i].now(self.ms).wall);
             self.truth.complaints(table, wall, !self.cleaned_any)?;
+            self.truth.complaints_of_parts(table, wall, self.plan.rule)?;
         }
         let journaled = all.iter().map(|i| self.table(*i).journal().count() as u64).sum::<u64>();
         self.tried.journaled += journaled;

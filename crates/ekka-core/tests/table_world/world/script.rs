@@ -3,7 +3,7 @@
 use ekka_core::table::{Ack, Faults, Storage};
 
 use super::World;
-use crate::plan::Plan;
+use crate::plan::{Plan, Rule};
 
 impl World {
     /// Nodes in memory to which nothing happens by itself.
@@ -15,6 +15,7 @@ impl World {
     pub(crate) fn scripted_with(nodes: usize, faults: Faults) -> Self {
         Self::new(Plan {
             seed: 1,
+            rule: Rule::Last,
             nodes,
             newcomer: false,
             storage: Storage::Ram,
