@@ -15,8 +15,8 @@ pub struct OwnedFaults {
     pub state_untold: bool,
     /// What was sent counts as held.
     pub sent_counts: bool,
-    /// Only the first word of a connection on what is held is listened to.
-    pub held_once: bool,
+    /// Of a node that leaves while it is hidden watchers do not hear that it is hidden no more.
+    pub leaves_hidden: bool,
     /// Rows of an owner that is down are shown again as soon as it writes.
     pub writing_shows: bool,
 }

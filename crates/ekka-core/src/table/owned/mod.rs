@@ -299,6 +299,9 @@ impl OwnedTable {
 
     /// Nothing is hidden of who has nothing here any more: if it comes back, watchers are not to think that it still is.
     fn show_those_that_left(&mut self) {
+        if self.faults.leaves_hidden {
+            self.down.retain(|node| self.present.contains_key(node));
+        }
         let left: Vec<NodeId> = self.down.iter().copied().filter(|node| !self.present.contains_key(node)).collect();
         for node in left {
             self.up(node);

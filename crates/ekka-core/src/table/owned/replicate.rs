@@ -149,7 +149,7 @@ impl OwnedTable {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.acked = sequence;
         // The first word of a connection, or one that lacks what was sent: it goes on from there.
-        if peer.next.is_none() || sequence == 0 && !self.faults.held_once {
+        if peer.next.is_none() || sequence == 0 {
             (peer.next, peer.state) = (Some(sequence + 1), None);
         }
     }

@@ -61,7 +61,9 @@ impl World {
             let rows: Vec<_> = keys.into_iter().map(|key| (key, self.truth.new_value(id))).collect();
             let mut values: Vec<Vec<u8>> = rows.iter().map(|(_, value)| value.to_le_bytes().to_vec()).collect();
             if self.plan.long {
-                values.iter_mut().for_each(|value| value.resize(LONG, 7));
+                for value in &mut values {
+                    value.resize(LONG, 7);
+                }
             }
             let packed = rows.iter().zip(&values).map(|((key, _), value)| (key.as_slice(), value.as_slice()));
             table.put_many(packed).unwrap();
