@@ -55,7 +55,7 @@ pub enum OwnedChange {
     Delete(NodeId, OwnedRow),
     /// An owner is down: none of its rows is shown.
     Hidden(NodeId),
-    /// It is up again: all its rows are shown.
+    /// It is up again, and all its rows are shown; or it left while it was down, and has none.
     Shown(NodeId),
     /// An incarnation is gone, and all its rows with it.
     OwnerGone(Incarnation),
