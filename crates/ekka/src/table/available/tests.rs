@@ -170,12 +170,12 @@ async fn a_row_does_not_expire_by_a_clock_that_jumps_ahead_and_back() {
         assert!(slot.get(b"k", |_| ()).is_some());
         slot.tick(world.clock.look_beside(None, None), world.clock.now());
         assert_eq!(slot.wanted_bound(world.clock.now().wall), None, "nor is the bound on disc brought there");
-        tokio::time::advance(std::time::Duration::from_millis(100)).await;
+        tokio::time::advance(Duration::from_millis(100)).await;
     }
     clock.set_off_ms(0);
     slot.tick(world.clock.look_beside(None, None), world.clock.now());
     assert_eq!(slot.read().size().tombstones, 0, "watchers and indexes have it still");
-    tokio::time::advance(std::time::Duration::from_secs(60)).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
     slot.tick(world.clock.look_beside(None, None), world.clock.now());
     assert!(slot.get(b"k", |_| ()).is_none());
 }
