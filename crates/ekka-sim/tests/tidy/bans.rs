@@ -6,10 +6,11 @@ use crate::source::{Tree, code, code_of_tests, code_outside_tests, is_word, line
 const RULES: &str = "crates/ekka-sim/tests/tidy/";
 
 /// Where tests wait by the clock, and why once: a poll of real processes or sockets, or a fault that is waiting itself.
-const SLEEPERS: [(&str, &str); 7] = [
+const SLEEPERS: [(&str, &str); 8] = [
     ("crates/ekka/tests/admin/sockets.rs", "polls for a file of another task, within a limit"),
     ("crates/ekka/tests/transport_storm.rs", "polls a counter, within a limit"),
     ("crates/ekka/tests/transport_strangers.rs", "polls counters; a stranger that drips has to take its time"),
+    ("crates/ekka/tests/storage_process.rs", "polls the counter of what the process reads, within a limit"),
     (POLL, "the poll of real processes"),
     ("crates/ekka/tests/transport_common/mod.rs", "the poll of counters of real sockets"),
     ("crates/ekka/src/table/disc/tests/life.rs", "its tests pause the time of the runtime"),
