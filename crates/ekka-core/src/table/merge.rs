@@ -66,7 +66,7 @@ impl Table {
         if version.carrier() != version.id() || self.faults.replaced_unseen {
             return true;
         }
-        version.replaced().is_none_or(|replaced| self.held.covers(replaced.carrier.unwrap_or(replaced.id)))
+        version.waits_for().is_none_or(|dot| self.held.covers(dot))
     }
 
     /// Merges and appends an operation that may be counted.

@@ -54,9 +54,12 @@ impl PutOff {
     /// An operation was refused; whether that is news.
     pub(super) fn refused(&mut self, root: OriginIndex, from: Incarnation, by_bound: bool, now: Instant) -> bool {
         let before = self.origins.get(&root).filter(|refused| refused.root == root);
-        let Some(pause) = Pause::after(before.map(|refused| refused.pause), now) else { return false };
-        self.origins.insert(root, Refused { pause, root, from, by_bound });
-        true
+        let next = Pause::after(before.map(|refused| refused.pause), now);
+        // Within a pause another thing may come in the way, or the same by another peer.
+        if let Some(pause) = next.or(before.map(|refused| refused.pause)) {
+            self.origins.insert(root, Refused { pause, root, from, by_bound });
+        }
+        next.is_some()
     }
 
     /// Whether an operation that came too early did so since one was refused that has to come before it: of its own
@@ -164,6 +167,14 @@ mod tests {
         put_off.refused(B, peer(), false, at(0));
         assert_eq!(put_off.bound_raised().collect::<alloc::vec::Vec<_>>(), [peer()]);
         assert!(!put_off.is_put_off(A, at(1)) && put_off.is_put_off(B, at(1)));
+    }
+
+    #[test]
+    fn what_is_in_the_way_may_change_within_a_pause() {
+        let mut put_off = PutOff::default();
+        assert!(put_off.refused(A, peer(), false, at(0)) && !put_off.refused(A, peer(), true, at(500)));
+        assert_eq!(put_off.bound_raised().collect::<alloc::vec::Vec<_>>(), [peer()]);
+        assert!(!put_off.is_put_off(A, at(501)));
     }
 
     #[test]

@@ -93,6 +93,8 @@ pub struct PeerClocks {
     pub ahead_ms: i64,
     /// How far the one that is furthest ahead is ahead of it.
     pub furthest_ms: u64,
+    /// Whether it was compared with any.
+    pub compared: bool,
 }
 
 /// The clock of one table.
@@ -129,13 +131,14 @@ impl HybridClock {
     /// after, but only a little ahead of a stamp that is itself ahead of the clock: otherwise each of many starts in a row
     /// would go further ahead than the one before, until no stamp is taken any more. Where a *clock* is ahead, and not only
     /// stamps, it lies ahead of that one, or each tenth of a second that is stamped there would take a sync. It follows no
-    /// clock to where nothing may be stamped.
+    /// clock to where nothing may be stamped, and none further away from the own one than a start can begin: what the peers
+    /// say may be of before a jump, or wrong.
     #[must_use]
     pub fn wanted_bound(&self, wall: Wall) -> Option<Hlc> {
         let top = self.last.max(self.waiting).wall().as_millis();
         let (wall, median) = (wall.as_millis(), self.median(wall));
-        let furthest =
-            wall.saturating_add(self.peers.furthest_ms).min(median.saturating_add(millis(STAMP_BOUND_CLOCKS)));
+        let furthest = wall.saturating_add(self.peers.furthest_ms.min(millis(STAMP_BOUND_CLOCKS)));
+        let furthest = furthest.min(median.saturating_add(millis(STAMP_BOUND_CLOCKS)));
         let clock = wall.max(furthest).min(median.saturating_add(millis(CLOCK_REFUSE)));
         let at = |share| {
             let ahead = |step| millis(step) / STAMP_BOUND_SHARES * share;
@@ -175,6 +178,16 @@ impl HybridClock {
         }
         self.last = hlc;
         Ok(())
+    }
+
+    /// The wall clock, or the latest time that the peers do not refuse.
+    pub(super) fn latest(&self, wall: Wall) -> Wall {
+        wall.min(Wall::from_millis(self.median(wall).saturating_add(millis(CLOCK_REFUSE))))
+    }
+
+    /// Whether the wall clock was compared with those of peers.
+    pub(super) fn is_compared(&self) -> bool {
+        self.peers.compared
     }
 
     /// The highest stamp given or accepted.
@@ -303,18 +316,29 @@ mod tests {
     #[test]
     fn a_clock_that_is_ahead_is_followed_with_a_few_syncs() {
         for furthest_ms in [9_000, 20_000, 50_000] {
-            let (syncs, ahead) = syncs_beside(furthest_ms, PeerClocks { ahead_ms: 0, furthest_ms });
+            let (syncs, ahead) = syncs_beside(furthest_ms, PeerClocks { furthest_ms, ..PeerClocks::default() });
             assert!(syncs < 10 && ahead <= furthest_ms + 8_000, "{syncs} syncs, {ahead} ms ahead");
         }
-        let (_, ahead) = syncs_beside(50_000, PeerClocks { ahead_ms: 0, furthest_ms: 3_600_000 });
+        let (_, ahead) = syncs_beside(50_000, PeerClocks { furthest_ms: 3_600_000, ..PeerClocks::default() });
         assert!(ahead <= 58_000, "the start that begins there can write: {ahead} ms ahead");
     }
 
     #[test]
     fn a_clock_that_is_refused_leaves_no_bound_behind() {
         let mut clock = HybridClock::new(Hlc::ZERO);
-        clock.peers_are(PeerClocks { ahead_ms: 3_600_000, furthest_ms: 0 });
+        clock.peers_are(PeerClocks { ahead_ms: 3_600_000, ..PeerClocks::default() });
         assert_eq!(clock.wanted_bound(wall(5_000_000)), Some(Hlc::at(wall(1_468_000))));
+    }
+
+    /// All clocks jumped and the guard holds the own one back, or a newcomer's is a year ahead.
+    #[test]
+    fn peers_that_are_far_ahead_leave_no_bound_at_which_the_next_start_cannot_write() {
+        let mut clock = HybridClock::new(Hlc::ZERO);
+        clock.peers_are(PeerClocks { ahead_ms: -3_600_000, furthest_ms: 3_600_000, compared: true });
+        clock.bound_is(clock.wanted_bound(wall(1_000_000)).unwrap());
+        let mut next = HybridClock::new(clock.bound());
+        next.bound_is(next.wanted_bound(wall(1_001_000)).unwrap());
+        assert!(next.stamp(wall(1_001_000)).is_ok(), "{:?}", clock.bound());
     }
 
     #[test]

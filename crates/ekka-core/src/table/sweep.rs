@@ -4,7 +4,8 @@
 //! reports name, since an older put of another origin may still be on its way to it (schedule M1); what a member has folded
 //! it names no more, so its report counts only where both have folded the same. Of those dropped the newest stamp is kept:
 //! what a cleaned member brings from below it has an unknown fate (schedule S1-10). A row that has expired is as good as a
-//! tombstone, once all clocks agree that it has.
+//! tombstone, once all clocks agree that it has, this one among them: one that was not compared with those of the others,
+//! or is further ahead of them than they take, drops none.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -121,7 +122,9 @@ impl Table {
         let least = |origin| said.iter().map(|numbers| numbers.get(origin)).fold(self.stored.get(origin), Ord::min);
         let agreed = |origin| folded(origin).unwrap_or_else(|| least(origin));
         let kept = u64::try_from(TABLE_EXPIRED_KEPT.as_millis()).unwrap_or(u64::MAX);
-        let expired_everywhere = |at: Wall| at.as_millis().saturating_add(kept) <= wall.as_millis();
+        let (alone, latest) = (self.members.ids.len() == 1, self.clock.latest(wall));
+        let compared = alone || self.clock.is_compared();
+        let expired_everywhere = |at: Wall| compared && at.as_millis().saturating_add(kept) <= latest.as_millis();
         let mut dropped: Vec<(Dot, Version)> = Vec::new();
         let mut from = Dot { origin: OriginIndex(0), number: 0 };
         while let Some((first, _)) = self.graves.range(from..).next() {

@@ -241,9 +241,9 @@ impl Version {
         })
     }
 
-    /// The origin of the operation that brought the version which it replaced: that has to be held first.
-    pub(crate) fn waits_for(&self) -> Option<OriginIndex> {
-        self.replaced().map(|replaced| replaced.carrier.unwrap_or(replaced.id).origin)
+    /// The operation that brought the version which it replaced: that has to be held first.
+    pub(crate) fn waits_for(&self) -> Option<Dot> {
+        self.replaced().map(|replaced| replaced.carrier.unwrap_or(replaced.id))
     }
 
     /// Whether it counts for the journal only.

@@ -11,7 +11,7 @@ use std::ops::AddAssign;
 
 use ekka_core::id::Incarnation;
 use ekka_core::rng::Rng;
-use ekka_core::table::{Event, Message, OpId, Table, Version};
+use ekka_core::table::{Event, Message, OpId, PeerClocks, Table, Version};
 use ekka_core::time::Wall;
 
 use crate::node::Node;
@@ -276,10 +276,22 @@ impl World {
         true
     }
 
+    /// How the clock of a node stands among those of its peers.
+    fn clocks(&self, i: usize) -> PeerClocks {
+        let others = self.nodes.iter().enumerate().filter(|(n, node)| *n != i && node.table.is_some());
+        let mut ahead: Vec<u64> = others.map(|(_, node)| node.ahead_ms).collect();
+        ahead.sort_unstable();
+        let (Some(furthest), mine) = (ahead.last(), self.nodes[i].ahead_ms) else { return PeerClocks::default() };
+        let signed = |ms: u64| i64::try_from(ms).unwrap();
+        let ahead_ms = signed(mine) - signed(ahead[ahead.len() / 2]);
+        PeerClocks { ahead_ms, furthest_ms: furthest.saturating_sub(mine), compared: true }
+    }
+
     pub(crate) fn tick(&mut self, i: usize) {
-        let now = self.nodes[i].now(self.ms);
+        let (now, clocks) = (self.nodes[i].now(self.ms), self.clocks(i));
         let node = &mut self.nodes[i];
         let Some(table) = node.table.as_mut() else { return };
+        table.peer_clocks_are(clocks);
         let rows = table.rows().len();
         table.tick(now);
         self.tried.dropped += rows.saturating_sub(table.rows().len()) as u64;

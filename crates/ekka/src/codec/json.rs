@@ -7,6 +7,8 @@ use ekka_core::schema::{MergeRule, Schema, Shape};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::strict::{Strict, has_long_number};
+
 /// The codecs that JSON can be made into.
 pub(crate) fn codec_of(word: &str) -> Option<Codec> {
     [Codec::MessagePack, Codec::Json, Codec::Raw].into_iter().find(|codec| codec.as_str() == word)
@@ -49,17 +51,21 @@ pub(crate) fn value_of(codec: &str, bytes: &[u8]) -> Value {
     codec_of(codec).and_then(|codec| said(codec, bytes)).unwrap_or_else(|| base64(bytes))
 }
 
-/// The value of bytes that are one, and nothing else.
+/// The value of bytes that are one, and nothing else, where JSON says it as it is.
 fn said(codec: Codec, bytes: &[u8]) -> Option<Value> {
     if codec == Codec::MessagePack {
         // Bytes behind the value would be left out, and lost where it is written again.
         let mut rest = bytes;
         let mut reader = rmp_serde::Deserializer::new(&mut rest);
         reader.set_max_depth(super::DEPTH_MAX);
-        let value = Value::deserialize(&mut reader).ok()?;
+        let Strict(value) = Strict::deserialize(&mut reader).ok()?;
         return rest.is_empty().then_some(value);
     }
-    decode(codec, bytes).ok()
+    if codec == Codec::Raw {
+        return decode(codec, bytes).ok();
+    }
+    let Strict(value) = serde_json::from_slice(bytes).ok()?;
+    (!has_long_number(bytes)).then_some(value)
 }
 
 /// Whether the value is shown as `{"base64": …}` because JSON cannot say it, where an object of that form is a value too.
@@ -111,6 +117,23 @@ mod tests {
         }
         assert!(encode(Codec::Raw, &json!(7)).unwrap_err().contains("base64"));
         assert_eq!(codec_of("postcard"), None);
+    }
+
+    #[test]
+    fn what_json_would_change_is_marked() {
+        let message_pack = |value: &f64| rmp_serde::to_vec_named(value).unwrap();
+        let twice = [0x82, 0xa1, b'a', 1, 0xa1, b'a', 2];
+        for bytes in [&message_pack(&f64::NAN)[..], &message_pack(&f64::INFINITY)[..], &twice[..]] {
+            assert!(is_encoded("messagepack", bytes), "{bytes:?}");
+        }
+        for bytes in ["340282366920938463463374607431768211455", "{\"a\":1,\"a\":2}"] {
+            assert!(is_encoded("json", bytes.as_bytes()), "{bytes}");
+        }
+        let plain = json!({"a": [1.5, -3, u64::MAX, null, true, "text"]});
+        for codec in [Codec::MessagePack, Codec::Json] {
+            let bytes = encode(codec, &plain).unwrap();
+            assert_eq!((value_of(codec.as_str(), &bytes), is_encoded(codec.as_str(), &bytes)), (plain.clone(), false));
+        }
     }
 
     #[test]

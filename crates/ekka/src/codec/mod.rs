@@ -1,6 +1,7 @@
 //! How values become bytes and come back, one pair of functions for each codec and type: for calls, and for tables.
 
 pub(crate) mod json;
+mod strict;
 pub(crate) mod time;
 
 use serde::Serialize;

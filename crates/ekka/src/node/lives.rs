@@ -88,7 +88,7 @@ pub(super) async fn main(lasting: Lasting, mut life: Life, ready: oneshot::Sende
         }
     };
     lasting.calls.hub.stop();
-    lasting.tables.tables.stop();
+    lasting.tables.tables.stop().await;
     drop(lasting.guard);
     lasting.ended.send_replace(Some(reason));
 }

@@ -5,19 +5,33 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use ekka_core::limits::{CLOCK_REFUSE, WALL_JUMP};
+use ekka_core::limits::{CLOCK_REFUSE, HEARTBEAT_INTERVAL, WALL_JUMP};
 use ekka_core::table::{GuardedWall, Jump, Offset, PeerClocks};
-use ekka_core::time::{Now, Wall};
+use ekka_core::time::{Instant, Now, Wall};
 use ekka_core::view::View;
 use tracing::{info, warn};
 
 use crate::env::Clock;
 
+/// What the peers say comes with heartbeats: after a jump this is how long it may still be of before.
+const STALE: Duration = HEARTBEAT_INTERVAL.saturating_mul(4);
+
+/// What was found out at the last look.
+struct Looked {
+    guard: GuardedWall,
+    /// How the guarded clock stands among those of the peers. While the wall clock has jumped this is what was known before:
+    /// what they say is measured with that clock, and nobody knows whether it is of before.
+    clocks: PeerClocks,
+    /// Until when it is of before.
+    stale_until: Instant,
+}
+
 /// The clock of the tables. Rows expire, and stamps are given, by what it says.
 pub(in crate::table) struct TableClock {
     clock: Arc<dyn Clock>,
-    guard: Mutex<GuardedWall>,
+    looked: Mutex<Looked>,
     /// What it believes, for those who read the clock: that takes no lock.
     offset_ms: AtomicI64,
     /// The latest time that the peers do not refuse, as such an offset.
@@ -28,7 +42,8 @@ impl TableClock {
     pub(in crate::table) fn new(clock: Arc<dyn Clock>) -> Self {
         let guard = GuardedWall::new(clock.now());
         let offset_ms = AtomicI64::new(guard.offset().as_millis());
-        Self { clock, guard: Mutex::new(guard), offset_ms, latest_ms: AtomicI64::new(i64::MAX) }
+        let looked = Looked { guard, clocks: PeerClocks::default(), stale_until: Instant::ZERO };
+        Self { clock, looked: Mutex::new(looked), offset_ms, latest_ms: AtomicI64::new(i64::MAX) }
     }
 
     /// Looks whether the wall clock jumped, as every tick does; how the guarded one stands among those of the peers.
@@ -39,27 +54,32 @@ impl TableClock {
     /// The same, where the wall clock is so far ahead of the median of the peers, and one of them so far ahead of it.
     pub(in crate::table) fn look_beside(&self, ahead_ms: Option<i64>, furthest_ms: Option<i64>) -> PeerClocks {
         let now = self.clock.now();
-        let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
-        match guard.look(now, ahead_ms) {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let jump = looked.guard.look(now, ahead_ms);
+        match jump {
             Some(Jump::Held { by_ms }) => warn!(by_ms, "the wall clock jumped: tables follow it once it stays there"),
             Some(Jump::Followed) => info!("tables follow the wall clock to where it jumped"),
             Some(Jump::Undone) => info!("the wall clock is back where it was before it jumped"),
             None => {}
         }
-        self.offset_ms.store(guard.offset().as_millis(), Ordering::Relaxed);
-        // What the peers say is compared with the clock as it is.
-        let held_back_ms = guard.held_back_ms(now);
-        // After a jump that may be of before it.
-        if u128::from(held_back_ms.unsigned_abs()) <= WALL_JUMP.as_millis() {
+        if jump.is_some() {
+            looked.stale_until = now.mono + STALE;
+        }
+        self.offset_ms.store(looked.guard.offset().as_millis(), Ordering::Relaxed);
+        let held_back_ms = looked.guard.held_back_ms(now);
+        if u128::from(held_back_ms.unsigned_abs()) <= WALL_JUMP.as_millis() && now.mono >= looked.stale_until {
             let refuse_ms = i64::try_from(CLOCK_REFUSE.as_millis()).unwrap_or(i64::MAX);
             let latest = |ahead: i64| Offset::of(now).as_millis().saturating_sub(ahead).saturating_add(refuse_ms);
             self.latest_ms.store(ahead_ms.map_or(i64::MAX, latest), Ordering::Relaxed);
+            looked.clocks = PeerClocks {
+                ahead_ms: ahead_ms.map_or(0, |ms| ms.saturating_sub(held_back_ms)),
+                furthest_ms: furthest_ms
+                    .and_then(|ms| u64::try_from(ms.saturating_add(held_back_ms)).ok())
+                    .unwrap_or(0),
+                compared: ahead_ms.is_some(),
+            };
         }
-        let furthest = furthest_ms.map(|ms| ms.saturating_add(held_back_ms));
-        PeerClocks {
-            ahead_ms: ahead_ms.map_or(0, |ms| ms.saturating_sub(held_back_ms)),
-            furthest_ms: furthest.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0),
-        }
+        looked.clocks
     }
 
     /// Reads both clocks.
@@ -94,19 +114,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn tables_do_not_see_that_the_clock_was_an_hour_ahead() {
         let (wall, right, tables) = clocks();
+        let known = PeerClocks { ahead_ms: 300, furthest_ms: 20_000, compared: true };
+        assert_eq!(tables.look_beside(Some(300), Some(20_000)), known);
         wall.set_off_ms(HOUR);
         assert_eq!(tables.now(), right.now(), "also before the next look");
-        // What was measured before, and what is after that.
-        let stale = tables.look_beside(Some(0), Some(0));
-        let fresh = tables.look_beside(Some(HOUR), Some(-HOUR + 20_000));
-        assert_eq!(stale, PeerClocks { ahead_ms: -HOUR, furthest_ms: 3_600_000 });
-        assert_eq!(fresh, PeerClocks { ahead_ms: 0, furthest_ms: 20_000 });
+        // What was measured before, and what is after that, say nothing of the clock that is used.
+        assert_eq!(tables.look_beside(Some(0), Some(0)), known);
+        assert_eq!(tables.look_beside(Some(HOUR), Some(-HOUR + 20_000)), known);
         tokio::time::advance(Duration::from_secs(100)).await;
         tables.look_beside(Some(HOUR), None);
         assert_eq!((tables.now(), tables.for_command()), (right.now(), right.now().wall));
         wall.set_off_ms(0);
-        assert_eq!(tables.look_beside(Some(0), None), PeerClocks::default());
+        assert_eq!(tables.look_beside(Some(HOUR), Some(0)), known, "what the peers say is of before");
         assert_eq!(tables.now(), wall.now());
+        tokio::time::advance(STALE).await;
+        let alike = PeerClocks { compared: true, ..PeerClocks::default() };
+        assert_eq!(tables.look_beside(Some(0), None), alike);
     }
 
     #[tokio::test(start_paused = true)]

@@ -181,15 +181,17 @@ impl Tables {
         let Some(tables) = self.this.upgrade() else { return };
         let leaving = (schema.name.clone(), rows.len() as u64);
         self.legacies().leaving.push(leaving.clone());
-        self.home.spawn(async move {
-            if tables.aside.keep_writing(&schema, rows, &tables.stop).await {
+        let saving = self.saving.clone();
+        let save = async move {
+            if tables.aside.keep_writing(&schema, rows, &tables.ends).await {
                 then(&tables);
                 let mut legacies = tables.legacies();
                 if let Some(at) = legacies.leaving.iter().position(|one| *one == leaving) {
                     legacies.leaving.swap_remove(at);
                 }
             }
-        });
+        };
+        saving.spawn_on(save, &self.home);
     }
 
     /// Has tables made that the cluster before had and this one has not.

@@ -28,9 +28,10 @@ use ekka_core::time::Now;
 use ekka_core::view::View;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tokio_util::task::TaskTracker;
+use tracing::{error, warn};
 
 use self::gate::Gate;
 use self::legacies::Legacies;
@@ -65,6 +66,8 @@ const DIAL: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(500);
 /// Between two steps of the merging of a full copy.
 const BETWEEN_STEPS: Duration = Duration::from_millis(1);
+/// Time for rows to be set aside when the node ends.
+const LAST_TRY: Duration = Duration::from_secs(3);
 /// Frames of full copies that may wait to be taken: the peer waits behind them.
 const COPIED_MAX: usize = 4;
 
@@ -102,6 +105,9 @@ pub(crate) struct Tables {
     legacies: Mutex<Legacies>,
     tidings: Mutex<Tidings>,
     make_table: MakeTable,
+    /// Rows that are being set aside, which are waited for at the end.
+    saving: TaskTracker,
+    ends: CancellationToken,
     stop: CancellationToken,
     this: Weak<Self>,
 }
@@ -194,6 +200,8 @@ pub(crate) fn prepare(setup: Setup, home: &Home, stop: CancellationToken) -> Res
         legacies: Mutex::default(),
         tidings: Mutex::default(),
         make_table,
+        saving: TaskTracker::new(),
+        ends: CancellationToken::new(),
         stop,
         this: this.clone(),
     });
@@ -233,8 +241,13 @@ impl Tables {
         self.gate.outside_is(false);
     }
 
-    /// Ends all of it. Whoever waits is told.
-    pub(crate) fn stop(&self) {
+    /// Ends all of it. Whoever waits is told; what could not be set aside so far is tried once more before.
+    pub(crate) async fn stop(&self) {
+        self.ends.cancel();
+        self.saving.close();
+        if timeout(LAST_TRY, self.saving.wait()).await.is_err() {
+            error!("the node ends while rows are being set aside: the disc does not answer");
+        }
         self.stop.cancel();
         self.slots().iter().for_each(Slot::end);
     }

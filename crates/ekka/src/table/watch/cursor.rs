@@ -60,7 +60,7 @@ impl<K: TableKey, V> Watch<K, V> {
                 None
             }
             Found::Kept(kept) => {
-                if kept.start == slot.read().me().guid {
+                if kept.history == slot.history {
                     raw.go_on_after(kept.revision);
                 } else if kept.position.as_ref().is_none_or(|position| raw.go_on_from(position).is_err()) {
                     raw.begin_anew();
@@ -90,11 +90,10 @@ impl<K: TableKey, V> CursorWatch<K, V> {
         let even = self.watch.is_even();
         let raw = self.watch.raw();
         let Some(revision) = raw.given().filter(|_| even) else { return Ok(()) };
-        let start = raw.slot().read().me().guid;
         // Between two marks a later start goes on from the first of them.
         let earlier = self.kept.as_ref().and_then(|kept| kept.position.clone());
         let position = raw.mark_at(revision).map(|mark| mark.position).or(earlier);
-        let kept = Kept { start, revision, position };
+        let kept = Kept { history: raw.history().to_owned(), revision, position };
         if self.kept.as_ref() != Some(&kept) {
             self.slip.write(Some(&kept)).await?;
             self.kept = Some(kept);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ekka_core::id::{ClusterId, Guid};
+use ekka_core::id::ClusterId;
 use ekka_core::table::Position;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -13,7 +13,7 @@ use super::cursor::CursorError;
 use crate::storage::{NAME_MAX, Storage, StorageError};
 
 /// Of what is kept of one.
-const FORM: u16 = 1;
+const FORM: u16 = 2;
 /// Bytes of the name of one: behind the numbers of a cluster and a table there is room for them.
 const NAME_LEN_MAX: usize = 64;
 const _: () = assert!("cursor/".len() + 32 + 1 + 20 + 1 + NAME_LEN_MAX <= NAME_MAX);
@@ -21,9 +21,9 @@ const _: () = assert!("cursor/".len() + 32 + 1 + 20 + 1 + NAME_LEN_MAX <= NAME_M
 /// How far one has come.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Kept {
-    /// In which start of the node.
-    pub(super) start: Guid,
-    /// By the revisions of that start.
+    /// Of which history of the table: it has another one whenever it is opened.
+    pub(super) history: String,
+    /// By the revisions of that one.
     pub(super) revision: u64,
     /// For later starts; of tables on disc.
     pub(super) position: Option<Position>,
