@@ -20,15 +20,13 @@ impl Table {
         let versions = batch.unpack(|origin| origins.place(origin))?;
         let mut early = false;
         for version in versions {
-            let (origin, replaced) =
-                (version.carrier().origin, version.waits_for().filter(|dot| !self.held.covers(*dot)));
+            let replaced = version.waits_for().filter(|dot| !self.held.covers(*dot)).map(|dot| dot.origin);
+            let origin = version.carrier().origin;
             match self.apply(version, now.wall) {
                 Ok(true) => self.peers.put_off.applied(origin),
                 // What nobody who counts has reported is not waited for.
                 Ok(false) | Err(Refused::Over) => {}
-                Err(Refused::TooEarly) => {
-                    early |= !self.peers.put_off.waits(origin, replaced.map(|dot| dot.origin), now.mono)
-                }
+                Err(Refused::TooEarly) => early |= !self.peers.put_off.waits(origin, replaced, now.mono),
                 Err(Refused::Stamp(error)) => {
                     let by_bound = error == StampError::BoundReached;
                     if self.peers.put_off.refused(origin, id, by_bound, now.mono) {
