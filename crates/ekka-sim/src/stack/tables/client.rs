@@ -91,7 +91,11 @@ async fn write(host: usize, handles: &Handles, ledger: &SharedTables, what: (Whi
     let (which, key, delete, ack) = what;
     let (table, id) = (handles.available(which).clone(), number(ledger));
     let written = Written { which, key, delete, by: host, copies: 0, saw: None, done: false, promised: false };
-    ledger.lock().expect(ONE_THREAD).writes.insert(id, written);
+    let before = {
+        let mut ledger = ledger.lock().expect(ONE_THREAD);
+        ledger.writes.insert(id, written);
+        ledger.deaths
+    };
     let inner: Answer = if delete {
         table.delete(&key).ack(ack).deadline(DEADLINE).into_future()
     } else {
@@ -100,7 +104,7 @@ async fn write(host: usize, handles: &Handles, ledger: &SharedTables, what: (Whi
     let of = (host, which);
     let seen = Seen { inner, table, of, key, id, delete, ledger: ledger.clone(), done: false };
     let answer = seen.await;
-    ledger.lock().expect(ONE_THREAD).told(id, &answer);
+    ledger.lock().expect(ONE_THREAD).told((id, before), &answer);
 }
 
 type Answer = Pin<Box<dyn Future<Output = Result<Acknowledged, PutError>> + Send>>;
@@ -141,7 +145,8 @@ impl Future for Seen {
 }
 
 impl super::Ledger {
-    fn told(&mut self, id: u64, answer: &Result<Acknowledged, PutError>) {
+    /// The answer to a write; so many had died before it was begun.
+    fn told(&mut self, (id, before): (u64, usize), answer: &Result<Acknowledged, PutError>) {
         let Ok(answer) = answer else {
             self.counts.failed += 1;
             return;
@@ -156,6 +161,11 @@ impl super::Ledger {
         // A deletion of what was not there has nothing to be known by.
         written.copies = answer.copies;
         written.promised = written.done && (written.which == Which::Ram || answer.durable);
+        // Whoever has died meanwhile may have been one of those that it was copied to.
+        if written.which == Which::Ram && self.deaths > before {
+            let gone = answer.copies < 2 && !self.seats.contains_key(&written.by);
+            written.promised &= self.promises.saw(id, self.deaths - before) && !gone;
+        }
         if written.which == Which::Disc && !answer.durable {
             self.complain(|| format!("write {id} to a table on disc is acknowledged before it is on disc: {answer:?}"));
         }

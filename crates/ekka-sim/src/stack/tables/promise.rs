@@ -26,6 +26,12 @@ impl Promises {
         self.kept = held;
     }
 
+    /// A write saw so many deaths before it was acknowledged; whether it survives those.
+    pub(super) fn saw(&mut self, id: u64, deaths: usize) -> bool {
+        self.deaths.insert(id, u32::try_from(deaths).unwrap_or(u32::MAX));
+        deaths < 2
+    }
+
     /// The process of a host is no more, and what was in its memory.
     pub(super) fn died(&mut self, host: usize, writes: &mut BTreeMap<u64, Written>) {
         self.keepers.remove(&host);
