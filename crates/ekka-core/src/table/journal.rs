@@ -141,22 +141,9 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::stamp::Hlc;
-    use crate::table::version::Parts;
 
     fn version(origin: u32, number: OpNumber) -> Version {
-        let parts = Parts {
-            hlc: Hlc::ZERO,
-            id: Dot { origin: OriginIndex(origin), number },
-            carrier: None,
-            replaced: None,
-            delete: false,
-            aside: false,
-            expires_at: None,
-            key: b"k",
-            value: b"v",
-        };
-        Version::pack(&parts, &mut Vec::new())
+        Version::sample(Dot { origin: OriginIndex(origin), number })
     }
 
     #[test]

@@ -95,27 +95,11 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
-
-    use super::super::stamp::Hlc;
     use super::super::vector::OriginIndex;
-    use super::super::version::Parts;
     use super::*;
 
     fn op(number: u64) -> Record {
-        let id = Dot { origin: OriginIndex(0), number };
-        let parts = Parts {
-            hlc: Hlc::ZERO,
-            id,
-            carrier: None,
-            replaced: None,
-            delete: false,
-            aside: false,
-            expires_at: None,
-            key: b"k",
-            value: b"v",
-        };
-        Record::Op(Version::pack(&parts, &mut Vec::new()))
+        Record::Op(Version::sample(Dot { origin: OriginIndex(0), number }))
     }
 
     #[test]

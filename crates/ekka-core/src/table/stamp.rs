@@ -136,10 +136,11 @@ impl HybridClock {
     #[must_use]
     pub fn wanted_bound(&self, wall: Wall) -> Option<Hlc> {
         let top = self.last.max(self.waiting).wall().as_millis();
-        let (wall, median) = (wall.as_millis(), self.median(wall));
+        let (median, most) = (self.median(wall), self.refused_above(wall));
+        let wall = wall.as_millis();
         let furthest = wall.saturating_add(self.peers.furthest_ms.min(millis(STAMP_BOUND_CLOCKS)));
         let furthest = furthest.min(median.saturating_add(millis(STAMP_BOUND_CLOCKS)));
-        let clock = wall.max(furthest).min(median.saturating_add(millis(CLOCK_REFUSE)));
+        let clock = wall.max(furthest).min(most);
         let at = |share| {
             let ahead = |step| millis(step) / STAMP_BOUND_SHARES * share;
             let by_wall = clock.saturating_add(ahead(STAMP_BOUND_STEP));
@@ -182,7 +183,7 @@ impl HybridClock {
 
     /// The wall clock, or the latest time that the peers do not refuse.
     pub(super) fn latest(&self, wall: Wall) -> Wall {
-        wall.min(Wall::from_millis(self.median(wall).saturating_add(millis(CLOCK_REFUSE))))
+        wall.min(Wall::from_millis(self.refused_above(wall)))
     }
 
     /// Whether the wall clock was compared with those of peers.
@@ -205,6 +206,11 @@ impl HybridClock {
     /// Of the clocks of the peers.
     fn median(&self, wall: Wall) -> u64 {
         wall.as_millis().saturating_add_signed(self.peers.ahead_ms.saturating_neg())
+    }
+
+    /// The last millisecond that the peers do not refuse.
+    fn refused_above(&self, wall: Wall) -> u64 {
+        self.median(wall).saturating_add(millis(CLOCK_REFUSE))
     }
 
     fn ahead(&self, hlc: Hlc, wall: Wall) -> Result<(), StampError> {

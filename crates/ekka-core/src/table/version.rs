@@ -241,6 +241,23 @@ impl Version {
         })
     }
 
+    /// Some version, by this operation.
+    #[cfg(test)]
+    pub(crate) fn sample(id: Dot) -> Self {
+        let parts = Parts {
+            hlc: Hlc::ZERO,
+            id,
+            carrier: None,
+            replaced: None,
+            delete: false,
+            aside: false,
+            expires_at: None,
+            key: b"k",
+            value: b"v",
+        };
+        Self::pack(&parts, &mut Vec::new())
+    }
+
     /// The operation that brought the version which it replaced: that has to be held first.
     pub(crate) fn waits_for(&self) -> Option<Dot> {
         self.replaced().map(|replaced| replaced.carrier.unwrap_or(replaced.id))

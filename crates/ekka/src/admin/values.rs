@@ -39,13 +39,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::codec::json::{is_encoded, text, value_of};
+    use crate::codec::json::{Shown, shown, text, value_of};
 
     /// The bytes that come back where a value is printed, and written again as `table import` does.
     fn again(codec: &str, bytes: &[u8]) -> Vec<u8> {
-        let value = value_of(codec, bytes);
-        let again =
-            if is_encoded(codec, bytes) { bytes_of_text("value", &value) } else { bytes_of_value(codec, &value) };
+        let Shown { value, encoded } = shown(codec, bytes);
+        let again = if encoded { bytes_of_text("value", &value) } else { bytes_of_value(codec, &value) };
         again.unwrap()
     }
 
@@ -64,7 +63,7 @@ mod tests {
                 assert_eq!(again(codec, bytes), bytes, "{codec}: {}", value_of(codec, bytes));
             }
         }
-        assert_eq!((is_encoded("json", &json_bytes), is_encoded("json", &[0xff])), (false, true));
+        assert_eq!((shown("json", &json_bytes).encoded, shown("json", &[0xff]).encoded), (false, true));
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub(crate) fn encode(codec: Codec, value: &Value) -> Result<Vec<u8>, String> {
 ///
 /// # Errors
 /// They are none that can be said in JSON, in words.
+#[cfg(any(feature = "admin", test))]
 pub(crate) fn decode(codec: Codec, bytes: &[u8]) -> Result<Value, String> {
     match codec {
         Codec::MessagePack => super::from_message_pack(bytes),
@@ -46,48 +47,53 @@ pub(crate) fn decode(codec: Codec, bytes: &[u8]) -> Result<Value, String> {
     }
 }
 
+/// A value as it is shown.
+pub(crate) struct Shown {
+    pub(crate) value: Value,
+    /// It is `{"base64": …}` because JSON cannot say it, where an object of that form is a value too. Then only a mark beside
+    /// it tells the two from each other.
+    pub(crate) encoded: bool,
+}
+
 /// The value of bytes of the codec of this name, or `{"base64": …}` where they are none.
+pub(crate) fn shown(codec: &str, bytes: &[u8]) -> Shown {
+    let codec = codec_of(codec);
+    match codec.and_then(|codec| said(codec, bytes)) {
+        Some(value) => Shown { value, encoded: false },
+        None => Shown { value: base64(bytes), encoded: codec.is_some() },
+    }
+}
+
+/// The same without the mark.
 pub(crate) fn value_of(codec: &str, bytes: &[u8]) -> Value {
-    codec_of(codec).and_then(|codec| said(codec, bytes)).unwrap_or_else(|| base64(bytes))
-}
-
-/// The value of bytes that are one, and nothing else, where JSON says it as it is.
-fn said(codec: Codec, bytes: &[u8]) -> Option<Value> {
-    if codec == Codec::MessagePack {
-        // Bytes behind the value would be left out, and lost where it is written again.
-        let mut rest = bytes;
-        let mut reader = rmp_serde::Deserializer::new(&mut rest);
-        reader.set_max_depth(super::DEPTH_MAX);
-        let Strict(value) = Strict::deserialize(&mut reader).ok()?;
-        return rest.is_empty().then_some(value);
-    }
-    if codec == Codec::Raw {
-        return decode(codec, bytes).ok();
-    }
-    let Strict(value) = serde_json::from_slice(bytes).ok()?;
-    (!has_long_number(bytes)).then_some(value)
-}
-
-/// Whether the value is shown as `{"base64": …}` because JSON cannot say it, where an object of that form is a value too.
-/// Then only a mark beside it tells the two from each other.
-pub(crate) fn is_encoded(codec: &str, bytes: &[u8]) -> bool {
-    codec_of(codec).is_some_and(|codec| codec != Codec::Raw && said(codec, bytes).is_none())
-}
-
-/// The same of one version of a row.
-pub(crate) fn is_encoded_in(schema: &Schema, bytes: &[u8]) -> bool {
-    !(is_counter(schema) && bytes.len() == 8) && is_encoded(&schema.codec, bytes)
-}
-
-fn is_counter(schema: &Schema) -> bool {
-    schema.shape != Shape::Bag && matches!(schema.merge, MergeRule::Max | MergeRule::Sum)
+    shown(codec, bytes).value
 }
 
 /// The value of one version of a row: of a counter, the number that its eight bytes are.
-pub(crate) fn value_in(schema: &Schema, bytes: &[u8]) -> Value {
+pub(crate) fn shown_in(schema: &Schema, bytes: &[u8]) -> Shown {
+    let is_counter = schema.shape != Shape::Bag && matches!(schema.merge, MergeRule::Max | MergeRule::Sum);
     match bytes.try_into() {
-        Ok(eight) if is_counter(schema) => json!(i64::from_le_bytes(eight)),
-        _ => value_of(&schema.codec, bytes),
+        Ok(eight) if is_counter => Shown { value: json!(i64::from_le_bytes(eight)), encoded: false },
+        _ => shown(&schema.codec, bytes),
+    }
+}
+
+/// The value of bytes that are one, and nothing else, where JSON says it as it is. All bytes are one of the codec `raw`.
+fn said(codec: Codec, bytes: &[u8]) -> Option<Value> {
+    match codec {
+        Codec::MessagePack => {
+            // Bytes behind the value would be left out, and lost where it is written again.
+            let mut rest = bytes;
+            let mut reader = rmp_serde::Deserializer::new(&mut rest);
+            reader.set_max_depth(super::DEPTH_MAX);
+            let Strict(value) = Strict::deserialize(&mut reader).ok()?;
+            rest.is_empty().then_some(value)
+        }
+        Codec::Raw => Some(text(bytes)),
+        Codec::Json | Codec::Postcard => {
+            let Strict(value) = serde_json::from_slice(bytes).ok()?;
+            (!has_long_number(bytes)).then_some(value)
+        }
     }
 }
 
@@ -124,15 +130,16 @@ mod tests {
         let message_pack = |value: &f64| rmp_serde::to_vec_named(value).unwrap();
         let twice = [0x82, 0xa1, b'a', 1, 0xa1, b'a', 2];
         for bytes in [&message_pack(&f64::NAN)[..], &message_pack(&f64::INFINITY)[..], &twice[..]] {
-            assert!(is_encoded("messagepack", bytes), "{bytes:?}");
+            assert!(shown("messagepack", bytes).encoded, "{bytes:?}");
         }
         for bytes in ["340282366920938463463374607431768211455", "{\"a\":1,\"a\":2}"] {
-            assert!(is_encoded("json", bytes.as_bytes()), "{bytes}");
+            assert!(shown("json", bytes.as_bytes()).encoded, "{bytes}");
         }
         let plain = json!({"a": [1.5, -3, u64::MAX, null, true, "text"]});
         for codec in [Codec::MessagePack, Codec::Json] {
             let bytes = encode(codec, &plain).unwrap();
-            assert_eq!((value_of(codec.as_str(), &bytes), is_encoded(codec.as_str(), &bytes)), (plain.clone(), false));
+            let Shown { value, encoded } = shown(codec.as_str(), &bytes);
+            assert_eq!((value, encoded), (plain.clone(), false));
         }
     }
 
@@ -140,7 +147,7 @@ mod tests {
     fn the_eight_bytes_of_a_counter_are_a_number_and_those_of_other_tables_are_none() {
         let raw = Schema { codec: "raw".into(), ..Schema::new("t", Kind::Available) };
         let bytes = 0x6162_i64.to_le_bytes();
-        assert_eq!(value_in(&Schema { merge: MergeRule::Sum, ..raw.clone() }, &bytes), json!(0x6162));
-        assert_eq!(value_in(&raw, &bytes), json!("ba\0\0\0\0\0\0"));
+        assert_eq!(shown_in(&Schema { merge: MergeRule::Sum, ..raw.clone() }, &bytes).value, json!(0x6162));
+        assert_eq!(shown_in(&raw, &bytes).value, json!("ba\0\0\0\0\0\0"));
     }
 }

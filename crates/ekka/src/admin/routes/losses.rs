@@ -11,7 +11,7 @@ use super::table::{absent, door};
 use crate::admin::AdminState;
 use crate::admin::dto::{ErrorAnswer, LossAnswer, name_of};
 use crate::admin::rfc3339;
-use crate::codec::json::{is_encoded_in, text, value_in};
+use crate::codec::json::{shown_in, text};
 use crate::table::UnknownRevision;
 
 /// Entries of one answer, unless told otherwise, and at most.
@@ -55,16 +55,19 @@ pub(super) async fn losses(
     let losses = door.losses_after(&table, after.as_deref(), limit).ok_or_else(|| absent(&door, &table))?;
     let losses = losses.map_err(|UnknownRevision| unknown(&table, &after.unwrap_or_default()))?;
     let view = state.node.view();
-    let answers = losses.into_iter().map(|loss| LossAnswer {
-        table: table.clone(),
-        key: text(&loss.key),
-        deleted: loss.value.is_none(),
-        encoded: loss.value.as_ref().is_some_and(|bytes| is_encoded_in(&schema, bytes)),
-        value: loss.value.map(|bytes| value_in(&schema, &bytes)),
-        node: name_of(&view, loss.node),
-        revision: loss.revision,
-        written: rfc3339(loss.written),
-        expires_at: loss.expires_at.map(rfc3339),
+    let answers = losses.into_iter().map(|loss| {
+        let shown = loss.value.map(|bytes| shown_in(&schema, &bytes));
+        LossAnswer {
+            table: table.clone(),
+            key: text(&loss.key),
+            deleted: shown.is_none(),
+            encoded: shown.as_ref().is_some_and(|shown| shown.encoded),
+            value: shown.map(|shown| shown.value),
+            node: name_of(&view, loss.node),
+            revision: loss.revision,
+            written: rfc3339(loss.written),
+            expires_at: loss.expires_at.map(rfc3339),
+        }
     });
     Ok(Json(answers.collect()))
 }

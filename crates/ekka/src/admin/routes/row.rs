@@ -6,13 +6,23 @@ use serde_json::json;
 
 use crate::admin::dto::{RowAnswer, name_of};
 use crate::admin::rfc3339;
-use crate::codec::json::{is_encoded, text, value_of};
+use crate::codec::json::{shown, text, value_of};
 use crate::table::{Cell, Row};
 
 pub(super) fn row_answer(view: &View, codec: &str, row: &Row) -> RowAnswer {
+    let (mut encoded, mut values_encoded) = (false, None);
     let value = match &row.value {
-        Cell::One(bytes) => value_of(codec, bytes),
-        Cell::Many(values) => values.iter().map(|(bytes, _)| value_of(codec, bytes)).collect(),
+        Cell::One(bytes) => {
+            let shown = shown(codec, bytes);
+            encoded = shown.encoded;
+            shown.value
+        }
+        Cell::Many(values) => {
+            let shown = values.iter().map(|(bytes, _)| shown(codec, bytes));
+            let (values, marks): (Vec<_>, Vec<_>) = shown.map(|shown| (shown.value, shown.encoded)).unzip();
+            values_encoded = marks.contains(&true).then_some(marks);
+            values.into()
+        }
         Cell::Number(number) => json!(number),
         Cell::Owned(values) => {
             let owned = |(owner, bytes): &(NodeId, Vec<u8>)| json!({"owner": name_of(view, *owner), "value": value_of(codec, bytes)});
@@ -21,8 +31,6 @@ pub(super) fn row_answer(view: &View, codec: &str, row: &Row) -> RowAnswer {
     };
     let expires_at = row.expires_at.map(rfc3339);
     let values_expire_at = values_expire_at(&row.value);
-    let encoded = matches!(&row.value, Cell::One(bytes) if is_encoded(codec, bytes));
-    let values_encoded = values_encoded(codec, &row.value);
     let (key, revision) = (text(&row.key), row.revision.clone());
     RowAnswer { key, value, encoded, values_encoded, revision, expires_at, values_expire_at }
 }
@@ -32,11 +40,4 @@ fn values_expire_at(cell: &Cell) -> Option<Vec<Option<String>>> {
     let Cell::Many(values) = cell else { return None };
     let times = || values.iter().map(|(_, at)| at.map(rfc3339));
     times().any(|at| at.is_some()).then(|| times().collect())
-}
-
-/// Which values of a bag JSON cannot say; `None` where it can say all.
-fn values_encoded(codec: &str, cell: &Cell) -> Option<Vec<bool>> {
-    let Cell::Many(values) = cell else { return None };
-    let encoded = || values.iter().map(|(bytes, _)| is_encoded(codec, bytes));
-    encoded().any(|is| is).then(|| encoded().collect())
 }

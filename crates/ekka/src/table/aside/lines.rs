@@ -6,7 +6,7 @@ use ekka_core::time::Wall;
 use serde_json::json;
 
 use super::super::parts::Parts;
-use crate::codec::json::{is_encoded_in, text, value_in};
+use crate::codec::json::{shown_in, text};
 use crate::codec::time::rfc3339;
 
 /// All that there is of a table.
@@ -84,9 +84,11 @@ fn lines_of_quorum(schema: &Schema, rows: &[quorum::Row]) -> Vec<u8> {
 }
 
 fn text_line(schema: &Schema, key: &[u8], value: Option<&[u8]>, expires_at: Option<Wall>, lost: bool) -> Vec<u8> {
-    let shown = value.map(|bytes| value_in(schema, bytes));
+    let shown = value.map(|bytes| shown_in(schema, bytes));
+    let encoded = shown.as_ref().is_some_and(|shown| shown.encoded);
+    let shown = shown.map(|shown| shown.value);
     let mut line = json!({"key": text(key), "value": shown, "deleted": value.is_none(), "lost": lost});
-    if value.is_some_and(|bytes| is_encoded_in(schema, bytes)) {
+    if encoded {
         line["encoded"] = true.into();
     }
     if let Some(at) = expires_at {

@@ -107,15 +107,11 @@ impl Tables {
             if let Some(digest) = digest {
                 (verdict.rows, verdict.digest) = (digest.rows(), digest.whole());
             }
-            let name = self.name_of(peer.node_id);
+            let name = self.world.name_of(peer.node_id);
             verdict.peers.push(PeerVerdict { name, node: peer.node_id, step });
         }
         self.take_down(slot, &verdict);
         verdict
-    }
-
-    fn name_of(&self, node: NodeId) -> String {
-        self.view().member(node).map_or_else(|| node.to_string(), |member| member.name.to_string())
     }
 
     fn take_down(&self, slot: &Slot, verdict: &TableVerdict) {

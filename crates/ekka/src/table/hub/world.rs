@@ -202,9 +202,7 @@ impl World {
     pub(in crate::table) fn names_of(&self, is_behind: impl Fn(Incarnation) -> bool) -> String {
         // Tables are looked at first: whoever holds one may be here too.
         let behind: Vec<Incarnation> = self.up().iter().copied().filter(|peer| is_behind(*peer)).collect();
-        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-        let name = |peer: &Incarnation| names.get(&peer.node_id).map_or(peer.node_id.to_string(), NodeName::to_string);
-        let behind: Vec<String> = behind.iter().map(name).collect();
+        let behind: Vec<String> = behind.iter().map(|peer| self.name_of(peer.node_id)).collect();
         if behind.is_empty() { "somebody".to_owned() } else { behind.join(", ") }
     }
 }
