@@ -20,6 +20,7 @@
 extern crate alloc;
 
 pub mod autocluster;
+pub mod autoheal;
 pub mod consensus;
 pub mod control;
 pub mod decision;
