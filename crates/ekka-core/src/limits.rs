@@ -151,6 +151,26 @@ pub const NEWS_INTERVAL: Duration = Duration::from_millis(200);
 pub const SETTLE_STATIC: Duration = Duration::from_secs(1);
 /// Settling time for every other strategy.
 pub const SETTLE_OTHER: Duration = Duration::from_secs(3);
+/// Time for the views to settle where an operator asks for a heal and autoheal is off.
+pub const HEAL_SETTLE: Duration = Duration::from_secs(3);
+/// What a heal waits for an answer to is said again after this.
+pub const HEAL_RETRY: Duration = Duration::from_secs(1);
+/// A leader that waits for views to settle asks for them again after this.
+pub const HEAL_LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// A node that was looked at tells what changes for this long.
+pub const HEAL_LOOK_SHOWN: Duration = Duration::from_secs(5);
+/// So much longer than the settling time a leader waits for the view of a node that runs and does not answer.
+pub const HEAL_LOOK_PATIENCE: Duration = Duration::from_secs(5);
+/// Changes of a node's view are told at most so often.
+pub const HEAL_SIGHT_PAUSE: Duration = Duration::from_millis(100);
+/// The same beyond the full mesh, where one repair changes it hundreds of times.
+pub const HEAL_SIGHT_PAUSE_LARGE: Duration = Duration::from_secs(1);
+/// A process that was declared down and runs again is told so after this once more, while that stands.
+pub const HEAL_PARTED_RETRY: Duration = Duration::from_secs(8);
+/// A node that came back within this time waits before it is prepared again.
+pub const HEAL_DAMPING_WINDOW: Duration = Duration::from_secs(600);
+/// At most so long.
+pub const HEAL_DAMPING_MAX: Duration = Duration::from_secs(60);
 /// Voters that one cluster has at most.
 pub const VOTERS_MAX: usize = 7;
 

@@ -25,10 +25,17 @@
 //! **Invariants** (checked by `check`): the largest id seen never falls; no heal is under way here with an id below it; the
 //! node is `healing` only between `prepare` and the end of `reboot`; a parting names another node.
 
+mod coordinator;
+mod leader;
+mod member;
+mod partings;
 mod plan;
+mod room;
 
-pub use plan::{Plan, Side};
+pub use plan::{Gathered, Plan, Side, decide};
+pub use room::{Carried, Healing, Options, Stand, Start};
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -55,8 +62,7 @@ impl HealId {
 
 impl fmt::Display for HealId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [.., a, b, c, d] = self.guid.as_u128().to_be_bytes();
-        write!(f, "h-{}-{:08x}", self.number, u32::from_be_bytes([a, b, c, d]))
+        write!(f, "h-{}-{:08x}", self.number, self.guid.as_u128() & 0xffff_ffff)
     }
 }
 
@@ -121,6 +127,10 @@ pub struct Sight {
     pub missing: Vec<NodeId>,
     /// Who votes, as far as it knows.
     pub voters: Voters,
+    /// Its place in the order of members.
+    pub seniority: u64,
+    /// It holds tables, and can be coordinator.
+    pub core: bool,
 }
 
 /// A message of this room.
@@ -139,6 +149,8 @@ pub enum Message {
     Pending {
         /// The heal that cannot end, if it is in one.
         stuck: Option<HealId>,
+        /// An operator wants it, whether autoheal is on or not.
+        asked: bool,
     },
     /// The leader asks for the receiver's view, now and whenever it changes until the next one is asked for.
     Look {
@@ -150,7 +162,7 @@ pub enum Message {
         /// Which look is answered.
         number: u64,
         /// The view.
-        sight: Sight,
+        sight: Box<Sight>,
     },
     /// The leader asks the receiver to coordinate this heal. Repeated until it is answered.
     Lead(Plan),
@@ -170,10 +182,13 @@ pub enum Message {
         /// Its part is done.
         done: bool,
     },
-    /// All nodes of that heal came back.
+    /// That heal answers what the receiver said: all nodes of it came back, or the sender did.
     Over {
         /// Which.
         id: HealId,
+        /// The receiver's partings up to this number are answered: all of them where the coordinator says so, the one from
+        /// the sender where that one says so.
+        upto: u64,
     },
     /// What was asked is of an older heal than the sender has seen.
     Outdated {
@@ -295,7 +310,7 @@ pub enum Output {
     Persist(u64),
     /// For the shell.
     Request(HealRequest),
-    /// `status`, split or what `status` says of healing changed: the room is asked for it.
+    /// `status`, split or what `status` says of healing changed: see [`Healing::stand`].
     Changed,
     /// For people.
     Told(Told),
@@ -308,8 +323,8 @@ pub enum Told {
     Planned {
         /// The plan.
         plan: Plan,
-        /// Who saw what, one line each.
-        evidence: Vec<String>,
+        /// What it was decided from: [`decide`] comes to the same plan again.
+        gathered: Gathered,
     },
     /// This node coordinates it.
     Started {

@@ -1,11 +1,14 @@
 //! The plan of one heal: components of nodes between which no parting stands, and which of them the others come back to.
 
+use alloc::collections::BTreeMap;
+use alloc::vec;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use serde::{Deserialize, Serialize};
 
-use super::HealId;
-use crate::id::Incarnation;
+use super::{HealId, Parting, Sight, Voters};
+use crate::id::{Incarnation, NodeId};
 
 /// One node of a plan.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -35,6 +38,137 @@ pub struct Plan {
     pub leader: Incarnation,
     /// Who carries it out.
     pub coordinator: Incarnation,
-    /// All whose views were collected.
+    /// All whose views were collected, by node id.
     pub nodes: Vec<Side>,
+}
+
+impl Plan {
+    /// What the plan has for this start.
+    #[must_use]
+    pub fn side(&self, id: Incarnation) -> Option<&Side> {
+        self.nodes.iter().find(|side| side.id == id)
+    }
+
+    /// Up to which number partings of this node are answered; 0 where the plan does not name it.
+    pub(super) fn upto(&self, node_id: NodeId) -> u64 {
+        self.nodes.iter().find(|side| side.id.node_id == node_id).map_or(0, |side| side.upto)
+    }
+
+    /// Those outside the coordinator's component.
+    pub fn outside(&self) -> impl Iterator<Item = Incarnation> + '_ {
+        self.nodes.iter().filter(|side| !side.stays()).map(|side| side.id)
+    }
+
+    /// The coordinator's component.
+    pub fn inside(&self) -> impl Iterator<Item = Incarnation> + '_ {
+        self.nodes.iter().filter(|side| side.stays()).map(|side| side.id)
+    }
+}
+
+/// What a leader decides from. Kept in the record of its decision.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Gathered {
+    /// The id of the heal.
+    pub id: HealId,
+    /// The leader.
+    pub leader: Incarnation,
+    /// The views, by node id.
+    pub sights: Vec<Sight>,
+}
+
+impl Gathered {
+    /// Whether anybody has to come back: somebody has parted from one who runs and says so, or is on its way.
+    #[must_use]
+    pub fn wants_heal(&self) -> bool {
+        let sights = by_node(&self.sights);
+        let parted =
+            |sight: &Sight| sight.partings.iter().any(|parting| parting.since.is_none() && stands(parting, &sights));
+        self.sights.iter().any(|sight| sight.under.is_some() || parted(sight))
+    }
+}
+
+fn by_node(sights: &[Sight]) -> BTreeMap<NodeId, (usize, &Sight)> {
+    sights.iter().enumerate().map(|(at, sight)| (sight.id.node_id, (at, sight))).collect()
+}
+
+/// Whether a parting keeps two nodes apart: the other one runs in the same process, and has not come back since.
+fn stands(parting: &Parting, sights: &BTreeMap<NodeId, (usize, &Sight)>) -> bool {
+    let Some((_, other)) = sights.get(&parting.node_id) else { return false };
+    other.process == parting.process && parting.since.is_none_or(|heal| other.healed < heal)
+}
+
+/// Decides. `None` where there is no view at all.
+///
+/// Components: two nodes belong together where each sees the other running, neither has parted from the other, and neither
+/// is on its way back in a heal that has not ended. The coordinator's component is the one that holds a majority of every
+/// set of voters by the latest configuration that any view shows; where none does, the one with the most cores; of equal
+/// ones the one with the oldest node. The coordinator is its oldest core.
+#[must_use]
+pub fn decide(gathered: &Gathered) -> Option<Plan> {
+    let Gathered { id, leader, sights } = gathered;
+    let mut parts = components(sights);
+    let voters = sights.iter().map(|sight| &sight.voters).max_by_key(|voters| voters.place)?;
+    let rank = |part: &Vec<usize>| {
+        let members = || part.iter().map(|at| &sights[*at]);
+        let cores = members().filter(|sight| sight.core).count();
+        let oldest = members().map(|sight| sight.seniority).min().unwrap_or(u64::MAX);
+        (commits(voters, &members()), cores, Reverse(oldest))
+    };
+    parts.sort_by_cached_key(|part| Reverse(rank(part)));
+    let coordinator =
+        parts.first()?.iter().map(|at| &sights[*at]).min_by_key(|sight| (!sight.core, sight.seniority))?;
+    let mut nodes: Vec<Side> = Vec::with_capacity(sights.len());
+    for (number, part) in (0..).zip(&parts) {
+        nodes.extend(part.iter().map(|at| Side { id: sights[*at].id, part: number, upto: sights[*at].upto }));
+    }
+    nodes.sort_by_key(|side| side.id.node_id);
+    Some(Plan { id: *id, leader: *leader, coordinator: coordinator.id, nodes })
+}
+
+/// Whether these nodes hold a majority of each set.
+fn commits<'a>(voters: &Voters, members: &(impl Iterator<Item = &'a Sight> + Clone)) -> bool {
+    let holds = |set: &Vec<NodeId>| {
+        let here = set.iter().filter(|voter| members.clone().any(|sight| sight.id.node_id == **voter)).count();
+        here * 2 > set.len()
+    };
+    !voters.sets.is_empty() && voters.sets.iter().all(holds)
+}
+
+/// Which views belong together, by their places.
+fn components(sights: &[Sight]) -> Vec<Vec<usize>> {
+    let known = by_node(sights);
+    let count = sights.len();
+    // Who is kept apart from whom, as bits: in a cluster of a thousand that parted in two they are most of the pairs.
+    let words = count.div_ceil(64);
+    let mut apart = vec![0u64; count * words];
+    let mut keep_apart = |a: usize, b: usize| {
+        apart[a * words + b / 64] |= 1 << (b % 64);
+        apart[b * words + a / 64] |= 1 << (a % 64);
+    };
+    for (at, sight) in sights.iter().enumerate() {
+        let parted = sight.partings.iter().filter(|parting| stands(parting, &known)).map(|parting| &parting.node_id);
+        for node_id in parted.chain(&sight.missing) {
+            if let Some((other, _)) = known.get(node_id) {
+                keep_apart(at, *other);
+            }
+        }
+        if sight.under.is_some() {
+            (0..count).filter(|other| *other != at).for_each(|other| keep_apart(at, other));
+        }
+    }
+    let mut left: Vec<usize> = (0..count).collect();
+    let mut parts = Vec::new();
+    while let Some(first) = left.pop() {
+        let mut part = vec![first];
+        let mut next = 0;
+        while let Some(&at) = part.get(next) {
+            next += 1;
+            let is_apart = |other: &usize| apart[at * words + other / 64] >> (other % 64) & 1 == 1;
+            let (stay, join): (Vec<usize>, Vec<usize>) = left.iter().partition(|other| is_apart(other));
+            left = stay;
+            part.extend(join);
+        }
+        parts.push(part);
+    }
+    parts
 }

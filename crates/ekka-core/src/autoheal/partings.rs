@@ -1,0 +1,171 @@
+//! Whom this node has parted from: declared down by it, or told so, and met again in the same process or not yet.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::{Contact, HealId, Parting, Plan};
+use crate::id::{Guid, NodeId};
+use crate::limits::HEAL_PARTED_RETRY;
+use crate::time::Instant;
+
+/// One of them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Apart {
+    pub(super) process: Guid,
+    /// Of this node's own count; a parting that is found again has a new one.
+    pub(super) number: u64,
+    /// This node itself declared it down.
+    own: bool,
+    /// The number under which the other one said so.
+    theirs: Option<u64>,
+    since: Option<HealId>,
+    /// It runs again.
+    back: bool,
+    /// When it was told last.
+    told: Option<Instant>,
+}
+
+/// All of them.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Partings {
+    from: BTreeMap<NodeId, Apart>,
+    last: u64,
+}
+
+impl Partings {
+    fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// The number of the latest one.
+    pub(super) fn upto(&self) -> u64 {
+        self.last
+    }
+
+    /// A member is seen otherwise than before, or for the first time. Whether anything changed.
+    pub(super) fn seen(&mut self, before: Option<&Contact>, now: &Contact) -> bool {
+        let node_id = now.id.node_id;
+        let fell = before.is_some_and(|before| before.running && before.process == now.process) && !now.running;
+        if fell && !now.goodbye {
+            let number = self.next();
+            let apart = self.from.entry(node_id).or_insert(Apart {
+                process: now.process,
+                number,
+                own: true,
+                theirs: None,
+                since: None,
+                back: false,
+                told: None,
+            });
+            // What was known before of this process stays true.
+            (apart.number, apart.own, apart.since, apart.back, apart.told) = (number, true, None, false, None);
+            return true;
+        }
+        let Some(apart) = self.from.get_mut(&node_id) else { return false };
+        if apart.process != now.process || now.goodbye {
+            // Another start from the disc, or an orderly end: that one has returned, or will.
+            self.from.remove(&node_id);
+            return true;
+        }
+        let changed = apart.back != now.running;
+        apart.back = now.running;
+        if !now.running {
+            apart.told = None;
+        }
+        changed
+    }
+
+    /// A member is none any more.
+    pub(super) fn forget(&mut self, node_id: NodeId) -> bool {
+        self.from.remove(&node_id).is_some()
+    }
+
+    /// The other one says that it had declared this node down. Whether that is news.
+    pub(super) fn said(&mut self, node_id: NodeId, process: Guid, theirs: u64) -> bool {
+        let known = self.from.get(&node_id).filter(|apart| apart.process == process && apart.since.is_none());
+        if known.is_some_and(|apart| apart.theirs >= Some(theirs) || apart.own && apart.back) {
+            // Known, or this node found the same by itself; what it covers is told apart by the other's number.
+            if let Some(apart) = self.from.get_mut(&node_id) {
+                apart.theirs = apart.theirs.max(Some(theirs));
+            }
+            return false;
+        }
+        let own = known.is_some_and(|apart| apart.own);
+        let number = self.next();
+        // Whoever says it is heard: it runs.
+        let apart = Apart { process, number, own, theirs: Some(theirs), since: None, back: true, told: None };
+        self.from.insert(node_id, apart);
+        true
+    }
+
+    /// What a heal has answered is over: this node was on the coordinator's side, or came back.
+    pub(super) fn answered(&mut self, plan: &Plan, own: NodeId) {
+        let upto = plan.upto(own);
+        self.from.retain(|node_id, apart| {
+            let told = apart.theirs.is_none_or(|theirs| theirs <= plan.upto(*node_id));
+            let open = if apart.own { apart.number > upto || !told } else { apart.number > upto && !told };
+            // One that is not back was found down after the views were collected, or is down still.
+            open || !apart.back && apart.own
+        });
+    }
+
+    /// The other one came back in a heal that has answered this node's partings from it up to a number.
+    pub(super) fn answered_by(&mut self, node_id: NodeId, upto: u64) {
+        if self.from.get(&node_id).is_some_and(|apart| apart.own && apart.back && apart.number <= upto) {
+            self.from.remove(&node_id);
+        }
+    }
+
+    /// This node came back in that heal, and the other one may not have yet.
+    pub(super) fn left_behind(&mut self, node_id: NodeId, process: Guid, heal: HealId) {
+        if !self.from.contains_key(&node_id) {
+            let number = self.next();
+            let apart = Apart { process, number, own: false, theirs: None, since: Some(heal), back: true, told: None };
+            self.from.insert(node_id, apart);
+        }
+    }
+
+    /// That heal has ended: nobody was left behind.
+    pub(super) fn ended(&mut self, heal: HealId) {
+        self.from.retain(|_, apart| apart.since.is_none_or(|since| since > heal));
+    }
+
+    /// Whether this node has parted from one that runs.
+    pub(super) fn pending(&self) -> bool {
+        self.from.values().any(|apart| apart.back && apart.since.is_none())
+    }
+
+    /// What the leader is told: from whom, as far as these run.
+    pub(super) fn list(&self) -> Vec<Parting> {
+        let back = self.from.iter().filter(|(_, apart)| apart.back);
+        back.map(|(node_id, apart)| Parting {
+            node_id: *node_id,
+            process: apart.process,
+            number: apart.number,
+            since: apart.since,
+        })
+        .collect()
+    }
+
+    /// Who is to be told that this node had declared it down, with the number.
+    pub(super) fn untold(&mut self, now: Instant) -> Vec<(NodeId, Guid, u64)> {
+        let due = |apart: &Apart| apart.told.is_none_or(|told| now >= told + HEAL_PARTED_RETRY);
+        let wanted = self.from.iter_mut().filter(|(_, apart)| apart.own && apart.back && due(apart));
+        wanted
+            .map(|(node_id, apart)| {
+                apart.told = Some(now);
+                (*node_id, apart.process, apart.number)
+            })
+            .collect()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let waiting = self.from.values().filter(|apart| apart.own && apart.back);
+        waiting.map(|apart| apart.told.map_or(Instant::ZERO, |told| told + HEAL_PARTED_RETRY)).min()
+    }
+
+    pub(super) fn names(&self, node_id: NodeId) -> bool {
+        self.from.contains_key(&node_id)
+    }
+}

@@ -1,0 +1,458 @@
+//! The room itself: who is met, what goes on the wire, timers.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::coordinator::Coordinating;
+use super::leader::Leading;
+use super::member::{Step, Under};
+use super::partings::Partings;
+use super::{Contact, HealId, HealNews, HealRequest, Input, Message, Output, Plan, Sight, Voters};
+use crate::id::{Guid, Incarnation, NodeId};
+use crate::limits::{FULL_MESH_MAX, HEAL_LOOK_SHOWN, HEAL_RETRY, HEAL_SIGHT_PAUSE, HEAL_SIGHT_PAUSE_LARGE};
+use crate::machine::Machine;
+use crate::time::{Instant, Now};
+
+/// Planted faults. All off in production.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// The number alone is the id of a heal.
+    pub guid_unseen: bool,
+    /// Any order is obeyed, not only the one with the largest id.
+    pub id_ignored: bool,
+    /// A heal one of whose nodes is down since is not begun again.
+    pub death_unseen: bool,
+    /// Only who declared another one down itself has parted: one that was frozen has not.
+    pub one_sided_unseen: bool,
+    /// The plan is made from the first view of each node, not from the settled ones.
+    pub stale_view: bool,
+    /// A node counts as healed before its tables are verified.
+    pub unverified: bool,
+}
+
+/// How a room begins.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// This start of this node.
+    pub id: Incarnation,
+    /// The first start of this process.
+    pub process: Guid,
+    /// The largest number of a heal on disc.
+    pub seen: u64,
+    /// Time for the views to settle; `None`: off.
+    pub autoheal: Option<Duration>,
+    /// What the start before this one in the same process left.
+    pub carried: Option<Carried>,
+    /// Planted faults.
+    pub options: Options,
+}
+
+/// What goes from one start to the next one in the same process: it has what the one before had, and owes it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Carried {
+    partings: Partings,
+    seen: HealId,
+    healed: HealId,
+    finished: Option<Plan>,
+    history: VecDeque<Instant>,
+    /// The heal for which `prepare` was called, where `reboot` was not.
+    prepared: Option<HealId>,
+    since: Option<Instant>,
+}
+
+/// What the rest of the node shows of healing.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Stand {
+    /// It has parted from a node that runs, or is on its way back.
+    pub pending: bool,
+    /// Its status is `healing`.
+    pub healing: bool,
+    /// The heal under which it is on its way.
+    pub under: Option<HealId>,
+    /// What is waited for, in words.
+    pub waits: String,
+}
+
+/// See the module's head.
+pub struct Healing {
+    pub(super) id: Incarnation,
+    pub(super) process: Guid,
+    pub(super) options: Options,
+    pub(super) autoheal: Option<Duration>,
+    pub(super) contacts: BTreeMap<NodeId, Contact>,
+    pub(super) seniority: u64,
+    core: bool,
+    voters: Voters,
+    pub(super) active: bool,
+    pub(super) partings: Partings,
+    /// The largest heal id seen.
+    pub(super) seen: HealId,
+    /// The latest heal in which this node did its part.
+    pub(super) healed: HealId,
+    /// And its plan.
+    pub(super) finished: Option<Plan>,
+    pub(super) under: Option<Under>,
+    pub(super) leading: Leading,
+    pub(super) coordinating: Option<Coordinating>,
+    /// The latest look of a leader at this node, until when its changes are wanted.
+    pub(super) watched: Option<Watch>,
+    /// When this node came back, lately.
+    pub(super) history: VecDeque<Instant>,
+    /// Since when it is pending.
+    pub(super) since: Option<Instant>,
+    report_at: Option<Instant>,
+    /// On disc, and asked for.
+    pub(super) persisted: u64,
+    stand: Stand,
+}
+
+pub(super) struct Watch {
+    leader: NodeId,
+    number: u64,
+    until: Instant,
+    said: Sight,
+    next: Instant,
+}
+
+impl Healing {
+    /// A node's room as it starts.
+    #[must_use]
+    pub fn new(start: Start, now: Now) -> Self {
+        let carried = start.carried.unwrap_or_else(|| Carried {
+            partings: Partings::default(),
+            seen: HealId { number: start.seen, guid: Guid::MIN },
+            healed: HealId::NONE,
+            finished: None,
+            history: VecDeque::new(),
+            prepared: None,
+            since: None,
+        });
+        let under = carried.prepared.map(|id| Under::adrift(id, start.id, now.mono));
+        Self {
+            id: start.id,
+            process: start.process,
+            options: start.options,
+            autoheal: start.autoheal,
+            contacts: BTreeMap::new(),
+            seniority: u64::MAX,
+            core: false,
+            voters: Voters::default(),
+            active: false,
+            partings: carried.partings,
+            seen: carried.seen,
+            healed: carried.healed,
+            finished: carried.finished,
+            under,
+            leading: Leading::default(),
+            coordinating: None,
+            watched: None,
+            history: carried.history,
+            since: carried.since,
+            report_at: None,
+            persisted: start.seen,
+            stand: Stand::default(),
+        }
+    }
+
+    /// What the next start in the same process is given.
+    #[must_use]
+    pub fn carry(&self) -> Carried {
+        Carried {
+            partings: self.partings.clone(),
+            seen: self.seen,
+            healed: self.healed,
+            finished: self.finished.clone(),
+            history: self.history.clone(),
+            prepared: self.under.as_ref().filter(|under| under.was_prepared()).map(|under| under.plan.id),
+            since: self.since,
+        }
+    }
+
+    /// What the rest of the node shows of it.
+    #[must_use]
+    pub fn stand(&self) -> Stand {
+        self.stand.clone()
+    }
+
+    /// Whether a heal that this node knows of, or that is to come, has that member in it.
+    #[must_use]
+    pub fn concerns(&self, node_id: NodeId) -> bool {
+        let names = |plan: &Plan| plan.nodes.iter().any(|side| side.id.node_id == node_id);
+        self.partings.names(node_id) && self.contacts.get(&node_id).is_some_and(|contact| contact.running)
+            || self.leading.concerns(node_id)
+            || self.coordinating.as_ref().is_some_and(|c| !c.is_over() && names(&c.plan))
+            || self.under.as_ref().is_some_and(|under| names(&under.plan))
+    }
+
+    /// Whom this node takes for the leader: the oldest one that runs.
+    pub(super) fn leader(&self) -> NodeId {
+        let running = self.contacts.values().filter(|contact| contact.running);
+        let others = running.map(|contact| (contact.seniority, contact.id.node_id));
+        let own = self.active.then_some((self.seniority, self.id.node_id));
+        others.chain(own).min().map_or(self.id.node_id, |(_, node_id)| node_id)
+    }
+
+    /// Whether that very start runs, as far as this node sees.
+    pub(super) fn runs(&self, id: Incarnation) -> bool {
+        id == self.id || self.contacts.get(&id.node_id).is_some_and(|contact| contact.running && contact.id == id)
+    }
+
+    pub(super) fn sight(&self) -> Sight {
+        let missing = self.contacts.values().filter(|contact| !contact.running);
+        Sight {
+            id: self.id,
+            process: self.process,
+            seen: self.seen,
+            healed: self.healed,
+            under: self.under.as_ref().map(|under| under.plan.id),
+            partings: self.partings.list(),
+            upto: self.partings.upto(),
+            missing: missing.map(|contact| contact.id.node_id).collect(),
+            voters: self.voters.clone(),
+            seniority: self.seniority,
+            core: self.core,
+        }
+    }
+
+    /// Sends, or takes at once what is for this node itself.
+    pub(super) fn send(&mut self, to: Incarnation, message: Message, now: Now, out: &mut Vec<Output>) {
+        if to.node_id == self.id.node_id {
+            self.received(self.id, message, now, out);
+        } else {
+            out.push(Output::Send { to: to.node_id, message });
+        }
+    }
+
+    /// As [`Self::send`], by node id.
+    pub(super) fn send_to(&mut self, to: NodeId, message: Message, now: Now, out: &mut Vec<Output>) {
+        let guid = if to == self.id.node_id { self.id.guid } else { Guid::MIN };
+        self.send(Incarnation { node_id: to, guid }, message, now, out);
+    }
+
+    fn contacts_changed(&mut self, contacts: Vec<Contact>, now: Now) {
+        let contacts: BTreeMap<NodeId, Contact> = contacts.into_iter().map(|c| (c.id.node_id, c)).collect();
+        for (node_id, contact) in &contacts {
+            self.partings.seen(self.contacts.get(node_id), contact);
+        }
+        for node_id in self.contacts.keys().filter(|node_id| !contacts.contains_key(node_id)) {
+            self.partings.forget(*node_id);
+        }
+        self.contacts = contacts;
+        self.leading.contacts_changed(now);
+    }
+
+    pub(super) fn received(&mut self, from: Incarnation, message: Message, now: Now, out: &mut Vec<Output>) {
+        match message {
+            Message::Parted { process, own, number } => {
+                if process != self.process || self.options.one_sided_unseen {
+                    return;
+                }
+                let covers = |plan: &Plan| plan.side(self.id).is_some() && plan.upto(from.node_id) >= number;
+                if self.finished.as_ref().is_some_and(covers) {
+                    // It was said in the view from which the heal was planned that this node is through with.
+                    let over = Message::Over { id: self.healed, upto: number };
+                    self.send(from, over, now, out);
+                } else {
+                    self.partings.said(from.node_id, own, number);
+                }
+            }
+            Message::Pending { stuck, asked } => self.pending_said(from, stuck, asked, now, out),
+            Message::Look { number } => self.looked_at(from, number, now, out),
+            Message::Sight { number, sight } => self.sight_came(number, *sight, now),
+            Message::Lead(plan) => self.lead(from, plan, now, out),
+            Message::Led { id, done } => self.led(id, done),
+            Message::Order(plan) => self.ordered(from, plan, now, out),
+            Message::Obeyed { id, done } => self.obeyed(from, id, done, now, out),
+            Message::Over { id, upto } => {
+                if self.coordinator_of(id) == Some(from.node_id) {
+                    self.partings.ended(id);
+                } else {
+                    self.partings.answered_by(from.node_id, upto);
+                }
+            }
+            Message::Outdated { id, seen } => self.outdated(id, seen, now, out),
+        }
+    }
+
+    fn coordinator_of(&self, id: HealId) -> Option<NodeId> {
+        self.finished.as_ref().filter(|plan| plan.id == id).map(|plan| plan.coordinator.node_id)
+    }
+
+    fn looked_at(&mut self, from: Incarnation, number: u64, now: Now, out: &mut Vec<Output>) {
+        if !self.active {
+            return;
+        }
+        let said = self.sight();
+        let (until, next) = (now.mono + HEAL_LOOK_SHOWN, now.mono + self.sight_pause());
+        self.watched = Some(Watch { leader: from.node_id, number, until, said: said.clone(), next });
+        self.send(from, Message::Sight { number, sight: Box::new(said) }, now, out);
+    }
+
+    fn sight_pause(&self) -> Duration {
+        if self.contacts.len() < FULL_MESH_MAX { HEAL_SIGHT_PAUSE } else { HEAL_SIGHT_PAUSE_LARGE }
+    }
+
+    /// Tells the leader that looks what has changed since it was told.
+    fn show_changes(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.watched.as_ref().is_some_and(|watch| watch.until <= now.mono) {
+            self.watched = None;
+        }
+        let Some(watch) = self.watched.as_ref().filter(|watch| watch.next <= now.mono) else { return };
+        let sight = self.sight();
+        let changed = watch.said != sight;
+        let (to, number, next) = (watch.leader, watch.number, now.mono + self.sight_pause());
+        if let Some(watch) = &mut self.watched {
+            watch.next = next;
+            if changed {
+                watch.said = sight.clone();
+            }
+        }
+        if changed {
+            self.send_to(to, Message::Sight { number, sight: Box::new(sight) }, now, out);
+        }
+    }
+
+    /// Tells those whom this node had declared down, and the leader, what is pending.
+    fn report(&mut self, now: Now, out: &mut Vec<Output>) {
+        if !self.active {
+            return;
+        }
+        for (node_id, process, number) in self.partings.untold(now.mono) {
+            let message = Message::Parted { process, own: self.process, number };
+            self.send_to(node_id, message, now, out);
+        }
+        let stuck = self.stuck();
+        let parted = self.partings.pending() && self.under.is_none();
+        if !parted && stuck.is_none() {
+            self.report_at = None;
+            return;
+        }
+        if self.report_at.is_some_and(|at| at > now.mono) {
+            return;
+        }
+        self.report_at = Some(now.mono + HEAL_RETRY);
+        let looked_at = self.watched.as_ref().is_some_and(|watch| watch.leader == self.leader());
+        if !looked_at {
+            self.send_to(self.leader(), Message::Pending { stuck, asked: false }, now, out);
+        }
+    }
+
+    /// The heal of this node that cannot end as it was planned: somebody of it is not there any more.
+    fn stuck(&self) -> Option<HealId> {
+        let gone = |under: &&Under| {
+            let plan = &under.plan;
+            let lost = !self.options.death_unseen && plan.nodes.iter().any(|side| !self.runs(side.id));
+            under.step == Step::Adrift || lost || !self.runs(plan.leader) || !self.runs(plan.coordinator)
+        };
+        let under = self.under.as_ref().filter(|under| under.step != Step::Rebooting);
+        under.filter(gone).map(|under| under.plan.id)
+    }
+
+    fn reset(&mut self, out: &mut Vec<Output>) {
+        if let Some(under) = self.under.take() {
+            out.push(Output::Request(HealRequest::Drop));
+            if under.was_prepared() && under.step != Step::Rebooting {
+                out.push(Output::Request(HealRequest::Reboot { id: under.plan.id }));
+            }
+        }
+        self.partings = Partings::default();
+        self.contacts.clear();
+        self.leading = Leading::default();
+        (self.coordinating, self.watched, self.since, self.report_at) = (None, None, None, None);
+    }
+
+    /// What follows from what was taken in.
+    fn settle(&mut self, now: Now, out: &mut Vec<Output>) {
+        let pending = self.partings.pending() || self.under.is_some();
+        self.since = if pending { self.since.or(Some(now.mono)) } else { None };
+        self.report(now, out);
+        self.show_changes(now, out);
+        self.lead_on(now, out);
+        self.coordinate_on(now, out);
+        self.go_on(now, out);
+        let stand = Stand {
+            pending: self.partings.pending() || self.under.is_some(),
+            healing: self.under.as_ref().is_some_and(Under::was_prepared),
+            under: self.under.as_ref().map(|under| under.plan.id),
+            waits: self.waits(),
+        };
+        if stand != self.stand {
+            self.stand = stand;
+            out.push(Output::Changed);
+        }
+    }
+
+    fn waits(&self) -> String {
+        match &self.under {
+            Some(under) => under.waits(),
+            None if !self.partings.pending() => String::new(),
+            None if self.autoheal.is_none() => {
+                String::from("cluster.autoheal is off: `ekka heal` brings the sides together")
+            }
+            None => String::from("until the views of all nodes have settled"),
+        }
+    }
+}
+
+impl Machine for Healing {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
+        match input {
+            Input::Contacts { contacts, seniority, core, voters, active } => {
+                (self.seniority, self.core, self.voters, self.active) = (seniority, core, voters, active);
+                self.contacts_changed(contacts, now);
+            }
+            Input::Received { from, message } => self.received(from, message, now, out),
+            Input::Persisted(number) => self.persisted = self.persisted.max(number),
+            Input::News(news) => self.news(news, now, out),
+            Input::Heal => self.send_to(self.leader(), Message::Pending { stuck: None, asked: true }, now, out),
+            Input::Autoheal(settle) => self.autoheal = settle,
+            Input::Reset => self.reset(out),
+        }
+        self.settle(now, out);
+    }
+
+    fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.settle(now, out);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let watched = self.watched.as_ref();
+        // Until something has changed nothing is to be shown; what changes it is an input, and only its pause is waited for.
+        let shown = watched.filter(|watch| watch.said != self.sight()).map(|watch| watch.next.min(watch.until));
+        let told = if self.active { self.partings.deadline() } else { None };
+        let others = [shown, self.report_at, told, self.leading.deadline()];
+        let coordinating = self.coordinating.as_ref().and_then(Coordinating::deadline);
+        let under = self.under.as_ref().and_then(Under::deadline);
+        others.into_iter().flatten().chain(coordinating).chain(under).min()
+    }
+
+    fn check(&self) {
+        if let Some(under) = &self.under {
+            assert!(self.options.id_ignored || under.plan.id <= self.seen, "a heal that is under way was seen");
+        }
+        assert!(self.options.id_ignored || self.healed <= self.seen, "a heal that is done was seen");
+        assert!(!self.partings.names(self.id.node_id), "nobody parts from itself");
+        assert_eq!(self.stand.healing, self.under.as_ref().is_some_and(Under::was_prepared), "what is shown is so");
+    }
+}
+
+impl Healing {
+    fn news(&mut self, news: HealNews, now: Now, out: &mut Vec<Output>) {
+        match news {
+            HealNews::Prepared { id, failed } => self.prepared(id, failed, out),
+            HealNews::Exchanged { id, rows, overridden } => self.exchanged(id, (rows, overridden), out),
+            HealNews::Waits { id, text } => {
+                if let Some(under) = self.under.as_mut().filter(|under| under.asked == id) {
+                    under.waits = text;
+                }
+            }
+            HealNews::Rebooted { id, failed } => self.rebooted(id, failed, now, out),
+        }
+    }
+}
