@@ -14,9 +14,9 @@ use crate::time::{Instant, Now};
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Leading {
     phase: Phase,
-    looks: u64,
+    pub(super) looks: u64,
     /// The largest number that anybody has named.
-    highest: u64,
+    pub(super) highest: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -115,6 +115,7 @@ impl Healing {
     }
 
     pub(super) fn sight_came(&mut self, number: u64, sight: Sight, now: Now) {
+        self.peeked_at(number, &sight);
         let stale = self.options.stale_view;
         let runs = self.runs(sight.id);
         let Phase::Looking(looking) = &mut self.leading.phase else { return };
@@ -186,7 +187,7 @@ impl Healing {
         for node_id in &running {
             let new = looking.asked.insert(*node_id);
             if new || due {
-                out.push(Output::Send { to: *node_id, message: Message::Look { number: looking.number } });
+                out.push(Output::Send { to: *node_id, message: Message::Look { number: looking.number, once: false } });
             }
         }
         let settle = self.autoheal.unwrap_or(HEAL_SETTLE);

@@ -29,6 +29,7 @@ mod coordinator;
 mod leader;
 mod member;
 mod partings;
+mod peek;
 mod plan;
 mod room;
 
@@ -154,8 +155,10 @@ pub enum Message {
     },
     /// The leader asks for the receiver's view, now and whenever it changes until the next one is asked for.
     Look {
-        /// Which look of this leader.
+        /// Which look of the one who asks.
         number: u64,
+        /// Only this once: what changes is not asked for.
+        once: bool,
     },
     /// The answer.
     Sight {
@@ -228,6 +231,8 @@ pub enum Input {
     News(HealNews),
     /// An operator wants a heal now, although autoheal may be off.
     Heal,
+    /// All views are wanted once: for [`Output::Peeked`].
+    Peek,
     /// Time for the views to settle; `None`: heals begin only when an operator says so.
     Autoheal(Option<Duration>),
     /// This node left its cluster or went into another one: nothing of before counts.
@@ -314,6 +319,8 @@ pub enum Output {
     Changed,
     /// For people.
     Told(Told),
+    /// All views, or those that came in time. What a heal would do now, [`decide`] says.
+    Peeked(Gathered),
 }
 
 /// What people are told of heals.

@@ -10,6 +10,7 @@ use super::coordinator::Coordinating;
 use super::leader::Leading;
 use super::member::{Step, Under};
 use super::partings::Partings;
+use super::peek::Peeking;
 use super::{Contact, HealId, HealNews, HealRequest, Input, Message, Output, Plan, Sight, Voters};
 use crate::id::{Guid, Incarnation, NodeId};
 use crate::limits::{FULL_MESH_MAX, HEAL_LOOK_SHOWN, HEAL_RETRY, HEAL_SIGHT_PAUSE, HEAL_SIGHT_PAUSE_LARGE};
@@ -38,7 +39,7 @@ pub struct Options {
 pub struct Start {
     /// This start of this node.
     pub id: Incarnation,
-    /// The first start of this process.
+    /// The first start of this process, where nothing is carried over.
     pub process: Guid,
     /// The largest number of a heal on disc.
     pub seen: u64,
@@ -53,6 +54,7 @@ pub struct Start {
 /// What goes from one start to the next one in the same process: it has what the one before had, and owes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Carried {
+    process: Guid,
     partings: Partings,
     seen: HealId,
     healed: HealId,
@@ -96,6 +98,7 @@ pub struct Healing {
     pub(super) finished: Option<Plan>,
     pub(super) under: Option<Under>,
     pub(super) leading: Leading,
+    pub(super) peeking: Option<Peeking>,
     pub(super) coordinating: Option<Coordinating>,
     /// The latest look of a leader at this node, until when its changes are wanted.
     pub(super) watched: Option<Watch>,
@@ -117,11 +120,20 @@ pub(super) struct Watch {
     next: Instant,
 }
 
+impl Carried {
+    /// The first start of the process.
+    #[must_use]
+    pub fn process(&self) -> Guid {
+        self.process
+    }
+}
+
 impl Healing {
     /// A node's room as it starts.
     #[must_use]
     pub fn new(start: Start, now: Now) -> Self {
         let carried = start.carried.unwrap_or_else(|| Carried {
+            process: start.process,
             partings: Partings::default(),
             seen: HealId { number: start.seen, guid: Guid::MIN },
             healed: HealId::NONE,
@@ -133,7 +145,7 @@ impl Healing {
         let under = carried.prepared.map(|id| Under::adrift(id, start.id, now.mono));
         Self {
             id: start.id,
-            process: start.process,
+            process: carried.process,
             options: start.options,
             autoheal: start.autoheal,
             contacts: BTreeMap::new(),
@@ -147,6 +159,7 @@ impl Healing {
             finished: carried.finished,
             under,
             leading: Leading::default(),
+            peeking: None,
             coordinating: None,
             watched: None,
             history: carried.history,
@@ -161,6 +174,7 @@ impl Healing {
     #[must_use]
     pub fn carry(&self) -> Carried {
         Carried {
+            process: self.process,
             partings: self.partings.clone(),
             seen: self.seen,
             healed: self.healed,
@@ -260,7 +274,7 @@ impl Healing {
                 }
             }
             Message::Pending { stuck, asked } => self.pending_said(from, stuck, asked, now, out),
-            Message::Look { number } => self.looked_at(from, number, now, out),
+            Message::Look { number, once } => self.looked_at(from, (number, once), now, out),
             Message::Sight { number, sight } => self.sight_came(number, *sight, now),
             Message::Lead(plan) => self.lead(from, plan, now, out),
             Message::Led { id, done } => self.led(id, done),
@@ -281,13 +295,15 @@ impl Healing {
         self.finished.as_ref().filter(|plan| plan.id == id).map(|plan| plan.coordinator.node_id)
     }
 
-    fn looked_at(&mut self, from: Incarnation, number: u64, now: Now, out: &mut Vec<Output>) {
+    fn looked_at(&mut self, from: Incarnation, (number, once): (u64, bool), now: Now, out: &mut Vec<Output>) {
         if !self.active {
             return;
         }
         let said = self.sight();
         let (until, next) = (now.mono + HEAL_LOOK_SHOWN, now.mono + self.sight_pause());
-        self.watched = Some(Watch { leader: from.node_id, number, until, said: said.clone(), next });
+        if !once {
+            self.watched = Some(Watch { leader: from.node_id, number, until, said: said.clone(), next });
+        }
         self.send(from, Message::Sight { number, sight: Box::new(said) }, now, out);
     }
 
@@ -370,6 +386,7 @@ impl Healing {
         self.since = if pending { self.since.or(Some(now.mono)) } else { None };
         self.report(now, out);
         self.show_changes(now, out);
+        self.peek_on(now, out);
         self.lead_on(now, out);
         self.coordinate_on(now, out);
         self.go_on(now, out);
@@ -411,6 +428,7 @@ impl Machine for Healing {
             Input::Persisted(number) => self.persisted = self.persisted.max(number),
             Input::News(news) => self.news(news, now, out),
             Input::Heal => self.send_to(self.leader(), Message::Pending { stuck: None, asked: true }, now, out),
+            Input::Peek => self.peek(now, out),
             Input::Autoheal(settle) => self.autoheal = settle,
             Input::Reset => self.reset(out),
         }
@@ -426,7 +444,8 @@ impl Machine for Healing {
         // Until something has changed nothing is to be shown; what changes it is an input, and only its pause is waited for.
         let shown = watched.filter(|watch| watch.said != self.sight()).map(|watch| watch.next.min(watch.until));
         let told = if self.active { self.partings.deadline() } else { None };
-        let others = [shown, self.report_at, told, self.leading.deadline()];
+        let peeked = self.peeking.as_ref().map(|peeking| peeking.until);
+        let others = [shown, self.report_at, told, self.leading.deadline(), peeked];
         let coordinating = self.coordinating.as_ref().and_then(Coordinating::deadline);
         let under = self.under.as_ref().and_then(Under::deadline);
         others.into_iter().flatten().chain(coordinating).chain(under).min()
