@@ -56,7 +56,7 @@ pub struct Decision {
     pub id: DecisionId,
     /// When, by this node's wall clock.
     pub time: Wall,
-    /// What kind: `form`, `join`, `admit`, `refuse`, `down`, `up`, `remove`, `merge`, `leave`, `stop`, `command`.
+    /// What kind: `form`, `join`, `admit`, `refuse`, `down`, `up`, `remove`, `merge`, `leave`, `stop`, `heal`, `command`.
     pub kind: String,
     /// What was decided, in one sentence.
     pub what: String,
@@ -64,6 +64,9 @@ pub struct Decision {
     pub rule: String,
     /// Who saw what, and when.
     pub evidence: Vec<String>,
+    /// What it was decided from, where the same code comes to the same decision again from it: whole, in hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<String>,
 }
 
 /// The list of decisions.
@@ -93,8 +96,15 @@ impl Decisions {
         if self.kept.len() == DECISIONS_KEPT {
             self.kept.pop_front();
         }
-        self.kept.push_back(Decision { id, time, kind: kind.into(), what, rule: rule.into(), evidence });
+        self.kept.push_back(Decision { id, time, kind: kind.into(), what, rule: rule.into(), evidence, inputs: None });
         id
+    }
+
+    /// Adds what a record was decided from.
+    pub fn keep_inputs(&mut self, id: DecisionId, inputs: &[u8]) {
+        if let Some(record) = self.kept.iter_mut().find(|record| record.id == id) {
+            record.inputs = Some(inputs.iter().map(|byte| alloc::format!("{byte:02x}")).collect());
+        }
     }
 
     /// The record with this id, while it is kept.

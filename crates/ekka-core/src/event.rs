@@ -138,6 +138,16 @@ pub enum EventKind {
     ConfigReloaded { changed: Vec<String>, needs_restart: Vec<String> },
     /// `node.fenced`: its lease has run out, and others may be told that it is gone
     NodeFenced { lease_age_ms: u64 },
+    /// `heal.started`: this node carries out a heal; who stays as it is, and who comes back
+    HealStarted { heal: String, stays: Vec<NodeName>, returns: Vec<NodeName> },
+    /// `heal.step`: of this node's own way back: `prepare`, `exchange`, `reboot`
+    HealStep { heal: String, step: String },
+    /// `heal.finished`: this node came back, so long after it found that it had parted; rows that came, versions that lost
+    HealFinished { heal: String, ms: u64, rows: u64, overridden: u64 },
+    /// `heal.ended`: all nodes of the heal that this node carried out came back
+    HealEnded { heal: String, ms: u64, nodes: u32 },
+    /// `heal.failed`: a callback of this node failed, hung or panicked; the heal goes on
+    HealFailed { heal: String, why: String },
     /// `node.over`: this start was declared gone; the node goes on under a new guid
     NodeOver { incarnation: Guid },
 }
@@ -198,6 +208,11 @@ impl EventKind {
             Self::ConfigReloaded { .. } => "config.reloaded",
             Self::NodeFenced { .. } => "node.fenced",
             Self::NodeOver { .. } => "node.over",
+            Self::HealStarted { .. } => "heal.started",
+            Self::HealStep { .. } => "heal.step",
+            Self::HealFinished { .. } => "heal.finished",
+            Self::HealEnded { .. } => "heal.ended",
+            Self::HealFailed { .. } => "heal.failed",
         }
     }
 
@@ -210,6 +225,7 @@ impl EventKind {
             | Self::NodeRefused { .. }
             | Self::TableDigestMismatch { .. }
             | Self::DiscFull { .. }
+            | Self::HealFailed { .. }
             | Self::NodeFenced { .. } => Severity::Critical,
             Self::MemberDown { .. }
             | Self::MemberConflict { .. }

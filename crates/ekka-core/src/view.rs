@@ -52,10 +52,10 @@ pub enum Status {
 
 impl Status {
     /// Whether a node with this status takes part in its cluster: it is up, be it draining, or would be but for rows that
-    /// it fetches.
+    /// it fetches or a heal that it is in.
     #[must_use]
     pub fn takes_part(self) -> bool {
-        matches!(self, Self::Syncing | Self::Up | Self::Draining)
+        matches!(self, Self::Syncing | Self::Up | Self::Draining | Self::Healing)
     }
 
     /// The word that people and JSON use.

@@ -62,6 +62,7 @@ struct Node {
 impl Node {
     fn new(strategies: &[&str]) -> Self {
         let own = Record {
+            process: Guid::MIN,
             id: Incarnation { node_id: NodeId::from_u128(1), guid: Guid::from_u128(10) },
             version: 1,
             name: name(0),

@@ -187,6 +187,8 @@ fn setup(which: usize) -> Setup {
         seed: u64::try_from(number).expect("small"),
         faults: Faults::default(),
         gone_after: config.cluster.gone_after,
+        autoheal: config.cluster.autoheal,
+        carried: None,
     }
 }
 

@@ -182,6 +182,14 @@ pub(crate) enum Command {
     /// Take new work again
     #[command(after_help = "Example: ekka undrain")]
     Undrain(PlanArgs),
+    /// Bring the sides of a partition that was repaired together now, also where cluster.autoheal is off
+    #[command(after_help = "Example: ekka heal --plan")]
+    Heal {
+        #[command(flatten)]
+        plan: PlanArgs,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
     /// Take a member that is down out for good
     #[command(after_help = "Example: ekka force-leave ekka@10.0.0.3 --replace-with ekka@10.0.0.4 --plan")]
     ForceLeave {
@@ -343,8 +351,7 @@ pub(crate) enum ReadyFor {
 }
 
 /// Commands of the design that are not there yet: they are known, so that the answer is an honest one.
-const LATER: [(&str, &str); 4] = [
-    ("heal", "Bring the cluster back together now"),
+const LATER: [(&str, &str); 3] = [
     ("lock", "Locks across the cluster"),
     ("top", "The cluster on one screen"),
     ("bundle", "Collect what a report of a fault needs"),

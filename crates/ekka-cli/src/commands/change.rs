@@ -1,4 +1,4 @@
-//! Commands that change something: `form`, `join`, `leave`, `stop`, `drain`, `undrain`, `force-leave`,
+//! Commands that change something: `form`, `join`, `leave`, `stop`, `drain`, `undrain`, `heal`, `force-leave`,
 //! `recover`, `reload`.
 
 use std::time::Duration;
@@ -20,6 +20,7 @@ pub(super) async fn run(client: &Client, command: Command, json: bool) -> Result
         Command::Form(plan) => ("form", asked(plan), WaitArgs::default()),
         Command::Undrain(plan) => ("undrain", asked(plan), WaitArgs::default()),
         Command::Leave { plan, wait } => ("leave", asked(plan), wait),
+        Command::Heal { plan, wait } => ("heal", asked(plan), wait),
         Command::Drain { plan, wait } => ("drain", asked(plan), wait),
         Command::Stop(plan) => {
             let mut fields = asked(plan);

@@ -427,6 +427,7 @@ impl Peer {
             started,
             tags: BTreeMap::new(),
             store: self.store,
+            process: crate::id::Guid::MIN,
         }
     }
 }

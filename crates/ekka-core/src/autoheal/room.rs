@@ -191,6 +191,20 @@ impl Healing {
         self.stand.clone()
     }
 
+    /// The first start of this process.
+    #[must_use]
+    pub fn process(&self) -> Guid {
+        self.process
+    }
+
+    /// Whether these contacts are known here already.
+    #[must_use]
+    pub fn is_told(&self, contacts: &[Contact], own: (u64, bool, bool), voters: &Voters) -> bool {
+        let same = (self.seniority, self.core, self.active) == own && self.voters == *voters;
+        same && self.contacts.len() == contacts.len()
+            && contacts.iter().all(|contact| self.contacts.get(&contact.id.node_id) == Some(contact))
+    }
+
     /// Whether a heal that this node knows of, or that is to come, has that member in it.
     #[must_use]
     pub fn concerns(&self, node_id: NodeId) -> bool {

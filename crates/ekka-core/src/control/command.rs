@@ -59,6 +59,11 @@ pub enum Command {
         /// Only say what would happen.
         plan: bool,
     },
+    /// Bring the sides of a partition that was repaired together, although autoheal may be off.
+    Heal {
+        /// Only say what would happen.
+        plan: bool,
+    },
     /// The record of one decision.
     Why {
         /// Its id.

@@ -85,10 +85,8 @@ impl Control {
             Command::ForceLeave { node, replace_with, alive, plan } => {
                 self.force_leave(id, (&node, replace_with.as_deref()), (alive, plan), now, out)
             }
-            Command::Why { id } => Some(match self.decisions.get(id) {
-                Some(decision) => Ok(Reply::Decision(decision.clone())),
-                None => Err(CommandError::NotFound(format!("no record {id} is kept on {}", self.setup.name))),
-            }),
+            Command::Heal { plan } => self.ask_heal(id, plan, now, out),
+            Command::Why { id } => Some(self.why(id)),
             Command::Decisions { last } => {
                 let last = usize::try_from(last).unwrap_or(usize::MAX);
                 Some(Ok(Reply::Decisions(self.decisions.iter().rev().take(last).cloned().collect())))
@@ -271,7 +269,7 @@ impl Control {
 
     fn drain(&mut self, on: bool, only_plan: bool, now: Now) -> Answer {
         let refused = match (self.standing.status, on) {
-            (Status::Syncing | Status::Up | Status::Draining, _) | (_, false) => None,
+            (Status::Syncing | Status::Up | Status::Draining | Status::Healing, _) | (_, false) => None,
             (status, _) => Some(format!("this node is {}: only one that is up drains", status.as_str())),
         };
         let text =
@@ -374,6 +372,7 @@ impl Control {
             emit(Some(id), EventKind::NodeRefused { reason, by: text }, out);
         }
         self.fail_pending(out);
+        self.fail_heals(out);
         if reason != StopReason::Asked {
             // Who was told to stop hands over first. This one must not go on, and gives nothing more.
             self.end_volatile(now, out);

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Command, CommandError, GroupNews, GroupRequest, Loading, Reply, VolatileNews, VolatileRequest};
 use crate::autocluster::{self, Answer, Proposal, Registration, SourceList};
+use crate::autoheal;
+pub use crate::autoheal::{Carried, HealNews, HealRequest};
 use crate::consensus::LogPlace;
 use crate::durable::Recovery;
 use crate::event::Event;
@@ -160,6 +162,17 @@ pub enum Message {
         /// The clock.
         wall: Wall,
     },
+    /// Of the room that heals partitions; passed on once, on a link to whom it is for.
+    Heal {
+        /// The cluster that is healed.
+        cluster_id: ClusterId,
+        /// Who says it.
+        from: Incarnation,
+        /// For whom it is.
+        to: NodeId,
+        /// What.
+        message: autoheal::Message,
+    },
 }
 
 /// What a node keeps on disc beside its identity (file `cluster.json`).
@@ -178,6 +191,9 @@ pub struct Saved {
     /// What a new log begins with that goes on with an older one, until it is committed there.
     #[serde(default)]
     pub recovery: Option<Recovery>,
+    /// The largest number of a heal that this node has led.
+    #[serde(default)]
+    pub heal_number: u64,
 }
 
 /// Who this node is, as read and raised under the lock of its data directory (file `node.json`).
@@ -228,6 +244,10 @@ pub struct Setup {
     pub session_max: Duration,
     /// How long a node is down before it is gone (`cluster.gone_after`); the leader's holds for the cluster.
     pub gone_after: Duration,
+    /// Time for views to settle before a partition is healed (`cluster.autoheal`); `None`: only by an operator's word.
+    pub autoheal: Option<Duration>,
+    /// What the start before this one in the same process left.
+    pub carried: Option<Carried>,
 }
 
 /// Faults put in on purpose in the parts that meet here.
@@ -237,6 +257,8 @@ pub struct Faults {
     pub no_recontact: bool,
     /// A stale incarnation wins over a newer one.
     pub stale_wins: bool,
+    /// Of healing.
+    pub autoheal: autoheal::Options,
 }
 
 /// Why a connection ended.
@@ -372,7 +394,11 @@ pub enum Input {
         list: SourceList,
         /// How this node forms now.
         formation: Box<autocluster::Settings>,
+        /// Time for views to settle before a partition is healed.
+        autoheal: Option<Duration>,
     },
+    /// What the shell was asked for by [`Output::Heal`] is done, or waits.
+    Heal(HealNews),
     /// An operator or the embedding program wants something.
     Command {
         /// For the reply.
@@ -448,6 +474,8 @@ pub enum Output {
     Stop(StopReason),
     /// Of the replica of the volatile group.
     Volatile(VolatileRequest),
+    /// A step of this node's way back after a partition; the answer is an [`Input::Heal`].
+    Heal(HealRequest),
     /// Until when this node holds its lease, by its monotonic clock; `None` while it holds none. Whoever answers for the
     /// node compares it with the clock at that moment. Given before what it forbids is told to anybody.
     Lease(Option<Instant>),

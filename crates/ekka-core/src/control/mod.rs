@@ -15,6 +15,7 @@ mod conns;
 mod facts;
 mod greet;
 mod group;
+mod heal;
 pub mod io;
 mod lease;
 mod leave;
@@ -31,6 +32,7 @@ mod standing;
 mod tokens;
 mod twins;
 mod volatile;
+mod why;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
@@ -43,9 +45,10 @@ pub use loading::Loading;
 pub use replica::*;
 
 use crate::autocluster::{self, Autocluster};
+use crate::autoheal;
 use crate::decision::{DecisionId, Decisions};
 use crate::event::{Event, EventKind};
-use crate::id::{Endpoint, Incarnation, NodeId, NodeName, StoreId};
+use crate::id::{Endpoint, Guid, Incarnation, NodeId, NodeName, StoreId};
 use crate::identity::clock::Clocks;
 use crate::lease::Terms;
 use crate::machine::Machine;
@@ -68,6 +71,7 @@ use volatile::Volatile;
 enum Work {
     Membership(membership::Input),
     Autocluster(autocluster::Input),
+    Heal(autoheal::Input),
     /// A Hello that was held back has all answers.
     Judge(ConnId),
     /// This node is out of its cluster: its replica ends.
@@ -107,6 +111,7 @@ pub struct Control {
     /// It has said, or is about to say, goodbye.
     stopping: bool,
     recovery: recover::Recover,
+    heal: heal::Heal,
 }
 
 /// What never changes in one start.
@@ -129,11 +134,12 @@ struct Fixed {
 impl Control {
     /// A node at its start.
     #[must_use]
-    pub fn new(setup: Setup, now: Now) -> Self {
+    pub fn new(mut setup: Setup, now: Now) -> Self {
         let mut rng = Rng::new(setup.seed);
         let hello = greet::template(&setup);
         let id = Incarnation { node_id: setup.identity.node_id, guid: setup.identity.guid };
-        let record = own_record(&setup, id, now);
+        let heal = heal::Heal::new(&mut setup, id, now);
+        let record = own_record(&setup, (id, heal.room.process()), now);
         let options =
             membership::Options { no_recontact: setup.faults.no_recontact, stale_wins: setup.faults.stale_wins };
         let base_port = setup.formation.base_port;
@@ -186,6 +192,7 @@ impl Control {
             leases: lease::Leases::new(id),
             stopping: false,
             recovery: recover::Recover::new(setup.saved.recovery),
+            heal,
         }
     }
 
@@ -240,6 +247,7 @@ impl Control {
             if self.dirty {
                 self.tell_facts(now, out);
                 self.tell_who_is_up(now, out);
+                self.tell_contacts_in_time(now, out);
             }
             if self.work.is_empty() {
                 break;
@@ -273,6 +281,7 @@ impl Control {
                 self.autocluster.handle(input, now, &mut given);
                 self.autocluster_gave(given, now, out);
             }
+            Work::Heal(input) => self.heal(input, now, out),
             Work::Judge(conn) if !self.stopped => self.judge_held(conn, now, out),
             Work::Judge(_) => {}
             Work::DropGroup(log) => self.close_group(log == Log::Delete, out),
@@ -328,6 +337,9 @@ impl Control {
                 if (self.group.cluster(), self.generation()) != (Some(cluster_id), generation) => {}
             Message::Lease { message, .. } => self.lease_came(peer, message, now, out),
             Message::SeenDown { down, .. } => self.down_reported(peer.node_id, down, now, out),
+            // Of another cluster, or said before this node left one.
+            Message::Heal { cluster_id, .. } if self.autocluster.cluster_id() != Some(cluster_id) => {}
+            Message::Heal { from, to, message, .. } => self.heal_came(peer, (from, to), message, now, out),
             Message::LogEnd { nonce } => self.say_log_end(peer.node_id, nonce, out),
             Message::LogEnds { nonce, cluster_id, generation, last } => {
                 self.log_ends(peer.node_id, nonce, (cluster_id, generation, last), now, out);
@@ -337,7 +349,7 @@ impl Control {
 }
 
 /// What this start says of itself first.
-fn own_record(setup: &Setup, id: Incarnation, now: Now) -> Record {
+fn own_record(setup: &Setup, (id, process): (Incarnation, Guid), now: Now) -> Record {
     Record {
         id,
         version: 1,
@@ -350,6 +362,7 @@ fn own_record(setup: &Setup, id: Incarnation, now: Now) -> Record {
         started: now.wall,
         tags: setup.tags.clone(),
         store: setup.store.after(setup.saved.store_resets),
+        process,
     }
 }
 
@@ -391,11 +404,13 @@ impl Machine for Control {
                 self.disc_is(full, out);
             }
             Input::Tables(loading) => self.tables_said(loading),
-            Input::Reconfigure { tags, list, formation } => {
+            Input::Reconfigure { tags, list, formation, autoheal } => {
+                self.heal(autoheal::Input::Autoheal(autoheal), now, out);
                 self.work.push_back(Work::Membership(membership::Input::SetTags(tags)));
                 let input = autocluster::Input::Reconfigure { list, settings: *formation };
                 self.work.push_back(Work::Autocluster(input));
             }
+            Input::Heal(news) => self.heal(autoheal::Input::News(news), now, out),
             Input::Command { id, command } => self.command(id, command, now, out),
             Input::Volatile { cluster_id, news } => self.volatile_said(cluster_id, news, now, out),
         }
@@ -418,6 +433,7 @@ impl Machine for Control {
         self.tick_group(now, out);
         self.tick_volatile(now, out);
         self.tick_leases(now, out);
+        self.tick_heal(now, out);
         self.end_waits(now, out);
         self.expire_commands(now, out);
         self.expire_asked(now, out);
@@ -446,6 +462,7 @@ impl Machine for Control {
             self.clock_deadline(),
             self.standing.deadline(),
             self.volatile.deadline(),
+            self.heal.deadline(),
             Some(self.refresh_at),
             self.persist.wanted.then_some(self.persist.not_before),
         ]
@@ -462,5 +479,6 @@ impl Machine for Control {
         self.conns.check();
         self.twins.check();
         self.volatile.check();
+        self.heal.room.check();
     }
 }

@@ -49,7 +49,14 @@ impl Control {
         let recovery = self.recovery.saved().cloned();
         // One write: after a crash the generation is known before the new log has begun.
         formation.generation = formation.generation.max(recovery.as_ref().map_or(0, |recovery| recovery.generation));
-        Saved { formation, roster: roster.clone(), farewells, store_resets: self.store_resets, recovery }
+        Saved {
+            formation,
+            roster: roster.clone(),
+            farewells,
+            store_resets: self.store_resets,
+            recovery,
+            heal_number: self.heal.number(),
+        }
     }
 
     pub(super) fn persist_if_wanted(&mut self, out: &mut Vec<Output>) {
@@ -71,6 +78,7 @@ impl Control {
         }
         self.commands_persisted(token, out);
         self.recovery_persisted(token, now, out);
+        self.heal_persisted(token, now, out);
         self.begin_anew(token, now, out);
     }
 

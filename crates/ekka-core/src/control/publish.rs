@@ -190,6 +190,7 @@ impl Control {
             SplitState::Minority => {
                 advice.push("this side has no majority: quorum tables and locks refuse; it heals by itself when the link is back".into());
             }
+            SplitState::Healing => advice.push(format!("the network is whole again; {}", self.healing().waits)),
             SplitState::Partial => {
                 advice.push("all members are up, but a link between two of them is broken: see `ekka links`".into());
             }
@@ -264,7 +265,9 @@ fn split_events(before: &View, view: &View, now: Now, out: &mut Vec<Output>) {
     let name = |id: &NodeId| view.member(*id).map(|m| m.name.clone());
     let silent: Vec<NodeName> = view.split.unreachable.iter().filter_map(|u| name(&u.node_id)).collect();
     let kind = match view.split.state {
-        SplitState::None | SplitState::Healing => {
+        // What becomes of it is told by `heal.*`.
+        SplitState::Healing => return,
+        SplitState::None => {
             let for_ms = before.split.since.map_or(0, |s| now.wall.offset_from(s).unsigned_abs());
             EventKind::PartitionEnded { for_ms }
         }

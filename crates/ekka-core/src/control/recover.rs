@@ -443,6 +443,7 @@ impl Control {
         self.standing.leaves_cluster();
         self.work.push_back(Work::Autocluster(autocluster::Input::Outranked { words }));
         self.work.push_back(Work::Membership(membership::Input::Reset { farewell: false }));
+        self.reset_heal();
         self.take_new_store();
     }
 }

@@ -84,6 +84,7 @@ impl Control {
         self.work.push_back(Work::Autocluster(autocluster::Input::Left { stay_out }));
         self.work.push_back(Work::Membership(membership::Input::Reset { farewell: false }));
         self.work.push_back(Work::DropGroup(log));
+        self.reset_heal();
         // What it voted in that cluster goes with its log: should it vote there again, it is another voter.
         self.take_new_store();
     }

@@ -208,7 +208,9 @@ impl Control {
         } else if !entered {
             Status::Joining
         } else if self.standing.was_up || (present && quorum.holds() && clock_agrees && self.leases.was_held) {
-            if self.standing.draining {
+            if self.healing().healing {
+                Status::Healing
+            } else if self.standing.draining {
                 Status::Draining
             } else if self.lacks_rows() {
                 Status::Syncing
@@ -315,6 +317,7 @@ impl Control {
                 found.push(("joining", if waits.is_empty() { "looks for its cluster".into() } else { waits }));
             }
             Status::Syncing => found.push(("syncing", self.syncing_words())),
+            Status::Healing => found.push(("healing", self.healing().waits)),
             Status::Draining => found.push(("draining", "told to drain: `ekka undrain` ends it".into())),
             Status::Leaving => found.push(("leaving", "leaves the cluster".into())),
             Status::Stopped => found.push(("stopping", "is stopping".into())),
@@ -361,6 +364,8 @@ impl Control {
             SplitState::Minority
         } else if suspected {
             SplitState::Suspected
+        } else if self.healing().pending {
+            SplitState::Healing
         } else if self.broken_for_long(now) {
             SplitState::Partial
         } else {
@@ -406,6 +411,7 @@ impl Control {
         self.standing.leaves_cluster();
         self.standing.conflicts.remove(&cluster_id);
         self.work.push_back(Work::Membership(membership::Input::Enter { roster, farewell: asked }));
+        self.reset_heal();
         self.persist.wanted = true;
         self.dirty = true;
         match (how, before) {

@@ -109,6 +109,17 @@ impl Membership {
         }
     }
 
+    /// Which start of a node is in contact, or was last.
+    #[must_use]
+    pub fn heard_as(&self, node_id: NodeId) -> Option<Incarnation> {
+        self.contacts.get(&node_id).map(|contact| contact.id)
+    }
+
+    /// Members that run and say that they hear this one.
+    pub fn hearers(&self, node_id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+        self.witnesses(node_id).map(|(by, _)| by)
+    }
+
     /// Who else hears this node: the members whose rows say so, with when.
     pub(super) fn witnesses(&self, node_id: NodeId) -> impl Iterator<Item = (NodeId, Instant)> + '_ {
         let known = self.contacts.get(&node_id).map(|c| c.id).or_else(|| self.record(node_id).map(|r| r.id));

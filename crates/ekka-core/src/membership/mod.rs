@@ -73,6 +73,14 @@ pub struct Record {
     /// The store that it votes with; unknown until its own record has come.
     #[serde(default)]
     pub store: StoreId,
+    /// The first start of the process that runs this one; unknown until its own record has come. A start that took a new
+    /// guid because the one before it was declared gone is the same process.
+    #[serde(default = "unknown")]
+    pub process: Guid,
+}
+
+fn unknown() -> Guid {
+    Guid::MIN
 }
 
 /// Why a member was taken out for good.

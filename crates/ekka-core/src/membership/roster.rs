@@ -21,6 +21,12 @@ impl Seat {
 }
 
 impl Record {
+    /// The first start of the process that runs this one.
+    #[must_use]
+    pub fn process(&self) -> Guid {
+        if self.process == Guid::MIN { self.id.guid } else { self.process }
+    }
+
     /// Whether this record is later than the other of the same node.
     #[must_use]
     pub fn is_later_than(&self, other: &Self) -> bool {
@@ -224,6 +230,7 @@ mod tests {
             started: crate::time::Wall::from_millis(1),
             tags: alloc::collections::BTreeMap::new(),
             store: crate::id::StoreId::MIN,
+            process: Guid::MIN,
         };
         let mut digests = alloc::collections::BTreeSet::new();
         for raised in 0u32..4096 {

@@ -32,6 +32,7 @@ pub(crate) fn core_member(name: NodeName, id: Incarnation, start_counter: u64, s
         start_counter,
         started: Wall::from_millis(1),
         store,
+        process: id.guid,
         tags: BTreeMap::new(),
     }
 }
@@ -66,5 +67,7 @@ pub(crate) fn setup(name: NodeName, me: Incarnation, start_counter: u64, saved: 
         faults: Faults::default(),
         session_max: Duration::from_secs(60),
         gone_after: Duration::from_secs(15),
+        autoheal: Some(Duration::from_secs(3)),
+        carried: None,
     }
 }

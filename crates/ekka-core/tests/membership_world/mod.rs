@@ -180,6 +180,7 @@ impl World {
     fn boot(&mut self, i: usize) {
         let node = &self.nodes[i];
         let record = Record {
+            process: node.id.guid,
             id: node.id,
             version: 1,
             name: format!("n{i}@h{i}").parse().expect("valid in this world"),

@@ -11,6 +11,7 @@ mod discovery;
 mod endings;
 mod group;
 mod happening;
+mod heal;
 mod kinds;
 mod links;
 mod net;

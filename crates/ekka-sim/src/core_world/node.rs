@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ekka_core::autocluster::{Faults as FormationFaults, Merge, Settings, SourceList};
-use ekka_core::control::{Control, Faults, Identity, Saved, Setup, StopReason};
+use ekka_core::control::{Carried, Control, Faults, Identity, Saved, Setup, StopReason};
 use ekka_core::id::{Endpoint, Guid, NodeId, NodeName, StoreId};
 use ekka_core::limits::{SETTLE_OTHER, SETTLE_STATIC};
 use ekka_core::rng::Rng;
@@ -28,6 +28,8 @@ pub struct NodeSpec {
     pub merge: Merge,
     /// How long a node is down before it is gone.
     pub gone_after: Duration,
+    /// Time for views to settle before a partition is healed.
+    pub autoheal: Option<Duration>,
     /// Planted faults.
     pub faults: Faults,
     /// Planted faults of formation.
@@ -45,6 +47,7 @@ impl NodeSpec {
             clock_offset_ms: 0,
             merge: Merge::Empty,
             gone_after: Duration::from_secs(15),
+            autoheal: Some(Duration::from_secs(3)),
             faults: Faults::default(),
             formation_faults: FormationFaults::default(),
         }
@@ -151,6 +154,8 @@ pub struct Machine {
     pub backup: Option<Disc>,
     /// Identities that it gave up.
     pub given_up: Vec<NodeId>,
+    /// What the next start of its process goes on with.
+    pub(super) carried: Option<Carried>,
     rng: Rng,
 }
 
@@ -174,6 +179,7 @@ impl Machine {
             disc_delay: None,
             backup: None,
             given_up: Vec::new(),
+            carried: None,
             rng,
         }
     }
@@ -215,6 +221,8 @@ impl Machine {
             seed: self.rng.next_u64(),
             faults: self.spec.faults,
             gone_after: self.spec.gone_after,
+            autoheal: self.spec.autoheal,
+            carried: self.carried.take(),
         };
         self.process = Some(Process {
             control: Control::new(setup, now),

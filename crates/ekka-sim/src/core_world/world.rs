@@ -427,7 +427,10 @@ impl World {
     /// A process that ended by its own decision; a restored one starts again as a new node.
     fn stopped(&mut self, machine: usize, reason: &StopReason) {
         self.note(&format!("stopped {machine}: {reason:?}"));
-        self.machines[machine].process = None;
+        let process = self.machines[machine].process.take();
+        if *reason == StopReason::Over {
+            self.machines[machine].carried = process.map(|process| process.control.carry());
+        }
         self.machines[machine].ended = Some(reason.clone());
         self.end_connections(machine);
         if let Err(what) = self.watch.ended(machine, reason) {
@@ -493,6 +496,7 @@ impl World {
                 self.note(&format!("{machine}: {:?}", event.kind));
                 self.events[machine].push(event);
             }
+            Output::Heal(request) => self.heal_request(machine, request),
             Output::Reply { id, result } => self.replied(machine, id.0, result),
             Output::Lease(until) => {
                 if let Some(process) = &mut self.machines[machine].process {

@@ -37,10 +37,7 @@ impl Config {
         let text = |(key, what): (&'static str, &str)| {
             self.written.contains(key).then(|| format!("{key} is accepted, but not yet in effect: {what}"))
         };
-        let keys = [
-            ("cluster.autoheal", "this version heals nothing by itself yet"),
-            ("cluster.autoclean", "this version removes no member by itself yet"),
-        ];
+        let keys = [("cluster.autoclean", "this version removes no member by itself yet")];
         keys.into_iter().filter_map(text).collect()
     }
 }

@@ -49,6 +49,7 @@ pub(super) struct Reload {
     pub(super) strategies: Option<Vec<Arc<dyn Discovery>>>,
     pub(super) tags: BTreeMap<String, String>,
     pub(super) formation: Box<Settings>,
+    pub(super) autoheal: Option<Duration>,
     pub(super) done: oneshot::Sender<()>,
 }
 
@@ -145,11 +146,11 @@ impl Driver {
         match own {
             Some(Own::Until(stop, _)) if stop.is_cancelled() => {}
             Some(Own::Input(input) | Own::Until(_, input)) => self.take(Some(input), out),
-            Some(Own::Reload(Reload { strategies, tags, formation, done })) => {
+            Some(Own::Reload(Reload { strategies, tags, formation, autoheal, done })) => {
                 if let Some(strategies) = strategies {
                     self.strategies.replace(strategies);
                 }
-                self.take(Some(Input::Reconfigure { tags, list: self.strategies.number(), formation }), out);
+                self.take(Some(Input::Reconfigure { tags, list: self.strategies.number(), formation, autoheal }), out);
                 // Whoever asked may have gone.
                 let _ = done.send(());
             }
@@ -199,6 +200,7 @@ impl Driver {
                 }
                 Output::Stop(reason) => return Some(reason),
                 Output::Volatile(request) => self.volatile.request(request),
+                Output::Heal(_) => {}
                 Output::Lease(until) => self.shared.set_lease(until),
             }
         }

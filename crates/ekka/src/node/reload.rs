@@ -35,8 +35,9 @@ pub(super) async fn reload(node: &Inner, wanted: Config) -> Result<Reloaded, Str
     node.context.credentials.set(credentials.clone());
     transport.set_credentials(credentials);
     let (tags, formation) = (config.node.tags.clone(), Box::new(formation_settings(&config)));
+    let autoheal = config.cluster.autoheal;
     let (done, taken) = oneshot::channel();
-    place.send(Own::Reload(Reload { strategies, tags, formation, done }));
+    place.send(Own::Reload(Reload { strategies, tags, formation, autoheal, done }));
     node.set_config(config);
     taken.await.map_err(|_| stopping())?;
     if cookies {
@@ -114,7 +115,7 @@ fn compare(old: &Config, new: &Config, cookies: bool, certificates: bool) -> Rel
     note(false, "cluster.name", old.cluster.name != new.cluster.name);
     note(false, "cluster.tls", !same_mode);
     note(false, "cluster.proto_dist", old.cluster.ipv6 != new.cluster.ipv6);
-    note(false, "cluster.autoheal", old.cluster.autoheal != new.cluster.autoheal);
+    note(true, "cluster.autoheal", old.cluster.autoheal != new.cluster.autoheal);
     note(false, "cluster.autoclean", old.cluster.autoclean != new.cluster.autoclean);
     note(false, "cluster.gone_after", old.cluster.gone_after != new.cluster.gone_after);
     note(false, "node.name", old.node.name != new.node.name);

@@ -306,6 +306,8 @@ pub(super) fn setup(
         faults,
         session_max: config.lock_max_ttl,
         gone_after: config.cluster.gone_after,
+        autoheal: config.cluster.autoheal,
+        carried: None,
     }
 }
 

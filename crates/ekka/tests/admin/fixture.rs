@@ -177,6 +177,7 @@ impl GivenNode {
             what: "ekka@10.0.0.3 is down".into(),
             rule: "silence (section 9)".into(),
             evidence: vec!["nothing heard for 2.4 s".into()],
+            inputs: None,
         };
         match command {
             Command::Why { id: DecisionId(0x1f) } => Ok(Reply::Decision(decision(DecisionId(0x1f)))),

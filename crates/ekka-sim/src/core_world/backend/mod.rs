@@ -240,9 +240,10 @@ impl World {
     /// `ekka reload` with the same strategies and settings.
     pub fn reload(&mut self, machine: usize) {
         let formation = Box::new(self.machines[machine].spec.settings());
+        let autoheal = self.machines[machine].spec.autoheal;
         if self.machines[machine].process.is_some() {
             let list = self.source_list(machine);
-            self.input(machine, Input::Reconfigure { tags: BTreeMap::new(), list, formation });
+            self.input(machine, Input::Reconfigure { tags: BTreeMap::new(), list, formation, autoheal });
         }
     }
 

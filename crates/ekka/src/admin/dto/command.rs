@@ -133,7 +133,7 @@ pub struct DecisionAnswer {
     pub id: String,
     /// When.
     pub time: String,
-    /// `form`, `join`, `admit`, `refuse`, `down`, `up`, `remove`, `merge`, `leave`, `stop` or `command`.
+    /// `form`, `join`, `admit`, `refuse`, `down`, `up`, `remove`, `merge`, `leave`, `stop`, `heal` or `command`.
     pub kind: String,
     /// What was decided.
     pub what: String,
@@ -141,12 +141,15 @@ pub struct DecisionAnswer {
     pub rule: String,
     /// Who saw what, and when.
     pub evidence: Vec<String>,
+    /// What it was decided from, whole, in hex digits: for whoever looks into a report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<String>,
 }
 
 impl From<Decision> for DecisionAnswer {
     fn from(decision: Decision) -> Self {
-        let Decision { id, time, kind, what, rule, evidence } = decision;
-        Self { id: id.to_string(), time: rfc3339(time), kind, what, rule, evidence }
+        let Decision { id, time, kind, what, rule, evidence, inputs } = decision;
+        Self { id: id.to_string(), time: rfc3339(time), kind, what, rule, evidence, inputs }
     }
 }
 

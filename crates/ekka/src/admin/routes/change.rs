@@ -84,6 +84,15 @@ pub(super) async fn undrain(
     run(state, Command::Undrain { plan: body.plan }, body.wait).await
 }
 
+/// Bring the sides of a partition that was repaired together now, also where `cluster.autoheal` is off.
+#[utoipa::path(
+    post, path = "/v1/heal", request_body = PlanRequest,
+    responses((status = OK, body = CommandAnswer), (status = ACCEPTED, body = CommandAnswer), (status = CONFLICT, body = ErrorAnswer))
+)]
+pub(super) async fn heal(State(state): State<AdminState>, Body(body): Body<PlanRequest>) -> Result<Response, ApiError> {
+    run(state, Command::Heal { plan: body.plan }, body.wait).await
+}
+
 /// Take a member that is down out for good.
 #[utoipa::path(
     post, path = "/v1/force-leave", request_body = ForceLeaveRequest,

@@ -91,6 +91,7 @@ fn listed() -> OpenApiRouter<AdminState> {
         .routes(routes!(change::stop))
         .routes(routes!(change::drain))
         .routes(routes!(change::undrain))
+        .routes(routes!(change::heal))
         .routes(routes!(change::force_leave))
         .routes(routes!(change::recover))
         .routes(routes!(change::reload))

@@ -88,6 +88,8 @@ fn shared(folder: &std::path::Path) -> Arc<Shared> {
         seed: 1,
         faults: Faults::default(),
         gone_after: Duration::from_secs(15),
+        autoheal: None,
+        carried: None,
     };
     let control = Control::new(setup, env.clock.now());
     Arc::new(Shared::new(config.node.name, env.clock, control.view(), 0))
