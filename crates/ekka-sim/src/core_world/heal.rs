@@ -12,9 +12,9 @@ use super::world::World;
 const STEP: Duration = Duration::from_millis(200);
 
 impl World {
-    pub(super) fn heal_request(&mut self, machine: usize, request: HealRequest) {
+    pub(super) fn heal_request(&mut self, machine: usize, request: &HealRequest) {
         let failed = Vec::new();
-        let news = match request {
+        let news = match *request {
             HealRequest::Prepare { id } => HealNews::Prepared { id, failed },
             HealRequest::Exchange { id, .. } => HealNews::Exchanged { id, rows: 0, overridden: 0 },
             HealRequest::Reboot { id } => HealNews::Rebooted { id, failed },

@@ -496,7 +496,7 @@ impl World {
                 self.note(&format!("{machine}: {:?}", event.kind));
                 self.events[machine].push(event);
             }
-            Output::Heal(request) => self.heal_request(machine, request),
+            Output::Heal(request) => self.heal_request(machine, &request),
             Output::Reply { id, result } => self.replied(machine, id.0, result),
             Output::Lease(until) => {
                 if let Some(process) = &mut self.machines[machine].process {
