@@ -81,8 +81,9 @@ impl Partings {
         self.from.remove(&node_id).is_some()
     }
 
-    /// The other one says that it had declared this node down. Whether that is news.
-    pub(super) fn said(&mut self, node_id: NodeId, process: Guid, theirs: u64) -> bool {
+    /// The other one says that it had declared this node down. Whether that is news. Whether it runs is what this node
+    /// sees, and not that it was heard: it may end before it is seen, and then nothing says that it does not run.
+    pub(super) fn said(&mut self, node_id: NodeId, process: Guid, theirs: u64, back: bool) -> bool {
         let known = self.from.get(&node_id).filter(|apart| apart.process == process && apart.since.is_none());
         if known.is_some_and(|apart| apart.theirs >= Some(theirs) || apart.own && apart.back) {
             // Known, or this node found the same by itself; what it covers is told apart by the other's number.
@@ -93,8 +94,7 @@ impl Partings {
         }
         let own = known.is_some_and(|apart| apart.own);
         let number = self.next();
-        // Whoever says it is heard: it runs.
-        let apart = Apart { process, number, own, theirs: Some(theirs), since: None, back: true, told: None };
+        let apart = Apart { process, number, own, theirs: Some(theirs), since: None, back, told: None };
         self.from.insert(node_id, apart);
         true
     }

@@ -284,7 +284,8 @@ impl Healing {
                     let over = Message::Over { id: self.healed, upto: number };
                     self.send(from, over, now, out);
                 } else {
-                    self.partings.said(from.node_id, own, number);
+                    let back = self.runs(from);
+                    self.partings.said(from.node_id, own, number, back);
                 }
             }
             Message::Pending { stuck, asked } => self.pending_said(from, stuck, asked, now, out),
