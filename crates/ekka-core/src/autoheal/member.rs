@@ -4,9 +4,11 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::mem;
 use core::time::Duration;
 
-use super::room::Healing;
+use super::partings::Partings;
+use super::room::{Carried, Healing};
 use super::{HealId, HealRequest, Message, Output, Plan, Told};
 use crate::id::Incarnation;
 use crate::limits::{HEAL_DAMPING_MAX, HEAL_DAMPING_WINDOW};
@@ -220,16 +222,35 @@ impl Healing {
 
     /// This node did its part.
     fn done(&mut self, plan: Plan) {
-        let (me, id) = (self.id.node_id, plan.id);
-        self.healed = self.healed.max(id);
-        self.partings.answered(&plan, me);
-        if !plan.side(self.id).is_some_and(super::Side::stays) {
-            for other in plan.outside().filter(|other| other.node_id != me) {
-                if let Some(contact) = self.contacts.get(&other.node_id).filter(|contact| contact.id == other) {
-                    self.partings.left_behind(other.node_id, contact.process, id);
-                }
+        let mut partings = mem::take(&mut self.partings);
+        self.answer(&mut partings, &plan);
+        self.partings = partings;
+        self.healed = self.healed.max(plan.id);
+        self.finished = Some(plan);
+    }
+
+    /// What is left of the partings when this node has done its part.
+    fn answer(&self, partings: &mut Partings, plan: &Plan) {
+        let me = self.id.node_id;
+        partings.answered(plan, me);
+        if plan.side(self.id).is_some_and(super::Side::stays) {
+            return;
+        }
+        for other in plan.outside().filter(|other| other.node_id != me) {
+            if let Some(contact) = self.contacts.get(&other.node_id).filter(|contact| contact.id == other) {
+                partings.left_behind(other.node_id, contact.process, plan.id);
             }
         }
-        self.finished = Some(plan);
+    }
+
+    /// Makes of what the next start is given that this one came back, where its `reboot` callbacks run already: they go on
+    /// in the process, whichever start it is, and are not called again.
+    pub(super) fn carry_back(&self, carried: &mut Carried) {
+        let Some(under) = self.under.as_ref().filter(|under| under.step == Step::Rebooting) else { return };
+        self.answer(&mut carried.partings, &under.plan);
+        carried.healed = carried.healed.max(under.plan.id);
+        carried.history.push_back(under.began);
+        carried.finished = Some(under.plan.clone());
+        carried.prepared = None;
     }
 }

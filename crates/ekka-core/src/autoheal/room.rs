@@ -54,15 +54,15 @@ pub struct Start {
 /// What goes from one start to the next one in the same process: it has what the one before had, and owes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Carried {
-    process: Guid,
-    partings: Partings,
-    seen: HealId,
-    healed: HealId,
-    finished: Option<Plan>,
-    history: VecDeque<Instant>,
+    pub(super) process: Guid,
+    pub(super) partings: Partings,
+    pub(super) seen: HealId,
+    pub(super) healed: HealId,
+    pub(super) finished: Option<Plan>,
+    pub(super) history: VecDeque<Instant>,
     /// The heal for which `prepare` was called, where `reboot` was not.
-    prepared: Option<HealId>,
-    since: Option<Instant>,
+    pub(super) prepared: Option<HealId>,
+    pub(super) since: Option<Instant>,
 }
 
 /// What the rest of the node shows of healing.
@@ -173,7 +173,7 @@ impl Healing {
     /// What the next start in the same process is given.
     #[must_use]
     pub fn carry(&self) -> Carried {
-        Carried {
+        let mut carried = Carried {
             process: self.process,
             partings: self.partings.clone(),
             seen: self.seen,
@@ -182,7 +182,9 @@ impl Healing {
             history: self.history.clone(),
             prepared: self.under.as_ref().filter(|under| under.was_prepared()).map(|under| under.plan.id),
             since: self.since,
-        }
+        };
+        self.carry_back(&mut carried);
+        carried
     }
 
     /// What the rest of the node shows of it.
