@@ -100,7 +100,8 @@ fn stands(parting: &Parting, sights: &BTreeMap<NodeId, (usize, &Sight)>) -> bool
 /// Decides. `None` where there is no view at all.
 ///
 /// Components: two nodes belong together where each sees the other running, neither has parted from the other, and neither
-/// is on its way back in a heal that has not ended. The coordinator's component is the one that holds a majority of every
+/// is on its way back in a heal that has not ended, or where others bring them together so; but no two that have parted
+/// are ever in one. The coordinator's component is the one that holds a majority of every
 /// set of voters by the latest configuration that any view shows; where none does, the one with the most cores; of equal
 /// ones the one with the oldest node. The coordinator is its oldest core.
 #[must_use]
@@ -134,26 +135,50 @@ fn commits<'a>(voters: &Voters, members: &(impl Iterator<Item = &'a Sight> + Clo
     !voters.sets.is_empty() && voters.sets.iter().all(holds)
 }
 
+/// Pairs of views, as bits: in a cluster of a thousand that parted in two they are most of the pairs.
+struct Pairs {
+    words: usize,
+    bits: Vec<u64>,
+}
+
+impl Pairs {
+    fn new(count: usize) -> Self {
+        let words = count.div_ceil(64);
+        Self { words, bits: vec![0; count * words] }
+    }
+
+    fn add(&mut self, a: usize, b: usize) {
+        self.bits[a * self.words + b / 64] |= 1 << (b % 64);
+        self.bits[b * self.words + a / 64] |= 1 << (a % 64);
+    }
+
+    fn of(&self, a: usize) -> &[u64] {
+        &self.bits[a * self.words..(a + 1) * self.words]
+    }
+}
+
+fn has(bits: &[u64], at: usize) -> bool {
+    bits[at / 64] >> (at % 64) & 1 == 1
+}
+
 /// Which views belong together, by their places.
 fn components(sights: &[Sight]) -> Vec<Vec<usize>> {
     let known = by_node(sights);
     let count = sights.len();
-    // Who is kept apart from whom, as bits: in a cluster of a thousand that parted in two they are most of the pairs.
-    let words = count.div_ceil(64);
-    let mut apart = vec![0u64; count * words];
-    let mut keep_apart = |a: usize, b: usize| {
-        apart[a * words + b / 64] |= 1 << (b % 64);
-        apart[b * words + a / 64] |= 1 << (a % 64);
-    };
+    let (mut parted, mut apart) = (Pairs::new(count), Pairs::new(count));
     for (at, sight) in sights.iter().enumerate() {
-        let parted = sight.partings.iter().filter(|parting| stands(parting, &known)).map(|parting| &parting.node_id);
-        for node_id in parted.chain(&sight.missing) {
-            if let Some((other, _)) = known.get(node_id) {
-                keep_apart(at, *other);
-            }
+        let place = |node_id: &NodeId| known.get(node_id).map(|(other, _)| *other);
+        let standing = sight.partings.iter().filter(|parting| stands(parting, &known));
+        for other in standing.filter_map(|parting| place(&parting.node_id)) {
+            parted.add(at, other);
+            apart.add(at, other);
         }
+        sight.missing.iter().filter_map(place).for_each(|other| apart.add(at, other));
         if sight.under.is_some() {
-            (0..count).filter(|other| *other != at).for_each(|other| keep_apart(at, other));
+            for other in (0..count).filter(|other| *other != at) {
+                parted.add(at, other);
+                apart.add(at, other);
+            }
         }
     }
     let mut left: Vec<usize> = (0..count).collect();
@@ -163,12 +188,39 @@ fn components(sights: &[Sight]) -> Vec<Vec<usize>> {
         let mut next = 0;
         while let Some(&at) = part.get(next) {
             next += 1;
-            let is_apart = |other: &usize| apart[at * words + other / 64] >> (other % 64) & 1 == 1;
-            let (stay, join): (Vec<usize>, Vec<usize>) = left.iter().partition(|other| is_apart(other));
+            let (stay, join): (Vec<usize>, Vec<usize>) = left.iter().partition(|other| has(apart.of(at), **other));
             left = stay;
             part.extend(join);
         }
-        parts.push(part);
+        divide(part, sights, &parted, &mut parts);
     }
     parts
+}
+
+/// Divides nodes that hang together so that no two which have parted stay in one part.
+///
+/// They hang together by those that parted from nobody: one that started again meanwhile, or that both sides found soon
+/// enough. Who parted from most is placed first, and each goes to those who parted from the same nodes as it did; who
+/// parted from none of them goes to the larger part.
+fn divide(mut nodes: Vec<usize>, sights: &[Sight], parted: &Pairs, parts: &mut Vec<Vec<usize>>) {
+    struct Part {
+        nodes: Vec<usize>,
+        parted: Vec<u64>,
+    }
+    let from = |at: usize| parted.of(at).iter().map(|word| word.count_ones()).sum::<u32>();
+    nodes.sort_by_cached_key(|at| (Reverse(from(*at)), sights[*at].seniority));
+    let mut made: Vec<Part> = Vec::new();
+    for at in nodes {
+        let own = parted.of(at);
+        let alike = |part: &Part| part.parted.iter().zip(own).map(|(a, b)| (a & b).count_ones()).sum::<u32>();
+        let fits = made.iter_mut().filter(|part| !has(&part.parted, at));
+        // Of equal ones the last: `rev` makes it the first that was made.
+        let Some(part) = fits.rev().max_by_key(|part| (alike(part), part.nodes.len())) else {
+            made.push(Part { nodes: vec![at], parted: own.to_vec() });
+            continue;
+        };
+        part.nodes.push(at);
+        part.parted.iter_mut().zip(own).for_each(|(all, own)| *all |= own);
+    }
+    parts.extend(made.into_iter().map(|part| part.nodes));
 }
