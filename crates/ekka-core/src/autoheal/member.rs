@@ -232,7 +232,7 @@ impl Healing {
     /// What is left of the partings when this node has done its part.
     fn answer(&self, partings: &mut Partings, plan: &Plan) {
         let me = self.id.node_id;
-        partings.answered(plan, me);
+        partings.answered(plan, me, self.process);
         if plan.side(self.id).is_some_and(super::Side::stays) {
             return;
         }

@@ -100,10 +100,10 @@ impl Partings {
     }
 
     /// What a heal has answered is over: this node was on the coordinator's side, or came back.
-    pub(super) fn answered(&mut self, plan: &Plan, own: NodeId) {
-        let upto = plan.upto(own);
+    pub(super) fn answered(&mut self, plan: &Plan, own: NodeId, process: Guid) {
+        let upto = plan.upto(own, process);
         self.from.retain(|node_id, apart| {
-            let told = apart.theirs.is_none_or(|theirs| theirs <= plan.upto(*node_id));
+            let told = apart.theirs.is_none_or(|theirs| theirs <= plan.upto(*node_id, apart.process));
             let open = if apart.own { apart.number > upto || !told } else { apart.number > upto && !told };
             // One that is not back was found down after the views were collected, or is down still.
             open || !apart.back && apart.own

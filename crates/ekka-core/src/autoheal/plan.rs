@@ -8,7 +8,7 @@ use core::cmp::Reverse;
 use serde::{Deserialize, Serialize};
 
 use super::{HealId, Parting, Sight, Voters};
-use crate::id::{Incarnation, NodeId};
+use crate::id::{Guid, Incarnation, NodeId};
 
 /// One node of a plan.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -49,9 +49,11 @@ impl Plan {
         self.nodes.iter().find(|side| side.id == id)
     }
 
-    /// Up to which number partings of this node are answered; 0 where the plan does not name it.
-    pub(super) fn upto(&self, node_id: NodeId) -> u64 {
-        self.nodes.iter().find(|side| side.id.node_id == node_id).map_or(0, |side| side.upto)
+    /// Up to which number partings of this process of a node are answered; 0 where the plan does not name it. A later
+    /// process counts anew, and is known by its guid: those of one node only grow.
+    pub(super) fn upto(&self, node_id: NodeId, process: Guid) -> u64 {
+        let side = self.nodes.iter().find(|side| side.id.node_id == node_id);
+        side.filter(|side| process <= side.id.guid).map_or(0, |side| side.upto)
     }
 
     /// Those outside the coordinator's component.

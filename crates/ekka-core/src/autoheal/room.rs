@@ -280,14 +280,18 @@ impl Healing {
                 if process != self.process || self.options.one_sided_unseen {
                     return;
                 }
-                let covers = |plan: &Plan| plan.side(self.id).is_some() && plan.upto(from.node_id) >= number;
-                if self.finished.as_ref().is_some_and(covers) {
-                    // It was said in the view from which the heal was planned that this node is through with.
-                    let over = Message::Over { id: self.healed, upto: number };
-                    self.send(from, over, now, out);
-                } else {
+                let covers = |plan: &&Plan| plan.side(self.id).is_some() && plan.upto(from.node_id, own) >= number;
+                // It was said in the view from which the heal was planned that this node is through with.
+                let Some(plan) = self.finished.as_ref().filter(covers) else {
                     let back = self.runs(from);
                     self.partings.said(from.node_id, own, number, back);
+                    return;
+                };
+                // Where this one came back, nothing is left of it. Where it stayed, the other one has to come back, and
+                // goes on to say so until it has: its order may have been lost with its coordinator.
+                if plan.side(self.id).is_some_and(|side| !side.stays()) {
+                    let over = Message::Over { id: self.healed, upto: number };
+                    self.send(from, over, now, out);
                 }
             }
             Message::Pending { stuck, asked } => self.pending_said(from, stuck, asked, now, out),
