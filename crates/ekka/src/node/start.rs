@@ -202,7 +202,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
     let calls = Calls::new(options.handlers, &shared, &answering, options.inline)?;
     let table_terms = (options.inline, options.table_faults);
     let tables = Kept::new((&env, &storage), (&shared, &request_sender, &calls), table_terms)?;
-    answering.by(&tables.tables);
+    answering.by(&tables.tables, &calls.hub);
     tables.tables.warns_above(config.storage.keep);
     tables.tables.compare_now_and_then(&calls.hub, identity.node_id);
     let own = mpsc::channel(INPUTS_MAX);

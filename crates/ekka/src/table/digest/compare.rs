@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ekka_core::event::EventKind;
 use ekka_core::id::{Incarnation, NodeId};
-use ekka_core::table::{Cut, Digest, behind};
+use ekka_core::table::{Cut, Digest, Revision, Vector, behind};
 use tokio::time::sleep;
 use tracing::debug;
 
@@ -15,7 +15,7 @@ use super::super::hub::Tables;
 use super::super::quorum::QuorumSlot;
 use super::super::slot::Slot;
 use super::{ABOVE_MAX, Ask, DIGEST, PeerVerdict, Step, TableVerdict, Told};
-use crate::rpc::{Call, Hub};
+use crate::rpc::{Call, CallError, Hub};
 
 /// How long a peer may take to sum up a table.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -30,11 +30,31 @@ const PAUSE: Duration = Duration::from_millis(200);
 const EVERY: Duration = Duration::from_secs(3600);
 const FIRST: Duration = Duration::from_secs(600);
 
+/// What came of comparing a table with a peer.
+pub(in crate::table) struct Found {
+    /// How the peer stands.
+    pub(in crate::table) step: Step,
+    /// What this node's rows summed to; `None` where nothing was compared.
+    pub(in crate::table) mine: Option<Digest>,
+    /// What this node and the peer held at the cut, of an `available` table.
+    pub(in crate::table) held: Option<(Vector, Vector)>,
+    /// How far the peer was, of a `quorum` table.
+    pub(in crate::table) revision: Option<Revision>,
+}
+
+impl Found {
+    fn nothing(why: String) -> Self {
+        Self { step: Step::NotCompared(why), mine: None, held: None, revision: None }
+    }
+}
+
 /// What one comparison found.
 struct Compared {
     step: Step,
     /// What this node's rows summed to in it.
     mine: Digest,
+    held: Option<(Vector, Vector)>,
+    revision: Option<Revision>,
     /// The peer has dropped tombstones meanwhile: a row that is only here may be one that was deleted since.
     dropped: bool,
 }
@@ -103,8 +123,8 @@ impl Tables {
             verdict.left_out = Some("no other node is up".into());
         }
         for peer in peers.iter() {
-            let Some((step, digest)) = self.sure(hub, slot, *peer).await else { continue };
-            if let Some(digest) = digest {
+            let Some(Found { step, mine, .. }) = self.sure(hub, slot, *peer).await else { continue };
+            if let Some(digest) = mine {
                 (verdict.rows, verdict.digest) = (digest.rows(), digest.whole());
             }
             let name = self.world.name_of(peer.node_id);
@@ -114,7 +134,8 @@ impl Tables {
         verdict
     }
 
-    fn take_down(&self, slot: &Slot, verdict: &TableVerdict) {
+    /// Keeps what a comparison came to, and tells people where it is the first to find a difference.
+    pub(in crate::table) fn take_down(&self, slot: &Slot, verdict: &TableVerdict) {
         let Some(differs) = verdict.differs() else { return };
         if !self.verdicts.take(slot.id(), differs) {
             return;
@@ -128,7 +149,7 @@ impl Tables {
     }
 
     /// A comparison that finds a difference is made again: one that stays is one. `None`: the peer holds none of it.
-    async fn sure(&self, hub: &Arc<Hub>, slot: &Slot, peer: Incarnation) -> Option<(Step, Option<Digest>)> {
+    pub(in crate::table) async fn sure(&self, hub: &Arc<Hub>, slot: &Slot, peer: Incarnation) -> Option<Found> {
         let (mut found, mut times) = (0, 0);
         loop {
             let compared = match slot {
@@ -136,24 +157,22 @@ impl Tables {
                 Slot::Quorum(slot) => self.compare_quorum(hub, slot, peer).await,
                 Slot::Owned(_) => Err("it is owned".into()),
             };
-            let (step, digest) = match compared {
+            let result = match compared {
                 Ok(compared) => {
-                    let Compared { step, mine, dropped } = compared?;
+                    let Compared { step, mine, held, revision, dropped } = compared?;
                     found += u32::from(!dropped);
                     match step {
-                        Step::Differs { .. } if dropped && times + 1 == TRIES => {
-                            (Step::NotCompared(FORGOTTEN.into()), None)
-                        }
-                        step => (step, Some(mine)),
+                        Step::Differs { .. } if dropped && times + 1 == TRIES => Found::nothing(FORGOTTEN.into()),
+                        step => Found { step, mine: Some(mine), held, revision },
                     }
                 }
-                Err(why) => (Step::NotCompared(why), None),
+                Err(why) => Found::nothing(why),
             };
             times += 1;
-            if found == TIMES || times == TRIES || !matches!(step, Step::Differs { .. }) {
-                return Some((step, digest));
+            if found == TIMES || times == TRIES || !matches!(result.step, Step::Differs { .. }) {
+                return Some(result);
             }
-            debug!(table = slot.schema().name, peer = %peer.node_id, ?step, "compared, and asked again");
+            debug!(table = slot.schema().name, peer = %peer.node_id, step = ?result.step, "compared, and asked again");
             sleep(PAUSE).await;
         }
     }
@@ -165,7 +184,7 @@ impl Tables {
         peer: Incarnation,
     ) -> Result<Option<Compared>, String> {
         let table = slot.id;
-        let (theirs, before) = match ask(hub, peer, &Ask::Held { table }).await? {
+        let (theirs, before) = match asked(hub, peer, &Ask::Held { table }).await? {
             Told::Held(theirs, dropped) => (theirs, dropped),
             other => return Err(not(other)),
         };
@@ -175,14 +194,19 @@ impl Tables {
             return Err(format!("more than {ABOVE_MAX} rows are on their way to it"));
         };
         let question = Ask::Available { table, held: cut.held().clone(), above: above.clone(), wall };
-        let Told::Available { held, above: more, digest, dropped } = ask(hub, peer, &question).await? else {
+        let Told::Available { held, above: more, digest, dropped } = asked(hub, peer, &question).await? else {
             return Err("it gave an answer of another kind".into());
         };
         let Some(more) = more else { return Err(format!("more than {ABOVE_MAX} of its rows are on their way here")) };
         let (peer, here) = (behind(cut.held(), &held), behind(&held, cut.held()));
-        let without: BTreeSet<_> = above.union(&more).copied().collect();
-        let mine: Digest = self.blocking(move || Cut::digest(&cut, &without, wall)).await;
-        Ok(Some(Compared { step: step(&mine, &digest, (peer, here)), mine, dropped: dropped != before }))
+        let both = Some((cut.held().clone(), held));
+        let sum = move || {
+            let without: BTreeSet<_> = above.union(&more).copied().collect();
+            Cut::digest(&cut, &without, wall)
+        };
+        let mine: Digest = self.blocking(sum).await;
+        let step = step(&mine, &digest, (peer, here));
+        Ok(Some(Compared { step, mine, held: both, revision: None, dropped: dropped != before }))
     }
 
     async fn compare_quorum(
@@ -195,7 +219,7 @@ impl Tables {
         let (rows, history) = slot.rows_here(self.view().generation).ok_or("this node has no replica of the group")?;
         let before = rows.view();
         let question = Ask::Quorum { table, history, revision: before.revision() };
-        let (revision, changed, digest) = match ask(hub, peer, &question).await? {
+        let (revision, changed, digest) = match asked(hub, peer, &question).await? {
             Told::Quorum { revision, changed, digest } => (revision, changed, digest),
             Told::NoReplica => return Ok(None),
             other => return Err(not(other)),
@@ -209,7 +233,8 @@ impl Tables {
         };
         let peer = view.revision().saturating_sub(revision);
         let mine = self.blocking(move || view.digest(table, &changed)).await.map_err(|error| error.to_string())?;
-        Ok(Some(Compared { step: step(&mine, &digest, (peer, 0)), mine, dropped: false }))
+        let step = step(&mine, &digest, (peer, 0));
+        Ok(Some(Compared { step, mine, held: None, revision: Some(revision), dropped: false }))
     }
 }
 
@@ -222,9 +247,18 @@ fn step(mine: &Digest, theirs: &Digest, (peer, here): (u64, u64)) -> Step {
     }
 }
 
-async fn ask(hub: &Arc<Hub>, peer: Incarnation, question: &Ask) -> Result<Told, String> {
-    let call = Call::new(hub.clone(), peer.node_id, &DIGEST, question).deadline(ANSWER);
-    call.await.map_err(|error| error.to_string())
+/// Asks a node, which has so long to answer.
+pub(in crate::table) async fn ask(
+    hub: &Arc<Hub>,
+    node: NodeId,
+    question: &Ask,
+    limit: Duration,
+) -> Result<Told, CallError> {
+    Call::new(hub.clone(), node, &DIGEST, question).deadline(limit).await
+}
+
+async fn asked(hub: &Arc<Hub>, peer: Incarnation, question: &Ask) -> Result<Told, String> {
+    ask(hub, peer.node_id, question, ANSWER).await.map_err(|error| error.to_string())
 }
 
 fn not(told: Told) -> String {

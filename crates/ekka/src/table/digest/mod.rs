@@ -8,11 +8,13 @@ mod compare;
 mod verdict;
 
 pub(crate) use self::answer::{Answering, serve};
+pub(in crate::table) use self::compare::{Found, ask};
 pub(in crate::table) use self::verdict::Verdicts;
 pub use self::verdict::{PeerVerdict, Step, TableVerdict};
 
 use std::collections::BTreeSet;
 
+use ekka_core::id::Incarnation;
 use ekka_core::table::{Digest, KeyHash, Revision, Vector};
 use ekka_core::time::Wall;
 use serde::{Deserialize, Serialize};
@@ -34,12 +36,21 @@ pub(super) enum Ask {
     Available { table: u64, held: Vector, above: BTreeSet<KeyHash>, wall: Wall },
     /// The sums of a quorum table, once this revision of a history was applied, or without it.
     Quorum { table: u64, history: String, revision: Revision },
+    /// What this start of a node holds of it: said by itself, or asked of it by another one that may still reach it.
+    HeldBy { table: u64, node: Incarnation },
+    /// Which tables are open.
+    Open,
 }
 
 impl Ask {
-    fn table(&self) -> u64 {
+    /// The table that is asked about, where it is one.
+    fn table(&self) -> Option<u64> {
         match self {
-            Self::Held { table } | Self::Available { table, .. } | Self::Quorum { table, .. } => *table,
+            Self::Held { table }
+            | Self::Available { table, .. }
+            | Self::Quorum { table, .. }
+            | Self::HeldBy { table, .. } => Some(*table),
+            Self::Open => None,
         }
     }
 }
@@ -58,4 +69,8 @@ pub(super) enum Told {
     Quorum { revision: Revision, changed: BTreeSet<KeyHash>, digest: Digest },
     /// The node has no replica of the group that the table is in.
     NoReplica,
+    /// These tables are open.
+    Open(BTreeSet<u64>),
+    /// The node has not opened the table.
+    NotOpen,
 }
