@@ -27,6 +27,7 @@ use super::disc::Side;
 use super::error::PutError;
 use super::estate::Heir;
 use super::figures::Figures;
+use super::heal::Sights;
 use super::hub::World;
 use super::seldom::Seldom;
 use super::signals::Signals;
@@ -62,6 +63,8 @@ pub struct AvailableSlot {
     disc: Option<Arc<Side>>,
     /// What this node held before it was admitted, and others are to have.
     pub(super) heirs: Mutex<Vec<Heir>>,
+    /// What was held when links with peers ended.
+    pub(super) sights: Sights,
 }
 
 impl AvailableSlot {
@@ -97,6 +100,7 @@ impl AvailableSlot {
             closed: CancellationToken::new(),
             disc,
             heirs: Mutex::default(),
+            sights: Sights::default(),
         }
     }
 
@@ -307,6 +311,11 @@ impl AvailableSlot {
 
     pub(super) fn disconnect(&self, peer: Incarnation, now: Now) {
         self.write_lock().disconnect(peer, now);
+    }
+
+    /// The link with a peer has ended, and no other one is in its place.
+    pub(super) fn loses(&self, peer: Incarnation) {
+        self.sights.lose(peer.node_id, &self.read());
     }
 
     pub(super) fn poll(&self, peer: Incarnation, budget: usize) -> Option<Message> {

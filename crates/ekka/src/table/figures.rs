@@ -77,6 +77,8 @@ pub(super) struct Figures {
     times: [Histogram; OPS.len()],
     degraded: AtomicU64,
     lags: Mutex<Lags>,
+    /// Rows that heals brought here, and took from here.
+    healed: [AtomicU64; 2],
 }
 
 /// What was counted up to one moment.
@@ -90,6 +92,8 @@ pub struct TableCounts {
     pub degraded: u64,
     /// The age of the oldest operation that each other member has not acknowledged, in seconds.
     pub behind_s: BTreeMap<NodeId, f64>,
+    /// Rows that heals brought here, and took from here.
+    pub healed: (u64, u64),
 }
 
 impl Figures {
@@ -126,6 +130,13 @@ impl Figures {
     fn add(&self, op: Op, end: End, took: Duration) {
         self.ops[op as usize][end as usize].fetch_add(1, Ordering::Relaxed);
         self.times[op as usize].count(took);
+    }
+
+    /// Counts what a heal brought here, and took from here.
+    pub(super) fn healed(&self, taken: u64, given: u64) {
+        for (counter, number) in self.healed.iter().zip([taken, given]) {
+            counter.fetch_add(number, Ordering::Relaxed);
+        }
     }
 
     fn lags(&self) -> MutexGuard<'_, Lags> {
@@ -166,6 +177,8 @@ impl Figures {
             counts.times.insert(op, times.times());
         }
         counts.behind_s = self.lags().ages(now);
+        let [taken, given] = &self.healed;
+        counts.healed = (taken.load(Ordering::Relaxed), given.load(Ordering::Relaxed));
         counts
     }
 }

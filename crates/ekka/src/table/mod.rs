@@ -34,6 +34,7 @@ mod estate;
 mod figures;
 pub mod fuzz;
 mod handle;
+mod heal;
 mod hub;
 mod key;
 mod lag;
@@ -75,6 +76,7 @@ pub(crate) use self::aside::Tell;
 pub(crate) use self::backup::{Job, pieces_of};
 pub(crate) use self::committed::Committed;
 pub(crate) use self::digest::{Answering, serve as serve_digests};
+pub(crate) use self::heal::Exchanged;
 pub(crate) use self::hub::{MakeTable, OnlyHere, Setup, Tables, prepare};
 #[cfg(test)]
 pub(crate) use self::quorum::logged;

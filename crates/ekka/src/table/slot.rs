@@ -91,6 +91,13 @@ impl Slot {
         }
     }
 
+    /// The link with a peer has ended, and no other one is in its place: what is held now is what was known of it.
+    pub(super) fn loses(&self, peer: Incarnation) {
+        if let Self::Available(slot) = self {
+            slot.loses(peer);
+        }
+    }
+
     /// The next message for a peer, with about so many bytes.
     pub(super) fn poll(&self, peer: Incarnation, budget: usize) -> Option<Body> {
         match self {
@@ -233,6 +240,15 @@ impl Slot {
             Self::Available(slot) => slot.end(),
             Self::Owned(slot) => slot.end(),
             Self::Quorum(slot) => slot.end(),
+        }
+    }
+
+    /// Whether that has happened.
+    pub(super) fn is_closed(&self) -> bool {
+        match self {
+            Self::Available(slot) => slot.closed.is_cancelled(),
+            Self::Owned(slot) => slot.closed.is_cancelled(),
+            Self::Quorum(slot) => slot.is_closed(),
         }
     }
 

@@ -35,6 +35,11 @@ pub(super) fn tables(sheet: &mut Sheet, tables: &[(TableInfo, TableCounts)]) {
     sheet.counter("ekka_merge_overrides", "Versions that lost to one whose writer had not seen them", overrides);
     let degraded = tables.iter().map(|(info, counts)| (of_table(info), counts.degraded));
     sheet.counter("ekka_table_degraded_acks", "Writes with one copy because no other node was up", degraded);
+    let healed = tables.iter().flat_map(|(info, counts)| {
+        let (taken, given) = counts.healed;
+        [("in", taken), ("out", given)].map(|(direction, rows)| (with(of_table(info), "direction", direction), rows))
+    });
+    sheet.counter("ekka_heal_rows", "Rows that heals brought to this node, and took from it", healed);
     let ops = tables.iter().flat_map(|(info, counts)| {
         counts.ops.iter().map(|((op, result), count)| (with(with(of_table(info), "op", op), "result", result), *count))
     });

@@ -86,7 +86,10 @@ impl Tables {
         link.end.cancel();
         if self.world.links.remove(&link) {
             let now = self.now();
-            self.slots().iter().for_each(|slot| slot.disconnect(peer, now));
+            for slot in &*self.slots() {
+                slot.loses(peer);
+                slot.disconnect(peer, now);
+            }
         }
     }
 

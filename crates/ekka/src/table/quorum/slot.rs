@@ -83,6 +83,10 @@ impl QuorumSlot {
         self.closed.cancel();
     }
 
+    pub(in crate::table) fn is_closed(&self) -> bool {
+        self.closed.is_cancelled()
+    }
+
     /// The replica that runs on this node, now and whenever that changes.
     pub(super) fn replica(&self) -> watch::Receiver<Option<Replica>> {
         self.here.replica(self.schema.storage)
