@@ -238,3 +238,6 @@ impl<W: Fn(String)> Saying<W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -314,6 +314,12 @@ impl Tables {
         self.aside.env().blocking(work).await
     }
 
+    /// Whether there is a link with any peer.
+    #[cfg(test)]
+    pub(crate) fn has_links(&self) -> bool {
+        !self.world.links.all().is_empty()
+    }
+
     fn me(&self) -> Option<Incarnation> {
         self.life.borrow().as_ref().map(|life| life.me)
     }
