@@ -10,7 +10,10 @@ use crate::transport::Transport;
 /// One snapshot of everything that is counted outside the view.
 pub(super) fn gather(shared: &Shared, transport: Option<&Transport>, calls: &Hub, now: Instant) -> Counters {
     let figures = shared.figures();
+    let (heals, heal_times) = shared.heals().counts();
     let mut counters = Counters {
+        heals,
+        heal_times,
         discovery_rounds: figures.rounds,
         discovery_ignored: figures.ignored,
         discovery_last_success_s: figures

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use super::heal::Healer;
 use super::shared::Shared;
 use super::store;
 use super::strategies::Strategies;
@@ -75,6 +76,8 @@ pub(super) struct Driver {
     pub(super) strategies: Strategies,
     pub(super) group: group::Handle,
     pub(super) volatile: volatile::Handle,
+    #[allow(dead_code, reason = "until `Control` asks for it")]
+    pub(super) healer: Healer,
     pub(super) shared: Arc<Shared>,
     pub(super) channels: Channels,
     pub(super) answers: BTreeMap<RequestId, oneshot::Sender<Result<Reply, CommandError>>>,

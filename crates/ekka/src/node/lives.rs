@@ -8,15 +8,18 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ekka_core::autocluster;
+use ekka_core::autoheal::HealNews;
 use ekka_core::control::{self, Control, Input, Loading, StopReason};
 use ekka_core::event::EventKind;
 use ekka_core::wire::Moment;
+use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::driver::{Channels, Driver, Own, Remains, Request, keep_on_disc};
 use super::group::{self, GroupTap};
+use super::heal::{self, HealCallbacks, Healer};
 use super::room::watch_disc;
 use super::shared::Shared;
 use super::start::{Calls, INPUTS_MAX, Kept, StartError, lanes, setup};
@@ -44,6 +47,8 @@ pub(super) struct Lasting {
     pub(super) tables: Kept,
     pub(super) listen: Vec<SocketAddr>,
     pub(super) limits: transport::Limits,
+    /// What the program wants to be called for, and the runtime where it runs.
+    pub(super) callbacks: (HealCallbacks, Handle),
     pub(super) faults: (control::Faults, autocluster::Faults),
     pub(super) group_tap: Option<GroupTap>,
     /// The handles; the thread itself must not keep the node alive.
@@ -152,6 +157,10 @@ async fn live(lasting: &Lasting, life: Life, started: Started) -> (StopReason, R
         listeners,
     );
     let volatile = volatile::start((env, shared), group.router(), life.own.0.clone());
+    let (news, heals) = mpsc::channel(heal::NEWS_MAX);
+    shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(tell_heals(heals, life.own.0.clone())));
+    let exchange = heal::exchange(&lasting.tables.tables, &lasting.calls.hub);
+    let healer = Healer::new(lasting.callbacks.clone(), exchange, news, shared.tasks.clone());
     let driver = Driver {
         control: life.control,
         env: env.clone(),
@@ -159,6 +168,7 @@ async fn live(lasting: &Lasting, life: Life, started: Started) -> (StopReason, R
         strategies: Strategies::new(life.strategies, life.own.0, shared.clone()),
         group,
         volatile,
+        healer,
         shared: shared.clone(),
         channels: Channels { requests: life.requests, inputs, own: life.own.1 },
         answers: std::collections::BTreeMap::new(),
@@ -225,6 +235,14 @@ async fn tell_loading(mut loading: watch::Receiver<Loading>, own: mpsc::Sender<O
         if own.send(Own::Input(Input::Tables(present))).await.is_err() {
             return;
         }
+    }
+}
+
+/// Tells the loop what came of heals.
+async fn tell_heals(mut news: mpsc::Receiver<HealNews>, own: mpsc::Sender<Own>) {
+    while let Some(news) = news.recv().await {
+        // JOIN: Own::Input(Input::Heal(news))
+        let _ = (&news, &own);
     }
 }
 

@@ -8,6 +8,8 @@ mod driver;
 pub mod fuzz;
 mod group;
 mod group_figures;
+#[allow(dead_code, reason = "until `Control` asks for it")]
+mod heal;
 mod lease;
 mod lives;
 mod parting;
@@ -28,11 +30,13 @@ pub(crate) use bench::percentiles;
 pub use bench::{BenchGroup, CommitFigures, CommitPlan};
 pub use group::GroupTap;
 pub use group_figures::GroupCounts;
+pub use heal::{HealCallbacks, HealInfo};
 pub use start::{StartError, StartOptions, start};
 pub use store::StoreError;
 pub use volatile::{Counted, VolatileGroup};
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -46,6 +50,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use crate::config::{Config, TlsMode};
 use crate::discovery::Context;
 use crate::env::Env;
+use crate::histogram::Times;
 use crate::rpc::{Hub, MethodCounts};
 use crate::storage::DiscFigures;
 use crate::table::Tables;
@@ -74,6 +79,7 @@ struct Inner {
     context: Context,
     calls: Arc<Hub>,
     tables: Arc<Tables>,
+    callbacks: HealCallbacks,
     env: Env,
 }
 
@@ -192,6 +198,10 @@ pub struct Counters {
     pub leader_changes: u64,
     /// Starts of nodes that were declared over.
     pub incarnations_gone: u64,
+    /// Heals of this node by result (`healed`, `restarted`, `failed`).
+    pub heals: BTreeMap<&'static str, u64>,
+    /// How long those took that ended well, by [`LONG_BUCKETS`](crate::histogram::LONG_BUCKETS).
+    pub heal_times: Times,
     /// What is left of this node's lease in seconds; 0 while it holds none.
     pub lease_left_s: f64,
     /// Of the durable group.
@@ -256,6 +266,27 @@ impl Node {
             self.inner.calls.cancel_served();
         }
         self.inner.carry_out(command).await
+    }
+
+    /// Calls this when this node comes back after a partition, before its tables are exchanged: see
+    /// [`HealCallbacks::on_prepare`].
+    pub fn on_prepare<F, W, E>(&self, callback: F)
+    where
+        F: Fn(HealInfo) -> W + Send + Sync + 'static,
+        W: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display + 'static,
+    {
+        self.inner.callbacks.on_prepare(callback);
+    }
+
+    /// The same once its tables are exchanged: see [`HealCallbacks::on_reboot`].
+    pub fn on_reboot<F, W, E>(&self, callback: F)
+    where
+        F: Fn(HealInfo) -> W + Send + Sync + 'static,
+        W: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display + 'static,
+    {
+        self.inner.callbacks.on_reboot(callback);
     }
 
     /// Waits until the node is ready for work that needs a majority. *Cancel safe.*

@@ -16,6 +16,7 @@ use tracing::debug;
 
 use super::StampedEvent;
 use super::group_figures::GroupFigures;
+use super::heal::HealFigures;
 use super::reading::Reader;
 use super::room::Room;
 use super::volatile::VolatileGroup;
@@ -44,6 +45,7 @@ pub(super) struct Shared {
     quorum: Arc<Here>,
     durable: Arc<GroupFigures>,
     of_volatile: Arc<GroupFigures>,
+    heals: HealFigures,
 }
 
 /// Which of the two groups.
@@ -93,6 +95,7 @@ impl Shared {
             quorum: Arc::default(),
             durable: Arc::default(),
             of_volatile: Arc::default(),
+            heals: HealFigures::default(),
         }
     }
 
@@ -241,6 +244,11 @@ impl Shared {
             GroupKind::Durable => &self.durable,
             GroupKind::Volatile => &self.of_volatile,
         }
+    }
+
+    /// What is counted of heals.
+    pub(super) fn heals(&self) -> &HealFigures {
+        &self.heals
     }
 
     /// The replica of the durable group that runs from now on.

@@ -8,11 +8,13 @@ use ekka_core::autocluster;
 use ekka_core::control::{self, Control, Setup};
 use ekka_core::durable::SchemaChange;
 use ekka_core::id::{Endpoint, StoreId};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::driver::Request;
 use super::group::{self, GroupTap};
+use super::heal::HealCallbacks;
 use super::lives::{self, Lasting, Life};
 use super::room::is_full;
 use super::shared::Shared;
@@ -51,6 +53,8 @@ pub struct StartOptions {
     pub limits: transport::Limits,
     /// The methods that this node serves, beside those that every node does.
     pub handlers: Handlers,
+    /// What is called when this node comes back after a partition; more can be added while it runs.
+    pub callbacks: HealCallbacks,
     /// Strategies of the embedding program, in place of those of the configuration.
     pub discovery: Option<Vec<Arc<dyn Discovery>>>,
     /// Planted faults, for proving the harness. All off in production.
@@ -221,6 +225,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         context,
         calls: calls.hub.clone(),
         tables: tables.tables.clone(),
+        callbacks: options.callbacks.clone(),
         env: env.clone(),
     });
     let node = Arc::downgrade(&inner);
@@ -234,6 +239,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         tables,
         listen,
         limits: options.limits,
+        callbacks: (options.callbacks, Handle::current()),
         faults,
         group_tap: options.group_tap,
         node,

@@ -36,6 +36,7 @@ pub(super) fn scrape(state: &AdminState) -> Result<String, fmt::Error> {
     view::links(&mut sheet, &seen);
     let counters = state.node.counters();
     shell::membership(&mut sheet, &counters);
+    shell::heals(&mut sheet, &counters);
     shell::transport(&mut sheet, &counters, &seen);
     groups::groups(&mut sheet, &counters);
     groups::disc(&mut sheet, &counters);

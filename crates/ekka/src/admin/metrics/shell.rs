@@ -33,6 +33,13 @@ pub(super) fn membership(sheet: &mut Sheet, counters: &Counters) {
     sheet.gauge("ekka_lease_left_seconds", "What is left of this node's lease; 0 while it is fenced", left);
 }
 
+pub(super) fn heals(sheet: &mut Sheet, counters: &Counters) {
+    let rows = counters.heals.iter().map(|(result, n)| (vec![("result", (*result).to_owned())], *n));
+    sheet.counter("ekka_heals", "How often this node came back after a partition, and what did not work", rows);
+    let rows = vec![(vec![], counters.heal_times)];
+    sheet.long_times("ekka_heal_seconds", "From the repair as this node saw it until it came back", rows);
+}
+
 pub(super) fn transport(sheet: &mut Sheet, counters: &Counters, view: &View) {
     let mut refused: BTreeMap<&str, u64> = RefusalReason::ALL.into_iter().map(|reason| (reason.as_str(), 0)).collect();
     refused.extend(&counters.handshake_refused);

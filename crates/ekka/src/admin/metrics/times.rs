@@ -7,12 +7,17 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
 use super::{Labels, Sheet};
-use crate::histogram::{BUCKETS, Times};
+use crate::histogram::{BUCKETS, LONG_BUCKETS, Times};
 
 impl Sheet {
     /// Adds a histogram with its rows.
     pub(super) fn times(&mut self, name: &'static str, help: &'static str, rows: Vec<(Labels, Times)>) {
-        self.registry.register_collector(Box::new(Counted { name, help, rows }));
+        self.registry.register_collector(Box::new(Counted { name, help, bounds: &BUCKETS, rows }));
+    }
+
+    /// The same of what takes long.
+    pub(super) fn long_times(&mut self, name: &'static str, help: &'static str, rows: Vec<(Labels, Times)>) {
+        self.registry.register_collector(Box::new(Counted { name, help, bounds: &LONG_BUCKETS, rows }));
     }
 }
 
@@ -20,6 +25,7 @@ impl Sheet {
 struct Counted {
     name: &'static str,
     help: &'static str,
+    bounds: &'static [f64],
     rows: Vec<(Labels, Times)>,
 }
 
@@ -27,7 +33,7 @@ impl Collector for Counted {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         let mut family = encoder.encode_descriptor(self.name, self.help, None, MetricType::Histogram)?;
         for (labels, times) in &self.rows {
-            let bounds = BUCKETS.iter().copied().chain([f64::MAX]);
+            let bounds = self.bounds.iter().copied().chain([f64::MAX]);
             let buckets: Vec<(f64, u64)> = bounds.zip(times.buckets).collect();
             family.encode_family(labels)?.encode_histogram::<NoLabelSet>(
                 times.seconds,

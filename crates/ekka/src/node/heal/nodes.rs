@@ -1,0 +1,180 @@
+//! Real nodes of one process, cut off from each other, wait for their tables.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use ekka_core::event::EventKind;
+use ekka_core::id::Guid;
+use ekka_core::table::Faults;
+use ekka_core::view::{Status, View};
+use tokio::time::timeout;
+
+use super::*;
+use crate::config::ConfigBuilder;
+use crate::env::{Dead, Env, Gate, GatedNet};
+use crate::node::{Node, StartOptions, start};
+use crate::table::{Ack, Available, Quorum, TableDef};
+use crate::transport::Kdf;
+
+const LIMIT: Duration = Duration::from_secs(30);
+const USERS: TableDef<u64, u64, Available> = TableDef::available("users");
+const STOCK: TableDef<u64, u64, Quorum> = TableDef::quorum("stock").disc();
+
+struct Nodes {
+    nodes: Vec<Node>,
+    gates: Vec<Gate>,
+    addrs: Vec<SocketAddr>,
+    _dirs: Vec<tempfile::TempDir>,
+}
+
+impl Nodes {
+    /// So many nodes, of which the last one has these faults.
+    async fn with(count: usize, faults: Faults) -> Self {
+        let free = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let listeners: Vec<TcpListener> = (0..count).map(free).collect();
+        let addrs: Vec<SocketAddr> = listeners.iter().map(|it| it.local_addr().expect("it is bound")).collect();
+        drop(listeners);
+        let names: Vec<String> = (1..).zip(&addrs).map(|(number, addr)| format!("ekka{number}@{addr}")).collect();
+        let (mut nodes, mut gates, mut dirs) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, name) in names.iter().enumerate() {
+            let dir = tempfile::tempdir().expect("a directory");
+            let builder = ConfigBuilder::new()
+                .set("node.name", name)
+                .set("node.cookie", "tests-only-0123456789-0123456789-abcdef")
+                .set("node.data_dir", dir.path().to_str().expect("a path in UTF-8"))
+                .set("cluster.discovery", "static")
+                .set("cluster.static.seeds", names.join(","));
+            let config = builder.build().unwrap_or_else(|errors| panic!("{errors}"));
+            let (mut env, gate) = (Env::real(&config.node.data_dir).expect("a directory"), Gate::new());
+            env.net = Arc::new(GatedNet::new(env.net.clone(), gate.clone()));
+            let table_faults = if index + 1 == count { faults } else { Faults::default() };
+            let options = StartOptions { kdf: Kdf::cheap(), table_faults, ..StartOptions::default() };
+            nodes.push(start(config, env, options).await.expect("it starts"));
+            gates.push(gate);
+            dirs.push(dir);
+        }
+        let nodes = Self { nodes, gates, addrs, _dirs: dirs };
+        for node in &nodes.nodes {
+            until(node, |view| view.ready_quorum && up(view) == count).await;
+        }
+        nodes
+    }
+
+    fn cut(&self, a: usize, b: usize) {
+        self.gates[a].set(self.addrs[b], Dead::BOTH);
+        self.gates[b].set(self.addrs[a], Dead::BOTH);
+    }
+
+    fn repair(&self) {
+        self.gates.iter().for_each(Gate::open_all);
+    }
+
+    fn id(&self, at: usize) -> Incarnation {
+        self.nodes[at].view().me
+    }
+
+    /// The exchange of a node with these; what it waits for goes into the list.
+    async fn exchange(&self, at: usize, with: &[Incarnation], said: &Arc<Mutex<Vec<String>>>) -> Exchanged {
+        let (inner, said) = (&self.nodes[at].inner, said.clone());
+        let exchange = exchange(&inner.tables, &inner.calls);
+        exchange(with.to_vec(), with.to_vec(), Box::new(move |text| said.lock().unwrap().push(text))).await
+    }
+}
+
+fn up(view: &View) -> usize {
+    view.members.iter().filter(|member| member.status == Status::Up).count()
+}
+
+async fn until(node: &Node, condition: impl Fn(&View) -> bool) {
+    let mut views = node.view_changes();
+    let done = timeout(LIMIT, views.wait_for(|view| condition(view))).await.is_ok_and(|seen| seen.is_ok());
+    assert!(done, "not within {LIMIT:?}: {:#?}", node.view());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_written_on_both_sides_of_a_cut_is_here_when_the_exchange_ends() {
+    let nodes = Nodes::with(2, Faults::default()).await;
+    let (left, right) = (&nodes.nodes[0], &nodes.nodes[1]);
+    let (here, there) = (right.table(&USERS).await.expect("open"), left.table(&USERS).await.expect("open"));
+    let stock = left.table(&STOCK).await.expect("open");
+    stock.put(&1, &1).await.expect("written");
+    here.put(&1, &1).ack(Ack::All).await.expect("written");
+    nodes.cut(0, 1);
+    for node in [left, right] {
+        until(node, |view| up(view) == 1).await;
+    }
+    for key in 0..20 {
+        there.put(&key, &100).ack(Ack::Local).await.expect("written");
+    }
+    for key in 0..5 {
+        here.put(&key, &200).ack(Ack::Local).await.expect("written");
+    }
+    // Until the links of the tables have ended as well.
+    let slots = nodes.nodes[1].inner.tables.clone();
+    let linked = async || {
+        while slots.has_links() {
+            tokio::time::sleep(Duration::from_millis(20)).await
+        }
+    };
+    timeout(LIMIT, linked()).await.expect("they end");
+    let said = Arc::default();
+    nodes.repair();
+    for node in [left, right] {
+        until(node, |view| up(view) == 2).await;
+    }
+    let exchanged = timeout(LIMIT, nodes.exchange(1, &[nodes.id(0)], &said)).await.expect("it ends");
+    assert_eq!(exchanged, Exchanged { rows: 20, overridden: 5 }, "{said:?}");
+    for key in 5..20 {
+        assert_eq!(here.get(&key).expect("read"), Some(100));
+    }
+    let (_, counts) = right.tables().figures("users").expect("it is open");
+    assert_eq!(counts.healed, (20, 5));
+    let again = timeout(LIMIT, nodes.exchange(1, &[nodes.id(0)], &said)).await.expect("it ends");
+    assert_eq!(again, Exchanged::default(), "nothing is counted twice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_differs_is_never_healed() {
+    let nodes = Nodes::with(2, Faults { counts_unmerged: true, ..Faults::default() }).await;
+    let users = nodes.nodes[0].table(&USERS).await.expect("open");
+    let mut events = nodes.nodes[0].events();
+    users.put(&1, &1).ack(Ack::All).await.expect("by its word the other one has it");
+    let said = Arc::<Mutex<Vec<String>>>::default();
+    let ended = timeout(Duration::from_secs(4), nodes.exchange(0, &[nodes.id(1)], &said)).await;
+    let said = said.lock().unwrap().clone();
+    assert!(ended.is_err() && said.iter().any(|text| text.contains("its rows are not those of ekka2@")), "{said:?}");
+    let mut told = 0;
+    while let Ok(event) = events.try_recv() {
+        told += u32::from(matches!(event.event.kind, EventKind::TableDigestMismatch { .. }));
+    }
+    assert_eq!(told, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_only_a_third_node_reaches_is_asked_through_it_and_one_that_is_over_is_waited_for() {
+    let nodes = Nodes::with(3, Faults::default()).await;
+    let mut tables = Vec::new();
+    for node in &nodes.nodes {
+        tables.push(node.table(&USERS).await.expect("open"));
+    }
+    tables[2].put(&1, &1).ack(Ack::All).await.expect("written");
+    nodes.cut(0, 2);
+    // The link is silent, and its calls are broken off.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    tables[2].put(&2, &2).await.expect("written");
+    let said = Arc::<Mutex<Vec<String>>>::default();
+    let all = [nodes.id(1), nodes.id(2)];
+    timeout(LIMIT, nodes.exchange(0, &all, &said)).await.unwrap_or_else(|_| panic!("it waits: {said:?}"));
+    assert_eq!(tables[0].get(&2).expect("read"), Some(2), "it came through the third");
+    let counters = nodes.nodes[0].counters();
+    let calls = &counters.rpc[&("ekka.table.digest".to_owned(), "client")].results;
+    let broken_off: u64 = ["unreachable", "timed_out"].iter().filter_map(|result| calls.get(result)).sum();
+    assert!(broken_off > 0, "{calls:?}");
+    let over = Incarnation { guid: Guid::from_u128(1), ..nodes.id(1) };
+    said.lock().unwrap().clear();
+    assert!(timeout(Duration::from_secs(2), nodes.exchange(0, &[over], &said)).await.is_err());
+    let said = said.lock().unwrap().clone();
+    let expected = "not known yet what is held by ekka2@";
+    assert!(said[0].contains(expected) && said[0].ends_with("(another start of it runs)"), "{said:?}");
+}
