@@ -33,6 +33,8 @@ async fn all_names_are_there_from_the_first_scrape() {
         "ekka_quorum_voters",
         "ekka_quorum_in_reach",
         "ekka_quorum_can_lose",
+        "ekka_heals_total",
+        "ekka_heal_seconds_bucket",
         "ekka_link_reconnects_total",
         "ekka_link_up",
         "ekka_link_rtt_seconds",

@@ -10,6 +10,8 @@ use super::{Labels, Sheet, number};
 use crate::node::Counters;
 
 const CAUSES: [&str; 3] = ["autoclean", "force", "leave"];
+/// How heals end.
+const HEALS: [&str; 3] = ["healed", "restarted", "failed"];
 const LANES: [&str; 2] = ["control", "bulk"];
 /// Why a connection ends, in the words of the transport that have a row before they happen.
 const ENDS: [&str; 2] = ["reset", "silent"];
@@ -34,7 +36,9 @@ pub(super) fn membership(sheet: &mut Sheet, counters: &Counters) {
 }
 
 pub(super) fn heals(sheet: &mut Sheet, counters: &Counters) {
-    let rows = counters.heals.iter().map(|(result, n)| (vec![("result", (*result).to_owned())], *n));
+    let mut heals: BTreeMap<&str, u64> = HEALS.into_iter().map(|result| (result, 0)).collect();
+    heals.extend(&counters.heals);
+    let rows = heals.into_iter().map(|(result, n)| (vec![("result", result.to_owned())], n));
     sheet.counter("ekka_heals", "How often this node came back after a partition, and what did not work", rows);
     let rows = vec![(vec![], counters.heal_times)];
     sheet.long_times("ekka_heal_seconds", "From the repair as this node saw it until it came back", rows);
