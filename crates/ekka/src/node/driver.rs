@@ -76,7 +76,6 @@ pub(super) struct Driver {
     pub(super) strategies: Strategies,
     pub(super) group: group::Handle,
     pub(super) volatile: volatile::Handle,
-    #[allow(dead_code, reason = "until `Control` asks for it")]
     pub(super) healer: Healer,
     pub(super) shared: Arc<Shared>,
     pub(super) channels: Channels,
@@ -203,7 +202,7 @@ impl Driver {
                 }
                 Output::Stop(reason) => return Some(reason),
                 Output::Volatile(request) => self.volatile.request(request),
-                Output::Heal(_) => {}
+                Output::Heal(request) => self.healer.request(request),
                 Output::Lease(until) => self.shared.set_lease(until),
             }
         }

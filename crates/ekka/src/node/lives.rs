@@ -160,7 +160,7 @@ async fn live(lasting: &Lasting, life: Life, started: Started) -> (StopReason, R
     let (news, heals) = mpsc::channel(heal::NEWS_MAX);
     shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(tell_heals(heals, life.own.0.clone())));
     let exchange = heal::exchange(&lasting.tables.tables, &lasting.calls.hub);
-    let healer = Healer::new(lasting.callbacks.clone(), exchange, news, shared.tasks.clone());
+    let healer = Healer::new(lasting.callbacks.clone(), exchange, news, (shared.tasks.clone(), shared.heals().clone()));
     let driver = Driver {
         control: life.control,
         env: env.clone(),
@@ -241,8 +241,9 @@ async fn tell_loading(mut loading: watch::Receiver<Loading>, own: mpsc::Sender<O
 /// Tells the loop what came of heals.
 async fn tell_heals(mut news: mpsc::Receiver<HealNews>, own: mpsc::Sender<Own>) {
     while let Some(news) = news.recv().await {
-        // JOIN: Own::Input(Input::Heal(news))
-        let _ = (&news, &own);
+        if own.send(Own::Input(Input::Heal(news))).await.is_err() {
+            return;
+        }
     }
 }
 

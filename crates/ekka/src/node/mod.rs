@@ -8,7 +8,6 @@ mod driver;
 pub mod fuzz;
 mod group;
 mod group_figures;
-#[allow(dead_code, reason = "until `Control` asks for it")]
 mod heal;
 mod lease;
 mod lives;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use ekka_core::autocluster::{Candidate, SourceList};
 use ekka_core::event::{Event, EventKind};
@@ -45,7 +46,7 @@ pub(super) struct Shared {
     quorum: Arc<Here>,
     durable: Arc<GroupFigures>,
     of_volatile: Arc<GroupFigures>,
-    heals: HealFigures,
+    heals: Arc<HealFigures>,
 }
 
 /// Which of the two groups.
@@ -95,7 +96,7 @@ impl Shared {
             quorum: Arc::default(),
             durable: Arc::default(),
             of_volatile: Arc::default(),
-            heals: HealFigures::default(),
+            heals: Arc::default(),
         }
     }
 
@@ -142,6 +143,8 @@ impl Shared {
                 let cause = if cause == "autoclean" { "autoclean" } else { "force" };
                 *locked(&self.figures).removed.entry(cause).or_default() += 1;
             }
+            EventKind::HealFinished { ms, .. } => self.heals.healed(Duration::from_millis(*ms)),
+            EventKind::HealFailed { .. } => self.heals.failed(),
             EventKind::MemberLeft { .. } => *locked(&self.figures).removed.entry("leave").or_default() += 1,
             EventKind::MemberGone { .. } => locked(&self.figures).incarnations_gone += 1,
             EventKind::LeaderChanged { .. } => locked(&self.figures).leader_changes += 1,
@@ -247,7 +250,7 @@ impl Shared {
     }
 
     /// What is counted of heals.
-    pub(super) fn heals(&self) -> &HealFigures {
+    pub(super) fn heals(&self) -> &Arc<HealFigures> {
         &self.heals
     }
 

@@ -49,6 +49,9 @@ pub(super) struct Healer {
     exchange: Exchange,
     news: mpsc::Sender<HealNews>,
     tasks: TaskTracker,
+    figures: Arc<HealFigures>,
+    /// The heal that this node is on its way back in, until it comes to `reboot`.
+    heal: Option<HealId>,
     /// Dropped, it ends what is under way.
     under_way: Option<AbortOnDropHandle<()>>,
 }
@@ -58,18 +61,25 @@ impl Healer {
         (callbacks, runtime): (HealCallbacks, Handle),
         exchange: Exchange,
         news: mpsc::Sender<HealNews>,
-        tasks: TaskTracker,
+        (tasks, figures): (TaskTracker, Arc<HealFigures>),
     ) -> Self {
-        Self { callbacks, runtime, exchange, news, tasks, under_way: None }
+        Self { callbacks, runtime, exchange, news, tasks, figures, heal: None, under_way: None }
     }
 
     /// Begins what is asked for; it is in the place of what was asked for before, where that is not answered.
     pub(super) fn request(&mut self, request: HealRequest) {
         self.under_way = None;
         match request {
-            HealRequest::Prepare { id } => self.call(Step::Prepare, id),
-            HealRequest::Reboot { id } => self.call(Step::Reboot, id),
+            HealRequest::Prepare { id } => {
+                self.comes_back_in(id);
+                self.call(Step::Prepare, id);
+            }
+            HealRequest::Reboot { id } => {
+                self.heal = None;
+                self.call(Step::Reboot, id);
+            }
             HealRequest::Exchange { id, collected, side } => {
+                self.comes_back_in(id);
                 let (says, news) = (self.news.clone(), self.news.clone());
                 // What is said while the loop has much to do is said again later: it changes.
                 let waits = Box::new(move |text| drop(says.try_send(HealNews::Waits { id, text })));
@@ -81,6 +91,13 @@ impl Healer {
                 });
             }
             HealRequest::Drop => {}
+        }
+    }
+
+    /// What was begun under another id, and did not come to its end, is begun again.
+    fn comes_back_in(&mut self, id: HealId) {
+        if self.heal.replace(id).is_some_and(|before| before != id) {
+            self.figures.restarted();
         }
     }
 

@@ -21,14 +21,14 @@ const LIMIT: Duration = Duration::from_secs(30);
 const USERS: TableDef<u64, u64, Available> = TableDef::available("users");
 const STOCK: TableDef<u64, u64, Quorum> = TableDef::quorum("stock").disc();
 
-struct Nodes {
+struct Few {
     nodes: Vec<Node>,
     gates: Vec<Gate>,
     addrs: Vec<SocketAddr>,
     _dirs: Vec<tempfile::TempDir>,
 }
 
-impl Nodes {
+impl Few {
     /// So many nodes, of which the last one has these faults.
     async fn with(count: usize, faults: Faults) -> Self {
         let free = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
@@ -94,7 +94,7 @@ async fn until(node: &Node, condition: impl Fn(&View) -> bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_written_on_both_sides_of_a_cut_is_here_when_the_exchange_ends() {
-    let nodes = Nodes::with(2, Faults::default()).await;
+    let nodes = Few::with(2, Faults::default()).await;
     let (left, right) = (&nodes.nodes[0], &nodes.nodes[1]);
     let (here, there) = (right.table(&USERS).await.expect("open"), left.table(&USERS).await.expect("open"));
     let stock = left.table(&STOCK).await.expect("open");
@@ -114,7 +114,7 @@ async fn what_was_written_on_both_sides_of_a_cut_is_here_when_the_exchange_ends(
     let slots = nodes.nodes[1].inner.tables.clone();
     let linked = async || {
         while slots.has_links() {
-            tokio::time::sleep(Duration::from_millis(20)).await
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     timeout(LIMIT, linked()).await.expect("they end");
@@ -136,7 +136,7 @@ async fn what_was_written_on_both_sides_of_a_cut_is_here_when_the_exchange_ends(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_that_differs_is_never_healed() {
-    let nodes = Nodes::with(2, Faults { counts_unmerged: true, ..Faults::default() }).await;
+    let nodes = Few::with(2, Faults { counts_unmerged: true, ..Faults::default() }).await;
     let users = nodes.nodes[0].table(&USERS).await.expect("open");
     let mut events = nodes.nodes[0].events();
     users.put(&1, &1).ack(Ack::All).await.expect("by its word the other one has it");
@@ -153,7 +153,7 @@ async fn a_table_that_differs_is_never_healed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_only_a_third_node_reaches_is_asked_through_it_and_one_that_is_over_is_waited_for() {
-    let nodes = Nodes::with(3, Faults::default()).await;
+    let nodes = Few::with(3, Faults::default()).await;
     let mut tables = Vec::new();
     for node in &nodes.nodes {
         tables.push(node.table(&USERS).await.expect("open"));

@@ -38,7 +38,7 @@ fn bench() -> Bench {
     });
     let callbacks = HealCallbacks::new();
     let (to, news) = mpsc::channel(NEWS_MAX);
-    let healer = Healer::new((callbacks.clone(), Handle::current()), exchange, to, TaskTracker::new());
+    let healer = Healer::new((callbacks.clone(), Handle::current()), exchange, to, Default::default());
     Bench { healer, callbacks, news, gate, begun }
 }
 
@@ -170,6 +170,7 @@ async fn a_later_exchange_takes_the_place_of_one_that_is_not_answered() {
     bench.gate.add_permits(1);
     bench.silence().await;
     assert_eq!((bench.gate.available_permits(), bench.begun.load(Ordering::Relaxed)), (1, 3));
+    assert_eq!(bench.healer.figures.counts().0["restarted"], 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,7 +185,7 @@ async fn what_one_start_of_the_node_was_given_the_next_one_in_the_process_calls(
     drop(healer);
     let mut next = bench();
     let (to, news) = mpsc::channel(NEWS_MAX);
-    next.healer = Healer::new((callbacks, Handle::current()), next.healer.exchange.clone(), to, TaskTracker::new());
+    next.healer = Healer::new((callbacks, Handle::current()), next.healer.exchange.clone(), to, Default::default());
     next.news = news;
     assert!(next.prepared(1).await.is_empty());
     assert_eq!(calls.load(Ordering::Relaxed), 1);
