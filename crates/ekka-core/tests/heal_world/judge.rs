@@ -11,6 +11,7 @@ use crate::plan::{Plan, Us};
 
 /// Two processes of which one had declared the other down, and that met again.
 #[derive(Clone, Copy, Debug)]
+#[allow(dead_code, reason = "shown with a violation")]
 struct Parting {
     nodes: (usize, usize),
     processes: (Guid, Guid),
@@ -33,8 +34,6 @@ struct Calls {
 pub(crate) struct Planned {
     pub(crate) heal: Heal,
     held: Vec<u64>,
-    pub(crate) at: Us,
-    pub(crate) finished: Option<Us>,
 }
 
 pub(crate) struct Judge {
@@ -75,14 +74,14 @@ impl Judge {
         self.partings.push(Parting { nodes, processes, fell, met });
     }
 
-    pub(crate) fn sent(&mut self, message: &Message, now: Us, nodes: &[Node]) -> Result<(), String> {
+    pub(crate) fn sent(&mut self, message: &Message, nodes: &[Node]) -> Result<(), String> {
         match message {
-            Message::Lead(plan) | Message::Order(plan) => self.planned(plan, now, nodes),
+            Message::Lead(plan) | Message::Order(plan) => self.planned(plan, nodes),
             _ => Ok(()),
         }
     }
 
-    fn planned(&mut self, heal: &Heal, now: Us, nodes: &[Node]) -> Result<(), String> {
+    fn planned(&mut self, heal: &Heal, nodes: &[Node]) -> Result<(), String> {
         if let Some(known) = self.plans.get(&heal.id) {
             let same = known.heal == *heal;
             return if same { Ok(()) } else { Err(format!("two plans of {}: {:?} and {heal:?}", heal.id, known.heal)) };
@@ -92,7 +91,7 @@ impl Judge {
             merge(&mut held, &node.have);
         }
         self.right_side(heal)?;
-        self.plans.insert(heal.id, Planned { heal: heal.clone(), held, at: now, finished: None });
+        self.plans.insert(heal.id, Planned { heal: heal.clone(), held });
         Ok(())
     }
 
@@ -167,9 +166,9 @@ impl Judge {
         Ok(())
     }
 
-    pub(crate) fn told(&mut self, n: usize, told: &Told, now: Us, nodes: &[Node]) -> Result<(), String> {
+    pub(crate) fn told(&mut self, n: usize, told: &Told, nodes: &[Node]) -> Result<(), String> {
         match told {
-            Told::Planned { plan, .. } | Told::Started { plan } => self.planned(plan, now, nodes),
+            Told::Planned { plan, .. } | Told::Started { plan } => self.planned(plan, nodes),
             Told::Healed { id, .. } => {
                 let node = &nodes[n];
                 self.side(*id, node)?;
@@ -188,9 +187,6 @@ impl Judge {
                 let came = self.healed.iter().filter(|(heal, _)| heal == id).count();
                 if came < *healed as usize {
                     return Err(format!("{n} says that {healed} came back in {id}, and {came} did"));
-                }
-                if let Some(planned) = self.plans.get_mut(id) {
-                    planned.finished.get_or_insert(now);
                 }
                 Ok(())
             }
@@ -232,7 +228,7 @@ impl Judge {
         self.partings.len()
     }
 
-    /// When the first node was prepared in a heal, see `World::prepared_at`.
+    /// The heal with the largest id.
     pub(crate) fn last(&self) -> Option<&Planned> {
         self.plans.values().next_back()
     }

@@ -285,7 +285,7 @@ impl World {
                 Output::Changed | Output::Peeked(_) => {}
                 Output::Told(told) => {
                     self.line(&format!("{n} told {told:?}"));
-                    let judged = self.judge.told(n, &told, self.now, &self.nodes);
+                    let judged = self.judge.told(n, &told, &self.nodes);
                     self.take(judged);
                 }
             }
@@ -301,7 +301,7 @@ impl World {
     pub(crate) fn send(&mut self, from: usize, to: usize, message: Message) {
         self.tried.messages += 1;
         self.nodes[from].sent += 1;
-        let judged = self.judge.sent(&message, self.now, &self.nodes);
+        let judged = self.judge.sent(&message, &self.nodes);
         self.take(judged);
         let text = format!("{from} > {to} {message:?}");
         self.line(&text);
