@@ -32,6 +32,17 @@ pub(crate) fn get(data: &Path, path: &str) -> Result<Value, String> {
     }
 }
 
+/// Events that a node keeps, oldest first.
+///
+/// # Errors
+/// As for [`get`].
+pub(crate) fn events(data: &Path) -> Result<Vec<Value>, String> {
+    let asked = connect(&data.join("ekka.sock"))
+        .and_then(|mut stream| exchange_text(&mut stream, "/v1/events?last=1000&follow=false"));
+    let (_, lines) = asked.map_err(|error| format!("{}: events: {error}", data.display()))?;
+    lines.lines().map(|line| serde_json::from_str(line).map_err(|error| format!("event `{line}`: {error}"))).collect()
+}
+
 /// The ceiling of the tokens that a node reads behind a barrier.
 ///
 /// # Errors
@@ -106,13 +117,30 @@ pub(crate) fn connect(socket: &Path) -> std::io::Result<Stream> {
 ///
 /// # Errors
 /// The connection ends, or what comes is no such answer.
-pub(crate) fn exchange(stream: &mut Stream, (method, path, body): Request<'_>) -> std::io::Result<(u16, Value)> {
+pub(crate) fn exchange(stream: &mut Stream, request: Request<'_>) -> std::io::Result<(u16, Value)> {
+    let (status, bytes) = exchange_bytes(stream, request)?;
+    Ok((status, serde_json::from_slice(&bytes).map_err(|error| broken(&error.to_string()))?))
+}
+
+/// The same, where the answer may be something else than JSON.
+///
+/// # Errors
+/// As for [`exchange`].
+pub(crate) fn exchange_text(stream: &mut Stream, path: &str) -> std::io::Result<(u16, String)> {
+    let (status, bytes) = exchange_bytes(stream, ("GET", path, ""))?;
+    Ok((status, String::from_utf8(bytes).map_err(|error| broken(&error.to_string()))?))
+}
+
+fn broken(what: &str) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, what.to_owned())
+}
+
+fn exchange_bytes(stream: &mut Stream, (method, path, body): Request<'_>) -> std::io::Result<(u16, Vec<u8>)> {
     let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: ekka\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     stream.get_mut().write_all(request.as_bytes())?;
-    let broken = |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, what.to_owned());
     let mut line = String::new();
     stream.read_line(&mut line)?;
     let status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(|| broken(&line))?;
@@ -127,6 +155,5 @@ pub(crate) fn exchange(stream: &mut Stream, (method, path, body): Request<'_>) -
     let length = headers.get("content-length").and_then(|length| length.parse().ok());
     let mut bytes = vec![0; length.ok_or_else(|| broken("an answer without a length"))?];
     stream.read_exact(&mut bytes)?;
-    let body = serde_json::from_slice(&bytes).map_err(|error| broken(&error.to_string()))?;
-    Ok((status, body))
+    Ok((status, bytes))
 }

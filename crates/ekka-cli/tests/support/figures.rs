@@ -28,15 +28,15 @@ pub(crate) fn duration(ci: Duration, full: Duration) -> Duration {
 
 /// Times of one kind, to be printed and held against their target.
 pub(crate) struct Figures {
-    what: &'static str,
+    what: String,
     target: Duration,
     times: Vec<Duration>,
 }
 
 impl Figures {
     /// Nothing measured yet.
-    pub(crate) fn new(what: &'static str, target: Duration) -> Self {
-        Self { what, target, times: Vec::new() }
+    pub(crate) fn new(what: impl Into<String>, target: Duration) -> Self {
+        Self { what: what.into(), target, times: Vec::new() }
     }
 
     /// How long a single round may take at all before it counts as stuck.

@@ -19,9 +19,11 @@ pub(crate) mod load;
 pub(crate) mod mcast;
 pub(crate) mod metrics;
 pub(crate) mod netns;
+pub(crate) mod parted;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod rows;
+pub(crate) mod scribes;
 pub(crate) mod sse;
 pub(crate) mod stall;
 

@@ -102,6 +102,28 @@ impl Netns {
         self.nft(&format!("add rule bridge ekka forward iifname {} oifname {} drop", port(from), port(to)));
     }
 
+    /// Groups of hosts that hear nothing of each other from the same moment on; a host in no group hears all and is heard.
+    pub(crate) fn split(&self, sides: &[&[usize]]) {
+        let mut rules = Vec::new();
+        for (number, side) in sides.iter().enumerate() {
+            let others: Vec<usize> = sides[number + 1..].iter().flat_map(|side| side.iter().copied()).collect();
+            if !others.is_empty() {
+                rules.extend([deaf_to(side, &others), deaf_to(&others, side)]);
+            }
+        }
+        self.nft(&rules.join("; "));
+    }
+
+    /// A host hears nobody any more; what it says arrives.
+    pub(crate) fn deafen(&self, host: usize) {
+        self.nft(&format!("add rule bridge ekka forward oifname {} drop", port(host)));
+    }
+
+    /// Nobody hears a host any more; what is said to it arrives.
+    pub(crate) fn mute(&self, host: usize) {
+        self.nft(&format!("add rule bridge ekka forward iifname {} drop", port(host)));
+    }
+
     /// Every packet between hosts is lost with that probability.
     pub(crate) fn lose(&self, percent: u32) {
         self.nft(&format!("add rule bridge ekka forward numgen random mod 100 < {percent} drop"));
@@ -123,6 +145,12 @@ impl Drop for Netns {
     fn drop(&mut self) {
         remove(&self.prefix);
     }
+}
+
+/// The rule by which nothing comes from some hosts to others.
+fn deaf_to(to: &[usize], from: &[usize]) -> String {
+    let set = |hosts: &[usize]| hosts.iter().map(|host| port(*host)).collect::<Vec<_>>().join(", ");
+    format!("add rule bridge ekka forward iifname {{ {} }} oifname {{ {} }} drop", set(from), set(to))
 }
 
 fn port(host: usize) -> String {
