@@ -21,6 +21,7 @@ pub(crate) mod metrics;
 pub(crate) mod netns;
 pub(crate) mod parted;
 pub(crate) mod poll;
+pub(crate) mod probes;
 pub(crate) mod process;
 pub(crate) mod rows;
 pub(crate) mod scribes;

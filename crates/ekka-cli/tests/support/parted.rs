@@ -26,9 +26,9 @@ pub(crate) const HEALING: Duration = Duration::from_secs(5);
 const HEALS_SAY_SO: bool = false;
 
 /// Hosts with a node each. The nodes are ended before their network is taken away.
-pub(crate) struct Parted {
+pub(crate) struct Parted<N = Netns> {
     pub(crate) cluster: Cluster,
-    pub(crate) network: Netns,
+    pub(crate) network: N,
     /// Of the cluster.
     pub(crate) id: String,
     /// Process and incarnation of each node as it was formed.
@@ -37,24 +37,40 @@ pub(crate) struct Parted {
 }
 
 impl Parted {
-    /// So many nodes that have formed and share two tables; `settings` go to each of them.
+    /// So many nodes on hosts of their own that have formed and share two tables; `settings` go to each of them.
     pub(crate) fn formed(hosts: usize, storage: &str, settings: &[(&str, &str)]) -> Self {
         let network = Netns::new(hosts);
         let mut cluster = Cluster::on_hosts(network.addresses());
         for (host, agent) in cluster.agents.iter_mut().enumerate() {
             agent.enter(&network.namespace(host));
+        }
+        Self::form(cluster, network, storage, settings)
+    }
+}
+
+impl Parted<()> {
+    /// The same on loopback, where nothing can be cut.
+    pub(crate) fn on_loopback(nodes: u8, storage: &str, settings: &[(&str, &str)]) -> Self {
+        Self::form(Cluster::on_loopback(nodes), (), storage, settings)
+    }
+}
+
+impl<N: Sync> Parted<N> {
+    fn form(mut cluster: Cluster, network: N, storage: &str, settings: &[(&str, &str)]) -> Self {
+        for agent in &mut cluster.agents {
             for (key, value) in settings {
                 agent.set(key, value);
             }
         }
+        let nodes = cluster.agents.len();
         let (id, _) = cluster.form(FORM_LIMIT);
         let mut parted = Self { cluster, network, id, starts: Vec::new(), voters: BTreeSet::new() };
         parted.cluster.wait("all are ready", FORM_LIMIT, |_| parted.one());
         for (name, kind) in [(AVAILABLE, "available"), (QUORUM, "quorum")] {
             rows::make(&parted.cluster, &json!({"name": name, "kind": kind, "storage": storage}), SOON);
         }
-        parted.starts = (0..hosts).map(|index| parted.start_of(index)).collect();
-        parted.voters = (0..hosts).filter(|index| parted.votes(*index)).collect();
+        parted.starts = (0..nodes).map(|index| parted.start_of(index)).collect();
+        parted.voters = (0..nodes).filter(|index| parted.votes(*index)).collect();
         parted
     }
 
@@ -116,17 +132,19 @@ impl Parted {
     }
 
     fn knows(&self, index: usize, side: &[usize], state: &str) -> Result<(), String> {
-        let members = get(&self.data(index), "/v1/members")?;
-        for (other, agent) in self.cluster.agents.iter().enumerate().filter(|(_, agent)| agent.runs()) {
-            let row = members.as_array().into_iter().flatten().find(|row| row["name"] == *agent.name);
-            let seen = row.map_or("nothing", |row| row["status"].as_str().unwrap_or_default());
-            let expected: &[&str] = if side.contains(&other) { &["up"] } else { &["down", "gone"] };
-            if !expected.contains(&seen) {
-                return Err(format!("{} sees {} as {seen}", self.cluster.agents[index].name, agent.name));
-            }
+        for other in (0..self.cluster.agents.len()).filter(|other| self.cluster.agents[*other].runs()) {
+            self.sees(index, other, if side.contains(&other) { &["up"] } else { &["down", "gone"] })?;
         }
         let split = &self.status(index)?["split"];
         if split["state"] == *state { Ok(()) } else { Err(format!("n{}: not {state}: {split}", index + 1)) }
+    }
+
+    /// Whether a node gives another one of these statuses.
+    pub(crate) fn sees(&self, index: usize, other: usize, statuses: &[&str]) -> Result<(), String> {
+        let (members, name) = (get(&self.data(index), "/v1/members")?, &self.cluster.agents[other].name);
+        let row = members.as_array().into_iter().flatten().find(|row| row["name"] == **name);
+        let seen = row.map_or("nothing", |row| row["status"].as_str().unwrap_or_default());
+        if statuses.contains(&seen) { Ok(()) } else { Err(format!("n{} sees {name} as {seen}", index + 1)) }
     }
 
     /// A quorum write is refused where there is no majority, and done where there is one. All are asked at once: a refusal
