@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use support::parted::{DETECTION, HEALING, Parted};
 use support::{Figures, duration, netns, poll, rounds};
 
-/// Which way nothing passes.
-const WAYS: [(&str, fn(&Parted)); 3] = [
-    ("both ways", |parted| parted.network.cut(2)),
-    ("deaf", |parted| parted.network.deafen(2)),
-    ("mute", |parted| parted.network.mute(2)),
+/// Which way nothing passes: what a rule matches.
+const WAYS: [(&str, &str); 3] = [
+    ("both ways", "meta iifname . meta oifname { host0 . host2, host1 . host2, host2 . host0, host2 . host1 }"),
+    ("deaf", "oifname host2"),
+    ("mute", "iifname host2"),
 ];
 const SIDES: [&[usize]; 2] = [&[0, 1], &[2]];
 /// A member that has healed in the last ten minutes waits the longer, the more often it did: a minute at most.
@@ -32,14 +32,18 @@ fn blips_of_any_length_and_direction_leave_one_cluster() {
         let lengths = [Duration::from_millis(4), Duration::from_millis(400), Duration::from_secs(4)];
         for (place, length) in lengths.into_iter().enumerate() {
             let ways = if length < DETECTION { 0..3 } else { round as usize % 3..round as usize % 3 + 1 };
-            for (name, cut) in ways.map(|way| WAYS[way]) {
-                let (before, start) = (parted.finished(), Instant::now());
-                cut(&parted);
-                poll::pace(length);
-                parted.network.repair();
-                let lasted = start.elapsed();
+            for (name, matches) in ways.map(|way| WAYS[way]) {
+                let before = parted.finished();
+                parted.network.blip(matches, length);
+                if length < DETECTION {
+                    parted.cluster.throughout("nobody is down", Duration::from_millis(200), |_| parted.one());
+                }
                 back.add(parted.healed(&before, usize::from(length > DETECTION), back.limit()));
-                println!("SHAPE blip {} of {lasted:.1?}, {name}: one cluster", place + 1);
+                println!("SHAPE blip {} of {length:.1?}, {name}: one cluster", place + 1);
+            }
+            if length < DETECTION {
+                parted.cluster.throughout("nobody is down after all", DETECTION, |_| parted.one());
+                assert_eq!(parted.cluster.downs(), Ok(0), "a blip of {length:?} downs nobody");
             }
         }
         let account = parted.judge(&scribes.end());
@@ -101,6 +105,7 @@ fn a_node_whose_link_flaps_comes_back_when_it_stays() {
         }
         let heals = parted.finished().iter().sum::<usize>() - before.iter().sum::<usize>();
         back.add(parted.healed(&before, 0, DAMPED));
+        parted.cluster.throughout("it stays one", DETECTION, |_| parted.one());
         let account = parted.judge(&scribes.end());
         parted.same_starts();
         println!("SHAPE {flaps} flaps: {heals} heals meanwhile, {} writes acknowledged, 0 lost", account.acked);

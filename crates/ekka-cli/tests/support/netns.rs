@@ -4,8 +4,12 @@
 //! and hears nothing more, as with a dead switch. All names carry the process id of the test, by which what a killed
 //! test left behind is found and removed.
 
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::poll;
 
 /// Interface of a host inside its namespace.
 const INTERFACE: &str = "eth0";
@@ -134,6 +138,23 @@ impl Netns {
         self.nft("flush chain bridge ekka forward");
     }
 
+    /// Nothing passes by this rule for so long, to the millisecond: `nft` is there before it begins and stays until its end.
+    pub(crate) fn blip(&self, matches: &str, time: Duration) {
+        let bridge = self.bridge();
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &bridge, "nft", "-i"]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut nft = command.spawn().expect("`ip` is there: apt-get install iproute2");
+        let mut stdin = nft.stdin.take().expect("piped");
+        let mut say = |line: &str| stdin.write_all(line.as_bytes()).expect("nft reads");
+        say("list tables\n");
+        poll::pace(Duration::from_millis(100));
+        say(&format!("add rule bridge ekka forward {matches} drop\n"));
+        poll::pace(time);
+        say("flush chain bridge ekka forward\n");
+        drop(stdin);
+        assert!(nft.wait().expect("an own child can be waited for").success(), "nft takes the rule `{matches}`");
+    }
+
     /// A rule of the bridge's own nftables.
     pub(crate) fn nft(&self, rule: &str) {
         let words = ["netns", "exec", &self.bridge(), "nft", rule];
@@ -153,7 +174,8 @@ fn deaf_to(to: &[usize], from: &[usize]) -> String {
     format!("add rule bridge ekka forward iifname {{ {} }} oifname {{ {} }} drop", set(from), set(to))
 }
 
-fn port(host: usize) -> String {
+/// The name of a host's link at the bridge: what comes by it is from that host.
+pub(crate) fn port(host: usize) -> String {
     format!("host{host}")
 }
 

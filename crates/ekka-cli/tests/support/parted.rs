@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::ask::{self, get};
 use super::rows::{self, post};
 use super::scribes::{AVAILABLE, QUORUM, Scribes, Write};
-use super::{Cluster, Netns};
+use super::{Agent, Cluster, Netns};
 
 /// Deriving the credentials takes most of it where the machine has much else to do.
 pub(crate) const FORM_LIMIT: Duration = Duration::from_secs(60);
@@ -45,6 +45,19 @@ impl Parted {
             agent.enter(&network.namespace(host));
         }
         Self::form(cluster, network, storage, settings)
+    }
+
+    /// The same, and so many nodes on further hosts that have not started, whose seeds are all the others.
+    pub(crate) fn formed_with_spare(nodes: usize, spare: usize, storage: &str) -> (Self, Vec<Agent>) {
+        let network = Netns::new(nodes + spare);
+        let mut cluster = Cluster::on_hosts(network.addresses());
+        for (host, agent) in cluster.agents.iter_mut().enumerate() {
+            agent.enter(&network.namespace(host));
+        }
+        let seeds: Vec<String> = cluster.agents[..nodes].iter().map(|agent| agent.name.clone()).collect();
+        cluster.seeds(&seeds);
+        let spare = cluster.agents.split_off(nodes);
+        (Self::form(cluster, network, storage, &[]), spare)
     }
 }
 
