@@ -300,6 +300,9 @@ impl Control {
             }
             // Whoever is outside this cluster says nothing of its leases.
             _ if !self.leases.voters.contains(&from.node_id) => {}
+            lease::Message::Renewed { id, .. } | lease::Message::Gone { id } if id.node_id != self.me().node_id => {
+                self.lease(Input::Keeper(KeeperInput::Message { from: from.node_id, message }), now, out);
+            }
             _ => self.lease(Input::Holder(HolderInput::Message(message)), now, out),
         }
     }

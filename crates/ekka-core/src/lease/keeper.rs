@@ -253,13 +253,19 @@ impl Keeper {
 
     fn renew(&mut self, from: NodeId, id: Incarnation, ask: u64, now: Instant, out: &mut Vec<KeeperOutput>) {
         if !self.leads() {
-            return out.push(KeeperOutput::Send { to: from, message: Message::NotLeading { leader: self.leader } });
+            out.push(KeeperOutput::Send { to: from, message: Message::NotLeading { leader: self.leader } });
+            // Whoever asks here had no answer from the leader: the link between those two alone may be cut.
+            if let Some(leader) = self.leader.filter(|leader| from == id.node_id && *leader != from) {
+                out.push(KeeperOutput::Send { to: leader, message: Message::Renew { id, ask } });
+            }
+            return;
         }
         if self.gone.is_gone(id) && !self.faults.log_unseen {
             return out.push(KeeperOutput::Send { to: from, message: Message::Gone { id } });
         }
-        // A node renews for itself alone.
-        if from != id.node_id || !self.present.contains(&id) {
+        // A node renews for itself, or a voter passes on what it was asked.
+        let passed_on = self.voters.iter().any(|set| set.contains(&from));
+        if (from != id.node_id && !passed_on) || !self.present.contains(&id) {
             return;
         }
         let waiting = Waiting { from, ask };
@@ -269,6 +275,15 @@ impl Keeper {
         // A round that is under way began before this renewal came, so it proves nothing for it.
         self.waiting.insert(id, waiting);
         self.confirm(now, out);
+    }
+
+    /// The answer to what was passed on goes to whom it is about. Answers to this node are for its holder.
+    fn pass_back(&self, message: Message, out: &mut Vec<KeeperOutput>) {
+        if let Message::Renewed { id, .. } | Message::Gone { id } = message
+            && id.node_id != self.me
+        {
+            out.push(KeeperOutput::Send { to: id.node_id, message });
+        }
     }
 
     fn confirm(&mut self, now: Instant, out: &mut Vec<KeeperOutput>) {
@@ -411,8 +426,7 @@ impl Machine for Keeper {
                 }
             }
             KeeperInput::Message { from, message: Message::Renew { id, ask } } => self.renew(from, id, ask, now, out),
-            // Answers are for holders.
-            KeeperInput::Message { .. } => {}
+            KeeperInput::Message { message, .. } => self.pass_back(message, out),
             KeeperInput::Report { voter, down } => {
                 if self.voters.iter().any(|set| set.contains(&voter)) {
                     self.reports.insert(voter, (now, down));

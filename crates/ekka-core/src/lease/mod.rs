@@ -27,7 +27,12 @@
 //! the leader has its own length committed before it answers anybody, the answer tells the holder how long its lease is,
 //! and after the length was cut the old one is waited for once more, counted by a leader from when it applied the cut.
 //!
-//! **Sources**: Gray and Cheriton, *Leases* (1989); section 9 of the design; schedules M7, M8, S1-6, S1-7, S2-4, S2-9.
+//! **Where one link is cut.** A holder whose leader does not answer asks every voter. One that does not lead says so, and
+//! passes the question on to the leader, and the leader's answer back to the holder: once, and only what the holder itself
+//! sent. A lease still counts from when its holder asked, and is answered by what the leader knows then; so a question that
+//! was late on its way gives nothing that it should not.
+//!
+//! **Sources**: Gray and Cheriton, *Leases* (1989); section 9 of the design; schedules M7, M8, S1-6, S1-7, S2-2, S2-4, S2-9.
 
 mod agreed;
 mod gone;

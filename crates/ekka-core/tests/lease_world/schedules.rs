@@ -73,6 +73,26 @@ fn violated(world: &mut World, until: u64) -> bool {
     world.violation.is_some()
 }
 
+/// S2-2: the link between the holder and the leader alone is cut, and the other voters hear both.
+#[test]
+fn s2_2_a_lease_is_renewed_by_way_of_a_voter_where_one_link_is_cut() {
+    for holder in [H, 1] {
+        let mut world = scripted(Faults::default(), [0; 5]);
+        pass(&mut world, 0, 5 * SECOND);
+        world.severed = Some((0, holder));
+        for _ in 0..60 {
+            pass(&mut world, 0, SECOND);
+            assert!(world.nodes[holder].holder.holds(world.clock(holder)), "node {holder} holds its lease");
+        }
+        assert!(!violated(&mut world, 0));
+        assert_eq!(world.gone_count, 0);
+        // Nobody passes on what nobody else can answer.
+        world.side[0] = 1;
+        world.run_until(world.now + 11 * SECOND);
+        assert!(!world.nodes[holder].holder.holds(world.clock(holder)), "no leader, no lease");
+    }
+}
+
 /// M7 (a): a renewal is on its way while `gone` is proposed, is answered before it commits, and the answer counts.
 fn m7a(faults: Faults) -> bool {
     let mut world = scripted(faults, [0; 5]);

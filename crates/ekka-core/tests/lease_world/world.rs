@@ -103,6 +103,8 @@ pub(crate) struct World {
     pub(crate) group: Group,
     /// Sides of the cut; nodes of one side hear each other.
     pub(crate) side: Vec<u8>,
+    /// The two between which nothing passes, whatever their sides.
+    pub(crate) severed: Option<(usize, usize)>,
     pub(crate) gone: GoneTable,
     pub(crate) gone_count: u64,
     /// Nothing more goes wrong from then on.
@@ -160,6 +162,7 @@ impl World {
             nodes,
             group: Group::new(plan.voters),
             side: vec![0; count],
+            severed: None,
             gone: GoneTable::default(),
             gone_count: 0,
             calm_at: 5 * gone_after,
@@ -210,7 +213,7 @@ impl World {
     }
 
     pub(crate) fn linked(&self, a: usize, b: usize) -> bool {
-        a == b || self.side[a] == self.side[b]
+        a == b || (self.side[a] == self.side[b] && self.severed != Some((a.min(b), a.max(b))))
     }
 
     fn runs(&self, i: usize) -> bool {
@@ -370,7 +373,12 @@ impl World {
                 if !self.linked(index(from), to) {
                     return;
                 }
-                if matches!(message, Message::Renew { .. }) {
+                let answer = match message {
+                    Message::Renew { .. } => None,
+                    Message::Renewed { id, .. } | Message::Gone { id } => Some(id.node_id == node_id(to)),
+                    Message::NotLeading { .. } => Some(true),
+                };
+                if answer != Some(true) {
                     self.keep(to, KeeperInput::Message { from, message });
                 } else {
                     self.hold(to, HolderInput::Message(message));
