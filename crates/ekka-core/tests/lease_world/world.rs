@@ -378,10 +378,10 @@ impl World {
                     Message::Renewed { id, .. } | Message::Gone { id } => Some(id.node_id == node_id(to)),
                     Message::NotLeading { .. } => Some(true),
                 };
-                if answer != Some(true) {
-                    self.keep(to, KeeperInput::Message { from, message });
-                } else {
+                if answer == Some(true) {
                     self.hold(to, HolderInput::Message(message));
+                } else {
+                    self.keep(to, KeeperInput::Message { from, message });
                 }
             }
             Event::Append { node, entry } => self.append(node, entry),
