@@ -31,6 +31,11 @@ struct Few {
 impl Few {
     /// So many nodes, of which the last one has these faults.
     async fn with(count: usize, faults: Faults) -> Self {
+        // They are not to heal by themselves what a test looks at.
+        Self::healing("off", count, faults).await
+    }
+
+    async fn healing(autoheal: &str, count: usize, faults: Faults) -> Self {
         let free = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let listeners: Vec<TcpListener> = (0..count).map(free).collect();
         let addrs: Vec<SocketAddr> = listeners.iter().map(|it| it.local_addr().expect("it is bound")).collect();
@@ -43,6 +48,7 @@ impl Few {
                 .set("node.name", name)
                 .set("node.cookie", "tests-only-0123456789-0123456789-abcdef")
                 .set("node.data_dir", dir.path().to_str().expect("a path in UTF-8"))
+                .set("cluster.autoheal", autoheal)
                 .set("cluster.discovery", "static")
                 .set("cluster.static.seeds", names.join(","));
             let config = builder.build().unwrap_or_else(|errors| panic!("{errors}"));
@@ -177,4 +183,48 @@ async fn one_that_only_a_third_node_reaches_is_asked_through_it_and_one_that_is_
     let said = said.lock().unwrap().clone();
     let expected = "not known yet what is held by ekka2@";
     assert!(said[0].contains(expected) && said[0].ends_with("(another start of it runs)"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_cut_off_comes_back_with_all_rows_and_its_callbacks_are_called_once() {
+    let nodes = Few::healing("500ms", 3, Faults::default()).await;
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    for (number, node) in (1..).zip(&nodes.nodes) {
+        let (prepares, reboots) = (calls.clone(), calls.clone());
+        node.on_prepare(move |_| {
+            prepares.lock().unwrap().push((number, "prepare"));
+            async { Err("it is a test") }
+        });
+        node.on_reboot(move |_| {
+            reboots.lock().unwrap().push((number, "reboot"));
+            async { Ok::<_, std::convert::Infallible>(()) }
+        });
+    }
+    let (whole, alone) = (&nodes.nodes[0], &nodes.nodes[2]);
+    let (there, here) = (whole.table(&USERS).await.expect("open"), alone.table(&USERS).await.expect("open"));
+    let mut events = alone.events();
+    nodes.cut(0, 2);
+    nodes.cut(1, 2);
+    until(whole, |view| up(view) == 2).await;
+    until(alone, |view| up(view) == 1).await;
+    there.put(&1, &1).await.expect("written");
+    here.put(&2, &2).ack(Ack::Local).await.expect("written");
+    nodes.repair();
+    let finished = async {
+        let mut failed = 0;
+        loop {
+            match &events.recv().await.expect("events").event.kind {
+                EventKind::HealFailed { .. } => failed += 1,
+                EventKind::HealFinished { .. } => return failed,
+                _ => {}
+            }
+        }
+    };
+    let failed = timeout(LIMIT, finished).await.unwrap_or_else(|_| panic!("not healed: {:#?}", alone.view()));
+    assert_eq!(*calls.lock().unwrap(), [(3, "prepare"), (3, "reboot")]);
+    assert_eq!((here.get(&1).expect("read"), there.get(&2).expect("read")), (Some(1), Some(2)));
+    until(alone, |view| up(view) == 3).await;
+    let counters = alone.counters();
+    assert_eq!((counters.heals["healed"], counters.heals["failed"], failed), (1, 1, 1), "{:?}", counters.heals);
+    assert_eq!(counters.heal_times.total(), 1);
 }
