@@ -24,13 +24,6 @@ impl Shape {
     fn hosts(&self) -> usize {
         self.sides.iter().map(|side| side.len()).sum()
     }
-
-    /// How many nodes are on another side than the one that the others come back to.
-    fn outside(&self, parted: &Parted) -> usize {
-        let majority = self.sides.iter().find(|side| parted.majority(side)).map(|side| side.len());
-        let largest = self.sides.iter().map(|side| side.len()).max().expect("sides");
-        self.hosts() - majority.unwrap_or(largest)
-    }
 }
 
 /// Writes on every side while the network is cut and repaired, and looks at all that the promise names.
@@ -52,7 +45,7 @@ fn heals(shape: &Shape) {
         parted.only_a_majority_commits(shape.sides, 1);
         let repair = Instant::now();
         parted.network.repair();
-        let took = parted.healed(&before, shape.outside(&parted), healed.limit());
+        let took = parted.healed(&before, parted.outside(shape.sides), healed.limit());
         healed.add(took);
         let mut writes = scribes.end();
         for side in shape.sides.iter().filter(|side| !parted.majority(side)) {

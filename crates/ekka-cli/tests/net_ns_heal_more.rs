@@ -109,7 +109,7 @@ fn a_cut_during_a_join_ends_with_all_in_one_cluster() {
         });
         parted.network.repair();
         parted.cluster.agents.push(new);
-        back.add(parted.healed(&before, 0, back.limit()));
+        back.add(parted.healed(&before, 1, back.limit()));
         let account = parted.judge(&scribes.end());
         println!("SHAPE 2|1+1 during a join: {} writes acknowledged, 0 lost", account.acked);
     }

@@ -88,7 +88,8 @@ fn told(parted: &Parted, sides: &[Side], time: Duration, figures: &mut Figures, 
     parted.cluster.throughout("a while longer", time.saturating_sub(from.elapsed()), |_| Ok(()));
     let cut = Cut { from, to: Instant::now() };
     parted.network.repair();
-    parted.healed(&before, 0, HEALING * 10);
+    let hosts: Vec<&[usize]> = sides.iter().map(|side| &side.hosts[..]).collect();
+    parted.healed(&before, parted.outside(&hosts), HEALING * 10);
     parted.cluster.throughout("a while after it", Duration::from_millis(500), |_| Ok(()));
     let samples = probes.end();
     for side in sides {

@@ -23,7 +23,7 @@ pub(crate) const DETECTION: Duration = Duration::from_secs(3);
 pub(crate) const HEALING: Duration = Duration::from_secs(5);
 
 /// Whether those who come back must say that they did. Until healing says so, one cluster that is up and whole counts.
-const HEALS_SAY_SO: bool = false;
+const HEALS_SAY_SO: bool = true;
 
 /// Hosts with a node each. The nodes are ended before their network is taken away.
 pub(crate) struct Parted<N = Netns> {
@@ -114,6 +114,13 @@ impl<N: Sync> Parted<N> {
     /// Whether these nodes are a majority of the voters.
     pub(crate) fn majority(&self, side: &[usize]) -> bool {
         side.iter().filter(|index| self.voters.contains(index)).count() * 2 > self.voters.len()
+    }
+
+    /// How many nodes are on another side than the one that the others come back to.
+    pub(crate) fn outside(&self, sides: &[&[usize]]) -> usize {
+        let majority = sides.iter().find(|side| self.majority(side)).map(|side| side.len());
+        let largest = sides.iter().map(|side| side.len()).max().expect("sides");
+        sides.iter().map(|side| side.len()).sum::<usize>() - majority.unwrap_or(largest)
     }
 
     /// Begins to write at every node.
