@@ -4,7 +4,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::room::Healing;
-use super::{HealId, Message, Output, Plan, Told};
+use super::{HealId, Message, Output, Plan, Side, Told};
 use crate::id::{Incarnation, NodeId};
 use crate::limits::HEAL_RETRY;
 use crate::time::{Instant, Now};
@@ -85,14 +85,17 @@ impl Healing {
         }
         let (plan, leader) = (coordinating.plan.clone(), coordinating.leader);
         let after = now.mono.since(coordinating.began);
-        let came = plan.outside().filter(|id| coordinating.done.contains(&id.node_id)).count();
+        let done: Vec<Side> =
+            plan.nodes.iter().filter(|side| coordinating.done.contains(&side.id.node_id)).copied().collect();
+        let came = done.iter().filter(|side| !side.stays()).count();
         if let Some(coordinating) = &mut self.coordinating {
             coordinating.over = true;
         }
         let healed = u32::try_from(came).unwrap_or(u32::MAX);
         out.push(Output::Told(Told::Finished { id: plan.id, after, healed }));
         self.send(leader, Message::Led { id: plan.id, done: true }, now, out);
-        for side in &plan.nodes {
+        // Not those that are not there any more: another start of one may be, for which nothing is over.
+        for side in done {
             self.send(side.id, Message::Over { id: plan.id, upto: side.upto }, now, out);
         }
     }
