@@ -30,12 +30,21 @@ pub(super) struct Apart {
 pub(super) struct Partings {
     from: BTreeMap<NodeId, Apart>,
     last: u64,
+    /// Before then nobody is to be told: in a cluster of a thousand it would be looked for with each message.
+    due: Option<Instant>,
+    /// Grows with each change.
+    version: u64,
 }
 
 impl Partings {
     fn next(&mut self) -> u64 {
         self.last += 1;
         self.last
+    }
+
+    /// Grows with each change, and sometimes without one.
+    pub(super) fn version(&self) -> u64 {
+        self.version
     }
 
     /// The number of the latest one.
@@ -48,6 +57,7 @@ impl Partings {
         let node_id = now.id.node_id;
         let fell = before.is_some_and(|before| before.running && before.process == now.process) && !now.running;
         if fell && !now.goodbye {
+            self.version += 1;
             let number = self.next();
             let apart = self.from.entry(node_id).or_insert(Apart {
                 process: now.process,
@@ -66,6 +76,7 @@ impl Partings {
         if apart.process != now.process || now.goodbye {
             // Another start from the disc, or an orderly end: that one has returned, or will.
             self.from.remove(&node_id);
+            self.version += 1;
             return true;
         }
         let changed = apart.back != now.running;
@@ -73,11 +84,16 @@ impl Partings {
         if !now.running {
             apart.told = None;
         }
+        if changed {
+            self.version += 1;
+            self.due = Some(Instant::ZERO);
+        }
         changed
     }
 
     /// A member is none any more.
     pub(super) fn forget(&mut self, node_id: NodeId) -> bool {
+        self.version += 1;
         self.from.remove(&node_id).is_some()
     }
 
@@ -96,11 +112,16 @@ impl Partings {
         let number = self.next();
         let apart = Apart { process, number, own, theirs: Some(theirs), since: None, back, told: None };
         self.from.insert(node_id, apart);
+        self.version += 1;
+        if own && back {
+            self.due = Some(Instant::ZERO);
+        }
         true
     }
 
     /// What a heal has answered is over: this node was on the coordinator's side, or came back.
     pub(super) fn answered(&mut self, plan: &Plan, own: NodeId, process: Guid) {
+        self.version += 1;
         let upto = plan.upto(own, process);
         self.from.retain(|node_id, apart| {
             let told = apart.theirs.is_none_or(|theirs| theirs <= plan.upto(*node_id, apart.process));
@@ -112,6 +133,7 @@ impl Partings {
 
     /// The other one came back in a heal that has answered this node's partings from it up to a number.
     pub(super) fn answered_by(&mut self, node_id: NodeId, upto: u64) {
+        self.version += 1;
         if self.from.get(&node_id).is_some_and(|apart| apart.own && apart.back && apart.number <= upto) {
             self.from.remove(&node_id);
         }
@@ -119,6 +141,7 @@ impl Partings {
 
     /// This node came back in that heal, and the other one may not have yet.
     pub(super) fn left_behind(&mut self, node_id: NodeId, process: Guid, heal: HealId) {
+        self.version += 1;
         if !self.from.contains_key(&node_id) {
             let number = self.next();
             let apart = Apart { process, number, own: false, theirs: None, since: Some(heal), back: true, told: None };
@@ -128,6 +151,7 @@ impl Partings {
 
     /// That heal has ended: nobody was left behind.
     pub(super) fn ended(&mut self, heal: HealId) {
+        self.version += 1;
         self.from.retain(|_, apart| apart.since.is_none_or(|since| since > heal));
     }
 
@@ -150,19 +174,29 @@ impl Partings {
 
     /// Who is to be told that this node had declared it down, with the number.
     pub(super) fn untold(&mut self, now: Instant) -> Vec<(NodeId, Guid, u64)> {
-        let due = |apart: &Apart| apart.told.is_none_or(|told| now >= told + HEAL_PARTED_RETRY);
-        let wanted = self.from.iter_mut().filter(|(_, apart)| apart.own && apart.back && due(apart));
-        wanted
-            .map(|(node_id, apart)| {
-                apart.told = Some(now);
-                (*node_id, apart.process, apart.number)
-            })
-            .collect()
+        if self.due.is_none_or(|due| due > now) {
+            return Vec::new();
+        }
+        let mut untold = Vec::new();
+        let mut next: Option<Instant> = None;
+        for (node_id, apart) in self.from.iter_mut().filter(|(_, apart)| apart.own && apart.back) {
+            let told = match apart.told.filter(|told| now < *told + HEAL_PARTED_RETRY) {
+                Some(told) => told,
+                None => {
+                    apart.told = Some(now);
+                    untold.push((*node_id, apart.process, apart.number));
+                    now
+                }
+            };
+            let again = told + HEAL_PARTED_RETRY;
+            next = Some(next.map_or(again, |next| next.min(again)));
+        }
+        self.due = next;
+        untold
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let waiting = self.from.values().filter(|apart| apart.own && apart.back);
-        waiting.map(|apart| apart.told.map_or(Instant::ZERO, |told| told + HEAL_PARTED_RETRY)).min()
+        self.due
     }
 
     pub(super) fn names(&self, node_id: NodeId) -> bool {

@@ -89,6 +89,10 @@ pub struct Healing {
     core: bool,
     voters: Voters,
     pub(super) active: bool,
+    /// The oldest node that runs, by what was told last: a thousand members are not gone through with each message.
+    oldest: NodeId,
+    /// How often it was told.
+    told: u64,
     pub(super) partings: Partings,
     /// The largest heal id seen.
     pub(super) seen: HealId,
@@ -117,8 +121,13 @@ pub(super) struct Watch {
     number: u64,
     until: Instant,
     said: Sight,
+    /// What that was made of.
+    mark: Mark,
     next: Instant,
 }
+
+/// Stands for a view: while it is the same the view is. To make the view costs a pass over all members.
+type Mark = (u64, u64, HealId, HealId, Option<HealId>);
 
 impl Carried {
     /// The first start of the process.
@@ -153,6 +162,8 @@ impl Healing {
             core: false,
             voters: Voters::default(),
             active: false,
+            oldest: start.id.node_id,
+            told: 0,
             partings: carried.partings,
             seen: carried.seen,
             healed: carried.healed,
@@ -219,10 +230,14 @@ impl Healing {
 
     /// Whom this node takes for the leader: the oldest one that runs.
     pub(super) fn leader(&self) -> NodeId {
+        self.oldest
+    }
+
+    fn find_oldest(&mut self) {
         let running = self.contacts.values().filter(|contact| contact.running);
         let others = running.map(|contact| (contact.seniority, contact.id.node_id));
         let own = self.active.then_some((self.seniority, self.id.node_id));
-        others.chain(own).min().map_or(self.id.node_id, |(_, node_id)| node_id)
+        self.oldest = others.chain(own).min().map_or(self.id.node_id, |(_, node_id)| node_id);
     }
 
     /// Whether that very start runs, as far as this node sees.
@@ -271,6 +286,8 @@ impl Healing {
             self.partings.forget(*node_id);
         }
         self.contacts = contacts;
+        self.told += 1;
+        self.find_oldest();
         self.leading.contacts_changed(now);
     }
 
@@ -323,9 +340,15 @@ impl Healing {
         let said = self.sight();
         let (until, next) = (now.mono + HEAL_LOOK_SHOWN, now.mono + self.sight_pause());
         if !once {
-            self.watched = Some(Watch { leader: from.node_id, number, until, said: said.clone(), next });
+            self.watched =
+                Some(Watch { leader: from.node_id, number, until, said: said.clone(), mark: self.mark(), next });
         }
         self.send(from, Message::Sight { number, sight: Box::new(said) }, now, out);
+    }
+
+    fn mark(&self) -> Mark {
+        let under = self.under.as_ref().map(|under| under.plan.id);
+        (self.partings.version(), self.told, self.seen, self.healed, under)
     }
 
     fn sight_pause(&self) -> Duration {
@@ -338,11 +361,13 @@ impl Healing {
             self.watched = None;
         }
         let Some(watch) = self.watched.as_ref().filter(|watch| watch.next <= now.mono) else { return };
-        let sight = self.sight();
+        let mark = self.mark();
+        // What changes later in this very step waits for its pause as well, so that no deadline is in the past.
+        let sight = if watch.mark == mark { watch.said.clone() } else { self.sight() };
         let changed = watch.said != sight;
         let (to, number, next) = (watch.leader, watch.number, now.mono + self.sight_pause());
         if let Some(watch) = &mut self.watched {
-            watch.next = next;
+            (watch.next, watch.mark) = (next, mark);
             if changed {
                 watch.said = sight.clone();
             }
@@ -397,6 +422,8 @@ impl Healing {
         }
         self.partings = Partings::default();
         self.contacts.clear();
+        self.told += 1;
+        self.find_oldest();
         self.leading = Leading::default();
         (self.coordinating, self.watched, self.since, self.report_at) = (None, None, None, None);
     }
@@ -463,7 +490,7 @@ impl Machine for Healing {
     fn deadline(&self) -> Option<Instant> {
         let watched = self.watched.as_ref();
         // Until something has changed nothing is to be shown; what changes it is an input, and only its pause is waited for.
-        let shown = watched.filter(|watch| watch.said != self.sight()).map(|watch| watch.next.min(watch.until));
+        let shown = watched.filter(|watch| watch.mark != self.mark()).map(|watch| watch.next.min(watch.until));
         let told = if self.active { self.partings.deadline() } else { None };
         let peeked = self.peeking.as_ref().map(|peeking| peeking.until);
         let others = [shown, self.report_at, told, self.leading.deadline(), peeked];
