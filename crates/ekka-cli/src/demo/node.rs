@@ -19,6 +19,8 @@ pub(crate) struct DemoNode {
     seeds: String,
     process: Option<Child>,
     client: Client,
+    /// The file by which it is cut off from others.
+    gate: Option<PathBuf>,
 }
 
 impl DemoNode {
@@ -26,7 +28,18 @@ impl DemoNode {
         let short = name.split('@').next().unwrap_or(name);
         let dir = scratch.join(short);
         let client = Client::new(Target::Unix(dir.join("ekka.sock")));
-        Self { name: name.into(), dir, seeds: seeds.into(), process: None, client }
+        Self { name: name.into(), dir, seeds: seeds.into(), process: None, client, gate: None }
+    }
+
+    /// Its network has a gate.
+    pub(super) fn gated(mut self) -> Self {
+        self.gate = Some(self.dir.with_extension("gate"));
+        self
+    }
+
+    /// Cuts it off from the peers of these lines, and from nobody else.
+    pub(super) fn set_gate(&self, lines: &str) -> Result<(), Failure> {
+        self.gate.as_ref().map_or(Ok(()), |file| Ok(std::fs::write(file, lines)?))
     }
 
     /// Starts its process, under a clean environment: the user's own configuration is no part of the demo.
@@ -40,6 +53,7 @@ impl DemoNode {
             .args(["--set", &format!("node.cookie_file={}", scratch.join("cookie").display())])
             .args(["--set", "cluster.name=demo", "--set", "cluster.discovery=static"])
             .args(["--set", &format!("cluster.static.seeds={}", self.seeds)])
+            .args(self.gate.iter().flat_map(|file| [std::ffi::OsStr::new("--gate"), file.as_os_str()]))
             .env_clear()
             .env("XDG_RUNTIME_DIR", scratch)
             .stdin(Stdio::piped())

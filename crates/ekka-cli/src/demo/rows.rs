@@ -31,32 +31,43 @@ pub(super) struct Writers {
 }
 
 impl Writers {
+    /// Writes count that two nodes have acknowledged.
     pub(super) fn begin(clients: impl IntoIterator<Item = Client>) -> Self {
+        Self::begin_at("w", 2, clients)
+    }
+
+    /// Writes whose keys begin so count once so many nodes have acknowledged them.
+    pub(super) fn begin_at(head: &'static str, copies: u32, clients: impl IntoIterator<Item = Client>) -> Self {
         let stop: Arc<AtomicBool> = Arc::default();
-        let task = |(number, client)| tokio::spawn(write(client, number, stop.clone()));
+        let task = |(number, client)| tokio::spawn(write(client, (head, number), copies, stop.clone()));
         let tasks = clients.into_iter().enumerate().map(task).collect();
         Self { stop, tasks }
     }
 
     /// Ends them: the keys of all writes that were acknowledged by two nodes.
     pub(super) async fn end(self) -> BTreeSet<String> {
+        self.end_each().await.into_iter().flatten().collect()
+    }
+
+    /// Ends them: the keys of the writes that count, by the node that was asked.
+    pub(super) async fn end_each(self) -> Vec<BTreeSet<String>> {
         self.stop.store(true, Ordering::Relaxed);
-        let mut acknowledged = BTreeSet::new();
+        let mut acknowledged = Vec::new();
         for task in self.tasks {
             // A writer neither panics nor is aborted.
-            acknowledged.append(&mut task.await.unwrap_or_default());
+            acknowledged.push(task.await.unwrap_or_default());
         }
         acknowledged
     }
 }
 
-async fn write(client: Client, number: usize, stop: Arc<AtomicBool>) -> BTreeSet<String> {
+async fn write(client: Client, (head, number): (&str, usize), copies: u32, stop: Arc<AtomicBool>) -> BTreeSet<String> {
     let (mut acknowledged, mut count) = (BTreeSet::new(), 0u64);
     while !stop.load(Ordering::Relaxed) {
         count += 1;
-        let key = format!("w{number}-{count}");
+        let key = format!("{head}{number}-{count}");
         match put(&client, &key, count).await {
-            Some(written) if written.copies >= 2 => {
+            Some(written) if written.copies >= copies => {
                 acknowledged.insert(key);
             }
             Some(_) => {}

@@ -7,16 +7,17 @@ use std::time::{Duration, Instant};
 use super::Scratch;
 use super::node::{DemoNode, names};
 use super::rows::{self, Writers};
+use super::split::Partition;
 use crate::exit::{Code, Failure};
 use crate::out::{self, Paint, paint};
 
-const NODES: usize = 3;
+pub(super) const NODES: usize = 3;
 /// How often the nodes are asked.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long is written before a node is killed.
 const WRITE: Duration = Duration::from_millis(500);
 /// How long each step may take.
-const STEP: Duration = Duration::from_secs(8);
+const STEP: Duration = Duration::from_secs(20);
 
 /// What was measured.
 #[derive(Clone, Debug)]
@@ -30,6 +31,7 @@ pub(super) struct Figures {
     /// Those of them that a node lacked at the end of its time.
     pub(super) lost: usize,
     pub(super) back: Duration,
+    pub(super) partition: Partition,
     pub(super) total: Duration,
 }
 
@@ -37,7 +39,7 @@ pub(super) struct Story<'a> {
     scratch: &'a Scratch,
     begun: Instant,
     json: bool,
-    nodes: Vec<DemoNode>,
+    pub(super) nodes: Vec<DemoNode>,
 }
 
 impl<'a> Story<'a> {
@@ -65,16 +67,21 @@ impl<'a> Story<'a> {
         if !lost.is_empty() {
             self.show_log();
         }
+        let partition = self.part(&cluster_id).await?;
+        if partition.lost > 0 {
+            self.show_log();
+        }
         self.stop().await?;
         let (writes, lost) = (written.len(), lost.len());
-        Ok(Figures { nodes: NODES, cluster_id, form, notice, writes, lost, back, total: self.begun.elapsed() })
+        let total = self.begun.elapsed();
+        Ok(Figures { nodes: NODES, cluster_id, form, notice, writes, lost, back, partition, total })
     }
 
     async fn form(&mut self) -> Result<(Duration, String), Failure> {
         self.scratch.bake()?;
         let names = names(NODES)?;
         let seeds = names.join(",");
-        self.nodes = names.iter().map(|name| DemoNode::new(self.scratch.path(), name, &seeds)).collect();
+        self.nodes = names.iter().map(|name| DemoNode::new(self.scratch.path(), name, &seeds).gated()).collect();
         let started = Instant::now();
         for n in 0..NODES {
             let pid = self.nodes[n].start(self.scratch.path())?;
@@ -138,7 +145,11 @@ impl<'a> Story<'a> {
     }
 
     /// What one of these nodes lacks of the writes that were acknowledged, once they had time to get all.
-    async fn lacking(&mut self, which: Range<usize>, written: &BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
+    pub(super) async fn lacking(
+        &mut self,
+        which: Range<usize>,
+        written: &BTreeSet<String>,
+    ) -> Result<BTreeSet<String>, Failure> {
         let mut last = None;
         let found = self.until("the nodes did not say what they hold", async |nodes| {
             let mut lacking = BTreeSet::new();
@@ -219,7 +230,7 @@ impl<'a> Story<'a> {
     }
 
     /// Asks until there is an answer. A node that ends meanwhile ends the demo.
-    async fn until<T>(
+    pub(super) async fn until<T>(
         &mut self,
         or_else: &str,
         mut ask: impl AsyncFnMut(&[DemoNode]) -> Option<T>,
@@ -243,18 +254,18 @@ impl<'a> Story<'a> {
         }
     }
 
-    fn say(&self, text: &str) -> Result<(), Failure> {
+    pub(super) fn say(&self, text: &str) -> Result<(), Failure> {
         if self.json {
             return Ok(());
         }
         out::print(&format!("{:6.2} s  {text}\n", self.begun.elapsed().as_secs_f64()))
     }
 
-    fn did(&self, took: Duration, text: &str) -> Result<(), Failure> {
+    pub(super) fn did(&self, took: Duration, text: &str) -> Result<(), Failure> {
         self.say(&format!("{} {text} (after {:.2} s)", paint("ok", Paint::Good), took.as_secs_f64()))
     }
 
-    fn did_not(&self, text: &str) -> Result<(), Failure> {
+    pub(super) fn did_not(&self, text: &str) -> Result<(), Failure> {
         self.say(&format!("{} {text}", paint("LOST", Paint::Bad)))
     }
 
@@ -270,7 +281,7 @@ impl<'a> Story<'a> {
 }
 
 /// The id of the cluster, once these nodes agree on it, are ready, and see each other up.
-async fn one_cluster(nodes: &[DemoNode], which: &[usize]) -> Option<String> {
+pub(super) async fn one_cluster(nodes: &[DemoNode], which: &[usize]) -> Option<String> {
     let names: BTreeSet<&str> = which.iter().map(|n| nodes[*n].name.as_str()).collect();
     let mut id = None;
     for n in which {
