@@ -9,7 +9,7 @@
 //! | vocabulary | [`id`], [`time`], [`rng`], [`limits`] | each other |
 //! | shared facts | [`view`], [`event`], [`decision`], [`machine`], [`schema`] | the vocabulary |
 //! | bytes, ports | [`wire`], [`consensus`] | the above |
-//! | rooms | [`membership`], [`autocluster`], [`identity`], [`durable`], [`lease`], [`volatile`], [`rpc`], [`table`] | the above, never each other's state |
+//! | rooms | [`membership`], [`autocluster`], [`autoclean`], [`identity`], [`durable`], [`lease`], [`volatile`], [`rpc`], [`table`] | the above, never each other's state |
 //! | meeting place | [`control`] | everything |
 //!
 //! The crate is `#![no_std]` with `alloc`, so the compiler proves that its own code cannot reach a clock, a
@@ -19,6 +19,7 @@
 
 extern crate alloc;
 
+pub mod autoclean;
 pub mod autocluster;
 pub mod autoheal;
 pub mod consensus;

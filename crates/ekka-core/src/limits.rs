@@ -108,6 +108,13 @@ pub const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
 /// What a voter said about who is down counts for so long.
 pub const DOWN_REPORT_KEPT: Duration = Duration::from_secs(3);
 
+/// How often it is looked whom to clean.
+pub const CLEAN_LOOK: Duration = Duration::from_secs(1);
+/// How long after a refused removal the next one is tried.
+pub const CLEAN_AGAIN: Duration = Duration::from_secs(10);
+/// A process that was not called for so long stood still: in that time it saw nobody.
+pub const PROCESS_STOPPED: Duration = Duration::from_secs(3);
+
 /// How long the volatile group must be without a leader before its next generation is worked on; each further node
 /// that may do so waits so much longer.
 pub const UNLED_MAX: Duration = Duration::from_secs(2);
