@@ -189,6 +189,7 @@ fn setup(which: usize) -> Setup {
         gone_after: config.cluster.gone_after,
         autoheal: config.cluster.autoheal,
         carried: None,
+        autoclean: config.cluster.autoclean,
     }
 }
 

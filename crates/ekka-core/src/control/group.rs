@@ -49,6 +49,8 @@ pub(super) enum Waiting {
     Volatile { id: RequestId, decision: DecisionId },
     /// An incarnation that is to be gone, proposed in this term.
     Gone { id: Incarnation, term: u64 },
+    /// A member that is to be cleaned.
+    Clean(NodeId),
 }
 
 /// The room and what waits on it.
@@ -67,6 +69,8 @@ pub(super) struct Group {
     reopen_at: Option<Instant>,
     /// The index of the last entry that the replica has told.
     heard: u64,
+    /// The decision on each entry that took somebody out, for the event of it.
+    pub(super) removals: BTreeMap<NodeId, DecisionId>,
 }
 
 /// The place of the first voters in a log; the replica puts them there before anybody has voted.
@@ -83,6 +87,7 @@ impl Group {
             waits: String::new(),
             reopen_at: None,
             heard: 0,
+            removals: BTreeMap::new(),
         }
     }
 
@@ -179,6 +184,7 @@ impl Control {
         let waiting = core::mem::take(&mut self.group.waiting);
         self.group = Group { last_wish, ..Group::new(self.me(), self.setup.leases) };
         self.reset_leases(out);
+        self.clean = self.clean.anew();
         for waiting in waiting.into_values() {
             self.wish_failed(waiting, "the replica of the group has ended on this node", Denial::Later, out);
         }
@@ -250,12 +256,14 @@ impl Control {
     }
 
     fn durable_gave(&mut self, given: Vec<durable::Output>, now: Now, out: &mut Vec<Output>) {
+        let mut entry = None;
         for output in given {
             match output {
                 durable::Output::Ask(ask) => out.push(Output::Group(GroupRequest::Ask(ask))),
                 durable::Output::HandOver { among } => out.push(Output::Group(GroupRequest::HandOver { among })),
                 durable::Output::Changed(changes) => {
                     self.group_changed(&changes);
+                    self.note_removals(&changes, entry.take());
                     self.leases_changed(&changes, now, out);
                 }
                 durable::Output::Seats(seats) => {
@@ -263,7 +271,7 @@ impl Control {
                 }
                 durable::Output::Event(kind) => emit(None, kind, out),
                 durable::Output::Decision { kind, what, rule, evidence } => {
-                    self.decisions.record(now.wall, kind, what, rule, evidence);
+                    entry = Some(self.decisions.record(now.wall, kind, what, rule, evidence));
                 }
                 durable::Output::Reply { id, reply } => self.wish_ended(id, reply, now, out),
                 durable::Output::Waits(text) => {
@@ -408,6 +416,9 @@ impl Control {
         if let Waiting::Schema { id, decision } = waiting {
             return Self::schema_changed((id, decision), &reply, out);
         }
+        if let Waiting::Clean(node_id) = waiting {
+            return self.clean_ended(node_id, &reply, now, out);
+        }
         self.dirty = true;
         match (reply, waiting) {
             (reply, Waiting::Gone { id, term }) => self.gone_answered(id, term, &reply, now, out),
@@ -421,7 +432,10 @@ impl Control {
             (durable::Reply::Done { .. }, Waiting::Farewell { from, cluster_id }) => {
                 self.confirm_farewell(from, cluster_id);
             }
-            (durable::Reply::Done { .. }, Waiting::Absorb(_) | Waiting::Tokens(_) | Waiting::Schema { .. }) => {}
+            (
+                durable::Reply::Done { .. },
+                Waiting::Absorb(_) | Waiting::Tokens(_) | Waiting::Schema { .. } | Waiting::Clean(_),
+            ) => {}
             (durable::Reply::Done { .. }, Waiting::QuorumRows { id, decision }) => {
                 self.quorum_rows_begun(id, decision, out);
             }
@@ -472,7 +486,7 @@ impl Control {
                 self.send(by, &Message::Removed { nonce, result }, out);
             }
             // It is said again, or the clusters meet again, and it is tried anew.
-            Waiting::Farewell { .. } | Waiting::Absorb(_) | Waiting::Gone { .. } => {}
+            Waiting::Farewell { .. } | Waiting::Absorb(_) | Waiting::Gone { .. } | Waiting::Clean(_) => {}
             Waiting::Generation => self.volatile.wish_ended(),
         }
     }

@@ -248,6 +248,8 @@ pub struct Setup {
     pub autoheal: Option<Duration>,
     /// What the start before this one in the same process left.
     pub carried: Option<Carried>,
+    /// How long a member is down before it is forgotten (`cluster.autoclean`); `None` is off. The leader's holds.
+    pub autoclean: Option<Duration>,
 }
 
 /// Faults put in on purpose in the parts that meet here.
@@ -259,6 +261,8 @@ pub struct Faults {
     pub stale_wins: bool,
     /// Of healing.
     pub autoheal: autoheal::Options,
+    /// A node cleans by what it sees itself, whoever leads and without a majority.
+    pub minority_cleans: bool,
 }
 
 /// Why a connection ended.
@@ -396,6 +400,8 @@ pub enum Input {
         formation: Box<autocluster::Settings>,
         /// Time for views to settle before a partition is healed.
         autoheal: Option<Duration>,
+        /// How long a member is down before it is forgotten.
+        autoclean: Option<Duration>,
     },
     /// What the shell was asked for by [`Output::Heal`] is done, or waits.
     Heal(HealNews),

@@ -210,6 +210,7 @@ impl Control {
         }
         let term = standing.term;
         self.lease(Input::Keeper(KeeperInput::Standing { term, leader, ready }), now, out);
+        self.clean_stands(now, out);
         if before.is_none_or(|(_, known, _)| known != leader) {
             self.lease(Input::Holder(HolderInput::Leader(leader)), now, out);
             self.ask_for_lease(now, out);
@@ -288,6 +289,7 @@ impl Control {
         let sets: Vec<BTreeSet<NodeId>> = sets.map(|set| set.iter().map(|voter| voter.node_id).collect()).collect();
         self.leases.voters = sets.iter().flatten().copied().collect();
         let voters = self.leases.voters.clone();
+        self.clean_voters(sets.clone(), now, out);
         self.lease(Input::Keeper(KeeperInput::Voters(sets)), now, out);
         self.lease(Input::Holder(HolderInput::Voters(voters)), now, out);
     }
@@ -316,6 +318,7 @@ impl Control {
         out: &mut Vec<Output>,
     ) {
         if down.len() <= MEMBERS_MAX {
+            self.clean_report(voter, down.clone(), now, out);
             self.lease(Input::Keeper(KeeperInput::Report { voter, down }), now, out);
         }
     }
@@ -376,7 +379,7 @@ impl Control {
         if !record.votes(me) {
             return;
         }
-        let down: BTreeSet<Incarnation> = record.present().filter(|id| !self.sees(*id)).collect();
+        let down = self.seen_down();
         if leader == me {
             self.down_reported(me, down, now, out);
         } else if let Some(cluster_id) = self.group.cluster() {
@@ -386,7 +389,7 @@ impl Control {
     }
 
     /// Whether this node hears that start, or hears of it, in this cluster.
-    fn sees(&self, id: Incarnation) -> bool {
+    pub(super) fn sees(&self, id: Incarnation) -> bool {
         let later = |id: Incarnation| self.membership.record(id.node_id).is_some_and(|known| known.id.guid > id.guid);
         id == self.me()
             || self.membership.is_running(id.node_id) && !later(id) && self.autocluster.says_it_is_in(id.node_id)

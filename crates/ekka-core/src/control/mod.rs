@@ -8,6 +8,7 @@
 //! **Invariants** (checked by `check`, beside those of the rooms): every link belongs to the incarnation that is linked; of one node only one incarnation is linked; the number of the view grows.
 
 mod admission;
+mod clean;
 mod clock;
 mod command;
 mod commands;
@@ -44,6 +45,7 @@ pub use io::*;
 pub use loading::Loading;
 pub use replica::*;
 
+use crate::autoclean::Autoclean;
 use crate::autocluster::{self, Autocluster};
 use crate::autoheal;
 use crate::decision::{DecisionId, Decisions};
@@ -108,6 +110,7 @@ pub struct Control {
     store_resets: u32,
     volatile: Volatile,
     leases: lease::Leases,
+    clean: Autoclean,
     /// It has said, or is about to say, goodbye.
     stopping: bool,
     recovery: recover::Recover,
@@ -190,6 +193,7 @@ impl Control {
             store_resets: setup.saved.store_resets,
             volatile: Volatile::new(setup.session_max),
             leases: lease::Leases::new(id),
+            clean: Autoclean::new(id.node_id, setup.autoclean, setup.faults.of_autoclean()),
             stopping: false,
             recovery: recover::Recover::new(setup.saved.recovery),
             heal,
@@ -248,6 +252,7 @@ impl Control {
                 self.tell_facts(now, out);
                 self.tell_who_is_up(now, out);
                 self.tell_contacts_in_time(now, out);
+                self.tell_who_is_down(now, out);
             }
             if self.work.is_empty() {
                 break;
@@ -404,8 +409,9 @@ impl Machine for Control {
                 self.disc_is(full, out);
             }
             Input::Tables(loading) => self.tables_said(loading),
-            Input::Reconfigure { tags, list, formation, autoheal } => {
+            Input::Reconfigure { tags, list, formation, autoheal, autoclean } => {
                 self.heal(autoheal::Input::Autoheal(autoheal), now, out);
+                self.clean_after(autoclean, now, out);
                 self.work.push_back(Work::Membership(membership::Input::SetTags(tags)));
                 let input = autocluster::Input::Reconfigure { list, settings: *formation };
                 self.work.push_back(Work::Autocluster(input));
@@ -434,6 +440,7 @@ impl Machine for Control {
         self.tick_volatile(now, out);
         self.tick_leases(now, out);
         self.tick_heal(now, out);
+        self.tick_clean(now, out);
         self.end_waits(now, out);
         self.expire_commands(now, out);
         self.expire_asked(now, out);
@@ -457,6 +464,7 @@ impl Machine for Control {
             self.twins.deadline(),
             self.group.deadline(),
             self.group.is_open().then(|| self.leases.deadline()).flatten(),
+            self.cleans().then(|| self.clean.deadline()).flatten(),
             self.pending.deadline(),
             self.recovery.deadline(),
             self.clock_deadline(),
@@ -476,6 +484,7 @@ impl Machine for Control {
         self.autocluster.check();
         self.group.durable.check();
         self.leases.check();
+        self.clean.check();
         self.conns.check();
         self.twins.check();
         self.volatile.check();

@@ -2,11 +2,13 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Control, Output, Work, emit};
+use super::{Control, Output, Work, clean, emit};
 use crate::autocluster;
 use crate::decision::DecisionId;
+use crate::durable::Change;
 use crate::event::EventKind;
 use crate::id::NodeId;
 use crate::membership::{self, RemovalCause};
@@ -26,8 +28,13 @@ impl Control {
         let Some(record) = self.membership.record(node_id) else { return };
         let name = record.name.clone();
         let what = format!("{name} (node_id {node_id}) is no member any more: {}", cause.as_str());
-        let rule = "section 9: removal (a record of the gossip until the durable group holds it)";
-        let id: DecisionId = self.decisions.record(now.wall, "remove", what, rule, Vec::new());
+        let rule = if cause == RemovalCause::Autoclean {
+            clean::RULE
+        } else {
+            "section 9: removal (a record of the gossip until the durable group holds it)"
+        };
+        let evidence = self.why_removed(node_id);
+        let id: DecisionId = self.decisions.record(now.wall, "remove", what, rule, evidence);
         let kind = match cause {
             RemovalCause::Leave => EventKind::MemberLeft { name, node_id },
             RemovalCause::Force | RemovalCause::Autoclean => {
@@ -35,6 +42,26 @@ impl Control {
             }
         };
         emit(Some(id), kind, out);
+    }
+
+    /// Notes which record tells of the entry by which somebody was taken out.
+    pub(super) fn note_removals(&mut self, changes: &[Change], entry: Option<DecisionId>) {
+        let Some(entry) = entry else { return };
+        for change in changes {
+            if let Change::Removed { node_id, .. } = change {
+                self.group.removals.insert(*node_id, entry);
+            }
+        }
+    }
+
+    /// What the entry says by which a member was taken out, where this node has applied it.
+    fn why_removed(&mut self, node_id: NodeId) -> Vec<String> {
+        let Some(entry) = self.group.removals.remove(&node_id) else {
+            return vec![String::from("heard of from another member")];
+        };
+        let mut evidence = vec![format!("by the committed entry of {entry}")];
+        evidence.extend(self.decisions.get(entry).into_iter().flat_map(|decision| decision.evidence.clone()));
+        evidence
     }
 
     /// Somebody removed this node while it was away or alive.
@@ -48,11 +75,33 @@ impl Control {
             return self.leave_committed(log);
         }
         let by = self.membership.record(by).map_or_else(|| by.to_string(), |record| record.name.to_string());
+        if cause == RemovalCause::Autoclean {
+            return self.self_cleaned(&by, log, now, out);
+        }
         let what = format!("this node was removed from the cluster ({}) by {by}", cause.as_str());
         let rule = "section 9: who was cleaned joins as new; whom an operator removed waits for an operator";
         let id = self.decisions.record(now.wall, "remove", what.clone(), rule, Vec::new());
         emit(Some(id), EventKind::NodeRefused { reason: "removed".into(), by }, out);
-        self.forget_cluster(cause != RemovalCause::Autoclean, log);
+        self.forget_cluster(true, log);
+    }
+
+    /// The cluster has forgotten this node while it was away. Nobody meant to keep it out, so it asks to be let in again, as
+    /// any newcomer does, and what only it holds goes with it.
+    fn self_cleaned(&mut self, by: &str, log: Log, now: Now, out: &mut Vec<Output>) {
+        let what = String::from("this node was cleaned while it was away: it comes back by itself, as a new member");
+        let rule =
+            "section 10: who was cleaned joins as new, and gives what nobody else has seen before it takes a copy";
+        let evidence = vec![
+            format!(
+                "{by}, which led the group, had it cleaned: a majority of voters saw it down for cluster.autoclean"
+            ),
+            String::from("rows that were deleted meanwhile stay deleted; writes that only this node has are handed in"),
+        ];
+        let id = self.decisions.record(now.wall, "remove", what, rule, evidence);
+        let (name, node_id) = (self.setup.name.clone(), self.me().node_id);
+        let cause = RemovalCause::Autoclean.as_str().into();
+        emit(Some(id), EventKind::MemberRemoved { name, node_id, cause }, out);
+        self.forget_cluster(false, log);
     }
 
     /// Goes on under a new guid, once its own disc has that it is out.

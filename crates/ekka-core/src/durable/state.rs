@@ -262,10 +262,14 @@ impl Record {
         self.over.iter().map(|(node_id, guid)| Incarnation { node_id: *node_id, guid: *guid })
     }
 
+    /// The latest start of each member, be it over.
+    pub fn starts(&self) -> impl Iterator<Item = Incarnation> + '_ {
+        self.members.iter().map(|(node_id, member)| Incarnation { node_id: *node_id, guid: member.guid })
+    }
+
     /// The present start of each member, save those that are over.
     pub fn present(&self) -> impl Iterator<Item = Incarnation> + '_ {
-        let starts = self.members.iter().map(|(node_id, member)| Incarnation { node_id: *node_id, guid: member.guid });
-        starts.filter(|id| !self.is_over(*id))
+        self.starts().filter(|id| !self.is_over(*id))
     }
 
     /// The last start of each member that left or was taken out, and may live: over once its lease has run out.

@@ -69,5 +69,6 @@ pub(crate) fn setup(name: NodeName, me: Incarnation, start_counter: u64, saved: 
         gone_after: Duration::from_secs(15),
         autoheal: Some(Duration::from_secs(3)),
         carried: None,
+        autoclean: None,
     }
 }

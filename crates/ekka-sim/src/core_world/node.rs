@@ -30,6 +30,8 @@ pub struct NodeSpec {
     pub gone_after: Duration,
     /// Time for views to settle before a partition is healed.
     pub autoheal: Option<Duration>,
+    /// How long a member is down before it is forgotten; `None` is never.
+    pub autoclean: Option<Duration>,
     /// Planted faults.
     pub faults: Faults,
     /// Planted faults of formation.
@@ -48,6 +50,7 @@ impl NodeSpec {
             merge: Merge::Empty,
             gone_after: Duration::from_secs(15),
             autoheal: Some(Duration::from_secs(3)),
+            autoclean: None,
             faults: Faults::default(),
             formation_faults: FormationFaults::default(),
         }
@@ -223,6 +226,7 @@ impl Machine {
             gone_after: self.spec.gone_after,
             autoheal: self.spec.autoheal,
             carried: self.carried.take(),
+            autoclean: self.spec.autoclean,
         };
         self.process = Some(Process {
             control: Control::new(setup, now),

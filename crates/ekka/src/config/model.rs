@@ -37,7 +37,7 @@ impl Config {
         let text = |(key, what): (&'static str, &str)| {
             self.written.contains(key).then(|| format!("{key} is accepted, but not yet in effect: {what}"))
         };
-        let keys = [("cluster.autoclean", "this version removes no member by itself yet")];
+        let keys: [(&'static str, &str); 0] = [];
         keys.into_iter().filter_map(text).collect()
     }
 }

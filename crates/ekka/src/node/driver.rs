@@ -51,6 +51,7 @@ pub(super) struct Reload {
     pub(super) tags: BTreeMap<String, String>,
     pub(super) formation: Box<Settings>,
     pub(super) autoheal: Option<Duration>,
+    pub(super) autoclean: Option<Duration>,
     pub(super) done: oneshot::Sender<()>,
 }
 
@@ -148,11 +149,12 @@ impl Driver {
         match own {
             Some(Own::Until(stop, _)) if stop.is_cancelled() => {}
             Some(Own::Input(input) | Own::Until(_, input)) => self.take(Some(input), out),
-            Some(Own::Reload(Reload { strategies, tags, formation, autoheal, done })) => {
+            Some(Own::Reload(Reload { strategies, tags, formation, autoheal, autoclean, done })) => {
                 if let Some(strategies) = strategies {
                     self.strategies.replace(strategies);
                 }
-                self.take(Some(Input::Reconfigure { tags, list: self.strategies.number(), formation, autoheal }), out);
+                let list = self.strategies.number();
+                self.take(Some(Input::Reconfigure { tags, list, formation, autoheal, autoclean }), out);
                 // Whoever asked may have gone.
                 let _ = done.send(());
             }

@@ -35,9 +35,9 @@ pub(super) async fn reload(node: &Inner, wanted: Config) -> Result<Reloaded, Str
     node.context.credentials.set(credentials.clone());
     transport.set_credentials(credentials);
     let (tags, formation) = (config.node.tags.clone(), Box::new(formation_settings(&config)));
-    let autoheal = config.cluster.autoheal;
+    let (autoheal, autoclean) = (config.cluster.autoheal, config.cluster.autoclean);
     let (done, taken) = oneshot::channel();
-    place.send(Own::Reload(Reload { strategies, tags, formation, autoheal, done }));
+    place.send(Own::Reload(Reload { strategies, tags, formation, autoheal, autoclean, done }));
     node.set_config(config);
     taken.await.map_err(|_| stopping())?;
     if cookies {
@@ -86,6 +86,7 @@ fn merged(old: &Config, wanted: &Config) -> Config {
     config.cluster.discovery.clone_from(&wanted.cluster.discovery);
     config.cluster.expect = wanted.cluster.expect;
     config.cluster.merge = wanted.cluster.merge;
+    config.cluster.autoclean = wanted.cluster.autoclean;
     if same_mode(&old.cluster.tls, &wanted.cluster.tls) {
         config.cluster.tls = wanted.cluster.tls.clone();
     }
@@ -111,12 +112,12 @@ fn compare(old: &Config, new: &Config, cookies: bool, certificates: bool) -> Rel
     note(true, "cluster.discovery", old.cluster.discovery != new.cluster.discovery);
     note(true, "cluster.expect", old.cluster.expect != new.cluster.expect);
     note(true, "cluster.merge", old.cluster.merge != new.cluster.merge);
+    note(true, "cluster.autoclean", old.cluster.autoclean != new.cluster.autoclean);
     note(true, "cluster.tls", same_mode && (certificates || old.cluster.tls != new.cluster.tls));
     note(false, "cluster.name", old.cluster.name != new.cluster.name);
     note(false, "cluster.tls", !same_mode);
     note(false, "cluster.proto_dist", old.cluster.ipv6 != new.cluster.ipv6);
     note(true, "cluster.autoheal", old.cluster.autoheal != new.cluster.autoheal);
-    note(false, "cluster.autoclean", old.cluster.autoclean != new.cluster.autoclean);
     note(false, "cluster.gone_after", old.cluster.gone_after != new.cluster.gone_after);
     note(false, "node.name", old.node.name != new.node.name);
     note(false, "node.data_dir", old.node.data_dir != new.node.data_dir);

@@ -314,6 +314,7 @@ pub(super) fn setup(
         gone_after: config.cluster.gone_after,
         autoheal: config.cluster.autoheal,
         carried: None,
+        autoclean: config.cluster.autoclean,
     }
 }
 

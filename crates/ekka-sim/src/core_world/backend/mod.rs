@@ -243,7 +243,8 @@ impl World {
         let autoheal = self.machines[machine].spec.autoheal;
         if self.machines[machine].process.is_some() {
             let list = self.source_list(machine);
-            self.input(machine, Input::Reconfigure { tags: BTreeMap::new(), list, formation, autoheal });
+            let autoclean = self.machines[machine].spec.autoclean;
+            self.input(machine, Input::Reconfigure { tags: BTreeMap::new(), list, formation, autoheal, autoclean });
         }
     }
 

@@ -90,6 +90,7 @@ fn shared(folder: &std::path::Path) -> Arc<Shared> {
         gone_after: Duration::from_secs(15),
         autoheal: None,
         carried: None,
+        autoclean: None,
     };
     let control = Control::new(setup, env.clock.now());
     Arc::new(Shared::new(config.node.name, env.clock, control.view(), 0))
