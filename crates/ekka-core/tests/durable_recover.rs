@@ -233,6 +233,7 @@ fn look(log: &Log, voting: &[u128]) -> Look {
         leaving: false,
         follows: false,
         lost: false,
+        leads: false,
     };
     let members: BTreeMap<_, _> =
         log.record.members().iter().map(|(id, member)| (*id, candidate(id.as_u128(), member))).collect();
@@ -271,6 +272,17 @@ fn the_plan_of_force_leave_is_refused_without_a_majority() {
     assert!(found.lines.join("\n").contains("n4@h4 votes in place of n2@h2"), "{:?}", found.lines);
     let unknown = plan::force_leave(&log.record, look(&log, &[1, 2, 3]), node(99), None, &nodes([1, 3]));
     assert!(unknown.refused.is_some());
+}
+
+/// EKKA_SPEC row 5: a plan says what then happens to the majority, and to rows that nobody else has.
+#[test]
+fn the_plan_of_one_without_a_vote_says_that_the_voters_go_on() {
+    let log = before();
+    let left = plan::leave(&log.record, look(&log, &[1, 2, 3]), node(4)).lines.join("\n");
+    assert!(left.contains("it has no vote") && left.contains("3 of them are up, 2 are a majority"), "{left}");
+    let found = plan::force_leave(&log.record, look(&log, &[1, 2, 3]), node(4), None, &nodes([1, 2, 3]));
+    let text = found.lines.join("\n");
+    assert!(text.contains("it has no vote") && text.contains("what only it has of tables"), "{text}");
 }
 
 #[test]

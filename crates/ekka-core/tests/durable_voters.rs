@@ -28,6 +28,7 @@ fn core(n: u128) -> Candidate {
         leaving: false,
         follows: false,
         lost: false,
+        leads: false,
     }
 }
 
@@ -150,6 +151,18 @@ fn who_was_down_for_autoclean_is_replaced_and_shorter_absences_are_not() {
     assert_eq!(settle(&mut look).last(), Some(&set(&[1, 2, 3])));
     look.members.get_mut(&id(1)).unwrap().lost = true;
     assert_eq!(settle(&mut look).last(), Some(&set(&[2, 3, 4])));
+}
+
+/// Section 10: a new leader would count anew for autoclean, so the one that has a voter cleaned does not give up its own vote.
+#[test]
+fn who_leads_stays_where_the_group_can_do_without_one() {
+    for leader in 2..=5 {
+        let mut look = look(5, 5);
+        look.members.get_mut(&id(leader)).unwrap().leads = true;
+        look.members.get_mut(&id(1)).unwrap().lost = true;
+        let left = settle(&mut look).pop().unwrap();
+        assert!(left.len() == 3 && left.contains(&voter(leader)) && !left.contains(&voter(1)), "{leader}: {left:?}");
+    }
 }
 
 #[test]

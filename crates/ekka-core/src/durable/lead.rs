@@ -88,6 +88,7 @@ impl Durable {
         let removed = |id: NodeId, cause: RemovalCause| {
             removals.iter().any(|(node_id, why, to)| *node_id == id && *why == cause && to.is_none())
         };
+        let leader = self.standing.leader.map(|voter| voter.node_id);
         let members = self.record.members().iter().map(|(node_id, member)| {
             let fact = self.facts.get(node_id).filter(|fact| fact.id.guid == member.guid);
             let candidate = Candidate {
@@ -103,6 +104,7 @@ impl Durable {
                     || removed(*node_id, RemovalCause::Force),
                 follows: held_back(&self.record, *node_id, fact),
                 lost: removed(*node_id, RemovalCause::Autoclean),
+                leads: leader == Some(*node_id),
             };
             (*node_id, candidate)
         });

@@ -101,6 +101,7 @@ pub fn admit_and_vote(record: &Record, mut look: Look, who: &Admission) -> Plan 
             leaving: false,
             follows: false,
             lost: false,
+            leads: false,
         };
         look.members.insert(who.id.node_id, candidate);
         votes(&look, None, &mut lines);
@@ -160,6 +161,9 @@ pub fn force_leave(
         lines.push(format!("its locks and rows of its own end once its lease has run out: at most {seconds} s later"));
     }
     lines.push(String::from("should it come back, it is told so and stays outside until `ekka join`"));
+    lines.push(String::from(
+        "what only it has of tables on disc stays there: `ekka join` on it brings that, so keep its disc until then",
+    ));
     with_votes(&look, node_id, lines, refused)
 }
 
@@ -235,6 +239,9 @@ fn votes(look: &Look, goes: Option<NodeId>, lines: &mut Vec<String>) {
         lines.push(format!("then {} vote: {}", after.len(), names(&after)));
         lines.push(format!("{here} of them are up, {needed} are a majority"));
         lines.push(strength(after.len()));
+    } else if goes.is_some() {
+        let (here, needed) = (after.iter().filter(up).count(), after.len() / 2 + 1);
+        lines.push(format!("it has no vote, so these go on: {here} of them are up, {needed} are a majority"));
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Candidate {
     pub follows: bool,
     /// It has been down for as long as `cluster.autoclean` says.
     pub lost: bool,
+    /// It leads: of two that the group can do without the other one goes, and nobody has to hand over.
+    pub leads: bool,
 }
 
 /// What is looked at.
@@ -216,7 +218,8 @@ fn in_zone(look: &Look, voters: &BTreeSet<VoterId>, zone: &str) -> usize {
     voters.iter().filter(|voter| look.members.get(&voter.node_id).is_some_and(|member| member.zone == zone)).count()
 }
 
-/// Takes out whom the smaller group can do without: who is down, then of the fullest zone, then the youngest member. While
+/// Takes out whom the smaller group can do without: who is down, then of the fullest zone, then who does not
+/// lead, then the youngest member. While
 /// more than half were witnesses only these go, a core that is down or not: what was acknowledged must be where tables are.
 fn shrink(look: &Look, target: &mut BTreeSet<VoterId>, size: usize) {
     loop {
@@ -227,7 +230,8 @@ fn shrink(look: &Look, target: &mut BTreeSet<VoterId>, size: usize) {
         let may_go = target.iter().copied().filter(|voter| !too_many || look.is_witness(*voter));
         let least = may_go.max_by_key(|voter| {
             let member = &look.members[&voter.node_id];
-            (!member.up, in_zone(look, target, &member.zone), look.is_witness(*voter), member.since, *voter)
+            let zone = in_zone(look, target, &member.zone);
+            (!member.up, zone, look.is_witness(*voter), !member.leads, member.since, *voter)
         });
         let Some(least) = least else { return };
         target.remove(&least);
