@@ -1,6 +1,6 @@
 //! The records behind `ekka why`: what was decided, by which rule, on which evidence.
 //!
-//! Owns: the bounded list of decisions of this incarnation. Invariants: ids grow; never more than
+//! Owns: the bounded list of decisions of this process. Invariants: ids grow; never more than
 //! [`DECISIONS_KEPT`] records and [`EVIDENCE_MAX`] lines each.
 
 use alloc::collections::VecDeque;

@@ -206,7 +206,7 @@ impl Control {
         self.view.clone()
     }
 
-    /// The decisions of this incarnation, for `ekka why`.
+    /// The decisions of this process, for `ekka why`.
     #[must_use]
     pub fn decisions(&self) -> &Decisions {
         &self.decisions

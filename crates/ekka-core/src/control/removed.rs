@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::{Control, Output, Work, clean, emit};
 use crate::autocluster;
-use crate::decision::DecisionId;
+use crate::decision::{DecisionId, Decisions};
 use crate::durable::Change;
 use crate::event::EventKind;
 use crate::id::NodeId;
@@ -102,6 +102,17 @@ impl Control {
         let cause = RemovalCause::Autoclean.as_str().into();
         emit(Some(id), EventKind::MemberRemoved { name, node_id, cause }, out);
         self.forget_cluster(false, log);
+    }
+
+    /// The decisions of this process for the start that follows this one in the same process.
+    pub fn take_decisions(&mut self) -> Decisions {
+        core::mem::take(&mut self.decisions)
+    }
+
+    /// With the decisions of the start before it: why it ended is asked of the one that goes on.
+    #[must_use]
+    pub fn with_decisions(self, decisions: Decisions) -> Self {
+        Self { decisions, ..self }
     }
 
     /// Goes on under a new guid, once its own disc has that it is out.

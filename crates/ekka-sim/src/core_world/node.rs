@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ekka_core::autocluster::{Faults as FormationFaults, Merge, Settings, SourceList};
 use ekka_core::control::{Carried, Control, Faults, Identity, Saved, Setup, StopReason};
+use ekka_core::decision::Decisions;
 use ekka_core::id::{Endpoint, Guid, NodeId, NodeName, StoreId};
 use ekka_core::limits::{SETTLE_OTHER, SETTLE_STATIC};
 use ekka_core::rng::Rng;
@@ -155,6 +156,8 @@ pub struct Machine {
     pub disc_delay: Option<Duration>,
     /// A copy of its directory in a safe place.
     pub backup: Option<Disc>,
+    /// What was decided in the process that goes on under a new guid.
+    pub(super) decided: Option<Decisions>,
     /// Identities that it gave up.
     pub given_up: Vec<NodeId>,
     /// What the next start of its process goes on with.
@@ -181,10 +184,17 @@ impl Machine {
             received: 0,
             disc_delay: None,
             backup: None,
+            decided: None,
             given_up: Vec::new(),
             carried: None,
             rng,
         }
+    }
+
+    /// Which node its disc is of, once it was started.
+    #[must_use]
+    pub fn node_id(&self) -> Option<NodeId> {
+        self.disc.node_id
     }
 
     /// Both clocks of the machine.
@@ -229,7 +239,7 @@ impl Machine {
             autoclean: self.spec.autoclean,
         };
         self.process = Some(Process {
-            control: Control::new(setup, now),
+            control: Control::new(setup, now).with_decisions(self.decided.take().unwrap_or_default()),
             list: SourceList::default(),
             wake: None,
             waking: None,

@@ -427,10 +427,8 @@ impl World {
     /// A process that ended by its own decision; a restored one starts again as a new node.
     fn stopped(&mut self, machine: usize, reason: &StopReason) {
         self.note(&format!("stopped {machine}: {reason:?}"));
-        let process = self.machines[machine].process.take();
-        if *reason == StopReason::Over {
-            self.machines[machine].carried = process.map(|process| process.control.carry());
-        }
+        let left = self.machines[machine].process.take();
+        let left = left.map(|mut process| (process.control.carry(), process.control.take_decisions()));
         self.machines[machine].ended = Some(reason.clone());
         self.end_connections(machine);
         if let Err(what) = self.watch.ended(machine, reason) {
@@ -441,6 +439,7 @@ impl World {
             self.start(machine);
         }
         if *reason == StopReason::Over {
+            (self.machines[machine].carried, self.machines[machine].decided) = left.unzip();
             self.start(machine);
         }
     }

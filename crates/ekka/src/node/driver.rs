@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ekka_core::autocluster::Settings;
 use ekka_core::control::{Command, CommandError, Control, Input, Loading, Output, Reply, RequestId, Saved, StopReason};
+use ekka_core::decision::Decisions;
 use ekka_core::id::{Host, NodeId};
 use ekka_core::machine::Machine;
 use ekka_core::view::View;
@@ -67,6 +68,7 @@ pub(super) struct Channels {
 pub(super) struct Remains {
     pub(super) strategies: Vec<Arc<dyn Discovery>>,
     pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) decisions: Decisions,
 }
 
 /// Everything that the loop holds.
@@ -93,7 +95,8 @@ impl Driver {
     pub(super) async fn run(mut self) -> (StopReason, Remains) {
         let reason = self.run_on().await;
         let strategies = self.finish(&reason).await;
-        (reason, Remains { strategies, requests: self.channels.requests })
+        let decisions = self.control.take_decisions();
+        (reason, Remains { strategies, requests: self.channels.requests, decisions })
     }
 
     async fn run_on(&mut self) -> StopReason {

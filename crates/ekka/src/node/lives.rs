@@ -185,7 +185,7 @@ async fn live(lasting: &Lasting, life: Life, started: Started) -> (StopReason, R
 /// Makes ready for the next start: a guid above the old one, on disc before it is used. `None` where the directory does not
 /// take it, or nobody holds the node any more.
 async fn again(lasting: &Lasting, credentials: Credentials, remains: Remains) -> Option<Life> {
-    let Remains { strategies, requests } = remains;
+    let Remains { strategies, requests, decisions } = remains;
     for _ in 0..TRIES {
         let config = lasting.node.upgrade()?.config();
         let env = &lasting.env;
@@ -201,7 +201,7 @@ async fn again(lasting: &Lasting, credentials: Credentials, remains: Remains) ->
             }
         };
         let setup = setup(&config, env, (identity.clone(), lasting.storage.found(), saved), lasting.faults);
-        let control = Control::new(setup, env.clock.now());
+        let control = Control::new(setup, env.clock.now()).with_decisions(decisions);
         let own = mpsc::channel(INPUTS_MAX);
         let node = lasting.node.upgrade()?;
         {
