@@ -1,6 +1,7 @@
 //! Faults put in on purpose: each must be caught by the random schedules, or the harness is blind.
 
 use std::fmt;
+use std::time::Duration;
 
 use ekka::testing::PlantedFault;
 use ekka_core::autocluster::Faults as FormationFaults;
@@ -10,6 +11,9 @@ use crate::core_world::{BackendPlan, Plan, Source};
 use crate::failure::Failure;
 use crate::linear::LinearPlan;
 use crate::stack::{TableFault, TablesPlan};
+
+/// After how long members are forgotten where that is what the plan is about: short, so that it comes up.
+const CLEANED_AFTER: Duration = Duration::from_secs(5);
 
 /// One planted fault. (That frame lengths are not checked is planted and caught in the tests of the transport.)
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +26,8 @@ pub enum Mutant {
     NoRecontact,
     /// A stale incarnation wins over a newer one.
     StaleWins,
+    /// A node cleans by what it sees itself, without a majority.
+    MinorityCleans,
     /// An offer to etcd counts as won where its answer is lost.
     LostClaimWins,
     /// The number of replicas is not cared for.
@@ -34,11 +40,12 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::FormAlone,
         Self::PromiseUnsaved,
         Self::NoRecontact,
         Self::StaleWins,
+        Self::MinorityCleans,
         Self::LostClaimWins,
         Self::IgnoreReplicas,
         Self::Replica(PlantedFault::StaleRead),
@@ -60,6 +67,7 @@ impl Mutant {
             Self::PromiseUnsaved => formation.promise_unsaved = true,
             Self::NoRecontact => faults.no_recontact = true,
             Self::StaleWins => faults.stale_wins = true,
+            Self::MinorityCleans => faults.minority_cleans = true,
             Self::LostClaimWins => formation.lost_claim_wins = true,
             Self::IgnoreReplicas => formation.ignore_replicas = true,
             Self::Replica(_) | Self::Tables(_) => {}
@@ -88,6 +96,9 @@ impl Mutant {
             Self::PromiseUnsaved => Plan::crashes_in_the_vote(seed).with_faults(faults, formation).run().map(drop),
             Self::FormAlone | Self::NoRecontact | Self::StaleWins => {
                 Plan::from_seed(seed).with_faults(faults, formation).run().map(drop)
+            }
+            Self::MinorityCleans => {
+                Plan::from_seed(seed).with_autoclean(CLEANED_AFTER).with_faults(faults, formation).run().map(drop)
             }
             Self::LostClaimWins => {
                 BackendPlan::start_in_trouble(Source::Etcd, seed).with_faults(formation).run().map(drop)
@@ -128,6 +139,7 @@ impl fmt::Display for Mutant {
             Self::PromiseUnsaved => "promises of the vote are not on disc",
             Self::NoRecontact => "a down member is never contacted again",
             Self::StaleWins => "a stale incarnation wins",
+            Self::MinorityCleans => "a minority cleans",
             Self::LostClaimWins => "an offer whose answer is lost counts as won",
             Self::IgnoreReplicas => "the number of replicas is not cared for",
             Self::Replica(PlantedFault::StaleRead) => "a read waits for nothing",

@@ -33,6 +33,12 @@ fn a_stale_incarnation_that_wins_is_caught() {
     is_caught(Mutant::StaleWins);
 }
 
+/// S2-3, emqx#1720, #2470: two clusters come of one cut where a minority cleans.
+#[test]
+fn a_minority_that_cleans_is_caught() {
+    is_caught(Mutant::MinorityCleans);
+}
+
 #[test]
 fn a_lost_claim_that_wins_is_caught() {
     is_caught(Mutant::LostClaimWins);
@@ -67,6 +73,7 @@ fn all_of_them_are_hunted() {
             | Mutant::PromiseUnsaved
             | Mutant::NoRecontact
             | Mutant::StaleWins
+            | Mutant::MinorityCleans
             | Mutant::LostClaimWins
             | Mutant::IgnoreReplicas
             | Mutant::Replica(PlantedFault::StaleRead | PlantedFault::ForgottenVote | PlantedFault::DoubleApply)

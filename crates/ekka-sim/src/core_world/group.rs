@@ -10,7 +10,8 @@ use std::time::Duration;
 use ekka_core::consensus::{Configuration, GroupEvent, LogPlace, Standing, StateMachine as _, VoterId};
 use ekka_core::control::{GroupNews, GroupRequest, Input};
 use ekka_core::durable::{Ask, Change, Command, Entry as Committed, Failure, Proof, Record, Why};
-use ekka_core::id::{ClusterId, Incarnation};
+use ekka_core::id::{ClusterId, Incarnation, NodeId};
+use ekka_core::membership::RemovalCause;
 use ekka_core::time::Instant;
 
 use super::happening::Happening;
@@ -79,6 +80,8 @@ pub(super) struct Group {
     state: Record,
     /// Starts that the latest entries ended.
     ended: Vec<(Incarnation, Proof)>,
+    /// Members that they cleaned.
+    cleaned: Vec<NodeId>,
 }
 
 impl Group {
@@ -96,10 +99,13 @@ impl Group {
         let answer = match &entry {
             Entry::Command(command) => {
                 let (outcome, changes, _) = self.state.commit_bytes(at, command);
-                self.ended.extend(changes.into_iter().filter_map(|change| match change {
-                    Change::Ended { id, proof } => Some((id, proof)),
-                    _ => None,
-                }));
+                for change in changes {
+                    match change {
+                        Change::Ended { id, proof } => self.ended.push((id, proof)),
+                        Change::Removed { node_id, cause: RemovalCause::Autoclean, .. } => self.cleaned.push(node_id),
+                        _ => {}
+                    }
+                }
                 outcome.encode()
             }
             Entry::Configuration(_) => Vec::new(),
@@ -297,6 +303,15 @@ impl World {
             });
             let seen = self.watch.gone(cluster_id, id, proof, holds);
             self.broken(seen);
+        }
+        // Whom the group has cleaned may go like one whom an operator took out; nobody else may.
+        for node_id in std::mem::take(&mut group.cleaned) {
+            self.watch.may_go(node_id);
+            for i in 0..self.machines.len() {
+                if self.machines[i].node_id() == Some(node_id) {
+                    self.watch.may_leave(i);
+                }
+            }
         }
     }
 

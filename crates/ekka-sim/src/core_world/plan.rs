@@ -118,6 +118,15 @@ impl Plan {
         self
     }
 
+    /// The same plan in a cluster that forgets members that were down for so long.
+    #[must_use]
+    pub fn with_autoclean(mut self, limit: Duration) -> Self {
+        for spec in &mut self.specs {
+            spec.autoclean = Some(limit);
+        }
+        self
+    }
+
     /// Runs the plan.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The schedules that formation, identity and leaving must survive, by their names, on the cores alone.
 
+mod cleaning;
 mod copies;
 mod formation;
 mod found;
