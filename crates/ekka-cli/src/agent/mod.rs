@@ -132,8 +132,6 @@ fn introduce(node: &Node, config: &Config, notices: &[String]) {
     if tls == "off" {
         warn!("cluster.tls = off: what nodes say to each other is not encrypted");
     }
-    if config.cluster.autoclean.is_some() {
-        info!("cluster.autoclean is accepted and not in effect in this version");
     }
     for notice in notices {
         warn!(reason = notice, "configuration");
