@@ -10,13 +10,13 @@ use support::cluster::STOP_LIMIT;
 use support::rows::{make, post, rows};
 use support::{Cluster, Figures, Netns, netns, poll};
 
-const FORM_LIMIT: Duration = Duration::from_secs(20);
-const SOON: Duration = Duration::from_secs(20);
+const FORM_LIMIT: Duration = Duration::from_secs(90);
+const SOON: Duration = Duration::from_secs(60);
 /// `cluster.autoclean` of these nodes. It must be longer than `cluster.gone_after`, and a test has not all day.
 const CLEAN: Duration = Duration::from_secs(20);
 /// How long after that a loaded machine may take: detection, a look, an entry for the vote and one for the member.
-const CLEANED: Duration = Duration::from_secs(60);
-const BACK: Duration = Duration::from_secs(60);
+const CLEANED: Duration = Duration::from_secs(90);
+const BACK: Duration = Duration::from_secs(90);
 const TABLE: &str = "users";
 
 /// Three nodes on hosts of their own. The network is declared first by callers, so that it outlives the agents.
