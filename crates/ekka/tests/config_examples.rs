@@ -112,7 +112,6 @@ fn snippets_for_autoheal_and_autoclean_switch_them_on() {
     for (name, text, secs) in [("a.config", erlang(clean.0), 60), ("a.conf", conf(clean.0, clean.1), 300)] {
         let config = load_file(name, &text).unwrap().config;
         assert_eq!(config.cluster.autoclean, Some(Duration::from_secs(secs)), "{text}");
-        assert!(config.not_yet_in_effect().is_empty(), "it is in effect");
     }
 }
 

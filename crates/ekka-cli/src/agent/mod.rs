@@ -132,7 +132,6 @@ fn introduce(node: &Node, config: &Config, notices: &[String]) {
     if tls == "off" {
         warn!("cluster.tls = off: what nodes say to each other is not encrypted");
     }
-    }
     for notice in notices {
         warn!(reason = notice, "configuration");
     }

@@ -38,7 +38,7 @@ impl Control {
     /// before is of the past.
     pub(super) fn heals_with(&self, node_id: NodeId) -> bool {
         let says = self.membership.record(node_id).is_some_and(|record| record.status == Status::Healing);
-        says && self.membership.is_running(node_id)
+        says && self.membership.is_running(node_id) || self.heal.room.concerns(node_id)
     }
 
     /// Whether a member runs and is not known to be in another cluster. One that has not said yet where it is, is here.

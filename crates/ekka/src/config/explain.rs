@@ -129,6 +129,5 @@ fn notes(config: &Config, settings: &Settings) -> Vec<String> {
     if config.cluster.tls == TlsMode::Off {
         notes.push("warning: cluster.tls = off: data between the nodes goes in the clear".to_owned());
     }
-    notes.extend(config.not_yet_in_effect().into_iter().map(|text| format!("note: {text}")));
     notes
 }

@@ -30,18 +30,6 @@ pub struct Config {
     pub written: BTreeSet<&'static str>,
 }
 
-impl Config {
-    /// Keys that were written and do nothing yet in this version, in words, to be logged once at start.
-    #[must_use]
-    pub fn not_yet_in_effect(&self) -> Vec<String> {
-        let text = |(key, what): (&'static str, &str)| {
-            self.written.contains(key).then(|| format!("{key} is accepted, but not yet in effect: {what}"))
-        };
-        let keys: [(&'static str, &str); 0] = [];
-        keys.into_iter().filter_map(text).collect()
-    }
-}
-
 /// `node.*`
 #[derive(Clone, PartialEq, Debug)]
 pub struct Node {

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ekka_core::autocluster::Settings;
-use ekka_core::control::{Command, CommandError, Control, Input, Loading, Output, Reply, RequestId, Saved, StopReason};
+use ekka_core::control::{
+    Carried, Command, CommandError, Control, Input, Loading, Output, Reply, RequestId, Saved, StopReason,
+};
 use ekka_core::decision::Decisions;
 use ekka_core::id::{Host, NodeId};
 use ekka_core::machine::Machine;
@@ -69,6 +71,8 @@ pub(super) struct Remains {
     pub(super) strategies: Vec<Arc<dyn Discovery>>,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) decisions: Decisions,
+    /// What this start owes.
+    pub(super) carried: Carried,
 }
 
 /// Everything that the loop holds.
@@ -95,8 +99,8 @@ impl Driver {
     pub(super) async fn run(mut self) -> (StopReason, Remains) {
         let reason = self.run_on().await;
         let strategies = self.finish(&reason).await;
-        let decisions = self.control.take_decisions();
-        (reason, Remains { strategies, requests: self.channels.requests, decisions })
+        let (decisions, carried) = (self.control.take_decisions(), self.control.carry());
+        (reason, Remains { strategies, requests: self.channels.requests, decisions, carried })
     }
 
     async fn run_on(&mut self) -> StopReason {

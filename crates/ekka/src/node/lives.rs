@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ekka_core::autocluster;
 use ekka_core::autoheal::HealNews;
-use ekka_core::control::{self, Control, Input, Loading, StopReason};
+use ekka_core::control::{self, Control, Input, Loading, Setup, StopReason};
 use ekka_core::event::EventKind;
 use ekka_core::wire::Moment;
 use tokio::runtime::Handle;
@@ -185,7 +185,7 @@ async fn live(lasting: &Lasting, life: Life, started: Started) -> (StopReason, R
 /// Makes ready for the next start: a guid above the old one, on disc before it is used. `None` where the directory does not
 /// take it, or nobody holds the node any more.
 async fn again(lasting: &Lasting, credentials: Credentials, remains: Remains) -> Option<Life> {
-    let Remains { strategies, requests, decisions } = remains;
+    let Remains { strategies, requests, decisions, carried } = remains;
     for _ in 0..TRIES {
         let config = lasting.node.upgrade()?.config();
         let env = &lasting.env;
@@ -201,6 +201,7 @@ async fn again(lasting: &Lasting, credentials: Credentials, remains: Remains) ->
             }
         };
         let setup = setup(&config, env, (identity.clone(), lasting.storage.found(), saved), lasting.faults);
+        let setup = Setup { carried: Some(carried), ..setup };
         let control = Control::new(setup, env.clock.now()).with_decisions(decisions);
         let own = mpsc::channel(INPUTS_MAX);
         let node = lasting.node.upgrade()?;
