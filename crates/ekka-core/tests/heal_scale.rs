@@ -198,11 +198,10 @@ fn heals(part_of: Vec<usize>) {
     let mut healed = None;
     while world.now < repaired + TIME_MAX + ms(10_000) {
         world.pass(world.now + ms(100));
-        match world.rests() {
-            true => {
-                healed.get_or_insert(world.now.since(repaired));
-            }
-            false => healed = None,
+        if world.rests() {
+            healed.get_or_insert(world.now.since(repaired));
+        } else {
+            healed = None;
         }
     }
     let took = healed.expect("all are healed");

@@ -180,14 +180,11 @@ impl Partings {
         let mut untold = Vec::new();
         let mut next: Option<Instant> = None;
         for (node_id, apart) in self.from.iter_mut().filter(|(_, apart)| apart.own && apart.back) {
-            let told = match apart.told.filter(|told| now < *told + HEAL_PARTED_RETRY) {
-                Some(told) => told,
-                None => {
-                    apart.told = Some(now);
-                    untold.push((*node_id, apart.process, apart.number));
-                    now
-                }
-            };
+            let told = apart.told.filter(|told| now < *told + HEAL_PARTED_RETRY).unwrap_or_else(|| {
+                untold.push((*node_id, apart.process, apart.number));
+                now
+            });
+            apart.told = Some(told);
             let again = told + HEAL_PARTED_RETRY;
             next = Some(next.map_or(again, |next| next.min(again)));
         }

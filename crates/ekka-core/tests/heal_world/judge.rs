@@ -114,10 +114,10 @@ impl Judge {
             return Err(format!("the wrong side stays: {heal:?}"));
         }
         let oldest = stays.intersection(&self.cores).min_by_key(|id| self.seniority[*id]);
-        match oldest.is_none_or(|id| *id == heal.coordinator.node_id) {
-            true => Ok(()),
-            false => Err(format!("the coordinator is not the oldest core of its side: {heal:?}")),
+        if oldest.is_some_and(|id| *id != heal.coordinator.node_id) {
+            return Err(format!("the coordinator is not the oldest core of its side: {heal:?}"));
         }
+        Ok(())
     }
 
     fn side(&self, id: HealId, node: &Node) -> Result<Side, String> {
@@ -178,10 +178,10 @@ impl Judge {
                 }
                 self.healed.insert((*id, n));
                 let calls = self.calls.entry(node.process).or_default();
-                match calls.prepared == calls.rebooted {
-                    true => Ok(()),
-                    false => Err(format!("{n} is healed in {id} without its reboot")),
+                if calls.prepared != calls.rebooted {
+                    return Err(format!("{n} is healed in {id} without its reboot"));
                 }
+                Ok(())
             }
             Told::Finished { id, healed, .. } => {
                 let came = self.healed.iter().filter(|(heal, _)| heal == id).count();

@@ -258,7 +258,7 @@ impl World {
         let (now, late) = (self.now, self.rng.below(5 * MS));
         let node = &mut self.nodes[n];
         let Some(deadline) = deadline.filter(|_| node.runs()) else { return };
-        let after = (deadline.since(clock.mono).as_nanos() / 1_000) as Us + 1 + late;
+        let after = (deadline.as_nanos().saturating_sub(clock.mono.as_nanos())) / 1_000 + 1 + late;
         if node.wake > now + after {
             node.wake = now + after;
             self.later(after, Event::Wake(n));

@@ -87,12 +87,10 @@ impl World {
             }
         };
         let contacts: Vec<Contact> = (0..self.nodes.len()).filter(|m| *m != n).map(contact).collect();
-        let told = Some((contacts, active));
-        if self.nodes[n].given == told {
+        if self.nodes[n].given.as_ref().is_some_and(|given| given.0 == contacts && given.1 == active) {
             return;
         }
-        self.nodes[n].given.clone_from(&told);
-        let (contacts, active) = told.expect("just made");
+        self.nodes[n].given = Some((contacts.clone(), active));
         let input = Input::Contacts {
             contacts,
             seniority: self.plan.seniority[n],
