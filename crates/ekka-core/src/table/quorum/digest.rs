@@ -8,25 +8,23 @@ use super::super::digest::{Digest, KeyHash, key_hash};
 use super::super::scan::PageLimits;
 use super::command::TableId;
 use super::state::QuorumTables;
-use super::view::{NoTable, View};
+use super::view::View;
 
 const ALL: PageLimits = PageLimits { rows: usize::MAX, bytes: usize::MAX };
 
 impl View {
     /// What the rows of a table sum to, without these keys. What has expired and is not yet taken out counts: equal
-    /// revisions, equal rows.
-    ///
-    /// # Errors
-    /// There is no such table.
-    pub fn digest(&self, table: TableId, without: &BTreeSet<KeyHash>) -> Result<Digest, NoTable> {
+    /// revisions, equal rows. A table that nobody has written to yet is none of the group's, and has no rows.
+    #[must_use]
+    pub fn digest(&self, table: TableId, without: &BTreeSet<KeyHash>) -> Digest {
         let mut digest = Digest::default();
-        for row in self.rows(table)? {
+        for row in self.rows(table).into_iter().flatten() {
             let key = key_hash(row.key());
             if !without.contains(&key) {
                 digest.add(key, row.digest());
             }
         }
-        Ok(digest)
+        digest
     }
 }
 
@@ -36,6 +34,9 @@ impl QuorumTables {
     /// # Errors
     /// They are not known any more, or that revision has not come here yet.
     pub fn changed_after(&self, table: TableId, revision: Revision) -> Result<BTreeSet<KeyHash>, Resync> {
+        if revision <= self.view().revision() && self.view().rows(table).is_err() {
+            return Ok(BTreeSet::new());
+        }
         let news = self.changes(self.resume(table, revision)?, ALL)?;
         Ok(news.changes.iter().map(|changed| key_hash(changed.change.row().key())).collect())
     }
@@ -64,7 +65,7 @@ mod tests {
     }
 
     fn differing(one: &View, other: &View, without: &BTreeSet<KeyHash>) -> Vec<usize> {
-        one.digest(TABLE, without).unwrap().differing(&other.digest(TABLE, without).unwrap())
+        one.digest(TABLE, without).differing(&other.digest(TABLE, without))
     }
 
     #[test]
@@ -79,6 +80,17 @@ mod tests {
         assert_eq!(differing(behind.view(), ahead.view(), &BTreeSet::new()).len(), 3);
         assert_eq!(differing(behind.view(), ahead.view(), &later), []);
         assert!(behind.changed_after(TABLE, ahead.view().revision()).is_err(), "it has not come there yet");
+    }
+
+    #[test]
+    fn a_table_that_nobody_has_written_to_is_equal_to_itself_and_to_an_empty_one() {
+        let (none, mut made) = (QuorumTables::default(), QuorumTables::default());
+        made.apply_command(&Command::Create { table: TABLE });
+        for other in [&none, &made] {
+            assert_eq!(differing(none.view(), other.view(), &BTreeSet::new()), []);
+        }
+        assert_eq!(none.changed_after(TABLE, none.view().revision()), Ok(BTreeSet::new()));
+        assert!(none.changed_after(TABLE, made.view().revision()).is_err(), "it has not come there yet");
     }
 
     #[test]

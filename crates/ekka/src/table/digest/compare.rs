@@ -232,7 +232,7 @@ impl Tables {
             (here.view().clone(), changed.map_err(|_| "it is further behind than is kept here".to_owned())?)
         };
         let peer = view.revision().saturating_sub(revision);
-        let mine = self.blocking(move || view.digest(table, &changed)).await.map_err(|error| error.to_string())?;
+        let mine = self.blocking(move || view.digest(table, &changed)).await;
         let step = step(&mine, &digest, (peer, 0));
         Ok(Some(Compared { step, mine, held: None, revision: Some(revision), dropped: false }))
     }
