@@ -175,6 +175,12 @@ impl Autocluster {
         known.said.as_ref().is_some_and(|said| said.cluster_id.is_some() && said.cluster_id == self.saved.cluster_id)
     }
 
+    /// Whether a peer is connected, and has not said yet which cluster it is in.
+    #[must_use]
+    pub fn has_yet_to_say(&self, node_id: NodeId) -> bool {
+        self.peers.get(&node_id).is_some_and(|known| known.said.is_none())
+    }
+
     /// Whether a peer says of itself that it is up, in this node's cluster where it has one.
     #[must_use]
     pub fn is_up(&self, node_id: NodeId) -> bool {

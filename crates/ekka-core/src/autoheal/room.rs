@@ -241,7 +241,8 @@ impl Healing {
     }
 
     /// Whether that very start runs, as far as this node sees.
-    pub(super) fn runs(&self, id: Incarnation) -> bool {
+    #[must_use]
+    pub fn runs(&self, id: Incarnation) -> bool {
         id == self.id || self.contacts.get(&id.node_id).is_some_and(|contact| contact.running && contact.id == id)
     }
 

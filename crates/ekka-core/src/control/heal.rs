@@ -142,11 +142,14 @@ impl Control {
         let status = self.membership.status(node_id);
         // A start that is heard and whose own record has not come: which process runs it is not known yet.
         let known = self.membership.heard_as(node_id).is_none_or(|heard| heard == record.id);
+        // A connection that is made anew, while a third node heard both ends, parts nobody.
+        let anew = self.autocluster.has_yet_to_say(node_id) && self.heal.room.runs(record.id);
+        let hears = self.hears(node_id) || anew && self.membership.is_running(node_id);
         Contact {
             id: record.id,
             process: record.process(),
             core: record.role == Role::Core,
-            running: known && status.takes_part() && self.hears(node_id),
+            running: known && status.takes_part() && hears,
             goodbye: matches!(status, Status::Stopped | Status::Leaving),
             seniority: self.membership.roster().seats.get(&node_id).map_or(u64::MAX, |seat| seat.number),
         }
