@@ -200,6 +200,8 @@ impl<N: Sync> Parted<N> {
             if split["state"] != "none" {
                 return Err(format!("{}: {split}", agent.name));
             }
+        }
+        for agent in &self.cluster.agents {
             let members = get(&agent.data(), "/v1/members")?;
             let rows = members.as_array().ok_or("members are no array")?;
             let up: BTreeSet<&str> =
