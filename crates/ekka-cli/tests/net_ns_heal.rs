@@ -143,7 +143,10 @@ fn goes_on(name: &str, cut: fn(&Netns)) {
         }
         parted.network.repair();
         parted.cluster.wait("no trace of it", SOON, |_| parted.one());
-        undisturbed(&parted, before).unwrap_or_else(|seen| panic!("{seen}\n{}", parted.cluster.report()));
+        // A heal would begin once the views have settled, three seconds later.
+        parted
+            .cluster
+            .throughout("nor heals anybody after it", Duration::from_secs(4), |_| undisturbed(&parted, before));
         let account = parted.judge(&scribes.end());
         parted.same_starts();
         println!("SHAPE {name}: {} writes acknowledged, 0 lost, nobody down, nobody healed", account.acked);
