@@ -7,7 +7,7 @@ use ekka_core::control::Command;
 use ekka_core::event::EventKind;
 use ekka_core::id::NodeId;
 use ekka_core::view::Status;
-use ekka_sim::core_world::{NodeSpec, World, converged};
+use ekka_sim::core_world::{NodeSpec, Plan, World, converged};
 
 use crate::support::{SECOND, cut, guids, names, run, view, wait};
 
@@ -287,4 +287,14 @@ fn a_minority_that_cleans_is_seen() {
     let failure = world.run_for(LIMIT * 2).expect_err("the minority forgets the others, and that is seen");
     let words = ["without a word", "up alone"];
     assert!(words.iter().any(|words| failure.what.contains(words)), "{}", failure.what);
+}
+
+/// S2-3: random faults in a cluster that cleans after a few seconds, and so all the time: it comes together all the same.
+#[test]
+fn random_faults_beside_a_short_limit_end_well() {
+    for seed in 0..40 {
+        if let Err(failure) = Plan::from_seed(seed).with_autoclean(SECOND * 5).run() {
+            panic!("{}", failure.tell("core", seed));
+        }
+    }
 }
