@@ -221,9 +221,14 @@ impl Control {
             let kind = match member.status {
                 // It was said to join already.
                 Status::Syncing if old.is_some_and(|old| old.status == Status::Joining) && !restarted => continue,
-                Status::Joining | Status::Syncing | Status::Healing => EventKind::MemberJoining { name, node_id },
+                // What it does in a heal it says itself, by `heal.*`; for the others it is there, before and after.
+                Status::Healing if old.is_some_and(|old| old.status.is_running()) => continue,
+                Status::Up | Status::Draining if old.is_some_and(|old| old.status == Status::Healing) && !restarted => {
+                    continue;
+                }
+                Status::Joining | Status::Syncing => EventKind::MemberJoining { name, node_id },
                 Status::Draining if old.is_some_and(|old| old.status == Status::Up) => continue,
-                Status::Up | Status::Draining => EventKind::MemberUp { name, node_id },
+                Status::Up | Status::Draining | Status::Healing => EventKind::MemberUp { name, node_id },
                 Status::Leaving => EventKind::MemberLeaving { name, node_id },
                 Status::Stopped => EventKind::MemberStopped { name, node_id },
                 Status::Down | Status::Gone if old.is_none_or(|old| old.status == Status::Down) => continue,
