@@ -144,7 +144,7 @@ mod tests {
     fn figures(lost: usize) -> Figures {
         let cluster_id = "c".to_owned();
         let (form, notice, back, total) = Default::default();
-        let partition = super::split::Partition::default();
+        let partition = Default::default();
         Figures { nodes: 3, cluster_id, form, notice, writes: 9, lost, back, partition, total }
     }
 

@@ -11,7 +11,7 @@ use super::{Control, Output, Work, emit, recover};
 use crate::autocluster;
 use crate::event::EventKind;
 use crate::id::{ClusterId, Incarnation, NodeId, NodeName};
-use crate::limits::DETECTION_TIME;
+use crate::limits::{HEARTBEAT_INTERVAL, LINK_SILENCE, MEMBER_SILENCE};
 use crate::machine::Machine;
 use crate::membership::{self, Roster};
 use crate::time::{Instant, Now, Wall};
@@ -20,6 +20,8 @@ use crate::wire::Refusal;
 
 /// How long a refusal by a peer is shown after it was given last.
 const REFUSAL_SHOWN: Duration = Duration::from_secs(10);
+/// A link that was silent for `LINK_SILENCE` already has by then been so for as long as it takes to find a member down.
+const BROKEN: Duration = MEMBER_SILENCE.saturating_sub(LINK_SILENCE).saturating_add(HEARTBEAT_INTERVAL);
 /// A step that comes this much later than asked for counts as a pause of the process.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -386,7 +388,7 @@ impl Control {
             self.standing.broken_since = None;
             return false;
         }
-        now.mono.since(*self.standing.broken_since.get_or_insert(now.mono)) >= DETECTION_TIME
+        now.mono.since(*self.standing.broken_since.get_or_insert(now.mono)) >= BROKEN
     }
 
     fn broken_link(&self, now: Now) -> bool {

@@ -138,7 +138,11 @@ impl Membership {
             links.push(link);
         }
         if !self.is_large() {
-            for (from, row) in &self.rows {
+            // Rows come on direct links. What the one of a node said that is heard by way of others has aged since, and would
+            // show its links broken.
+            let late =
+                |from: NodeId, at: Instant| now.mono.since(at) >= LINK_SILENCE + self.late && self.is_running(from);
+            for (from, row) in self.rows.iter().filter(|(from, row)| !late(**from, row.at)) {
                 for (to, cell) in row.cells().filter(|(to, _)| to != from && self.roster.is_member(*to)) {
                     if self.status(to) != Status::Stopped {
                         links.push(self.link(*from, to, cell, now));

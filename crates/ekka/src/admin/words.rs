@@ -11,8 +11,30 @@ pub fn text_of(kind: &EventKind) -> String {
     member_text(kind)
         .or_else(|| cluster_text(kind))
         .or_else(|| table_text(kind))
+        .or_else(|| heal_text(kind))
         .or_else(|| node_text(kind))
         .unwrap_or_else(|| kind.type_name().replace(['.', '_'], " "))
+}
+
+fn heal_text(kind: &EventKind) -> Option<String> {
+    Some(match kind {
+        EventKind::HealStarted { heal, stays, returns } if returns.is_empty() => {
+            format!("heal {heal}: {} are one side, and nobody has to come back", list(stays))
+        }
+        EventKind::HealStarted { heal, stays, returns } => {
+            format!("heal {heal}: {} come back to {}", list(returns), list(stays))
+        }
+        EventKind::HealStep { heal, step } => format!("heal {heal}: {step}"),
+        EventKind::HealFinished { heal, ms, rows, overridden } => format!(
+            "heal {heal}: this node is back after {}; {rows} writes came, {overridden} versions lost to concurrent ones",
+            seconds(*ms)
+        ),
+        EventKind::HealEnded { heal, ms, nodes } => {
+            format!("heal {heal} has ended after {}: {nodes} nodes came back", seconds(*ms))
+        }
+        EventKind::HealFailed { heal, why } => format!("heal {heal} goes on, but: {why}"),
+        _ => return None,
+    })
 }
 
 fn node_text(kind: &EventKind) -> Option<String> {

@@ -489,12 +489,6 @@ impl AvailableSlot {
     pub(super) fn answers_nobody(&self) {
         self.acks.end();
     }
-
-    pub(super) fn lag_of(&self, node: NodeId) -> Option<u64> {
-        let table = self.read();
-        let peer = table.connected().find(|peer| peer.node_id == node)?;
-        table.lag_of(peer)
-    }
 }
 
 #[cfg(test)]

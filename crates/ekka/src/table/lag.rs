@@ -10,6 +10,8 @@ use std::time::Duration;
 use ekka_core::id::{Guid, Incarnation, NodeId};
 use ekka_core::time::Instant;
 
+use super::available::AvailableSlot;
+
 /// At most one mark in so long.
 const STEP: Duration = Duration::from_secs(1);
 /// So many marks are kept: with one more every second is forgotten, and the age of the oldest stays exact.
@@ -103,6 +105,15 @@ impl Peer {
         }
         let since = if self.guid.is_some() { now } else { self.since };
         *self = Self { guid: Some(guid), acked, since };
+    }
+}
+
+impl AvailableSlot {
+    /// By so many operations a node is behind; `None` where it is not connected.
+    pub(super) fn lag_of(&self, node: NodeId) -> Option<u64> {
+        let table = self.read();
+        let peer = table.connected().find(|peer| peer.node_id == node)?;
+        table.lag_of(peer)
     }
 }
 
