@@ -139,12 +139,13 @@ impl Drop for Scratch {
 
 #[cfg(test)]
 mod tests {
+    use super::split::Partition;
     use super::*;
 
     fn figures(lost: usize) -> Figures {
         let cluster_id = "c".to_owned();
         let (form, notice, back, total) = Default::default();
-        let partition = Default::default();
+        let partition = Partition::default();
         Figures { nodes: 3, cluster_id, form, notice, writes: 9, lost, back, partition, total }
     }
 
