@@ -69,6 +69,9 @@ pub struct Decision {
     pub inputs: Option<String>,
 }
 
+/// Inputs of so many records are kept.
+const INPUTS_KEPT: usize = 16;
+
 /// The list of decisions.
 #[derive(Clone, Debug, Default)]
 pub struct Decisions {
@@ -102,6 +105,10 @@ impl Decisions {
 
     /// Adds what a record was decided from.
     pub fn keep_inputs(&mut self, id: DecisionId, inputs: &[u8]) {
+        // They are large: the latest few are what is asked for.
+        for old in self.kept.iter_mut().rev().filter(|record| record.inputs.is_some()).skip(INPUTS_KEPT - 1) {
+            old.inputs = None;
+        }
         if let Some(record) = self.kept.iter_mut().find(|record| record.id == id) {
             record.inputs = Some(inputs.iter().map(|byte| alloc::format!("{byte:02x}")).collect());
         }

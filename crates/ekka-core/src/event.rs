@@ -144,8 +144,9 @@ pub enum EventKind {
     HealStep { heal: String, step: String },
     /// `heal.finished`: this node came back, so long after it found that it had parted; rows that came, versions that lost
     HealFinished { heal: String, ms: u64, rows: u64, overridden: u64 },
-    /// `heal.ended`: all nodes of the heal that this node carried out came back
-    HealEnded { heal: String, ms: u64, nodes: u32 },
+    /// `heal.ended`: so many nodes came back in the heal that this node carried out, and so many that were to are not there
+    /// any more
+    HealEnded { heal: String, ms: u64, nodes: u32, away: u32 },
     /// `heal.failed`: a callback of this node failed, hung or panicked; the heal goes on
     HealFailed { heal: String, why: String },
     /// `node.over`: this start was declared gone; the node goes on under a new guid

@@ -168,6 +168,8 @@ pub const HEAL_LOOK_AGAIN: Duration = Duration::from_secs(2);
 pub const HEAL_LOOK_SHOWN: Duration = Duration::from_secs(5);
 /// So much longer than the settling time a leader waits for the view of a node that runs and does not answer.
 pub const HEAL_LOOK_PATIENCE: Duration = Duration::from_secs(5);
+/// After so long a heal that goes on does not keep others that part meanwhile from being planned for.
+pub const HEAL_LEADING_PATIENCE: Duration = Duration::from_secs(10);
 /// Changes of a node's view are told at most so often.
 pub const HEAL_SIGHT_PAUSE: Duration = Duration::from_millis(100);
 /// The same beyond the full mesh, where one repair changes it hundreds of times.

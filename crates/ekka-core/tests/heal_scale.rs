@@ -99,7 +99,7 @@ impl World {
             seniority: m as u64,
         };
         let contacts = (0..NODES).filter(|m| *m != n).map(contact).collect();
-        let voters = Voters { place: 1, sets: vec![(0..7).map(node_id).collect()] };
+        let voters = Voters { place: (0, 1), sets: vec![(0..7).map(node_id).collect()] };
         self.step(n, Some(Input::Contacts { contacts, seniority: n as u64, core: n < 7, voters, active: true }));
     }
 
@@ -149,7 +149,7 @@ impl World {
             }
             Output::Told(Told::Planned { plan, .. }) => self.heals.push(plan.id),
             Output::Told(Told::Finished { .. }) => self.finished = Some(self.now),
-            Output::Changed | Output::Peeked(_) | Output::Told(_) => {}
+            Output::Changed | Output::Peeked { .. } | Output::Told(_) => {}
         }
     }
 

@@ -25,9 +25,12 @@
 #[cfg(test)]
 mod tests;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::id::{Incarnation, NodeId};
 use crate::limits::{CLEAN_AGAIN, CLEAN_LOOK, DOWN_REPORT_KEPT, PROCESS_STOPPED};
@@ -75,8 +78,8 @@ pub enum Input {
 /// What the room wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Output {
-    /// Have this member removed.
-    Clean(Case),
+    /// Have this member removed; from what that was decided.
+    Clean(Case, Box<Grounds>),
     /// Do not, whatever was said before.
     Withdraw(NodeId),
 }
@@ -92,6 +95,38 @@ pub struct Case {
     pub limit: Duration,
     /// The voters that report the same.
     pub seen_by: Vec<NodeId>,
+}
+
+/// What a removal is decided from. Kept in the record of the decision.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Grounds {
+    /// Its latest start.
+    pub id: Incarnation,
+    /// That start is over by a committed entry.
+    pub over: bool,
+    /// A heal with it is under way.
+    pub heals: bool,
+    /// For how long this node has seen it down without a break.
+    pub down_for: Duration,
+    /// `cluster.autoclean`.
+    pub limit: Duration,
+    /// Who votes.
+    pub voters: Vec<BTreeSet<NodeId>>,
+    /// Who reported it down, and how long ago.
+    pub reports: Vec<(NodeId, Duration)>,
+}
+
+impl Grounds {
+    /// Decides: why the member is to be cleaned, if it is.
+    #[must_use]
+    pub fn case(&self) -> Option<Case> {
+        let fresh = self.reports.iter().filter(|(_, ago)| *ago <= DOWN_REPORT_KEPT);
+        let by: BTreeSet<NodeId> = fresh.map(|(by, _)| *by).collect();
+        let majority = |set: &BTreeSet<NodeId>| set.intersection(&by).count() * 2 > set.len();
+        let agreed = !self.voters.is_empty() && self.voters.iter().all(majority);
+        let may = self.over && !self.heals && self.down_for >= self.limit && agreed;
+        may.then(|| Case { id: self.id, down_for: self.down_for, limit: self.limit, seen_by: by.into_iter().collect() })
+    }
 }
 
 /// Faults put in on purpose, so that a test can show that the harness sees them. All off in production.
@@ -179,26 +214,24 @@ impl Autoclean {
         }
     }
 
-    /// The voters that see it down, where they are a majority.
-    fn seen_by(&self, id: Incarnation, now: Instant) -> Option<Vec<NodeId>> {
-        let says =
-            |(at, down): &(Instant, BTreeSet<Incarnation>)| now.since(*at) <= DOWN_REPORT_KEPT && down.contains(&id);
-        let by: BTreeSet<NodeId> = self.reports.iter().filter(|(_, said)| says(said)).map(|(by, _)| *by).collect();
-        let majority = |set: &BTreeSet<NodeId>| set.intersection(&by).count() * 2 > set.len();
-        let holds = !self.voters.is_empty() && self.voters.iter().all(majority);
-        (holds || self.faults.minority).then(|| by.into_iter().collect())
+    /// From what it is decided whether a member is to be cleaned now.
+    fn grounds(&self, one: &Down, now: Instant) -> Option<Grounds> {
+        let limit = self.limit.filter(|_| self.counts())?;
+        let down_for = now.since(*self.since.get(&one.id)?);
+        let says = self.reports.iter().filter(|(_, (_, down))| down.contains(&one.id));
+        let reports = says.map(|(by, (at, _))| (*by, now.since(*at))).collect();
+        let Down { id, over, heals } = *one;
+        Some(Grounds { id, over, heals, down_for, limit, voters: self.voters.clone(), reports })
     }
 
     /// Why a member is to be cleaned now, if it is.
-    fn case(&self, one: &Down, now: Instant) -> Option<Case> {
-        let limit = self.limit.filter(|_| self.counts())?;
-        let down_for = now.since(*self.since.get(&one.id)?);
-        let may = !one.heals && (one.over || self.faults.minority);
-        if !may || down_for < limit {
-            return None;
+    fn case(&self, one: &Down, now: Instant) -> Option<(Case, Grounds)> {
+        let grounds = self.grounds(one, now)?;
+        let Grounds { id, heals, down_for, limit, .. } = grounds;
+        if self.faults.minority && !heals && down_for >= limit {
+            return Some((Case { id, down_for, limit, seen_by: Vec::new() }, grounds));
         }
-        let seen_by = self.seen_by(one.id, now)?;
-        Some(Case { id: one.id, down_for, limit, seen_by })
+        Some((grounds.case()?, grounds))
     }
 
     /// Takes back what was asked for and does not hold any more: a vote may take long to move.
@@ -213,10 +246,10 @@ impl Autoclean {
     fn look(&mut self, now: Instant, out: &mut Vec<Output>) {
         self.look_at = now + CLEAN_LOOK;
         self.review(now, out);
-        let cases: Vec<Case> = self.down.values().filter_map(|one| self.case(one, now)).collect();
-        for case in cases {
+        let cases: Vec<(Case, Grounds)> = self.down.values().filter_map(|one| self.case(one, now)).collect();
+        for (case, grounds) in cases {
             if self.asked.insert(case.id.node_id, case.id).is_none() {
-                out.push(Output::Clean(case));
+                out.push(Output::Clean(case, Box::new(grounds)));
             }
         }
     }

@@ -78,7 +78,7 @@ impl Bench {
 }
 
 fn cleaned(given: &[Output]) -> Vec<Incarnation> {
-    given.iter().filter_map(|one| if let Output::Clean(case) = one { Some(case.id) } else { None }).collect()
+    given.iter().filter_map(|one| if let Output::Clean(case, _) = one { Some(case.id) } else { None }).collect()
 }
 
 /// Section 10: at the set time, once, with who saw it.
@@ -87,7 +87,8 @@ fn who_is_down_for_the_limit_is_cleaned_once() {
     let mut bench = Bench::new(3);
     assert_eq!(bench.pass(5 * MINUTE - 1_000, &[down(3)], &[1, 2]), []);
     let given = bench.pass(MINUTE, &[down(3)], &[1, 2]);
-    let [Output::Clean(case)] = given.as_slice() else { panic!("{given:?}") };
+    let [Output::Clean(case, grounds)] = given.as_slice() else { panic!("{given:?}") };
+    assert_eq!(grounds.case().as_ref(), Some(case), "its record comes to the same");
     assert_eq!((case.id, case.limit, &case.seen_by), (id(3), LIMIT, &vec![node(1), node(2)]));
     assert!(case.down_for >= LIMIT && case.down_for <= LIMIT + CLEAN_LOOK, "{:?}", case.down_for);
 }

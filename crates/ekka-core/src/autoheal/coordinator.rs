@@ -9,12 +9,18 @@ use crate::id::{Incarnation, NodeId};
 use crate::limits::HEAL_RETRY;
 use crate::time::{Instant, Now};
 
+/// Who has its order is asked again in one of so many rounds.
+const ROUNDS: u32 = 8;
+
 /// A heal that this node carries out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Coordinating {
     pub(super) plan: Plan,
     leader: Incarnation,
     done: BTreeSet<NodeId>,
+    /// Who has its order, and is on its way.
+    taken: BTreeSet<NodeId>,
+    rounds: u32,
     began: Instant,
     again: Instant,
     over: bool,
@@ -45,7 +51,16 @@ impl Healing {
         }
         out.push(Output::Told(Told::Started { plan: plan.clone() }));
         let (began, again) = (now.mono, now.mono);
-        self.coordinating = Some(Coordinating { plan, leader: from, done: BTreeSet::new(), began, again, over: false });
+        self.coordinating = Some(Coordinating {
+            plan,
+            leader: from,
+            done: BTreeSet::new(),
+            taken: BTreeSet::new(),
+            rounds: 0,
+            began,
+            again,
+            over: false,
+        });
         self.send(from, Message::Led { id, done: false }, now, out);
     }
 
@@ -53,10 +68,15 @@ impl Healing {
     pub(super) fn coordinate_on(&mut self, now: Now, out: &mut Vec<Output>) {
         let Some(coordinating) = self.coordinating.as_ref().filter(|c| !c.over && c.again <= now.mono) else { return };
         let plan = coordinating.plan.clone();
-        let left: Vec<Incarnation> =
-            plan.nodes.iter().map(|side| side.id).filter(|id| !coordinating.done.contains(&id.node_id)).collect();
+        // Whoever is on its way says when it is done; that may be lost as well, and is asked for now and then.
+        let all = coordinating.rounds.is_multiple_of(ROUNDS);
+        let wanted = |id: &Incarnation| {
+            !coordinating.done.contains(&id.node_id) && (all || !coordinating.taken.contains(&id.node_id))
+        };
+        let left: Vec<Incarnation> = plan.nodes.iter().map(|side| side.id).filter(wanted).collect();
         if let Some(coordinating) = &mut self.coordinating {
             coordinating.again = now.mono + HEAL_RETRY;
+            coordinating.rounds += 1;
         }
         for id in left {
             self.send(id, Message::Order(plan.clone()), now, out);
@@ -66,7 +86,11 @@ impl Healing {
 
     pub(super) fn obeyed(&mut self, from: Incarnation, id: HealId, done: bool, now: Now, out: &mut Vec<Output>) {
         let Some(coordinating) = self.coordinating.as_mut().filter(|c| c.plan.id == id) else { return };
-        if coordinating.plan.side(from).is_none() || !done {
+        if coordinating.plan.side(from).is_none() {
+            return;
+        }
+        if !done {
+            coordinating.taken.insert(from.node_id);
             return;
         }
         coordinating.done.insert(from.node_id);
@@ -91,8 +115,9 @@ impl Healing {
         if let Some(coordinating) = &mut self.coordinating {
             coordinating.over = true;
         }
-        let healed = u32::try_from(came).unwrap_or(u32::MAX);
-        out.push(Output::Told(Told::Finished { id: plan.id, after, healed }));
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let (healed, away) = (count(came), count(plan.outside().count() - came));
+        out.push(Output::Told(Told::Finished { id: plan.id, after, healed, away }));
         self.send(leader, Message::Led { id: plan.id, done: true }, now, out);
         // Not those that are not there any more: another start of one may be, for which nothing is over.
         for side in done {

@@ -7,7 +7,7 @@ use core::mem;
 use super::room::Healing;
 use super::{Gathered, HealId, Message, Output, Plan, Sight, Told, decide};
 use crate::id::{Guid, Incarnation, NodeId};
-use crate::limits::{HEAL_LOOK_AGAIN, HEAL_LOOK_PATIENCE, HEAL_RETRY, HEAL_SETTLE};
+use crate::limits::{HEAL_LEADING_PATIENCE, HEAL_LOOK_AGAIN, HEAL_LOOK_PATIENCE, HEAL_RETRY, HEAL_SETTLE};
 use crate::time::{Instant, Now};
 
 /// What this node does as leader.
@@ -30,6 +30,7 @@ enum Phase {
     Leading {
         plan: Plan,
         again: Instant,
+        began: Instant,
     },
 }
 
@@ -41,6 +42,15 @@ struct Looking {
     began: Instant,
     changed: Instant,
     again: Instant,
+}
+
+/// What a node that is pending says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    pub(super) stuck: Option<HealId>,
+    pub(super) asked: bool,
+    pub(super) who: Incarnation,
+    pub(super) upto: u64,
 }
 
 impl Leading {
@@ -73,18 +83,12 @@ impl Leading {
 
 impl Healing {
     /// Somebody wants a heal of the leader. Who takes another one for it passes that on; it is older, so this ends.
-    pub(super) fn pending_said(
-        &mut self,
-        from: Incarnation,
-        stuck: Option<HealId>,
-        asked: bool,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) {
+    pub(super) fn pending_said(&mut self, from: Incarnation, pending: Pending, now: Now, out: &mut Vec<Output>) {
+        let Pending { stuck, asked, who, upto } = pending;
         let leader = self.leader();
         if leader != self.id.node_id {
             if from.node_id != leader {
-                out.push(Output::Send { to: leader, message: Message::Pending { stuck, asked } });
+                out.push(Output::Send { to: leader, message: Message::Pending { stuck, asked, who, upto } });
             }
             return;
         }
@@ -94,7 +98,12 @@ impl Healing {
         let begin = match &self.leading.phase {
             Phase::Idle => true,
             Phase::Looking(_) | Phase::Saving(_) => false,
-            Phase::Leading { plan, .. } => stuck.is_some_and(|stuck| stuck >= plan.id),
+            Phase::Leading { plan, began, .. } => {
+                // A heal may last long, of one node whose tables differ. Others that part meanwhile do not wait for it.
+                let unplanned = plan.side(who).is_none_or(|side| side.upto < upto);
+                let late = now.mono.since(*began) >= HEAL_LEADING_PATIENCE;
+                stuck.is_some_and(|stuck| stuck >= plan.id) || late && (unplanned || asked)
+            }
         };
         if begin {
             self.look(now);
@@ -141,13 +150,13 @@ impl Healing {
             Phase::Looking(looking) => self.look_on(looking, now, out),
             Phase::Saving(plan) => {
                 if self.persisted >= plan.id.number {
-                    self.leading.phase = Phase::Leading { plan, again: now.mono };
+                    self.leading.phase = Phase::Leading { plan, again: now.mono, began: now.mono };
                     self.lead_on(now, out);
                 } else {
                     self.leading.phase = Phase::Saving(plan);
                 }
             }
-            Phase::Leading { plan, again } => {
+            Phase::Leading { plan, again, began } => {
                 let lost = plan.nodes.iter().any(|side| !self.runs(side.id)) && !self.options.death_unseen;
                 if lost || !self.runs(plan.coordinator) {
                     self.look(now);
@@ -156,7 +165,7 @@ impl Healing {
                 }
                 let due = again <= now.mono;
                 let again = if due { now.mono + HEAL_RETRY } else { again };
-                self.leading.phase = Phase::Leading { plan: plan.clone(), again };
+                self.leading.phase = Phase::Leading { plan: plan.clone(), again, began };
                 if due {
                     self.send(plan.coordinator, Message::Lead(plan), now, out);
                 }
@@ -193,7 +202,8 @@ impl Healing {
         let settle = self.autoheal.unwrap_or(HEAL_SETTLE);
         let missing = running.iter().any(|node_id| !looking.sights.contains_key(node_id));
         let patient = looking.began + settle + HEAL_LOOK_PATIENCE;
-        let settled = looking.changed + settle;
+        // A member that comes and goes all the time must not keep all others from being healed.
+        let settled = (looking.changed + settle).min(looking.began + settle * 5);
         let ready = if missing { settled.max(patient) } else { settled };
         if now.mono >= ready {
             self.plan(looking, now, out);

@@ -249,7 +249,9 @@ impl Healing {
         let Some(under) = self.under.as_ref().filter(|under| under.step == Step::Rebooting) else { return };
         self.answer(&mut carried.partings, &under.plan);
         carried.healed = carried.healed.max(under.plan.id);
-        carried.history.push_back(under.began);
+        if !under.plan.side(self.id).is_some_and(super::Side::stays) {
+            carried.history.push_back(under.began);
+        }
         carried.finished = Some(under.plan.clone());
         carried.prepared = None;
     }

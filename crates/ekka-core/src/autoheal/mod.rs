@@ -88,8 +88,8 @@ pub struct Contact {
 /// The voters of the durable group as one node knows them.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Voters {
-    /// The place of the entry that made them so: the larger one is the later.
-    pub place: u64,
+    /// The generation of the cluster, and the place of the entry in its log that made them so: the larger one is the later.
+    pub place: (u64, u64),
     /// A majority of each set is needed to commit.
     pub sets: Vec<Vec<NodeId>>,
 }
@@ -152,6 +152,10 @@ pub enum Message {
         stuck: Option<HealId>,
         /// An operator wants it, whether autoheal is on or not.
         asked: bool,
+        /// Who is pending: the leader may hear it by way of another one.
+        who: Incarnation,
+        /// The number of its latest parting.
+        upto: u64,
     },
     /// The leader asks for the receiver's view, now and whenever it changes until the next one is asked for.
     Look {
@@ -320,7 +324,12 @@ pub enum Output {
     /// For people.
     Told(Told),
     /// All views, or those that came in time. What a heal would do now, [`decide`] says.
-    Peeked(Gathered),
+    Peeked {
+        /// The views.
+        gathered: Gathered,
+        /// Who runs, and has not answered.
+        missing: Vec<NodeId>,
+    },
 }
 
 /// What people are told of heals.
@@ -356,7 +365,7 @@ pub enum Told {
         /// Versions that lost.
         overridden: u64,
     },
-    /// All nodes came back; told by the coordinator.
+    /// All nodes that are there came back; told by the coordinator.
     Finished {
         /// Which heal.
         id: HealId,
@@ -364,6 +373,8 @@ pub enum Told {
         after: Duration,
         /// How many came back.
         healed: u32,
+        /// How many that were to come back are not there any more.
+        away: u32,
     },
     /// Something of a heal did not work; it goes on.
     Failed {

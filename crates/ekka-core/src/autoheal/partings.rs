@@ -2,10 +2,10 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::{Contact, HealId, Parting, Plan};
 use crate::id::{Guid, NodeId};
-use crate::limits::HEAL_PARTED_RETRY;
 use crate::time::Instant;
 
 /// One of them.
@@ -40,6 +40,11 @@ impl Partings {
     fn next(&mut self) -> u64 {
         self.last += 1;
         self.last
+    }
+
+    /// None any more. Numbers go on: others may remember those of before, of this very process.
+    pub(super) fn anew(&self) -> Self {
+        Self { last: self.last, version: self.version + 1, ..Self::default() }
     }
 
     /// Grows with each change, and sometimes without one.
@@ -173,20 +178,20 @@ impl Partings {
     }
 
     /// Who is to be told that this node had declared it down, with the number.
-    pub(super) fn untold(&mut self, now: Instant) -> Vec<(NodeId, Guid, u64)> {
+    pub(super) fn untold(&mut self, now: Instant, again: Duration) -> Vec<(NodeId, Guid, u64)> {
         if self.due.is_none_or(|due| due > now) {
             return Vec::new();
         }
         let mut untold = Vec::new();
         let mut next: Option<Instant> = None;
         for (node_id, apart) in self.from.iter_mut().filter(|(_, apart)| apart.own && apart.back) {
-            let told = apart.told.filter(|told| now < *told + HEAL_PARTED_RETRY).unwrap_or_else(|| {
+            let told = apart.told.filter(|told| now < *told + again).unwrap_or_else(|| {
                 untold.push((*node_id, apart.process, apart.number));
                 now
             });
             apart.told = Some(told);
-            let again = told + HEAL_PARTED_RETRY;
-            next = Some(next.map_or(again, |next| next.min(again)));
+            let at = told + again;
+            next = Some(next.map_or(at, |next| next.min(at)));
         }
         self.due = next;
         untold

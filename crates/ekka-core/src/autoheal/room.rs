@@ -1,19 +1,21 @@
 //! The room itself: who is met, what goes on the wire, timers.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::coordinator::Coordinating;
-use super::leader::Leading;
+use super::leader::{Leading, Pending};
 use super::member::{Step, Under};
 use super::partings::Partings;
 use super::peek::Peeking;
 use super::{Contact, HealId, HealNews, HealRequest, Input, Message, Output, Plan, Sight, Voters};
 use crate::id::{Guid, Incarnation, NodeId};
-use crate::limits::{FULL_MESH_MAX, HEAL_LOOK_SHOWN, HEAL_RETRY, HEAL_SIGHT_PAUSE, HEAL_SIGHT_PAUSE_LARGE};
+use crate::limits::{
+    FULL_MESH_MAX, HEAL_LOOK_SHOWN, HEAL_PARTED_RETRY, HEAL_RETRY, HEAL_SIGHT_PAUSE, HEAL_SIGHT_PAUSE_LARGE,
+};
 use crate::machine::Machine;
 use crate::time::{Instant, Now};
 
@@ -280,6 +282,11 @@ impl Healing {
 
     fn contacts_changed(&mut self, contacts: Vec<Contact>, now: Now) {
         let contacts: BTreeMap<NodeId, Contact> = contacts.into_iter().map(|c| (c.id.node_id, c)).collect();
+        let running = |contacts: &BTreeMap<NodeId, Contact>| -> BTreeSet<Incarnation> {
+            contacts.values().filter(|contact| contact.running).map(|contact| contact.id).collect()
+        };
+        // One that comes and goes without ever being met keeps no views from settling.
+        let others = running(&contacts) != running(&self.contacts);
         for (node_id, contact) in &contacts {
             self.partings.seen(self.contacts.get(node_id), contact);
         }
@@ -289,7 +296,9 @@ impl Healing {
         self.contacts = contacts;
         self.told += 1;
         self.find_oldest();
-        self.leading.contacts_changed(now);
+        if others {
+            self.leading.contacts_changed(now);
+        }
     }
 
     pub(super) fn received(&mut self, from: Incarnation, message: Message, now: Now, out: &mut Vec<Output>) {
@@ -312,7 +321,9 @@ impl Healing {
                     self.send(from, over, now, out);
                 }
             }
-            Message::Pending { stuck, asked } => self.pending_said(from, stuck, asked, now, out),
+            Message::Pending { stuck, asked, who, upto } => {
+                self.pending_said(from, Pending { stuck, asked, who, upto }, now, out);
+            }
             Message::Look { number, once } => self.looked_at(from, (number, once), now, out),
             Message::Sight { number, sight } => self.sight_came(number, *sight, now),
             Message::Lead(plan) => self.lead(from, plan, now, out),
@@ -381,9 +392,12 @@ impl Healing {
     /// Tells those whom this node had declared down, and the leader, what is pending.
     fn report(&mut self, now: Now, out: &mut Vec<Output>) {
         if !self.active {
+            self.report_at = None;
             return;
         }
-        for (node_id, process, number) in self.partings.untold(now.mono) {
+        // Lost with the first connection, it is wanted again before the plan is made; a large cluster has it in the views.
+        let again = if self.contacts.len() < FULL_MESH_MAX { HEAL_RETRY } else { HEAL_PARTED_RETRY };
+        for (node_id, process, number) in self.partings.untold(now.mono, again) {
             let message = Message::Parted { process, own: self.process, number };
             self.send_to(node_id, message, now, out);
         }
@@ -399,8 +413,13 @@ impl Healing {
         self.report_at = Some(now.mono + HEAL_RETRY);
         let looked_at = self.watched.as_ref().is_some_and(|watch| watch.leader == self.leader());
         if !looked_at {
-            self.send_to(self.leader(), Message::Pending { stuck, asked: false }, now, out);
+            self.say_pending(stuck, false, now, out);
         }
+    }
+
+    fn say_pending(&mut self, stuck: Option<HealId>, asked: bool, now: Now, out: &mut Vec<Output>) {
+        let pending = Message::Pending { stuck, asked, who: self.id, upto: self.partings.upto() };
+        self.send_to(self.leader(), pending, now, out);
     }
 
     /// The heal of this node that cannot end as it was planned: somebody of it is not there any more.
@@ -421,7 +440,8 @@ impl Healing {
                 out.push(Output::Request(HealRequest::Reboot { id: under.plan.id }));
             }
         }
-        self.partings = Partings::default();
+        self.partings = self.partings.anew();
+        self.finished = None;
         self.contacts.clear();
         self.told += 1;
         self.find_oldest();
@@ -476,7 +496,7 @@ impl Machine for Healing {
             Input::Received { from, message } => self.received(from, message, now, out),
             Input::Persisted(number) => self.persisted = self.persisted.max(number),
             Input::News(news) => self.news(news, now, out),
-            Input::Heal => self.send_to(self.leader(), Message::Pending { stuck: None, asked: true }, now, out),
+            Input::Heal => self.say_pending(None, true, now, out),
             Input::Peek => self.peek(now, out),
             Input::Autoheal(settle) => self.autoheal = settle,
             Input::Reset => self.reset(out),
@@ -493,7 +513,7 @@ impl Machine for Healing {
         // Until something has changed nothing is to be shown; what changes it is an input, and only its pause is waited for.
         let shown = watched.filter(|watch| watch.mark != self.mark()).map(|watch| watch.next.min(watch.until));
         let told = if self.active { self.partings.deadline() } else { None };
-        let peeked = self.peeking.as_ref().map(|peeking| peeking.until);
+        let peeked = self.peeking.as_ref().map(Peeking::deadline);
         let others = [shown, self.report_at, told, self.leading.deadline(), peeked];
         let coordinating = self.coordinating.as_ref().and_then(Coordinating::deadline);
         let under = self.under.as_ref().and_then(Under::deadline);

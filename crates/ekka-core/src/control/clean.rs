@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use super::group::Waiting;
 use super::{Control, Output, Work};
-use crate::autoclean::{Case, Down, Faults, Input, Output as Wanted};
+use crate::autoclean::{Case, Down, Faults, Grounds, Input, Output as Wanted};
 use crate::durable::{self, Reply, Wish};
 use crate::id::{Incarnation, NodeId};
 use crate::machine::Machine;
@@ -107,13 +107,13 @@ impl Control {
     fn clean_gave(&mut self, given: Vec<Wanted>, now: Now, out: &mut Vec<Output>) {
         for wanted in given {
             match wanted {
-                Wanted::Clean(case) => self.wish_clean(&case, now, out),
+                Wanted::Clean(case, grounds) => self.wish_clean(&case, &grounds, now, out),
                 Wanted::Withdraw(node_id) => self.withdraw_clean(node_id, now, out),
             }
         }
     }
 
-    fn wish_clean(&mut self, case: &Case, now: Now, out: &mut Vec<Output>) {
+    fn wish_clean(&mut self, case: &Case, grounds: &Grounds, now: Now, out: &mut Vec<Output>) {
         let (node_id, me) = (case.id.node_id, self.me().node_id);
         if self.setup.faults.minority_cleans {
             let seat =
@@ -141,6 +141,9 @@ impl Control {
         ];
         let what = format!("clean {name} (node_id {node_id}): it was down for {}", words(case.down_for));
         let decision = self.decisions.record(now.wall, "remove", what, RULE, evidence.clone());
+        if let Ok(bytes) = postcard::to_allocvec(grounds) {
+            self.decisions.keep_inputs(decision, &bytes);
+        }
         let wish = Wish::Remove { node_id, cause: RemovalCause::Autoclean, by: me, replace_with: None };
         self.wish((wish, Waiting::Clean(node_id)), decision, evidence, now, out);
     }

@@ -25,6 +25,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// So many views the record of a decision keeps for `ekka why`; those of a larger cluster would fill the memory.
 const VIEWS_KEPT: usize = 64;
 
+/// So many names stand in one line of evidence.
+const NAMES_SHOWN: usize = 16;
+
 /// Healing, and what of it is under way between this node's parts.
 pub(super) struct Heal {
     pub(super) room: Healing,
@@ -130,7 +133,7 @@ impl Control {
         let active = self.standing.status.takes_part();
         let configuration = self.group.durable.record().configuration();
         let sets = configuration.voters.iter().map(|set| set.iter().map(|voter| voter.node_id).collect());
-        let voters = Voters { place: configuration.at.index, sets: sets.collect() };
+        let voters = Voters { place: (self.generation(), configuration.at.index), sets: sets.collect() };
         if self.heal.room.is_told(&contacts, (seniority, core, active), &voters) {
             return;
         }
@@ -169,7 +172,7 @@ impl Control {
                     self.stand();
                 }
                 autoheal::Output::Told(told) => self.heal_told(told, now, out),
-                autoheal::Output::Peeked(gathered) => self.peeked(&gathered, now, out),
+                autoheal::Output::Peeked { gathered, missing } => self.peeked(&gathered, &missing, now, out),
             }
         }
     }
@@ -179,11 +182,18 @@ impl Control {
         let Some(cluster_id) = self.autocluster.cluster_id() else { return };
         let next = if self.conns.is_linked(to) {
             Some(to)
+        } else if self.membership.is_large() && matches!(message, autoheal::Message::Parted { .. }) {
+            // The views of a large cluster say it to the leader; passed on, half a million of them would stop one voter.
+            None
         } else {
-            self.membership.hearers(to).find(|third| self.conns.is_linked(*third))
+            // Not all by way of the same one.
+            let thirds: Vec<NodeId> =
+                self.membership.hearers(to).filter(|third| self.conns.is_linked(*third)).collect();
+            let at = usize::try_from(to.as_u128() % thirds.len().max(1) as u128).unwrap_or(0);
+            thirds.get(at).copied()
         };
         if let Some(next) = next {
-            self.send(next, &Message::Heal { cluster_id, from, to, message }, out);
+            self.send(next, &Message::Heal { cluster_id, generation: self.generation(), from, to, message }, out);
         }
     }
 
@@ -202,11 +212,13 @@ impl Control {
         }
         if to == self.me().node_id {
             // Who the message is judged by must be known as its sender knows itself.
-            self.tell_contacts(now, out);
+            if self.dirty {
+                self.tell_contacts_in_time(now, out);
+            }
             self.heal(Input::Received { from, message }, now, out);
         } else if from == peer && self.conns.is_linked(to) {
             let Some(cluster_id) = self.autocluster.cluster_id() else { return };
-            self.send(to, &Message::Heal { cluster_id, from, to, message }, out);
+            self.send(to, &Message::Heal { cluster_id, generation: self.generation(), from, to, message }, out);
         }
     }
 
@@ -245,10 +257,10 @@ impl Control {
                 let (heal, ms) = (id.to_string(), millis(after));
                 emit(decision, EventKind::HealFinished { heal, ms, rows, overridden }, out);
             }
-            Told::Finished { id, after, healed } => {
+            Told::Finished { id, after, healed, away } => {
                 let decision = self.heal.decisions.get(&id).copied();
                 let (heal, ms) = (id.to_string(), millis(after));
-                emit(decision, EventKind::HealEnded { heal, ms, nodes: healed }, out);
+                emit(decision, EventKind::HealEnded { heal, ms, nodes: healed, away }, out);
             }
             Told::Failed { id, why } => {
                 let decision = self.heal.decisions.get(&id).copied();
@@ -290,7 +302,11 @@ impl Control {
             let from: Vec<String> = sight.partings.iter().map(|parting| self.name_of(parting.node_id)).collect();
             let missing: Vec<String> = sight.missing.iter().map(|node_id| self.name_of(*node_id)).collect();
             let part = plan.side(sight.id).map_or(0, |side| side.part);
-            let or_none = |list: Vec<String>| if list.is_empty() { String::from("none") } else { list.join(", ") };
+            let or_none = |list: Vec<String>| match list.len() {
+                0 => String::from("none"),
+                count @ 1..=NAMES_SHOWN => list[..count].join(", "),
+                count => format!("{} and {} more", list[..NAMES_SHOWN].join(", "), count - NAMES_SHOWN),
+            };
             let name = self.name_of(sight.id.node_id);
             format!(
                 "{name}: component {part}; had declared down and met again, or was told so by: {}; does not see: {}",
@@ -326,15 +342,22 @@ impl Control {
         None
     }
 
-    fn peeked(&mut self, gathered: &Gathered, now: Now, out: &mut Vec<Output>) {
-        let wanted = gathered.wants_heal();
+    fn peeked(&mut self, gathered: &Gathered, missing: &[NodeId], now: Now, out: &mut Vec<Output>) {
+        // What stands between two nodes is known where both have answered.
+        let open = |sight: &autoheal::Sight| {
+            sight.partings.iter().any(|parting| parting.since.is_none() && missing.contains(&parting.node_id))
+        };
+        let wanted = gathered.wants_heal() || gathered.sights.iter().any(open);
+        let goes_on = gathered.sights.iter().any(|sight| sight.under.is_some());
+        let silent: Vec<String> = missing.iter().map(|node_id| self.name_of(*node_id)).collect();
         let found = decide(gathered);
         let mut begin = false;
         let mut waiting = Vec::new();
         for mut asked in core::mem::take(&mut self.heal.asked) {
             let id = asked.id;
             if asked.only_plan {
-                let lines = match &found {
+                let mut lines = match &found {
+                    _ if wanted && !gathered.wants_heal() => Vec::new(),
                     Some(found) if wanted => vec![
                         self.plan_words(found),
                         format!("{} would carry it out", self.name_of(found.coordinator.node_id)),
@@ -344,6 +367,12 @@ impl Control {
                     ],
                     _ => vec![String::from("nothing to do: no node has parted from another one that runs")],
                 };
+                if !silent.is_empty() {
+                    lines.push(format!(
+                        "did not answer in time, so what it would do with them is not known: {}",
+                        silent.join(", ")
+                    ));
+                }
                 out.push(Output::Reply { id, result: plan(lines, None) });
                 continue;
             }
@@ -362,7 +391,8 @@ impl Control {
                     begin = true;
                     asked.decision = Some(self.record_command(now, "heal"));
                 }
-                (Some(_), true) => {}
+                // The word may have been lost, or the leader with it.
+                (Some(_), true) => begin |= !goes_on,
             }
             asked.look_at = Some(now.mono + LOOK_AGAIN);
             waiting.push(asked);

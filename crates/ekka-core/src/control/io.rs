@@ -166,6 +166,8 @@ pub enum Message {
     Heal {
         /// The cluster that is healed.
         cluster_id: ClusterId,
+        /// Its generation.
+        generation: u64,
         /// Who says it.
         from: Incarnation,
         /// For whom it is.

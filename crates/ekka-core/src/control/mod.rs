@@ -343,7 +343,8 @@ impl Control {
             Message::Lease { message, .. } => self.lease_came(peer, message, now, out),
             Message::SeenDown { down, .. } => self.down_reported(peer.node_id, down, now, out),
             // Of another cluster, or said before this node left one.
-            Message::Heal { cluster_id, .. } if self.autocluster.cluster_id() != Some(cluster_id) => {}
+            Message::Heal { cluster_id, generation, .. }
+                if (self.autocluster.cluster_id(), self.generation()) != (Some(cluster_id), generation) => {}
             Message::Heal { from, to, message, .. } => self.heal_came(peer, (from, to), message, now, out),
             Message::LogEnd { nonce } => self.say_log_end(peer.node_id, nonce, out),
             Message::LogEnds { nonce, cluster_id, generation, last } => {

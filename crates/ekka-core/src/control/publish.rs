@@ -77,7 +77,7 @@ impl Control {
         self.standing.split = view.split.clone();
         node_events(&before, &view, out);
         self.member_events(&before, &view, out);
-        split_events(&before, &view, now, out);
+        self.split_events(&before, &view, now, out);
         hint_events(&before, &view, out);
         out.push(Output::Publish(view));
     }
@@ -188,7 +188,7 @@ impl Control {
         }
         match split.state {
             SplitState::Minority => {
-                advice.push("this side has no majority: quorum tables and locks refuse; it heals by itself when the link is back".into());
+                advice.push("this side has no majority: quorum tables and locks refuse, until the link is back".into());
             }
             SplitState::Healing => advice.push(format!("the network is whole again; {}", self.healing().waits)),
             SplitState::Partial => {
@@ -263,31 +263,35 @@ fn node_events(before: &View, view: &View, out: &mut Vec<Output>) {
     }
 }
 
-fn split_events(before: &View, view: &View, now: Now, out: &mut Vec<Output>) {
-    if before.split.state == view.split.state {
-        return;
+impl Control {
+    fn split_events(&mut self, before: &View, view: &View, now: Now, out: &mut Vec<Output>) {
+        if before.split.state == view.split.state {
+            return;
+        }
+        let name = |id: &NodeId| view.member(*id).map(|m| m.name.clone());
+        let silent: Vec<NodeName> = view.split.unreachable.iter().filter_map(|u| name(&u.node_id)).collect();
+        let kind = match view.split.state {
+            // What becomes of it is told by `heal.*`.
+            SplitState::Healing => return,
+            SplitState::None if !core::mem::take(&mut self.standing.split_told) => return,
+            SplitState::None => {
+                let for_ms = before.split.since.map_or(0, |s| now.wall.offset_from(s).unsigned_abs());
+                EventKind::PartitionEnded { for_ms }
+            }
+            SplitState::Suspected => EventKind::PartitionSuspected { silent },
+            SplitState::Minority => {
+                let here = view.members.iter().map(|m| m.name.clone()).filter(|n| !silent.contains(n)).collect();
+                EventKind::PartitionOccurred { sides: alloc::vec![here, silent] }
+            }
+            SplitState::Partial => {
+                let broken = view.links.iter().filter(|l| l.state != crate::view::LinkState::Up);
+                let links = broken.filter_map(|l| Some((name(&l.from)?, name(&l.to)?))).collect();
+                EventKind::PartitionPartial { links }
+            }
+        };
+        self.standing.split_told = view.split.state != SplitState::None;
+        emit(None, kind, out);
     }
-    let name = |id: &NodeId| view.member(*id).map(|m| m.name.clone());
-    let silent: Vec<NodeName> = view.split.unreachable.iter().filter_map(|u| name(&u.node_id)).collect();
-    let kind = match view.split.state {
-        // What becomes of it is told by `heal.*`.
-        SplitState::Healing => return,
-        SplitState::None => {
-            let for_ms = before.split.since.map_or(0, |s| now.wall.offset_from(s).unsigned_abs());
-            EventKind::PartitionEnded { for_ms }
-        }
-        SplitState::Suspected => EventKind::PartitionSuspected { silent },
-        SplitState::Minority => {
-            let here = view.members.iter().map(|m| m.name.clone()).filter(|n| !silent.contains(n)).collect();
-            EventKind::PartitionOccurred { sides: alloc::vec![here, silent] }
-        }
-        SplitState::Partial => {
-            let broken = view.links.iter().filter(|l| l.state != crate::view::LinkState::Up);
-            let links = broken.filter_map(|l| Some((name(&l.from)?, name(&l.to)?))).collect();
-            EventKind::PartitionPartial { links }
-        }
-    };
-    emit(None, kind, out);
 }
 
 fn hint_events(before: &View, view: &View, out: &mut Vec<Output>) {

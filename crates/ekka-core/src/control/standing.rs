@@ -56,6 +56,8 @@ pub(super) struct Standing {
     /// The disc is nearly full.
     pub(super) disc: Option<String>,
     pub(super) split: Split,
+    /// A partition was told as begun, and not as ended.
+    pub(super) split_told: bool,
     /// When this start began.
     pub(super) started: Instant,
     broken_since: Option<Instant>,
@@ -80,6 +82,7 @@ impl Standing {
             clock: None,
             disc: None,
             split: Split::default(),
+            split_told: false,
             started: now.mono,
             broken_since: None,
             since: BTreeMap::from([(String::from("joining"), now.wall)]),

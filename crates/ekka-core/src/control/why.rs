@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::commands::Answer;
 use super::{CommandError, Control, Reply};
+use crate::autoclean::Grounds;
 use crate::autoheal::{Gathered, Plan, decide};
 use crate::decision::{Decision, DecisionId};
 
@@ -40,6 +41,10 @@ fn agrees(kind: &str, inputs: &str) -> Option<bool> {
         "heal" => {
             let (gathered, plan): (Gathered, Plan) = postcard::from_bytes(&bytes).ok()?;
             Some(decide(&gathered).as_ref() == Some(&plan))
+        }
+        "remove" => {
+            let grounds: Grounds = postcard::from_bytes(&bytes).ok()?;
+            Some(grounds.case().is_some())
         }
         _ => None,
     }

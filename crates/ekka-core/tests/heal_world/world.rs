@@ -102,7 +102,7 @@ impl World {
         let mut rng = Rng::new(plan.seed);
         let nodes: Vec<Node> = (0..plan.nodes()).map(|n| Node::new(n, rng.below(1_000) * SECOND)).collect();
         let set = |set: &Vec<usize>| set.iter().map(|n| nodes[*n].id.node_id).collect();
-        let voters = Voters { place: 1, sets: plan.voters.iter().map(set).collect() };
+        let voters = Voters { place: (0, 1), sets: plan.voters.iter().map(set).collect() };
         let mut world = Self {
             tried: Tried::default(),
             judge: Judge::new(&plan, &voters, &nodes),
@@ -282,7 +282,7 @@ impl World {
                     self.later(after, Event::Done { n, due: Due { guid, input: Input::Persisted(number) } });
                 }
                 Output::Request(request) => self.request(n, request),
-                Output::Changed | Output::Peeked(_) => {}
+                Output::Changed | Output::Peeked { .. } => {}
                 Output::Told(told) => {
                     self.line(&format!("{n} told {told:?}"));
                     let judged = self.judge.told(n, &told, &self.nodes);

@@ -29,9 +29,13 @@ fn heal_text(kind: &EventKind) -> Option<String> {
             "heal {heal}: this node is back after {}; {rows} writes came, {overridden} versions lost to concurrent ones",
             seconds(*ms)
         ),
-        EventKind::HealEnded { heal, ms, nodes } => {
+        EventKind::HealEnded { heal, ms, nodes, away: 0 } => {
             format!("heal {heal} has ended after {}: {nodes} nodes came back", seconds(*ms))
         }
+        EventKind::HealEnded { heal, ms, nodes, away } => format!(
+            "heal {heal} has ended after {}: {nodes} nodes came back, {away} are not there any more and heal anew",
+            seconds(*ms)
+        ),
         EventKind::HealFailed { heal, why } => format!("heal {heal} goes on, but: {why}"),
         _ => return None,
     })
