@@ -32,6 +32,7 @@ fn a_killed_process_is_down_for_all_within_a_second() {
     }
 }
 
+/// USERS 25: however quickly it comes back.
 #[test]
 fn a_killed_process_comes_back_as_one_row_with_its_new_guid() {
     for n in SIZES {
@@ -101,6 +102,7 @@ fn a_cut_is_seen_from_both_sides_and_ends_with_the_same_guids() {
     }
 }
 
+/// SCHEDULES S2-2; USERS 24; EKKA_SPEC 10, rows 2 and 29.
 #[test]
 fn a_link_that_is_cut_downs_nobody_while_a_third_hears_both() {
     for seed in 0..10 {
@@ -168,6 +170,7 @@ fn stalls_of_a_fifth_of_all_packets_down_nobody() {
     assert!(false_alarms.is_empty(), "{false_alarms:?}");
 }
 
+/// USERS 38.
 #[test]
 fn a_flapping_link_leaves_one_cluster_once_it_rests() {
     for seed in 0..5 {
@@ -263,6 +266,7 @@ fn newcomers_admitted_by_different_members_are_seen_by_all() {
     assert!(world.until(ms(3_000), |w| w.all_see_all_up() && same(w)).is_some());
 }
 
+/// EKKA_SPEC 10, row 4: a member that is down is tried for ever.
 #[test]
 fn planted_fault_no_recontact_is_caught() {
     let options = Options { no_recontact: true, ..Options::default() };

@@ -93,7 +93,7 @@ fn who_is_down_for_the_limit_is_cleaned_once() {
     assert!(case.down_for >= LIMIT && case.down_for <= LIMIT + CLEAN_LOOK, "{:?}", case.down_for);
 }
 
-/// Rows 4 and 5 of the forebear's faults: `off` cleans nobody, however long.
+/// EKKA_SPEC 10, rows 4 and 5: `off` cleans nobody, however long.
 #[test]
 fn off_cleans_nobody() {
     let mut bench = Bench::new(3);
@@ -228,7 +228,7 @@ fn a_removal_under_way_is_taken_back() {
     }
 }
 
-/// Row 34 (emqx#16544): the limit can change at any time, and what was counted goes on.
+/// EKKA_SPEC 10, row 34 (emqx#16544): the limit can change at any time, and what was counted goes on.
 #[test]
 fn a_limit_that_changes_is_in_effect_at_once() {
     let mut bench = Bench::new(3);

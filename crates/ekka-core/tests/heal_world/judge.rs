@@ -24,6 +24,8 @@ struct Parting {
 struct Calls {
     prepared: u64,
     rebooted: u64,
+    /// Its callbacks of the last reboot have not ended.
+    reboots: bool,
     /// The largest heal in which something was asked of it.
     largest: Option<HealId>,
     /// When it last came back.
@@ -156,6 +158,7 @@ impl Judge {
             }
             HealRequest::Reboot { .. } => {
                 calls.rebooted += 1;
+                calls.reboots = true;
                 calls.healed = Some(now);
                 if calls.prepared != calls.rebooted {
                     return Err(format!("{n} reboots unprepared: {calls:?}"));
@@ -164,6 +167,11 @@ impl Judge {
             HealRequest::Exchange { .. } | HealRequest::Drop => {}
         }
         Ok(())
+    }
+
+    /// The callbacks of a reboot have ended.
+    pub(crate) fn reboot_ended(&mut self, process: Guid) {
+        self.calls.entry(process).or_default().reboots = false;
     }
 
     pub(crate) fn told(&mut self, n: usize, told: &Told, nodes: &[Node]) -> Result<(), String> {
@@ -178,8 +186,8 @@ impl Judge {
                 }
                 self.healed.insert((*id, n));
                 let calls = self.calls.entry(node.process).or_default();
-                if calls.prepared != calls.rebooted {
-                    return Err(format!("{n} is healed in {id} without its reboot"));
+                if calls.prepared != calls.rebooted || calls.reboots {
+                    return Err(format!("{n} is healed in {id} before its reboot has ended"));
                 }
                 Ok(())
             }

@@ -11,6 +11,7 @@ mod net;
 mod node;
 mod plan;
 mod schedules;
+mod schedules_users;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

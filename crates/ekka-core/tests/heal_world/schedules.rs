@@ -7,7 +7,7 @@ use ekka_core::autoheal::Options;
 use crate::plan::{MS, Plan, SECOND, Us};
 use crate::world::World;
 
-const NONE: Options = Options {
+pub(crate) const NONE: Options = Options {
     guid_unseen: false,
     id_ignored: false,
     death_unseen: false,
@@ -17,27 +17,27 @@ const NONE: Options = Options {
 };
 
 /// Longer than any silence that is borne.
-const CUT: Us = 5 * SECOND;
+pub(crate) const CUT: Us = 5 * SECOND;
 
 fn part_of(shape: &[usize]) -> Vec<usize> {
     shape.iter().enumerate().flat_map(|(part, count)| std::iter::repeat_n(part, *count)).collect()
 }
 
 impl World {
-    fn planned(plan: Plan) -> Self {
+    pub(crate) fn planned(plan: Plan) -> Self {
         let mut world = Self::new(plan);
         world.pass(2 * SECOND);
         world
     }
 
     /// Parts that do not hear each other for a while.
-    fn part(&mut self, part_of: &[usize], time: Us) {
+    pub(crate) fn part(&mut self, part_of: &[usize], time: Us) {
         self.net.split(part_of);
         self.pass(time);
         self.net.mend();
     }
 
-    fn prepared(&self, n: usize) -> u64 {
+    pub(crate) fn prepared(&self, n: usize) -> u64 {
         self.judge.prepared_by(&self.nodes[n])
     }
 
@@ -46,7 +46,7 @@ impl World {
     }
 
     /// All is at rest, and goes on like that; how long it took.
-    fn heals(&mut self, most: Us) -> Result<Us, String> {
+    pub(crate) fn heals(&mut self, most: Us) -> Result<Us, String> {
         let took = self.until(most, Self::met);
         self.pass(5 * SECOND);
         if let Some(violation) = self.violation.take() {
@@ -58,11 +58,12 @@ impl World {
         }
     }
 
-    fn heals_within(&mut self, most: Us) -> Us {
+    pub(crate) fn heals_within(&mut self, most: Us) -> Us {
         self.heals(most).unwrap_or_else(|why| panic!("{why}"))
     }
 }
 
+/// EKKA_SPEC 10, row 1; USERS 3: parts of any number and size.
 #[test]
 fn every_shape_heals_at_once_and_within_six_seconds() {
     let shapes: [&[usize]; 7] = [&[2, 1], &[1, 2], &[2, 2], &[1, 1, 1], &[2, 2, 1], &[3, 2, 2], &[3, 3, 3]];
@@ -83,7 +84,7 @@ fn every_shape_heals_at_once_and_within_six_seconds() {
     }
 }
 
-/// The side that holds the voters stays, although it is the smaller one (S1-8).
+/// The side that holds the voters stays, although it is the smaller one (SCHEDULES S1-8).
 #[test]
 fn replicants_come_back_to_the_voters_and_never_the_other_way() {
     for seed in 0..20 {
@@ -103,7 +104,6 @@ fn replicants_come_back_to_the_voters_and_never_the_other_way() {
     assert_eq!((0..7).map(|n| world.prepared(n)).collect::<Vec<_>>(), [0, 0, 1, 1, 1, 1, 1]);
 }
 
-/// Frozen, it declared nobody down, and the others had declared it (S2-1).
 fn frozen(n: usize, options: Options, seed: u64) -> Result<(), String> {
     let mut world = World::planned(Plan { seed, ..Plan::plain(4, options) });
     world.pause(n, CUT);
@@ -114,6 +114,7 @@ fn frozen(n: usize, options: Options, seed: u64) -> Result<(), String> {
     if prepared == right { Ok(()) } else { Err(format!("{n} was frozen, prepared were {prepared:?}")) }
 }
 
+/// SCHEDULES S2-1: frozen, it declared nobody down, and the others had declared it.
 #[test]
 fn a_frozen_node_comes_back_although_it_declared_nobody_down() {
     for (n, seed) in (0..4).flat_map(|n| (0..10).map(move |seed| (n, seed))) {
@@ -121,7 +122,7 @@ fn a_frozen_node_comes_back_although_it_declared_nobody_down() {
     }
 }
 
-/// One link is cut and a third node hears both (S2-2).
+/// One link is cut and a third node hears both (SCHEDULES S2-2; USERS 24; EKKA_SPEC 10, row 2).
 #[test]
 fn nobody_moves_because_one_link_is_cut() {
     for nodes in 3..=7 {
@@ -140,7 +141,7 @@ fn nobody_moves_because_one_link_is_cut() {
     }
 }
 
-/// Those that were collected die with the only copy of an operation before anybody pulled it (M11).
+/// Those that were collected die with the only copy of an operation before anybody pulled it.
 fn dies_with_the_only_copy(dies: usize, options: Options, seed: u64) -> Result<(), String> {
     let mut world = World::new(Plan { seed, fast: false, ..Plan::plain(5, options) });
     world.still = true;
@@ -163,6 +164,7 @@ fn dies_with_the_only_copy(dies: usize, options: Options, seed: u64) -> Result<(
     world.heals(60 * SECOND).map(drop)
 }
 
+/// SCHEDULES M11: its vectors name an operation that nobody has.
 #[test]
 fn a_heal_ends_although_what_it_waits_for_is_gone() {
     for (dies, seed) in (0..5).flat_map(|dies| (0..6).map(move |seed| (dies, seed))) {
@@ -185,6 +187,7 @@ fn nobody_heals_while_it_is_off_until_somebody_says_so() {
     }
 }
 
+/// SCHEDULES S2-1; USERS 2 and 38: flapping is damped, and each time it heals.
 #[test]
 fn who_parts_again_and_again_waits_before_it_is_prepared() {
     let settle = Duration::from_secs(3);
@@ -233,6 +236,7 @@ pub(crate) fn two_leaders(options: Options, seed: u64) -> Result<(), String> {
     world.heals(20 * SECOND).map(drop)
 }
 
+/// SCHEDULES S2-1: a number alone is no id of a heal.
 #[test]
 fn heals_of_two_leaders_are_two() {
     for seed in 0..20 {

@@ -87,6 +87,8 @@ pub(crate) struct World {
     pub(crate) doom: Option<Doom>,
     /// Nobody writes but who is told to.
     pub(crate) still: bool,
+    /// Tables differ, whatever is exchanged: no exchange ends.
+    pub(crate) differ: bool,
     pub(crate) voters: Voters,
     rng: Rng,
     queue: BTreeMap<(Us, u64), Event>,
@@ -112,6 +114,7 @@ impl World {
             net: Net::default(),
             doom: None,
             still: false,
+            differ: false,
             voters,
             rng,
             queue: BTreeMap::new(),
@@ -191,6 +194,9 @@ impl World {
                 let node = &self.nodes[n];
                 if node.process == process && node.request == request && node.runs() {
                     let guid = node.id.guid;
+                    if matches!(news, HealNews::Rebooted { .. }) {
+                        self.judge.reboot_ended(process);
+                    }
                     self.give(n, Due { guid, input: Input::News(news) });
                 }
             }

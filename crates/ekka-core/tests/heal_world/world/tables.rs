@@ -75,7 +75,7 @@ impl World {
         self.ask(n);
         let Some(mut exchange) = self.nodes[n].exchange.take() else { return };
         let (id, guid) = (exchange.id, self.nodes[n].id.guid);
-        let holds = exchange.open.is_empty() && self.nodes[n].holds(&exchange.target);
+        let holds = !self.differ && exchange.open.is_empty() && self.nodes[n].holds(&exchange.target);
         let equal = |world: &mut Self, id: Incarnation| {
             world.in_reach(n, id).is_some_and(|m| world.nodes[m].holds(&exchange.target))
         };
