@@ -1,4 +1,4 @@
-//! Autoclean: section 10, S2-3, S1-8; rows 4, 5, 30 and 34 of what hurt the forebears. That nobody goes without a committed
+//! Autoclean: section 10, S2-3, S1-8; rows 4, 5 and 34 of what hurt the forebears. That nobody goes without a committed
 //! entry, the world watches.
 
 use std::time::Duration;
@@ -64,7 +64,8 @@ fn quorum(world: &World, i: usize) -> (u32, u32) {
     (quorum.voters, quorum.in_reach)
 }
 
-/// Section 10: at the set time, by the majority; never by the minority; and it comes back by itself as new.
+/// SCHEDULES S1-10; USERS 1 and 7; EKKA_SPEC 10, row 5: at the set time, by the majority; never by the minority; and it comes
+/// back by itself as new.
 #[test]
 fn who_is_cut_off_is_cleaned_in_the_majority_alone_and_comes_back_by_itself() {
     for seed in 0..4 {
@@ -95,7 +96,7 @@ fn who_is_cut_off_is_cleaned_in_the_majority_alone_and_comes_back_by_itself() {
     }
 }
 
-/// Rows 4 and 30: one that was killed, or said goodbye, is cleaned too, and comes back by itself once it is started.
+/// EKKA_SPEC 10, row 4; USERS 7: one that was killed, or said goodbye, is cleaned too, and comes back by itself once it is started.
 #[test]
 fn who_was_killed_or_stopped_is_cleaned_and_comes_back_when_it_is_started() {
     for seed in 0..4 {
@@ -144,7 +145,7 @@ fn s2_3_what_the_cleaned_remember_is_no_majority() {
     }
 }
 
-/// S1-8: neither of two halves is a majority, and nobody is cleaned on either side, however long.
+/// SCHEDULES S1-8; USERS 4: neither of two halves is a majority, and nobody is cleaned on either side, however long.
 #[test]
 fn s1_8_equal_halves_clean_nobody() {
     for (n, seed) in [(2, 1), (2, 2), (4, 1), (4, 2)] {
@@ -239,7 +240,7 @@ fn a_frozen_leader_cleans_nobody_and_is_cleaned() {
     }
 }
 
-/// Row 34 (emqx#16544): switched on at run time it is in effect, and counts what was seen before.
+/// EKKA_SPEC 10, row 34 (emqx#16544): switched on at run time it is in effect, and counts what was seen before.
 #[test]
 fn row_34_a_limit_that_is_set_at_run_time_is_in_effect() {
     let names = names(3);
@@ -276,7 +277,7 @@ fn a_cleaned_voter_is_replaced() {
     }
 }
 
-/// S2-3, emqx#1720: the planted fault, a minority that cleans, is seen by the world.
+/// SCHEDULES S2-3; USERS 29; EKKA_SPEC 10, row 5 (emqx#1720): the planted fault, a minority that cleans, is seen by the world.
 #[test]
 fn a_minority_that_cleans_is_seen() {
     let mut specs = specs(3);
@@ -292,7 +293,8 @@ fn a_minority_that_cleans_is_seen() {
     assert!(words.iter().any(|words| failure.what.contains(words)), "{}", failure.what);
 }
 
-/// S2-3: random faults in a cluster that cleans after a few seconds, and so all the time: it comes together all the same.
+/// SCHEDULES S2-3; USERS 29: random faults in a cluster that cleans after a few seconds, and so all the time: it comes
+/// together all the same, and the world watches that nobody goes but by an entry of the majority.
 #[test]
 fn random_faults_beside_a_short_limit_end_well() {
     for seed in 0..40 {

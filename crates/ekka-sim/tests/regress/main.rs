@@ -11,4 +11,5 @@ mod meeting;
 mod membership;
 mod sources;
 mod support;
+mod users;
 mod volatile;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ekka_core::id::NodeId;
 use ekka_core::view::Status;
 use ekka_sim::core_world::{Backend, NodeSpec, Source, Step, World, apply, converged, name};
 
@@ -245,6 +246,26 @@ fn users_6_a_rolling_restart_with_new_addresses_keeps_the_cluster_whole() {
         }
         assert_eq!(world.watch.ids.len(), 1);
     }
+}
+
+/// USERS 37: all pods come back at once, each with its disc and a new address: the same cluster, and it commits.
+#[test]
+fn users_37_all_at_once_with_new_addresses_resume_the_cluster() {
+    for (n, seed) in [3, 5].into_iter().flat_map(|n| (0..6).map(move |seed| (n, seed * 4))) {
+        let mut world = formed(Source::K8s, n, seed);
+        backend(&mut world).trouble.late = Duration::from_secs(seed);
+        let (id, ids) = (view(&world, 0).cluster_id, nodes(&world));
+        (0..n).for_each(|i| world.kill(i));
+        (0..n).for_each(|i| apply(&mut world, &Step::Move(i, 20 + i)));
+        wait(&mut world, "all together", 120, converged);
+        wait(&mut world, "they commit", 20, |w| (0..n).all(|i| view(w, i).ready_quorum));
+        assert_eq!((view(&world, 0).cluster_id, nodes(&world)), (id, ids), "seed {seed}: the same nodes");
+        assert_eq!(world.watch.ids.len(), 1);
+    }
+}
+
+fn nodes(world: &World) -> Vec<NodeId> {
+    (0..world.machines.len()).map(|i| view(world, i).me.node_id).collect()
 }
 
 /// USERS 6, Deployment: each pod leaves, and one without a disc takes its place under a new address.
