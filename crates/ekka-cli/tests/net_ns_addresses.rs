@@ -68,6 +68,7 @@ fn resumes_elsewhere(what: &'static str, address: impl Fn(u32, usize) -> String,
     figures.assert_each();
 }
 
+/// USERS 37.
 #[test]
 fn all_nodes_restarted_with_new_addresses_resume_the_same_cluster() {
     if !netns::wanted() {

@@ -72,7 +72,8 @@ fn change(cluster: &Cluster, index: usize, what: &str, body: &Value) {
     cluster.wait(what, SOON, |cluster| post(&cluster.agents[index].data(), &path, body));
 }
 
-/// S1-10, S2-3, USERS 1 and 7: cut off past the limit, cleaned by the majority alone, back as new by itself, with what it wrote.
+/// SCHEDULES S1-10, S2-3; USERS 1 and 7; EKKA_SPEC 10, rows 4 and 5: cut off past the limit, cleaned by the majority alone,
+/// back as new by itself, with what it wrote.
 #[test]
 fn who_is_cut_off_past_the_limit_is_cleaned_and_comes_back_by_itself_with_its_writes() {
     if !netns::wanted() {
@@ -148,7 +149,7 @@ fn who_is_cut_off_past_the_limit_is_cleaned_and_comes_back_by_itself_with_its_wr
     back.assert_each();
 }
 
-/// Row 34 (emqx#16544): switched on by `ekka reload` it is in effect; USERS 7: who was stopped and cleaned is back once it is
+/// EKKA_SPEC 10, row 34 (emqx#16544): switched on by `ekka reload` it is in effect; USERS 7: who was stopped and cleaned is back once it is
 /// started, without an operator's word.
 #[test]
 fn a_limit_that_is_reloaded_cleans_a_stopped_node_which_comes_back_once_it_is_started() {

@@ -74,7 +74,7 @@ fn heals(shape: &Shape) {
     healed.assert_median();
 }
 
-/// SCHEDULES S2-1; EKKA_SPEC 10, row 28.
+/// SCHEDULES S2-1; USERS 10; EKKA_SPEC 10, row 28: equal rows by each table's digest, and nothing of either side lost.
 #[test]
 fn one_of_three_cut_off_heals() {
     heals(&Shape { name: "2|1", sides: &[&[0, 1], &[2]], cut: |network| network.split(&[&[0, 1], &[2]]) });

@@ -21,6 +21,7 @@ fn refused(agent: &Agent, words: &[&str], part: &str) {
     assert!(!output.status.success() && said.contains(part), "{}: `{part}` is not in {said}", words.join(" "));
 }
 
+/// EKKA_SPEC 10, row 30: the one that is dead for good is forced out, beside a new one of another name.
 #[test]
 fn a_dead_voter_is_replaced_by_the_named_node_in_one_change() {
     let mut cluster = Cluster::on_loopback(3);

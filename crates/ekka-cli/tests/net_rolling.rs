@@ -67,6 +67,7 @@ fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
+/// USERS 6.
 #[test]
 fn the_loop_of_the_documentation_restarts_all_nodes_and_loses_nothing() {
     let count = 20_000;

@@ -98,6 +98,7 @@ async fn until(node: &Node, condition: impl Fn(&View) -> bool) {
     assert!(done, "not within {LIMIT:?}: {:#?}", node.view());
 }
 
+/// EKKA_SPEC 10, row 28: what it held before is not what it goes on with.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_written_on_both_sides_of_a_cut_is_here_when_the_exchange_ends() {
     let nodes = Few::with(2, Faults::default()).await;
@@ -140,6 +141,7 @@ async fn what_was_written_on_both_sides_of_a_cut_is_here_when_the_exchange_ends(
     assert_eq!(again, Exchanged::default(), "nothing is counted twice");
 }
 
+/// USERS 10: a difference that was planted in a table.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_that_differs_is_never_healed() {
     let nodes = Few::with(2, Faults { counts_unmerged: true, ..Faults::default() }).await;
