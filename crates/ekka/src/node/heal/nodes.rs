@@ -7,8 +7,8 @@ use std::time::Duration;
 use ekka_core::event::EventKind;
 use ekka_core::id::Guid;
 use ekka_core::table::Faults;
-use ekka_core::view::{Status, View};
-use tokio::time::timeout;
+use ekka_core::view::{LinkState, Status, View};
+use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::config::ConfigBuilder;
@@ -72,6 +72,19 @@ impl Few {
         self.gates[b].set(self.addrs[a], Dead::BOTH);
     }
 
+    fn mend(&self, a: usize, b: usize) {
+        self.gates[a].set(self.addrs[b], Dead::default());
+        self.gates[b].set(self.addrs[a], Dead::default());
+    }
+
+    /// How many questions about tables a node asked, or answered: in all, and without an answer.
+    fn asked(&self, at: usize, side: &'static str) -> (u64, u64) {
+        let rpc = self.nodes[at].counters().rpc;
+        let Some(calls) = rpc.get(&("ekka.table.digest.passed".to_owned(), side)) else { return (0, 0) };
+        let broken_off = ["unreachable", "timed_out"].iter().filter_map(|result| calls.results.get(result)).sum();
+        (calls.results.values().sum(), broken_off)
+    }
+
     fn repair(&self) {
         self.gates.iter().for_each(Gate::open_all);
     }
@@ -90,6 +103,12 @@ impl Few {
 
 fn up(view: &View) -> usize {
     view.members.iter().filter(|member| member.status == Status::Up).count()
+}
+
+/// Whether a node does not hear another one directly.
+fn is_silent(view: &View, other: Incarnation) -> bool {
+    let link = view.links.iter().find(|link| link.from == view.me.node_id && link.to == other.node_id);
+    link.is_none_or(|link| link.state != LinkState::Up)
 }
 
 async fn until(node: &Node, condition: impl Fn(&View) -> bool) {
@@ -168,23 +187,92 @@ async fn one_that_only_a_third_node_reaches_is_asked_through_it_and_one_that_is_
     }
     tables[2].put(&1, &1).ack(Ack::All).await.expect("written");
     nodes.cut(0, 2);
-    // The link is silent, and its calls are broken off.
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    until(&nodes.nodes[0], |view| is_silent(view, nodes.id(2))).await;
     tables[2].put(&2, &2).await.expect("written");
     let said = Arc::<Mutex<Vec<String>>>::default();
-    let all = [nodes.id(1), nodes.id(2)];
+    // The one that is cut off is the first of the side.
+    let all = [nodes.id(2), nodes.id(1)];
     timeout(LIMIT, nodes.exchange(0, &all, &said)).await.unwrap_or_else(|_| panic!("it waits: {said:?}"));
     assert_eq!(tables[0].get(&2).expect("read"), Some(2), "it came through the third");
-    let counters = nodes.nodes[0].counters();
-    let calls = &counters.rpc[&("ekka.table.digest".to_owned(), "client")].results;
-    let broken_off: u64 = ["unreachable", "timed_out"].iter().filter_map(|result| calls.get(result)).sum();
-    assert!(broken_off > 0, "{calls:?}");
+    assert_eq!(nodes.asked(0, "client").1, 0, "who is not heard is not called");
+    assert_eq!(nodes.asked(2, "server"), (1, 0), "it says what it holds, and the other one is compared with");
     let over = Incarnation { guid: Guid::from_u128(1), ..nodes.id(1) };
     said.lock().unwrap().clear();
     assert!(timeout(Duration::from_secs(2), nodes.exchange(0, &[over], &said)).await.is_err());
     let said = said.lock().unwrap().clone();
     let expected = "not known yet what is held by ekka2@";
     assert!(said[0].contains(expected) && said[0].ends_with("(another start of it runs)"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_side_that_only_a_third_node_reaches_is_compared_with_through_it_and_called_in_vain_once() {
+    let nodes = Few::with(3, Faults::default()).await;
+    let stock = nodes.nodes[2].table(&STOCK).await.expect("open");
+    stock.put(&1, &1).await.expect("written");
+    let mut tables = Vec::new();
+    for node in &nodes.nodes {
+        for def in [&USERS, &TableDef::available("visits"), &TableDef::available("orders")] {
+            tables.push((node, node.table(def).await.expect("open")));
+        }
+    }
+    for (node, table) in &tables {
+        table.put(&1, &1).ack(Ack::All).await.unwrap_or_else(|error| panic!("{}: {error}", node.view().name));
+    }
+    nodes.cut(0, 2);
+    // Nobody knows yet that they do not hear each other.
+    for (_, table) in &tables[6..] {
+        table.put(&2, &2).ack(Ack::Local).await.expect("written");
+    }
+    let said = Arc::<Mutex<Vec<String>>>::default();
+    let began = Instant::now();
+    timeout(LIMIT, nodes.exchange(0, &[nodes.id(2)], &said)).await.unwrap_or_else(|_| panic!("it waits: {said:?}"));
+    let took = began.elapsed();
+    for (_, table) in &tables[..3] {
+        assert_eq!(table.get(&2).expect("read"), Some(2), "it came through the third");
+    }
+    assert_eq!(nodes.asked(0, "client").1, 1, "{said:?}");
+    // What each holds, and is compared by; and which tables are open.
+    assert!(nodes.asked(2, "server").0 > 3 * 3, "{:?}", nodes.asked(2, "server"));
+    assert!(took < Duration::from_secs(10), "{took:?}: {said:?}");
+    // It is called itself again once it is linked again.
+    nodes.mend(0, 2);
+    until(&nodes.nodes[0], |view| !is_silent(view, nodes.id(2))).await;
+    let through = nodes.asked(1, "server").0;
+    timeout(LIMIT, nodes.exchange(0, &[nodes.id(2)], &said)).await.unwrap_or_else(|_| panic!("it waits: {said:?}"));
+    assert_eq!(nodes.asked(1, "server").0, through);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_alone_heal_while_one_of_their_links_stays_cut() {
+    let nodes = Few::healing("500ms", 3, Faults::default()).await;
+    let mut tables = Vec::new();
+    for node in &nodes.nodes {
+        tables.push(node.table(&USERS).await.expect("open"));
+    }
+    let mut events = nodes.nodes[2].events();
+    for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+        nodes.cut(a, b);
+    }
+    for node in &nodes.nodes {
+        until(node, |view| up(view) == 1).await;
+    }
+    for (number, table) in (1..).zip(&tables) {
+        table.put(&number, &number).ack(Ack::Local).await.expect("written");
+    }
+    let began = Instant::now();
+    nodes.mend(0, 1);
+    nodes.mend(1, 2);
+    let finished =
+        async { while !matches!(events.recv().await.expect("events").event.kind, EventKind::HealFinished { .. }) {} };
+    timeout(LIMIT, finished).await.unwrap_or_else(|_| panic!("not healed: {:#?}", nodes.nodes[2].view()));
+    let took = began.elapsed();
+    for table in &tables {
+        let rows = [1, 2, 3].map(|key| table.get(&key).expect("read"));
+        assert_eq!(rows, [Some(1), Some(2), Some(3)]);
+    }
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(nodes.asked(2, "client").1 <= 1, "{:?}", nodes.asked(2, "client"));
+    assert!(is_silent(&nodes.nodes[2].view(), nodes.id(0)), "all of it was through the third");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

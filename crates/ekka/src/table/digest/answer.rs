@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use ekka_core::id::Incarnation;
 use ekka_core::table::{Cut, KeyHash, Revision, Vector};
 use ekka_core::time::Wall;
 use tokio::time::timeout;
@@ -12,23 +11,27 @@ use tokio::time::timeout;
 use super::super::hub::Tables;
 use super::super::quorum::QuorumSlot;
 use super::super::slot::Slot;
-use super::{ABOVE_MAX, Ask, DIGEST, Told, ask};
+use super::reach::pass_on;
+use super::{ABOVE_MAX, Ask, DIGEST, PASSED, Passed, Told};
 use crate::rpc::{Caller, Handlers, Hub};
 
-/// So long a node has to say what it holds to one that asks for a third.
-const ASK_ON: Duration = Duration::from_secs(1);
 /// So long a replica may take to apply what another has applied.
 const CATCH_UP: Duration = Duration::from_secs(2);
 
+const NOT_THERE: &str = "the node is starting or stopping";
 const NOT_LOADED: &str = "it has not got from its peers what they hold";
 const OTHER_KIND: &str = "its table is of another kind";
 
 /// Adds the answers to the methods of a node.
 pub(crate) fn serve(handlers: Handlers, answering: &Answering) -> Handlers {
-    let answering = answering.clone();
-    handlers.serve_as_task(&DIGEST, move |_: Caller, ask| {
-        let answering = answering.clone();
+    let (own, passed) = (answering.clone(), answering.clone());
+    let handlers = handlers.serve_as_task(&DIGEST, move |_: Caller, ask| {
+        let answering = own.clone();
         async move { Ok(told(&answering, ask).await) }
+    });
+    handlers.serve_as_task(&PASSED, move |caller: Caller, question| {
+        let answering = passed.clone();
+        async move { Ok(told_or_passed(&answering, question, caller.time_left()).await) }
     })
 }
 
@@ -49,45 +52,28 @@ impl Answering {
     }
 }
 
+/// What this node answers, where it is the one that is asked, or what that one does.
+async fn told_or_passed(answering: &Answering, question: Passed, left: Duration) -> Told {
+    let Some((tables, hub)) = answering.tables() else { return Told::NotReached(NOT_THERE.into()) };
+    let me = tables.view().me;
+    if question.node == me {
+        told_of(&tables, question.ask).await
+    } else if question.node.node_id == me.node_id {
+        Told::Not("another start of it runs".into())
+    } else {
+        pass_on(&hub, question, left).await
+    }
+}
+
 async fn told(answering: &Answering, question: Ask) -> Told {
-    let Some((tables, hub)) = answering.tables() else {
-        return Told::Not("the node is starting or stopping".into());
-    };
-    match question {
-        Ask::HeldBy { table, node } if node == tables.view().me => held(&tables, table),
-        Ask::HeldBy { node, .. } if node.node_id == tables.view().me.node_id => {
-            Told::Not("another start of it runs".into())
-        }
-        Ask::HeldBy { table, node } => asked_on(&hub, table, node).await,
-        Ask::Open => Told::Open(tables.slots().iter().map(Slot::id).collect()),
-        question => told_of(&tables, question).await,
-    }
-}
-
-/// What this node holds of a table, for one that asks for this very node.
-fn held(tables: &Tables, table: u64) -> Told {
-    match tables.slot(table) {
-        None => Told::NotOpen,
-        Some(Slot::Available(slot)) if slot.signals.is_loaded() => {
-            let cut = slot.read().cut();
-            Told::Held(cut.held().clone(), cut.dropped())
-        }
-        Some(Slot::Available(_)) => Told::Not(NOT_LOADED.into()),
-        Some(_) => Told::Not(OTHER_KIND.into()),
-    }
-}
-
-/// What another node says that it holds. One that is asked for itself asks nobody else, so it goes no further than this.
-async fn asked_on(hub: &Arc<Hub>, table: u64, node: Incarnation) -> Told {
-    match ask(hub, node.node_id, &Ask::HeldBy { table, node }, ASK_ON).await {
-        Ok(told) => told,
-        Err(error) => Told::Not(error.to_string()),
-    }
+    let Some((tables, _)) = answering.tables() else { return Told::Not(NOT_THERE.into()) };
+    told_of(&tables, question).await
 }
 
 async fn told_of(tables: &Arc<Tables>, ask: Ask) -> Told {
-    let Some(table) = ask.table() else { return Told::Not("it is asked about no table".into()) };
+    let Some(table) = ask.table() else { return Told::Open(tables.slots().iter().map(Slot::id).collect()) };
     match (tables.slot(table), ask) {
+        (None, Ask::Held { .. }) => Told::NotOpen,
         (None, _) => Told::Not("it has not opened the table".into()),
         (Some(Slot::Available(slot)), _) if !*slot.signals.loaded().borrow() => Told::Not(NOT_LOADED.into()),
         (Some(Slot::Available(slot)), Ask::Held { .. }) => {

@@ -14,11 +14,10 @@ use super::super::available::AvailableSlot;
 use super::super::hub::Tables;
 use super::super::quorum::QuorumSlot;
 use super::super::slot::Slot;
-use super::{ABOVE_MAX, Ask, DIGEST, PeerVerdict, Step, TableVerdict, Told};
-use crate::rpc::{Call, CallError, Hub};
+use super::reach::Reach;
+use super::{ABOVE_MAX, Ask, PeerVerdict, Step, TableVerdict, Told};
+use crate::rpc::Hub;
 
-/// How long a peer may take to sum up a table.
-const ANSWER: Duration = Duration::from_secs(60);
 /// A difference is believed when it was found so often, one after the other.
 const TIMES: u32 = 3;
 /// It is looked for so often where rows are forgotten meanwhile.
@@ -122,8 +121,10 @@ impl Tables {
         if peers.is_empty() {
             verdict.left_out = Some("no other node is up".into());
         }
+        // The verdict is by the word of each peer itself; one that is not reached is said to be that.
+        let reach = Reach::direct(self, hub);
         for peer in peers.iter() {
-            let Some(Found { step, mine, .. }) = self.sure(hub, slot, *peer).await else { continue };
+            let Some(Found { step, mine, .. }) = self.sure(&reach, slot, *peer).await else { continue };
             if let Some(digest) = mine {
                 (verdict.rows, verdict.digest) = (digest.rows(), digest.whole());
             }
@@ -149,12 +150,12 @@ impl Tables {
     }
 
     /// A comparison that finds a difference is made again: one that stays is one. `None`: the peer holds none of it.
-    pub(in crate::table) async fn sure(&self, hub: &Arc<Hub>, slot: &Slot, peer: Incarnation) -> Option<Found> {
+    pub(in crate::table) async fn sure(&self, reach: &Reach<'_>, slot: &Slot, peer: Incarnation) -> Option<Found> {
         let (mut found, mut times) = (0, 0);
         loop {
             let compared = match slot {
-                Slot::Available(slot) => self.compare_available(hub, slot, peer).await,
-                Slot::Quorum(slot) => self.compare_quorum(hub, slot, peer).await,
+                Slot::Available(slot) => self.compare_available(reach, slot, peer).await,
+                Slot::Quorum(slot) => self.compare_quorum(reach, slot, peer).await,
                 Slot::Owned(_) => Err("it is owned".into()),
             };
             let result = match compared {
@@ -179,12 +180,12 @@ impl Tables {
 
     async fn compare_available(
         &self,
-        hub: &Arc<Hub>,
+        reach: &Reach<'_>,
         slot: &Arc<AvailableSlot>,
         peer: Incarnation,
     ) -> Result<Option<Compared>, String> {
         let table = slot.id;
-        let (theirs, before) = match asked(hub, peer, &Ask::Held { table }).await? {
+        let (theirs, before) = match reach.ask(peer, Ask::Held { table }).await? {
             Told::Held(theirs, dropped) => (theirs, dropped),
             other => return Err(not(other)),
         };
@@ -194,7 +195,7 @@ impl Tables {
             return Err(format!("more than {ABOVE_MAX} rows are on their way to it"));
         };
         let question = Ask::Available { table, held: cut.held().clone(), above: above.clone(), wall };
-        let Told::Available { held, above: more, digest, dropped } = asked(hub, peer, &question).await? else {
+        let Told::Available { held, above: more, digest, dropped } = reach.sum(peer, question).await? else {
             return Err("it gave an answer of another kind".into());
         };
         let Some(more) = more else { return Err(format!("more than {ABOVE_MAX} of its rows are on their way here")) };
@@ -211,7 +212,7 @@ impl Tables {
 
     async fn compare_quorum(
         &self,
-        hub: &Arc<Hub>,
+        reach: &Reach<'_>,
         slot: &Arc<QuorumSlot>,
         peer: Incarnation,
     ) -> Result<Option<Compared>, String> {
@@ -219,7 +220,7 @@ impl Tables {
         let (rows, history) = slot.rows_here(self.view().generation).ok_or("this node has no replica of the group")?;
         let before = rows.view();
         let question = Ask::Quorum { table, history, revision: before.revision() };
-        let (revision, changed, digest) = match asked(hub, peer, &question).await? {
+        let (revision, changed, digest) = match reach.sum(peer, question).await? {
             Told::Quorum { revision, changed, digest } => (revision, changed, digest),
             Told::NoReplica => return Ok(None),
             other => return Err(not(other)),
@@ -247,23 +248,10 @@ fn step(mine: &Digest, theirs: &Digest, (peer, here): (u64, u64)) -> Step {
     }
 }
 
-/// Asks a node, which has so long to answer.
-pub(in crate::table) async fn ask(
-    hub: &Arc<Hub>,
-    node: NodeId,
-    question: &Ask,
-    limit: Duration,
-) -> Result<Told, CallError> {
-    Call::new(hub.clone(), node, &DIGEST, question).deadline(limit).await
-}
-
-async fn asked(hub: &Arc<Hub>, peer: Incarnation, question: &Ask) -> Result<Told, String> {
-    ask(hub, peer.node_id, question, ANSWER).await.map_err(|error| error.to_string())
-}
-
 fn not(told: Told) -> String {
     match told {
         Told::Not(words) => words,
+        Told::NotOpen => "it has not opened the table".into(),
         _ => "it gave an answer of another kind".into(),
     }
 }

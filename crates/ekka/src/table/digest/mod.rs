@@ -1,14 +1,16 @@
 //! Whether the nodes have the same rows: each compares sums of ranges of keys with each peer, at a cut.
 //!
-//! The two questions that it takes are calls between nodes ([`DIGEST`]). What counts at a cut, and why, is in
+//! The two questions that it takes are calls between nodes ([`DIGEST`]), or go through a third one ([`PASSED`]). What counts at a cut, and why, is in
 //! `ekka_core::table` (`Cut`). A difference is asked for again before it is believed.
 
 mod answer;
 mod compare;
+mod reach;
 mod verdict;
 
 pub(crate) use self::answer::{Answering, serve};
-pub(in crate::table) use self::compare::{Found, ask};
+pub(in crate::table) use self::compare::Found;
+pub(in crate::table) use self::reach::Reach;
 pub(in crate::table) use self::verdict::Verdicts;
 pub use self::verdict::{PeerVerdict, Step, TableVerdict};
 
@@ -24,6 +26,9 @@ use crate::rpc::Method;
 /// Asks a node for what its rows sum to.
 pub(super) const DIGEST: Method<Ask, Told> = Method::<Ask, Told>::new("ekka.table.digest").postcard();
 
+/// The same, of one that need not be the node that is called: that one passes it on.
+const PASSED: Method<Passed, Told> = Method::<Passed, Told>::new("ekka.table.digest.passed").postcard();
+
 /// So many keys may be above a cut; where more are on their way nothing is compared.
 const ABOVE_MAX: usize = 100_000;
 
@@ -36,8 +41,6 @@ pub(super) enum Ask {
     Available { table: u64, held: Vector, above: BTreeSet<KeyHash>, wall: Wall },
     /// The sums of a quorum table, once this revision of a history was applied, or without it.
     Quorum { table: u64, history: String, revision: Revision },
-    /// What this start of a node holds of it: said by itself, or asked of it by another one that may still reach it.
-    HeldBy { table: u64, node: Incarnation },
     /// Which tables are open.
     Open,
 }
@@ -46,13 +49,18 @@ impl Ask {
     /// The table that is asked about, where it is one.
     fn table(&self) -> Option<u64> {
         match self {
-            Self::Held { table }
-            | Self::Available { table, .. }
-            | Self::Quorum { table, .. }
-            | Self::HeldBy { table, .. } => Some(*table),
+            Self::Held { table } | Self::Available { table, .. } | Self::Quorum { table, .. } => Some(*table),
             Self::Open => None,
         }
     }
+}
+
+/// What this start of a node is asked: by itself where it is called, or by another one that may still reach it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct Passed {
+    node: Incarnation,
+    /// Never another one of these: a question is passed on once.
+    ask: Ask,
 }
 
 /// What is answered. New ones are appended.
@@ -73,4 +81,6 @@ pub(super) enum Told {
     Open(BTreeSet<u64>),
     /// The node has not opened the table.
     NotOpen,
+    /// Whoever was to pass a question on does not reach the node either; why, in words.
+    NotReached(String),
 }

@@ -1,23 +1,15 @@
 //! What others held of a table when a heal began.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use ekka_core::id::{Incarnation, NodeId};
 use ekka_core::table::{Vector, behind};
-use ekka_core::view::{Link, LinkState, View};
 
 use super::super::available::AvailableSlot;
-use super::super::digest::{Ask, Told, ask};
+use super::super::digest::{Ask, Told};
 use super::super::slot::Slot;
 use super::count::{Count, count};
 use super::{Heal, Wait};
-use crate::rpc::CallError;
-
-/// Time for a node to say what it holds.
-const ANSWER: Duration = Duration::from_secs(2);
-/// So many others are asked about one that does not answer.
-const THIRDS: usize = 3;
 
 /// What was held of one table.
 #[derive(Default)]
@@ -100,21 +92,9 @@ impl Heal<'_> {
         Err(Wait::Node(format!("table {table}: not known yet what is held by {}", missing.join(", "))))
     }
 
-    /// What a node holds of a table: by its own word, or by that of one who reaches it where this node does not. What it has
-    /// not opened it has nothing of.
+    /// What a node holds of a table. What it has not opened it has nothing of.
     pub(super) async fn held_by(&self, table: u64, node: Incarnation) -> Result<Vector, String> {
-        let question = Ask::HeldBy { table, node };
-        let why = match ask(self.hub, node.node_id, &question, ANSWER).await {
-            Ok(told) => return held(told),
-            Err(error @ (CallError::Unreachable { .. } | CallError::TimedOut { .. })) => error.to_string(),
-            Err(error) => return Err(error.to_string()),
-        };
-        for third in thirds(&self.tables.view(), node.node_id) {
-            if let Ok(Ok(held)) = ask(self.hub, third, &question, ANSWER).await.map(held) {
-                return Ok(held);
-            }
-        }
-        Err(why)
+        held(self.reach.ask(node, Ask::Held { table }).await?)
     }
 
     /// How many operations of what is wanted a node lacks.
@@ -135,18 +115,4 @@ fn held(told: Told) -> Result<Vector, String> {
         Told::Not(why) => Err(why),
         _ => Err("it gave an answer of another kind".into()),
     }
-}
-
-/// Whom to ask about a node that does not answer: first those of whom it is known that they hear it.
-fn thirds(view: &View, node: NodeId) -> Vec<NodeId> {
-    let runs = view.members.iter().filter(|member| member.status.is_running());
-    let mut others: Vec<NodeId> = runs.map(|member| member.id.node_id).collect();
-    others.retain(|other| *other != node && *other != view.me.node_id);
-    let hears = |other: &NodeId| {
-        let of = |link: &&Link| link.from == *other && link.to == node;
-        view.links.iter().find(of).is_some_and(|link| link.state == LinkState::Up)
-    };
-    others.sort_by_key(|other| !hears(other));
-    others.truncate(THIRDS);
-    others
 }

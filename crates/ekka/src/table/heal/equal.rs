@@ -62,7 +62,7 @@ impl Heal<'_> {
         }
         attempts.check()?;
         let mut failed = Vec::new();
-        for peer in &self.side {
+        for peer in &self.reach.nearest_first(&self.side) {
             let name = self.tables.world.name_of(peer.node_id);
             match self.lacks(slot, collected, *peer).await {
                 Ok(0) => {}
@@ -103,7 +103,7 @@ impl Heal<'_> {
             attempts.wanted = None;
         }
         let mut failed = None;
-        for peer in &self.side {
+        for peer in &self.reach.nearest_first(&self.side) {
             let name = self.tables.world.name_of(peer.node_id);
             let applied = rows.view().revision();
             // One without a replica has nothing to compare with.
@@ -125,7 +125,7 @@ impl Heal<'_> {
 
     /// Compares, and takes down what came of it. `None`: there is nothing to compare with.
     async fn compare(&self, slot: &Slot, peer: Incarnation) -> Option<Found> {
-        let found = self.tables.sure(self.hub, slot, peer).await?;
+        let found = self.tables.sure(&self.reach, slot, peer).await?;
         let (name, node, step) = (self.tables.world.name_of(peer.node_id), peer.node_id, found.step.clone());
         let kind: Kind = slot.schema().kind;
         let peers = vec![PeerVerdict { name, node, step }];

@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep};
 
 use self::collect::Collected;
 use self::equal::Attempts;
-use super::digest::{Ask, Told, ask};
+use super::digest::{Ask, Reach, Told};
 use super::hub::Tables;
 use super::slot::Slot;
 use crate::rpc::Hub;
@@ -38,8 +38,6 @@ const SHORT: Duration = Duration::from_millis(50);
 const SAY: Duration = Duration::from_secs(1);
 /// Of so many things that are waited for each is said; of more, how many.
 const SAID_MAX: usize = 3;
-/// Time for a node to say which tables are open there.
-const ANSWER: Duration = Duration::from_secs(2);
 
 /// What came by an exchange.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -85,7 +83,7 @@ impl Tables {
             others.filter(|node| !is_witness(&view, node.node_id)).collect()
         };
         let (collected, side) = (holders(collected), holders(side));
-        let heal = Heal { tables: self, hub, collected, side };
+        let heal = Heal { tables: self, reach: Reach::by_others(self, hub), collected, side };
         heal.run(Saying::new(waits)).await
     }
 }
@@ -98,7 +96,7 @@ fn is_witness(view: &View, node: NodeId) -> bool {
 /// What an exchange goes by.
 struct Heal<'a> {
     tables: &'a Arc<Tables>,
-    hub: &'a Arc<Hub>,
+    reach: Reach<'a>,
     /// The others that may hold something.
     collected: Vec<Incarnation>,
     /// Those to compare with.
@@ -177,21 +175,21 @@ impl Heal<'_> {
     /// majority it may never hear of them.
     async fn all_opened(&self) -> Result<(), Wait> {
         let mut failed = None;
-        for peer in &self.side {
+        for peer in &self.reach.nearest_first(&self.side) {
             if !self.tables.view().quorum.holds() {
                 return Ok(());
             }
             let name = || self.tables.world.name_of(peer.node_id);
-            match ask(self.hub, peer.node_id, &Ask::Open, ANSWER).await {
+            match self.reach.ask(*peer, Ask::Open).await {
                 Ok(Told::Open(theirs)) => {
                     let lacking = theirs.iter().filter(|id| self.tables.slot(**id).is_none()).count();
                     let text = || format!("{lacking} tables that {} has are not open here yet", name());
                     return if lacking == 0 { Ok(()) } else { Err(Wait::Node(text())) };
                 }
-                Ok(_) => {}
-                Err(error) => {
-                    failed.get_or_insert_with(|| format!("{} does not say what tables it has: {error}", name()));
+                Ok(Told::Not(why)) | Err(why) => {
+                    failed.get_or_insert_with(|| format!("{} does not say what tables it has: {why}", name()));
                 }
+                Ok(_) => {}
             }
         }
         failed.map_or(Ok(()), |text| Err(Wait::Node(text)))
