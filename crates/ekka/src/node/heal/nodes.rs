@@ -130,20 +130,22 @@ async fn what_was_written_on_both_sides_of_a_cut_is_here_when_the_exchange_ends(
     for node in [left, right] {
         until(node, |view| up(view) == 1).await;
     }
+    // Until the links of the tables have ended as well: from then on what is written counts as exchanged.
+    for node in [left, right] {
+        let slots = node.inner.tables.clone();
+        let linked = async || {
+            while slots.has_links() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(LIMIT, linked()).await.expect("they end");
+    }
     for key in 0..20 {
         there.put(&key, &100).ack(Ack::Local).await.expect("written");
     }
     for key in 0..5 {
         here.put(&key, &200).ack(Ack::Local).await.expect("written");
     }
-    // Until the links of the tables have ended as well.
-    let slots = nodes.nodes[1].inner.tables.clone();
-    let linked = async || {
-        while slots.has_links() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(LIMIT, linked()).await.expect("they end");
     let said = Arc::default();
     nodes.repair();
     for node in [left, right] {
