@@ -31,6 +31,7 @@ mod member;
 mod partings;
 mod peek;
 mod plan;
+mod report;
 mod room;
 
 pub use plan::{Gathered, Plan, Side, decide};

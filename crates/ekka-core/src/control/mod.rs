@@ -13,6 +13,7 @@ mod clock;
 mod command;
 mod commands;
 mod conns;
+mod dial;
 mod facts;
 mod greet;
 mod group;
@@ -41,6 +42,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 pub use command::*;
+pub use dial::DialError;
 pub use io::*;
 pub use loading::Loading;
 pub use replica::*;
