@@ -269,6 +269,7 @@ async fn the_document_lists_every_route_that_answers() {
         "/v1/stop",
         "/v1/drain",
         "/v1/undrain",
+        "/v1/heal",
         "/v1/force-leave",
         "/v1/recover",
         "/v1/reload",
