@@ -20,7 +20,7 @@ pub fn converged(world: &World) -> bool {
         let view = process.control.view();
         let same = view.cluster_id.is_some() && *id.get_or_insert(view.cluster_id) == view.cluster_id;
         let up = view.members.iter().filter(|m| m.status == Status::Up).count();
-        same && view.is_settled() && up == n && view.members.len() == up
+        same && view.status == Status::Up && up == n && view.members.len() == up
     })
 }
 
@@ -93,7 +93,7 @@ pub(super) fn together(world: &World) -> bool {
     }
     views.iter().all(|view| {
         let (known, others): (Vec<_>, Vec<_>) = view.members.iter().partition(|m| expected.contains(&m.id.node_id));
-        view.is_settled()
+        view.status == Status::Up
             && view.cluster_id.is_some()
             && view.cluster_id == first.cluster_id
             && known.len() == expected.len()
