@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Cluster;
+use super::{Agent, Cluster};
 
 /// A node answers a proposal within ten seconds, whatever became of it.
 const ANSWER: Duration = Duration::from_secs(15);
@@ -61,6 +61,18 @@ pub(crate) fn settled(cluster: &Cluster, voters: usize) -> Result<String, String
     settled_with(cluster, voters, &[])
 }
 
+/// Whether an agent has these members, all of them up, and nobody else.
+pub(crate) fn sees_up(agent: &Agent, names: &BTreeSet<&str>) -> Result<(), String> {
+    let members = get(&agent.data(), "/v1/members")?;
+    let rows = members.as_array().ok_or("members are no array")?;
+    let up: BTreeSet<&str> =
+        rows.iter().filter(|row| row["status"] == "up").filter_map(|row| row["name"].as_str()).collect();
+    if up != *names || rows.len() != names.len() {
+        return Err(format!("{} sees as up {up:?} of {names:?}, {} members", agent.name, rows.len()));
+    }
+    Ok(())
+}
+
 /// The same with members beside the nodes of the cluster.
 ///
 /// # Errors
@@ -72,13 +84,7 @@ pub(crate) fn settled_with(cluster: &Cluster, voters: usize, others: &[&str]) ->
     for agent in &cluster.agents {
         let status = get(&agent.data(), "/v1/status")?;
         ids.insert(status["cluster_id"].as_str().ok_or_else(|| status["reason"].to_string())?.to_owned());
-        let members = get(&agent.data(), "/v1/members")?;
-        let rows = members.as_array().ok_or("members are no array")?;
-        let up: BTreeSet<&str> =
-            rows.iter().filter(|row| row["status"] == "up").filter_map(|row| row["name"].as_str()).collect();
-        if up != names || rows.len() != names.len() {
-            return Err(format!("{} sees as up {up:?} of {names:?}, {} members", agent.name, rows.len()));
-        }
+        sees_up(agent, &names)?;
         if status["quorum"]["voters"].as_u64() != Some(voters as u64) {
             return Err(format!("{}: {voters} should vote: {}", agent.name, status["quorum"]));
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::ask::{self, get};
+use super::ask::{self, get, sees_up};
 use super::rows::{self, post};
 use super::scribes::{AVAILABLE, QUORUM, Scribes, Write};
 use super::{Agent, Cluster, Netns};
@@ -201,16 +201,7 @@ impl<N: Sync> Parted<N> {
                 return Err(format!("{}: {split}", agent.name));
             }
         }
-        for agent in &self.cluster.agents {
-            let members = get(&agent.data(), "/v1/members")?;
-            let rows = members.as_array().ok_or("members are no array")?;
-            let up: BTreeSet<&str> =
-                rows.iter().filter(|row| row["status"] == "up").filter_map(|row| row["name"].as_str()).collect();
-            if up != names || rows.len() != names.len() {
-                return Err(format!("{} sees as up {up:?} of {names:?}, {} members", agent.name, rows.len()));
-            }
-        }
-        Ok(())
+        self.cluster.agents.iter().try_for_each(|agent| sees_up(agent, &names))
     }
 
     /// What each node said so far of this kind of event.
