@@ -175,7 +175,9 @@ impl Autocluster {
         out: &mut Vec<Output>,
     ) {
         let Some(joining) = self.joining.take_if(|joining| joining.to == Some(from)) else { return };
-        if roster.cluster_id != Some(joining.cluster_id) {
+        // A member that is behind may let in, as one of those who voted first, whom its own roster has as taken out. Who went
+        // in with such a roster would hear of no admission, and of no removal either: it has that seat already.
+        if roster.cluster_id != Some(joining.cluster_id) || !roster.is_member(self.own.id.node_id) {
             return;
         }
         let before = self.saved.cluster_id;

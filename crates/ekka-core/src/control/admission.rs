@@ -40,6 +40,9 @@ impl Control {
     pub(super) fn is_founder(&self, asking: &Record) -> bool {
         let node_id = asking.id.node_id;
         let first = &self.autocluster.saved().first_voters;
+        if self.membership.roster().seats.get(&node_id).is_some_and(|seat| seat.removed.is_some()) {
+            return false; // the log of this node may be behind: others have told it that this one was taken out
+        }
         let named =
             first.iter().any(|founder| founder.id.node_id == node_id && founder.store == asking.store.as_u128());
         let record = self.group.durable.record();
