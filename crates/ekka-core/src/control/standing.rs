@@ -391,7 +391,11 @@ impl Control {
             self.standing.broken_since = None;
             return false;
         }
-        now.mono.since(*self.standing.broken_since.get_or_insert(now.mono)) >= BROKEN
+        let long = *self.standing.broken_since.get_or_insert(now.mono) + BROKEN;
+        if now.mono < long {
+            self.refresh_at = self.refresh_at.min(long); // to say so at once, and not at the next turn of all ages
+        }
+        now.mono >= long
     }
 
     fn broken_link(&self, now: Now) -> bool {

@@ -232,6 +232,8 @@ impl Membership {
             return;
         }
         contact.asked = Some(now.mono);
+        // A broken link is counted from when a view shows it first.
+        out.push(Output::Changed);
         if let Some(endpoint) = endpoint {
             out.push(Output::Redial { node_id, endpoint });
         }

@@ -1,6 +1,6 @@
 //! Who is up: section 9.
 
-use ekka_core::view::Status;
+use ekka_core::view::{SplitState, Status};
 use ekka_sim::core_world::{World, converged};
 
 use crate::support::{SECOND, cut, guids, run, together, view, wait};
@@ -53,5 +53,26 @@ fn a_dead_member_is_seen_within_its_time() {
         assert!(took <= SECOND * 3, "seed {seed}: {took:?} {}", world.words());
         world.resume(0);
         wait(&mut world, "it heals back in", 10, converged);
+    }
+}
+
+/// Issue 7; USERS 24: one link of three is shown as broken by both of its ends within three seconds, by the third node in a
+/// second more, and by none of them before a silent member would have fallen.
+#[test]
+fn a_broken_link_is_shown_within_its_time() {
+    let partial = |world: &World, i: usize| view(world, i).split.state == SplitState::Partial;
+    for seed in 0..20 {
+        let mut world = together(3, seed);
+        run(&mut world, SECOND * 5);
+        cut(&mut world, 0, 1);
+        let took = wait(&mut world, "both ends show it", 10, |w| partial(w, 0) && partial(w, 1));
+        assert!(took <= SECOND * 3, "seed {seed}: {took:?} {}", world.words());
+        assert!(took >= SECOND * 2, "seed {seed}: {took:?}, which may be the first sign of a death");
+        let later = wait(&mut world, "the third shows it", 10, |w| partial(w, 2));
+        assert!(later <= SECOND, "seed {seed}: {later:?}");
+        world.mend_all();
+        let took =
+            wait(&mut world, "nobody shows it", 10, |w| (0..3).all(|i| view(w, i).split.state == SplitState::None));
+        assert!(took <= SECOND * 3, "seed {seed}: {took:?}");
     }
 }
