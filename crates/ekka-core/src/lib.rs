@@ -9,7 +9,7 @@
 //! | vocabulary | [`id`], [`time`], [`rng`], [`limits`] | each other |
 //! | shared facts | [`view`], [`event`], [`decision`], [`machine`], [`schema`] | the vocabulary |
 //! | bytes, ports | [`wire`], [`consensus`] | the above |
-//! | rooms | [`membership`], [`autocluster`], [`autoclean`], [`identity`], [`durable`], [`lease`], [`volatile`], [`rpc`], [`table`] | the above, never each other's state |
+//! | rooms | [`membership`], [`autocluster`], [`autoclean`], [`identity`], [`durable`], [`lease`], [`lock`], [`volatile`], [`rpc`], [`table`] | the above, never each other's state |
 //! | meeting place | [`control`] | everything |
 //!
 //! The crate is `#![no_std]` with `alloc`, so the compiler proves that its own code cannot reach a clock, a
@@ -31,6 +31,7 @@ pub mod id;
 pub mod identity;
 pub mod lease;
 pub mod limits;
+pub mod lock;
 pub mod machine;
 pub mod membership;
 pub mod rng;

@@ -207,6 +207,17 @@ pub const RECOVER_PLACES: u64 = 1 << 32;
 pub const WISHES_MAX: usize = 512;
 /// Of these, ranges of tokens: room stays for members that come and go.
 pub const TOKEN_TAKERS_MAX: usize = 384;
+
+/// Longest name of a lock, in bytes.
+pub const LOCK_NAME_MAX: usize = 255;
+/// Locks that one request may want.
+pub const LOCK_WANTS_MAX: usize = 64;
+/// Sessions that are open at one authority.
+pub const LOCK_SESSIONS_MAX: usize = 100_000;
+/// Requests of one session that hold, wait, or have ended and may be repeated: a session has as many locks at most.
+pub const LOCK_REQUESTS_MAX: usize = 1 << 20;
+/// With so many tokens left another range is asked for.
+pub const LOCK_TOKENS_LOW: u64 = TOKEN_STEP / 2;
 /// Longest command of a consensus group, in bytes: it must fit into a frame with the heads of entry and message.
 pub const GROUP_COMMAND_MAX: usize = 896 * 1024;
 /// Commands gathered into one entry of a group's log.
