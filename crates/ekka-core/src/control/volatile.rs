@@ -17,7 +17,7 @@ use crate::event::EventKind;
 use crate::id::{ClusterId, Guid, Incarnation, NodeId};
 use crate::machine::Machine;
 use crate::time::{Instant, Now};
-use crate::view;
+use crate::view::{self, Status};
 use crate::volatile::{self, Facts, Faults, Generations, Input, Proposal, Settings, incarnation, voter};
 
 /// The room and what waits on it.
@@ -32,6 +32,8 @@ pub(super) struct Volatile {
     looks_at: BTreeSet<NodeId>,
     /// Which of their starts it was told that this node hears.
     up: BTreeSet<Incarnation>,
+    /// Which of those it was told that leave.
+    leaving: BTreeSet<Incarnation>,
     /// What the replica of this generation said last.
     standing: (u64, consensus::Standing),
     /// What is to be proposed, once the durable group can be asked.
@@ -59,6 +61,7 @@ impl Volatile {
             configured: LogPlace::default(),
             looks_at: BTreeSet::new(),
             up: BTreeSet::new(),
+            leaving: BTreeSet::new(),
             standing: <(u64, consensus::Standing)>::default(),
             proposal: None,
             wished: false,
@@ -264,11 +267,17 @@ impl Control {
     /// Tells the room whom this node hears, where that is news.
     pub(super) fn tell_who_is_up(&mut self, now: Now, out: &mut Vec<Output>) {
         let heard = self.volatile.looks_at.iter().filter(|id| self.hears(**id));
-        let records = heard.filter_map(|id| self.membership.record(*id));
-        let up: BTreeSet<Incarnation> = records.map(|record| record.id).collect();
+        let records: Vec<_> = heard.filter_map(|id| self.membership.record(*id)).collect();
+        let up: BTreeSet<Incarnation> = records.iter().map(|record| record.id).collect();
+        let leaves = records.iter().filter(|record| record.status == Status::Leaving);
+        let leaving: BTreeSet<Incarnation> = leaves.map(|record| record.id).collect();
         if up != self.volatile.up {
             self.volatile.up.clone_from(&up);
             self.volatile(Input::Up(up), now, out);
+        }
+        if leaving != self.volatile.leaving {
+            self.volatile.leaving.clone_from(&leaving);
+            self.volatile(Input::Leaving(leaving), now, out);
         }
     }
 

@@ -91,6 +91,12 @@ impl Generations {
         set.iter().filter(|voter| self.hears(**voter)).count() * 2 > set.len()
     }
 
+    /// The living start of a node that can be a voter. One that was taken out has stopped, and would never count: the group
+    /// would wait for it for ever.
+    fn may_come(&self, node_id: NodeId) -> Option<Incarnation> {
+        self.facts.living(node_id).filter(|id| !self.is_past(*id))
+    }
+
     /// Whether a start is there, as far as this process is told.
     fn hears(&self, id: Incarnation) -> bool {
         let heard = || self.up.as_ref().is_none_or(|up| up.contains(&id));
@@ -106,7 +112,7 @@ impl Generations {
             let living = self.facts.living(voter.node_id);
             if living != Some(*voter) {
                 target.remove(voter);
-                target.extend(living.filter(|_| self.facts.wanted.contains(&voter.node_id)));
+                target.extend(self.may_come(voter.node_id).filter(|_| self.facts.wanted.contains(&voter.node_id)));
             }
         }
         target
@@ -122,12 +128,14 @@ impl Generations {
             target
         };
         // Who is gone and has not come back keeps its place, and counts as a voter that is silent.
-        let living = self.facts.wanted.iter().filter_map(|node_id| self.facts.living(*node_id));
+        let living = self.facts.wanted.iter().filter_map(|node_id| self.may_come(*node_id));
         let (heard, unheard): (Vec<Incarnation>, Vec<Incarnation>) =
             living.filter(|id| !now.contains(id)).partition(|id| self.hears(*id));
         let awaited = !unheard.is_empty();
         let comes = heard.into_iter().map(|id| moved(id.node_id, Some(id)));
-        let unwanted = now.iter().filter(|voter| !self.facts.wanted.contains(&voter.node_id));
+        let leaves = now.iter().any(|voter| self.leaving.contains(voter));
+        let waits = |voter: &Incarnation| leaves && !self.leaving.contains(voter) && self.hears(*voter);
+        let unwanted = now.iter().filter(|voter| !self.facts.wanted.contains(&voter.node_id) && !waits(voter));
         let (mut heard, silent): (Vec<&Incarnation>, Vec<&Incarnation>) =
             unwanted.partition(|voter| self.hears(**voter));
         // Whoever comes in its place may be heard in a moment.
@@ -146,7 +154,7 @@ mod tests {
     use crate::limits::GENERATION_RETRY;
     use crate::machine::Machine;
     use crate::time::{Instant, Now};
-    use crate::volatile::{Facts, Faults, Input, Settings, Standing};
+    use crate::volatile::{Facts, Faults, Input, Message, Report, Settings, Standing};
 
     fn id(n: u128, guid: u128) -> Incarnation {
         Incarnation { node_id: NodeId::from_u128(n), guid: Guid::from_u128(guid) }
@@ -186,6 +194,15 @@ mod tests {
             let standing = Standing { generation: 1, led: true, leads: true, voters, ..Standing::default() };
             room.handle(Input::Standing(standing), now, &mut out);
             Self { room, facts, now }
+        }
+
+        /// This set is in force from now on; the record that it proposes then.
+        fn in_force(&mut self, voters: &BTreeSet<Incarnation>) -> Option<Vec<BTreeSet<Incarnation>>> {
+            let voters = Some(Vec::from([voters.clone()]));
+            let standing = Standing { generation: 1, led: true, leads: true, voters, ..Standing::default() };
+            let mut out = Vec::new();
+            self.room.handle(Input::Standing(standing), self.now, &mut out);
+            self.next(|_| ())
         }
 
         /// What it proposes next, where it proposes something; the record is that then.
@@ -279,5 +296,72 @@ mod tests {
         let up = set(&[(1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1)]);
         leader.room.handle(Input::Up(up), leader.now, &mut out);
         assert_eq!(leader.next(|_| ()).expect("a change").last().map(BTreeSet::len), Some(6));
+    }
+
+    /// A start that was taken out has stopped: named once more it would never count, and the set not come into force.
+    #[test]
+    fn a_start_that_was_taken_out_is_not_brought_in_again() {
+        let mut leader = Leader::new(&[(1, 1), (2, 1), (3, 1), (4, 1), (5, 1)]);
+        leader.next(|facts| wants(facts, &[1, 2, 3, 4])).expect("a change");
+        let four = set(&[(1, 1), (2, 1), (3, 1), (4, 1)]);
+        assert_eq!(leader.in_force(&four), Some(Vec::from([four.clone()])));
+        assert_eq!(leader.next(|facts| wants(facts, &[1, 2, 3, 4, 5])), None);
+        assert_eq!(leader.next(|facts| wants(facts, &[1, 2, 3, 5])).map(|sets| sets.len()), Some(2), "others go");
+        let three = set(&[(1, 1), (2, 1), (3, 1)]);
+        assert_eq!(leader.in_force(&three), Some(Vec::from([three.clone()])));
+        // Under its next start it comes.
+        let mut out = Vec::new();
+        leader.room.handle(Input::Up(set(&[(1, 1), (2, 1), (3, 1), (5, 2)])), leader.now, &mut out);
+        let five = NodeId::from_u128(5);
+        let sets = leader.next(|facts| facts.present.extend([(five, Guid::from_u128(2))])).expect("a change");
+        assert_eq!(sets.last(), Some(&set(&[(1, 1), (2, 1), (3, 1), (5, 2)])));
+    }
+
+    /// The leader of the durable group has not heard who leaves, so that the newest voter is one too many for a moment.
+    #[test]
+    fn whoever_leaves_goes_first_and_nobody_in_its_place() {
+        let mut leader = Leader::new(&[(1, 1), (2, 1), (3, 1), (4, 1), (5, 1)]);
+        let mut out = Vec::new();
+        leader.room.handle(Input::Leaving(set(&[(2, 1)])), leader.now, &mut out);
+        assert_eq!(leader.next(|facts| wants(facts, &[1, 2, 3, 4])), None, "the fifth stays");
+        let sets = leader.next(|facts| wants(facts, &[1, 3, 4, 5])).expect("the second goes");
+        let four = set(&[(1, 1), (3, 1), (4, 1), (5, 1)]);
+        assert_eq!(sets.last(), Some(&four));
+        // Nobody else is waited for.
+        assert_eq!(leader.in_force(&four), Some(Vec::from([four.clone()])));
+        let sets = leader.next(|facts| wants(facts, &[1, 3, 4])).expect("the fifth goes");
+        assert_eq!(sets.last(), Some(&set(&[(1, 1), (3, 1), (4, 1)])));
+    }
+
+    /// What was taken out and is wanted again serves only the next generation, and insists on it.
+    #[test]
+    fn a_start_that_was_taken_out_and_is_wanted_again_insists_on_the_next_generation() {
+        let (me, settings) = (id(5, 1), Settings { session_max: GENERATION_RETRY, faults: Faults::default() });
+        let Leader { mut facts, .. } = Leader::new(&[]);
+        let mut room = Generations::new(me, settings, Instant::default());
+        let mut out = Vec::new();
+        room.handle(Input::Facts(facts.clone()), Now::default(), &mut out);
+        for revision in 1..3 {
+            facts.generation.version.revision = revision;
+            facts.generation.sets = Vec::from([set(&[(1, 1), (2, 1), (3, 1), (4, 1)])]);
+            wants(&mut facts, if revision == 1 { &[1, 2, 3, 4] } else { &[1, 2, 3, 4, 5] });
+            room.handle(Input::Facts(facts.clone()), Now::default(), &mut out);
+        }
+        let report = Report::Stopped { generation: 1, log: None };
+        room.handle(Input::Report(report), Now::default(), &mut out);
+        let insists = |out: &[Output]| {
+            let insists =
+                |output: &Output| matches!(output, Output::Send { message: Message::Seal { insists: true, .. }, .. });
+            out.iter().any(insists)
+        };
+        let after = |seconds: u64| {
+            let mono = Instant::default() + core::time::Duration::from_secs(seconds);
+            Now { mono, ..Now::default() }
+        };
+        room.tick(after(1), &mut out);
+        room.tick(after(10), &mut out);
+        assert!(!insists(&out));
+        room.tick(after(30), &mut out);
+        assert!(insists(&out));
     }
 }

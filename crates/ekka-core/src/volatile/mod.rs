@@ -195,6 +195,9 @@ pub enum Input {
     /// Which starts this node hears, of those that vote or are to; the leader brings nobody in, and lets nobody go, where the
     /// group would have no majority then.
     Up(BTreeSet<Incarnation>),
+    /// Which of those say that they leave for good. They go before others that are not wanted: a start that is taken out is
+    /// never a voter of the same generation again, and the durable group may want it back once it hears who leaves.
+    Leaving(BTreeSet<Incarnation>),
     /// The volatile replica.
     Standing(Standing),
     /// A message came.

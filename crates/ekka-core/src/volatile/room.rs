@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::account::{Blocked, account};
 use super::sessions::Sessions;
 use super::{Facts, Held, Input, LogKey, Message, Order, Output, Report, Settings, Standing, Start, Version};
-use crate::id::{Incarnation, NodeId};
+use crate::id::{Guid, Incarnation, NodeId};
 use crate::limits::{BARRED_MAX, GENERATION_RETRY, UNLED_MAX};
 use crate::machine::Machine;
 use crate::time::{Instant, Now};
@@ -30,6 +30,10 @@ pub struct Generations {
     pub(super) facts: Facts,
     /// Whom this node hears; `None` where nobody says.
     pub(super) up: Option<BTreeSet<Incarnation>>,
+    /// Who of those leaves for good.
+    pub(super) leaving: BTreeSet<Incarnation>,
+    /// The latest start of each node that was a voter of the present generation and is none any more: it has stopped.
+    pub(super) past: BTreeMap<NodeId, Guid>,
     pub(super) standing: Standing,
     pub(super) serving: Serving,
     /// Through which generation this process serves nothing any more.
@@ -48,7 +52,7 @@ pub struct Generations {
     /// Whom the next generation waited for at the last look, and whom people were told of.
     blocked: (Version, BTreeSet<Incarnation>),
     told_waiting: (Version, BTreeSet<Incarnation>),
-    /// Since when this process is a voter of the present generation and has sealed it, or leads it and can change no voters.
+    /// Since when this process is to vote in the present generation and has sealed it, or leads it and can change no voters.
     barred_since: Option<Instant>,
     pub(super) sessions: Sessions,
     pub(super) retry_at: Instant,
@@ -63,6 +67,8 @@ impl Generations {
             settings,
             facts: Facts::default(),
             up: None,
+            leaving: BTreeSet::new(),
+            past: BTreeMap::new(),
             standing: Standing::default(),
             serving: Serving::Nothing,
             sealed: 0,
@@ -124,10 +130,12 @@ impl Generations {
 
     fn facts(&mut self, facts: Facts, now: Instant, out: &mut Vec<Output>) {
         let before = self.facts.generation.version;
+        let voted = self.facts.generation.voters();
         let first_wanted = self.facts.wanted.is_empty() && !facts.wanted.is_empty();
         self.facts = facts;
         let after = self.facts.generation.version;
         if before.number != after.number {
+            self.past.clear();
             self.handed_in.clear();
             self.askers.clear();
             self.unled_since = now;
@@ -139,6 +147,10 @@ impl Generations {
         } else if before != after {
             let voters = self.facts.generation.voters();
             self.handed_in.retain(|id, _| voters.contains(id));
+            for out in voted.difference(&voters) {
+                let latest = self.past.entry(out.node_id).or_insert(out.guid);
+                *latest = out.guid.max(*latest);
+            }
         } else if after.number == 0 && first_wanted {
             self.unled_since = now;
         }
@@ -164,6 +176,11 @@ impl Generations {
         if self.serving == Serving::Nothing && !self.over && self.sealed < number {
             self.begin(now, out);
         }
+    }
+
+    /// Whether a start was a voter of the present generation and is none any more, as far as this process has seen.
+    pub(super) fn is_past(&self, id: Incarnation) -> bool {
+        self.past.get(&id.node_id).is_some_and(|guid| *guid >= id.guid) && !self.facts.generation.voters().contains(&id)
     }
 
     /// The record names this process.
@@ -320,11 +337,14 @@ impl Generations {
         may && !self.led() && now.since(self.unled_since) >= self.patience()
     }
 
-    /// A voter that sealed while the others went on can never serve this generation again; and a leader whose record is full
-    /// of sets that can never be in force brings in nobody any more. After a while it insists on the next generation: that
-    /// costs the group a moment, and a voter less for good would cost it the next failure.
+    /// A voter that sealed while the others went on can never serve this generation again, nor can one that was taken out
+    /// and is wanted once more; and a leader whose record is full of sets that can never be in force brings in nobody any
+    /// more. After a while it insists on the next generation: that costs the group a moment, and a voter less for good
+    /// would cost it the next failure.
     fn insists(&mut self, now: Instant) -> bool {
-        let barred = !self.over && self.sealed >= self.number() && self.facts.generation.voters().contains(&self.me);
+        let generation = &self.facts.generation;
+        let is_to_vote = generation.voters().contains(&self.me) || self.facts.wanted.contains(&self.me.node_id);
+        let barred = !self.over && generation.number() > 0 && self.sealed >= generation.number() && is_to_vote;
         self.barred_since = if barred || self.is_stuck() { self.barred_since.or(Some(now)) } else { None };
         self.barred_since.is_some_and(|since| now.since(since) >= BARRED_MAX)
     }
@@ -386,6 +406,10 @@ impl Machine for Generations {
         match input {
             Input::Facts(facts) => self.facts(facts, now, out),
             Input::Up(up) => self.up = Some(up),
+            Input::Leaving(leaving) => {
+                self.leaving = leaving;
+                self.lead(out);
+            }
             Input::Standing(standing) => {
                 if self.serving == Serving::Runs(standing.generation) {
                     // Of every entry that is committed there is news; most of it is none for this room.

@@ -122,3 +122,30 @@ fn who_is_waited_for_is_named_and_can_be_taken_out() {
     wait(&mut world, "the next generation", 6, |world| all_in(world, 2));
     assert_eq!(lost(&world, 0, 2), Some(true), "two of three handed nothing in");
 }
+
+/// Of four cores three vote, of five all do. One that loses its vote so and is to have it back, all in one start, never
+/// counts in the same generation again: nobody waits for it who leaves meanwhile, and it begins the next one.
+#[test]
+fn a_voter_that_was_taken_out_and_is_wanted_again_holds_nobody_up() {
+    for seed in 0..4 {
+        let mut world = together(5, seed);
+        wait(&mut world, "all vote in generation 1", 5, |world| all_in(world, 1));
+        let leave = |world: &mut World, machine: usize| {
+            world.watch.may_leave(machine);
+            let id = world.command(machine, Command::Leave { plan: false });
+            wait(world, "leave is answered", 10, |w| matches!(w.replies.get(&(machine, id)), Some(Ok(_))));
+        };
+        let join = |world: &mut World, machine: usize| {
+            let by = Command::Join { name: name(2), absorb: false, plan: false };
+            let id = world.command(machine, by);
+            wait(world, "join is answered", 10, |w| matches!(w.replies.get(&(machine, id)), Some(Ok(_))));
+        };
+        leave(&mut world, 4);
+        run(&mut world, SECOND * 5);
+        join(&mut world, 4);
+        run(&mut world, SECOND * 3);
+        leave(&mut world, 3);
+        join(&mut world, 3);
+        wait(&mut world, "all vote in generation 2", 40, |world| all_in(world, 2));
+    }
+}
