@@ -10,8 +10,8 @@
 //! many as it has permits; whoever could be let in is no waiter; a session holds or waits only while it is open; tokens that
 //! were issued only grow.
 //!
-//! **Time is not here.** A session ends by a command. Who proposes it, and when, is the keeper's part: [`Command::Expire`]
-//! names the term of the leader that has waited long enough, and is void in any other, as with leases ([`crate::lease`]).
+//! **Time is not in the state.** A session ends by a command. Who proposes it, and when, is the [`Keeper`]'s part:
+//! [`Command::Expire`] names the term of the leader that has waited long enough, and is void in any other, as with leases ([`crate::lease`]).
 //!
 //! **Commands may come twice**, where an answer was lost. A request is named by its session and a number; what has ended under
 //! that name does not begin again.
@@ -20,12 +20,14 @@
 //! called fencing tokens since Kleppmann, *How to do distributed locking* (2016). Schedules S1-3, S1-4, S1-7, S2-8, S2-9.
 
 mod command;
+mod keeper;
 mod name;
 mod queue;
 mod session;
 mod state;
 
 pub use command::{Answer, Cause, Command, Event, Held, Refusal};
+pub use keeper::{Keeper, KeeperFaults, KeeperInput, KeeperOutput, Message};
 pub use name::{BadName, LockName};
 pub use queue::{Mode, Want};
 pub use session::SessionId;
