@@ -363,6 +363,13 @@ impl View {
         self.members.iter().find(|m| m.id.node_id == node_id)
     }
 
+    /// Whether the node is up, and does not show that a heal of it is under way or to come: what was a partition is over,
+    /// unless another one hides it.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.status == Status::Up && self.split.state != SplitState::Healing
+    }
+
     /// The guid of this start.
     #[must_use]
     pub fn guid(&self) -> Guid {

@@ -165,6 +165,12 @@ impl Partings {
         self.from.values().any(|apart| apart.back && apart.since.is_none())
     }
 
+    /// From whom, and which process of each, back or not.
+    pub(super) fn all(&self) -> impl Iterator<Item = (NodeId, Guid)> + '_ {
+        let open = self.from.iter().filter(|(_, apart)| apart.since.is_none());
+        open.map(|(node_id, apart)| (*node_id, apart.process))
+    }
+
     /// What the leader is told: from whom, as far as these run.
     pub(super) fn list(&self) -> Vec<Parting> {
         let back = self.from.iter().filter(|(_, apart)| apart.back);

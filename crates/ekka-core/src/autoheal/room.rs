@@ -190,6 +190,11 @@ impl Healing {
         self.stand.clone()
     }
 
+    /// From whom this node has parted, and which process of each, whether it runs again or not.
+    pub fn parted(&self) -> impl Iterator<Item = (NodeId, Guid)> + '_ {
+        self.partings.all()
+    }
+
     /// The first start of this process.
     #[must_use]
     pub fn process(&self) -> Guid {

@@ -12,7 +12,7 @@ use super::{CommandError, Control, Message, Output, RequestId, Setup, Work, emit
 use crate::autoheal::{self, Carried, Contact, Gathered, Healing, Input, Plan, Stand, Told, Voters, decide};
 use crate::decision::DecisionId;
 use crate::event::EventKind;
-use crate::id::{Incarnation, NodeId, NodeName};
+use crate::id::{Guid, Incarnation, NodeId, NodeName};
 use crate::machine::Machine;
 use crate::membership::Record;
 use crate::time::{Instant, Now};
@@ -90,6 +90,29 @@ impl Control {
         self.heal.room.stand()
     }
 
+    /// What the heal that is under way here, or to come, waits for; `None` where there is none. One is to come as soon as a
+    /// member is up again from which this node has parted, and not only once that has said anew which cluster it is in.
+    #[must_use]
+    pub fn heal_waits(&self) -> Option<String> {
+        let stand = self.healing();
+        if stand.pending {
+            return Some(stand.waits);
+        }
+        let silent = |(node_id, process): &(NodeId, Guid)| {
+            let same = |record: &Record| record.process() == *process && self.is_heard_as(record);
+            self.membership.is_running(*node_id)
+                && self.membership.record(*node_id).is_some_and(same)
+                && self.autocluster.has_yet_to_say(*node_id)
+        };
+        let (node_id, _) = self.heal.room.parted().find(silent)?;
+        Some(format!("until {} has said which cluster it is in", self.name_of(node_id)))
+    }
+
+    /// Whether a record is of the start that is heard: else it is not known yet which process that start is of.
+    fn is_heard_as(&self, record: &Record) -> bool {
+        self.membership.heard_as(record.id.node_id).is_none_or(|heard| heard == record.id)
+    }
+
     pub(super) fn heal(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
         let mut given = Vec::new();
         self.heal.room.handle(input, now, &mut given);
@@ -143,8 +166,7 @@ impl Control {
     fn contact(&self, record: &Record) -> Contact {
         let node_id = record.id.node_id;
         let status = self.membership.status(node_id);
-        // A start that is heard and whose own record has not come: which process runs it is not known yet.
-        let known = self.membership.heard_as(node_id).is_none_or(|heard| heard == record.id);
+        let known = self.is_heard_as(record);
         // A connection that is made anew, while a third node heard both ends, parts nobody.
         let anew = self.autocluster.has_yet_to_say(node_id) && self.heal.room.runs(record.id);
         let hears = self.hears(node_id) || anew && self.membership.is_running(node_id);

@@ -283,11 +283,7 @@ impl Control {
                 self.membership.handle(input, now, &mut given);
                 self.membership_gave(given, now, out);
             }
-            Work::Autocluster(input) => {
-                let mut given = Vec::new();
-                self.autocluster.handle(input, now, &mut given);
-                self.autocluster_gave(given, now, out);
-            }
+            Work::Autocluster(input) => self.autocluster(input, now, out),
             Work::Heal(input) => self.heal(input, now, out),
             Work::Judge(conn) if !self.stopped => self.judge_held(conn, now, out),
             Work::Judge(_) => {}

@@ -190,7 +190,9 @@ impl Control {
             SplitState::Minority => {
                 advice.push("this side has no majority: quorum tables and locks refuse, until the link is back".into());
             }
-            SplitState::Healing => advice.push(format!("the network is whole again; {}", self.healing().waits)),
+            SplitState::Healing => {
+                advice.push(format!("the network is whole again; {}", self.heal_waits().unwrap_or_default()));
+            }
             SplitState::Partial => {
                 advice.push("all members are up, but a link between two of them is broken: see `ekka links`".into());
             }

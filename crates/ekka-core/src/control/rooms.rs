@@ -7,6 +7,7 @@ use super::standing::Entry;
 use super::{CloseCause, Control, Message, Output, Work};
 use crate::autocluster;
 use crate::event::EventKind;
+use crate::machine::Machine;
 use crate::membership;
 use crate::time::Now;
 
@@ -55,6 +56,20 @@ impl Control {
                 }
             }
         }
+    }
+
+    pub(super) fn autocluster(&mut self, input: autocluster::Input, now: Now, out: &mut Vec<Output>) {
+        let from = match &input {
+            autocluster::Input::Received { from, .. } => Some(from.node_id),
+            _ => None,
+        };
+        let is_in = |control: &Self| from.map(|node_id| control.autocluster.says_it_is_in(node_id));
+        let before = is_in(self);
+        let mut given = Vec::new();
+        self.autocluster.handle(input, now, &mut given);
+        // Whom this node hears depends on it: a heal, and the durable group, need not wait until the view is made anew.
+        self.dirty |= is_in(self) != before;
+        self.autocluster_gave(given, now, out);
     }
 
     pub(super) fn autocluster_gave(&mut self, given: Vec<autocluster::Output>, now: Now, out: &mut Vec<Output>) {

@@ -369,7 +369,7 @@ impl Control {
             SplitState::Minority
         } else if suspected {
             SplitState::Suspected
-        } else if self.healing().pending {
+        } else if self.heal_waits().is_some() {
             SplitState::Healing
         } else if self.broken_for_long(now) {
             SplitState::Partial
