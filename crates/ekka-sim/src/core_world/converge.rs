@@ -6,10 +6,16 @@ use std::sync::Arc;
 use ekka_core::id::NodeId;
 use ekka_core::view::{Status, View};
 
-use super::node::Machine;
+use super::node::{Machine, Process};
 use super::world::World;
 
-/// Whether all are up in one cluster and see each other up.
+/// Whether a node is up, and every parting that it knows of from one that runs is answered: no heal of it is to come. Views
+/// are up again some seconds before a heal begins, and who comes back in one is not up meanwhile.
+fn settled(process: &Process) -> bool {
+    process.control.view().status == Status::Up && process.control.heal_waits().is_none()
+}
+
+/// Whether all are up in one cluster, see each other up, and have nothing to heal.
 #[must_use]
 pub fn converged(world: &World) -> bool {
     let mut id = None;
@@ -20,7 +26,7 @@ pub fn converged(world: &World) -> bool {
         let view = process.control.view();
         let same = view.cluster_id.is_some() && *id.get_or_insert(view.cluster_id) == view.cluster_id;
         let up = view.members.iter().filter(|m| m.status == Status::Up).count();
-        same && view.status == Status::Up && up == n && view.members.len() == up
+        same && settled(process) && up == n && view.members.len() == up
     })
 }
 
@@ -64,15 +70,17 @@ fn lost_its_name(world: &World, machine: &Machine) -> bool {
     same > 1 && !view.ready_quorum && view.reasons.iter().any(|reason| reason.text.contains("name conflict"))
 }
 
-/// The views of all that belong together now: everybody but copies, whoever is outside, and refused twins.
-pub(super) fn insiders(world: &World) -> Vec<Arc<View>> {
+/// All that belong together now: everybody but copies, whoever is outside, and refused twins.
+fn inside(world: &World) -> impl Iterator<Item = &Process> {
     let out = outsiders(world);
-    let one = |(i, machine): (usize, &Machine)| {
-        let inside = !machine.copy && !out.contains(&i) && !lost_its_name(world, machine);
-        inside.then_some(())?;
-        Some(machine.process.as_ref()?.control.view())
-    };
-    world.machines.iter().enumerate().filter_map(one).collect()
+    let belongs =
+        move |(i, machine): &(usize, &Machine)| !machine.copy && !out.contains(i) && !lost_its_name(world, machine);
+    world.machines.iter().enumerate().filter(belongs).filter_map(|(_, machine)| machine.process.as_ref())
+}
+
+/// The views of those.
+pub(super) fn insiders(world: &World) -> Vec<Arc<View>> {
+    inside(world).map(|process| process.control.view()).collect()
 }
 
 /// Like [`converged`], for those that are inside: whoever left is outside, and an identity that a machine gave up
@@ -91,13 +99,13 @@ pub(super) fn together(world: &World) -> bool {
         let out = outsiders(world).into_iter().filter_map(|i| world.machines[i].process.as_ref());
         given_up.extend(out.map(|process| process.control.view().me.node_id));
     }
-    views.iter().all(|view| {
-        let (known, others): (Vec<_>, Vec<_>) = view.members.iter().partition(|m| expected.contains(&m.id.node_id));
-        view.status == Status::Up
-            && view.cluster_id.is_some()
-            && view.cluster_id == first.cluster_id
-            && known.len() == expected.len()
-            && known.iter().all(|m| m.status == Status::Up)
-            && others.iter().all(|m| given_up.contains(&m.id.node_id) && m.status != Status::Up)
-    })
+    inside(world).all(settled)
+        && views.iter().all(|view| {
+            let (known, others): (Vec<_>, Vec<_>) = view.members.iter().partition(|m| expected.contains(&m.id.node_id));
+            view.cluster_id.is_some()
+                && view.cluster_id == first.cluster_id
+                && known.len() == expected.len()
+                && known.iter().all(|m| m.status == Status::Up)
+                && others.iter().all(|m| given_up.contains(&m.id.node_id) && m.status != Status::Up)
+        })
 }

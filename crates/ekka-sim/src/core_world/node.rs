@@ -29,8 +29,7 @@ pub struct NodeSpec {
     pub merge: Merge,
     /// How long a node is down before it is gone.
     pub gone_after: Duration,
-    /// Time for views to settle before a partition is healed; `None` heals nobody. The random plans judge by who is up, which
-    /// a heal that begins a few seconds later changes: they are off there until the judges know of heals.
+    /// Time for views to settle before a partition is healed; `None` heals nobody.
     pub autoheal: Option<Duration>,
     /// How long a member is down before it is forgotten; `None` is never.
     pub autoclean: Option<Duration>,
@@ -51,7 +50,7 @@ impl NodeSpec {
             clock_offset_ms: 0,
             merge: Merge::Empty,
             gone_after: Duration::from_secs(15),
-            autoheal: None,
+            autoheal: Some(Duration::from_secs(3)),
             autoclean: None,
             faults: Faults::default(),
             formation_faults: FormationFaults::default(),

@@ -24,7 +24,8 @@ impl World {
                 if many {
                     members.push(format!("of {}", view.members.len()));
                 }
-                let reasons: Vec<&str> = view.reasons.iter().map(|r| r.text.as_str()).collect();
+                let mut reasons: Vec<String> = view.reasons.iter().map(|r| r.text.clone()).collect();
+                reasons.extend(process.control.heal_waits().map(|waits| format!("a heal waits {waits}")));
                 format!(
                     "{i}: {} {:?} [{}] {}",
                     view.status.as_str(),

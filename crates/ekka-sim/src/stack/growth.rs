@@ -161,7 +161,7 @@ impl World {
             && views.iter().all(|view| {
                 let up = view.members.iter().filter(|member| member.status == Status::Up).count();
                 let same = view.cluster_id.is_some() && view.cluster_id == first.cluster_id;
-                same && view.status == Status::Up && up == hosts.len() && view.members.len() == up
+                same && view.is_settled() && up == hosts.len() && view.members.len() == up
             })
     }
 }

@@ -112,7 +112,7 @@ impl World {
             let up = view.members.iter().filter(|m| m.status == Status::Up && belongs(m.id.node_id)).count();
             let strange = view.members.iter().filter(|m| !belongs(m.id.node_id)).any(|m| m.status == Status::Up);
             let same = view.cluster_id.is_some() && view.cluster_id == first.cluster_id;
-            same && view.status == Status::Up && up == inside.len() && !strange
+            same && view.is_settled() && up == inside.len() && !strange
         })
     }
 

@@ -371,7 +371,7 @@ impl World {
             let Some(view) = &seat.shown else { return false };
             let up = view.members.iter().filter(|m| m.status == Status::Up).count();
             let same = view.cluster_id.is_some() && *id.get_or_insert(view.cluster_id) == view.cluster_id;
-            same && view.status == Status::Up && up == self.seats.len() && view.members.len() == up
+            same && view.is_settled() && up == self.seats.len() && view.members.len() == up
         })
     }
 

@@ -4,6 +4,7 @@ mod cleaning;
 mod copies;
 mod formation;
 mod found;
+mod heals;
 mod identity;
 mod leases;
 mod leaving;

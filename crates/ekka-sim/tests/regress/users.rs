@@ -9,20 +9,9 @@ use ekka_core::id::{NodeId, NodeName};
 use ekka_core::view::Status;
 use ekka_sim::core_world::{NodeSpec, World, converged, name};
 
-use crate::support::{SECOND, cut, listed, names, run, view, wait};
+use crate::support::{SECOND, cut, listed, names, run, together, view, wait};
 
 const HOUR: Duration = Duration::from_secs(3_600);
-
-/// Nodes whose partitions are healed, up and together.
-fn healing(n: usize, seed: u64) -> World {
-    let mut world = listed(n, seed);
-    for i in 0..n {
-        world.machines[i].spec.autoheal = Some(SECOND * 3);
-        world.start(i);
-    }
-    wait(&mut world, "all together", 10, converged);
-    world
-}
 
 /// How often anybody said that one of the others is down.
 fn downs(world: &World, besides: NodeId) -> usize {
@@ -40,7 +29,7 @@ fn heals(world: &World) -> usize {
 #[test]
 fn users_25_a_quick_restart_heals_nobody() {
     for (seed, pause) in [(1, 20), (2, 400), (3, 1_500), (4, 4_000), (5, 12_000)] {
-        let mut world = healing(3, seed);
+        let mut world = together(3, seed);
         run(&mut world, SECOND * 5);
         world.events.iter_mut().for_each(Vec::clear);
         for victim in [0, 1, 2] {
@@ -61,7 +50,7 @@ fn users_25_a_quick_restart_heals_nobody() {
 #[test]
 fn spec_10_29_a_rolling_restart_beside_a_cut_link_parts_nobody() {
     for seed in 0..4 {
-        let mut world = healing(4, seed);
+        let mut world = together(4, seed);
         cut(&mut world, 0, 1);
         run(&mut world, SECOND * 8);
         assert_eq!(downs(&world, view(&world, 0).me.node_id), 0, "seed {seed}: the cut");
@@ -121,7 +110,7 @@ fn users_30_two_of_three_restart_while_one_is_away_and_go_on() {
 /// and a restart of all at once leaves nobody dead in anybody's view.
 #[test]
 fn users_38_a_split_of_an_hour_ends_with_its_repair_and_a_mass_restart_leaves_nobody_dead() {
-    let mut world = healing(3, 1);
+    let mut world = together(3, 1);
     (0..2).for_each(|i| cut(&mut world, i, 2));
     run(&mut world, HOUR);
     assert!((0..3).all(|i| view(&world, i).members.len() == 3), "all know all: {}", world.words());
