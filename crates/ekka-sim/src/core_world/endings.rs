@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use ekka_core::control::{Command, CommandError, Reply};
+use ekka_core::limits::DETECTION_TIME;
 use ekka_core::rng::Rng;
 use ekka_core::view::Status;
 
@@ -15,6 +16,12 @@ use crate::failure::Failure;
 
 /// How long everything may take to come together once all is repaired.
 pub(super) const CONVERGE: Duration = Duration::from_secs(60);
+
+/// Waits until what the last faults broke would show: a silence that the repair has ended is found by some all the same, and
+/// only from then on what has come together must stay together.
+pub(super) fn let_faults_show(world: &mut World) -> Result<(), Failure> {
+    world.run_for(DETECTION_TIME)
+}
 
 /// Discovery is down for days: all restart, know each other from their discs alone, and one is cut off for a while.
 pub(super) fn live_without_discovery(world: &mut World) -> Result<(), Failure> {

@@ -10,7 +10,9 @@ use ekka_core::rng::Rng;
 
 use super::converge::{all_admitted, all_take_part, converged, explained, together};
 use super::copies;
-use super::endings::{CONVERGE, clean_up, live_without_discovery, settled, start_stale_copy, take_back, undrain_all};
+use super::endings::{
+    CONVERGE, clean_up, let_faults_show, live_without_discovery, settled, start_stale_copy, take_back, undrain_all,
+};
 use super::kinds::Kind;
 use super::node::NodeSpec;
 use super::steps::{Schedule, Step, apply, name, repair};
@@ -163,6 +165,7 @@ impl Plan {
         if self.kinds.contains(&Kind::Drains) || self.kinds.contains(&Kind::DrainsOfAll) {
             undrain_all(world)?;
         }
+        let_faults_show(world)?;
         let one_list = self.one_list;
         let whole = if self.kinds.is_empty() { converged } else { together };
         let done = |world: &World| whole(world) || !one_list && explained(world);

@@ -9,6 +9,7 @@ use ekka_core::rng::Rng;
 
 use super::{Backend, Source, Trouble};
 use crate::core_world::converge::{converged, together};
+use crate::core_world::endings::let_faults_show;
 use crate::core_world::node::NodeSpec;
 use crate::core_world::steps::{Step, apply, name, repair};
 use crate::core_world::world::{Report, World};
@@ -136,6 +137,7 @@ impl BackendPlan {
         if let Some(backend) = &mut world.backend {
             backend.repair(now);
         }
+        let_faults_show(world)?;
         world.run_to("all in one cluster after the repair", CONVERGE, converged)?;
         world.run_for(Duration::from_secs(5))?;
         if !together(world) {
