@@ -96,6 +96,7 @@ impl World {
             core: m < 7,
             running: self.part_of[m] == self.part_of[n] || m % 4 < quarters,
             goodbye: false,
+            lost: true,
             seniority: m as u64,
         };
         let contacts = (0..NODES).filter(|m| *m != n).map(contact).collect();

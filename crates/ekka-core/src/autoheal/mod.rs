@@ -82,6 +82,9 @@ pub struct Contact {
     pub running: bool,
     /// It said goodbye: what follows is no partition.
     pub goodbye: bool,
+    /// Where it does not run: it was declared down. Who does not take part yet, is met in another cluster, or is called for the
+    /// first time was not.
+    pub lost: bool,
     /// Its place in the order of members: the smallest of those that run is leader.
     pub seniority: u64,
 }

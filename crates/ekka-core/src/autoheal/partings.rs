@@ -61,7 +61,7 @@ impl Partings {
     pub(super) fn seen(&mut self, before: Option<&Contact>, now: &Contact) -> bool {
         let node_id = now.id.node_id;
         let fell = before.is_some_and(|before| before.running && before.process == now.process) && !now.running;
-        if fell && !now.goodbye {
+        if fell && !now.goodbye && now.lost {
             self.version += 1;
             let number = self.next();
             let apart = self.from.entry(node_id).or_insert(Apart {

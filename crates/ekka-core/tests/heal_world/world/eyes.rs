@@ -83,6 +83,7 @@ impl World {
                 core: self.plan.cores[m],
                 running: eye.running,
                 goodbye: eye.goodbye,
+                lost: !eye.running,
                 seniority: self.plan.seniority[m],
             }
         };
