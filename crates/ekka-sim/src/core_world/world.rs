@@ -82,7 +82,7 @@ pub struct World {
     written: BTreeMap<usize, (u64, u64)>,
     report: Report,
     trace: Trace,
-    failure: Option<String>,
+    pub(super) failure: Option<String>,
 }
 
 /// The connection of the world and the end of it that a process knows by this number.
@@ -491,10 +491,7 @@ impl World {
                 }
             },
             Output::Event(_) if !self.kept => {}
-            Output::Event(event) => {
-                self.note(&format!("{machine}: {:?}", event.kind));
-                self.events[machine].push(event);
-            }
+            Output::Event(event) => self.told(machine, event),
             Output::Heal(request) => self.heal_request(machine, &request),
             Output::Reply { id, result } => self.replied(machine, id.0, result),
             Output::Lease(until) => {

@@ -15,6 +15,7 @@ mod members_kept;
 mod one_id;
 mod original;
 mod own_row;
+mod parted;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +45,8 @@ pub struct Watch {
     left: BTreeSet<NodeId>,
     seats: BTreeMap<usize, Seat>,
     gone: BTreeSet<(ClusterId, Incarnation)>,
+    /// Who declared whom down.
+    fell: BTreeSet<(NodeId, NodeId)>,
     /// Clusters in which somebody was up.
     begun: BTreeSet<ClusterId>,
 }
@@ -148,6 +151,19 @@ impl Watch {
     #[must_use]
     pub fn is_gone(&self, cluster_id: ClusterId, id: Incarnation) -> bool {
         self.gone.contains(&(cluster_id, id))
+    }
+
+    /// One node declares another one down.
+    pub fn fell(&mut self, by: NodeId, who: NodeId) {
+        self.fell.insert((by, who));
+    }
+
+    /// Looks at a heal that begins.
+    ///
+    /// # Errors
+    /// The words for what is broken.
+    pub fn heals(&self, stays: &[NodeId], returns: &[NodeId]) -> Result<(), String> {
+        parted::check(&self.fell, stays, returns)
     }
 
     /// Looks at the end of a process by its own decision.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ekka_core::event::EventKind;
 use ekka_core::view::{SplitState, Status};
-use ekka_sim::core_world::{World, converged};
+use ekka_sim::core_world::{Plan, World, converged};
 
 use crate::support::{SECOND, run, together, view, wait};
 
@@ -47,5 +47,22 @@ fn a_heal_is_shown_to_come_as_soon_as_the_one_that_was_down_is_up() {
         wait(&mut world, "whole again", 1, converged);
         run(&mut world, SECOND * 20);
         assert!(looks_whole(&world) && healed(&world) == 1, "seed {seed}: once: {}", world.words());
+    }
+}
+
+/// A newcomer of whom others had told was called by another newcomer: until the first answer it counted as lost. So did one
+/// that was up in its own cluster and on its way into the other's (`s1_5`, `s2_10`). Both were healed although nobody had
+/// ever declared them down.
+#[test]
+fn nobody_is_healed_whom_nobody_declared_down() {
+    for seed in [0x4a, 0x95] {
+        if let Err(failure) = Plan::from_seed(seed).run() {
+            panic!("{}", failure.tell("core", seed));
+        }
+    }
+    for seed in [0x3, 0x40, 0x7e] {
+        if let Err(failure) = Plan::swarm(seed, &[]).run() {
+            panic!("{}", failure.tell("swarm", seed));
+        }
     }
 }
