@@ -1,6 +1,6 @@
 //! Whom this node has parted from: declared down by it, or told so, and met again in the same process or not yet.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -29,6 +29,8 @@ pub(super) struct Apart {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Partings {
     from: BTreeMap<NodeId, Apart>,
+    /// Who ran, does not any more, and was not declared down yet.
+    silent: BTreeSet<NodeId>,
     last: u64,
     /// Before then nobody is to be told: in a cluster of a thousand it would be looked for with each message.
     due: Option<Instant>,
@@ -60,8 +62,14 @@ impl Partings {
     /// A member is seen otherwise than before, or for the first time. Whether anything changed.
     pub(super) fn seen(&mut self, before: Option<&Contact>, now: &Contact) -> bool {
         let node_id = now.id.node_id;
-        let fell = before.is_some_and(|before| before.running && before.process == now.process) && !now.running;
-        if fell && !now.goodbye && now.lost {
+        let same = before.is_some_and(|before| before.process == now.process);
+        if now.running || now.goodbye || !same {
+            self.silent.remove(&node_id);
+        } else if before.is_some_and(|before| before.running) {
+            self.silent.insert(node_id);
+        }
+        // Its connection may end a while before it is declared down, and others may hear it until then.
+        if now.lost && self.silent.remove(&node_id) {
             self.version += 1;
             let number = self.next();
             let apart = self.from.entry(node_id).or_insert(Apart {
@@ -98,6 +106,7 @@ impl Partings {
 
     /// A member is none any more.
     pub(super) fn forget(&mut self, node_id: NodeId) -> bool {
+        self.silent.remove(&node_id);
         self.version += 1;
         self.from.remove(&node_id).is_some()
     }
@@ -209,5 +218,42 @@ impl Partings {
 
     pub(super) fn names(&self, node_id: NodeId) -> bool {
         self.from.contains_key(&node_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Incarnation;
+
+    const PEER: NodeId = NodeId::from_u128(7);
+
+    fn contact(process: u128, running: bool, lost: bool) -> Contact {
+        let process = Guid::from_u128(process);
+        let id = Incarnation { node_id: PEER, guid: process };
+        Contact { id, process, core: true, running, goodbye: false, lost, seniority: 1 }
+    }
+
+    /// How many partings are known after it was seen like this, one after the other.
+    fn parted(seen: &[Contact]) -> usize {
+        let mut partings = Partings::default();
+        let mut before = None;
+        for now in seen {
+            partings.seen(before, now);
+            before = Some(now);
+        }
+        partings.from.len()
+    }
+
+    #[test]
+    fn who_is_declared_down_a_while_after_its_connection_ended_has_parted() {
+        let (up, ended, down) = (contact(1, true, false), contact(1, false, false), contact(1, false, true));
+        assert_eq!(parted(&[up.clone(), down.clone()]), 1, "at once");
+        assert_eq!(parted(&[up.clone(), ended.clone(), down.clone()]), 1, "later");
+        assert_eq!(parted(&[up.clone(), ended.clone(), up.clone(), ended.clone()]), 0, "never declared down");
+        assert_eq!(parted(&[ended.clone(), down.clone()]), 0, "it did not run here before");
+        assert_eq!(parted(&[up.clone(), ended.clone(), contact(2, false, true)]), 0, "another process");
+        let goodbye = Contact { goodbye: true, ..ended };
+        assert_eq!(parted(&[up, goodbye, down]), 0, "an orderly end");
     }
 }
