@@ -1,13 +1,19 @@
 //! What probes and metrics say while a network is cut: asked ten times a second at every node, from before the cut to after
-//! the repair (OPERATIONS 1.6, 2 and 4; DESIGN 2; SCHEDULES S2-14; USERS 9, 27, 40).
+//! the repair (OPERATIONS 1.6, 2, 4 and 8; DESIGN 2; SCHEDULES S2-14; USERS 9, 27, 40).
 
 mod support;
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use support::alerts::Pages;
 use support::parted::{DETECTION, HEALING, Parted, SOON};
 use support::probes::{Probes, Sample, keep};
 use support::{Figures, netns, rounds};
+
+/// A replica that hears nobody believes in its leader for a while; an alert has to be true for 15 s at least.
+const ALERTED: Duration = Duration::from_secs(10);
 
 /// What the nodes of one side are to say once they know.
 struct Side {
@@ -68,10 +74,66 @@ fn judge(samples: &[Sample], side: &Side, cut: Cut) -> Result<Duration, String> 
     Ok(first.at - cut.from)
 }
 
+impl Side {
+    /// Alerts whose expression is true for a scraper that reaches only a node of this side; `voters` vote in all.
+    fn alerts(&self, voters: u64) -> BTreeSet<&'static str> {
+        let mut alerts = BTreeSet::from(["EkkaSplit"]);
+        if self.state != "partial" && voters >= 3 {
+            alerts.insert("EkkaNextFailureHurts");
+        }
+        if !self.majority {
+            alerts.insert("EkkaNoQuorum");
+        }
+        alerts
+    }
+}
+
+/// Alerts that the metrics of these nodes make true.
+fn found(parted: &Parted, nodes: &[usize]) -> Result<BTreeSet<&'static str>, String> {
+    let data: Vec<_> = nodes.iter().map(|index| parted.data(*index)).collect();
+    Ok(Pages::of(data.iter().map(PathBuf::as_path))?.alerts())
+}
+
+/// Whether the metrics of these nodes make exactly these alerts true.
+fn alert(parted: &Parted, nodes: &[usize], alerts: &BTreeSet<&str>) -> Result<(), String> {
+    let found = found(parted, nodes)?;
+    if found == *alerts { Ok(()) } else { Err(format!("{nodes:?}: {found:?}, not {alerts:?}")) }
+}
+
+/// Whether one node makes those alerts true that its side should.
+fn alert_of_one(parted: &Parted, node: usize, side: &Side, voters: u64) -> Result<(), String> {
+    let (mut found, alerts) = (found(parted, &[node])?, side.alerts(voters));
+    if side.state == "partial" {
+        // Who has no link to the leader of a group hears no leader there, and is served by way of the third.
+        found.remove("EkkaNoQuorum");
+    }
+    if found == alerts { Ok(()) } else { Err(format!("n{}: {found:?}, not {alerts:?}", node + 1)) }
+}
+
+/// Whether each node makes those alerts true that its side should, and all of them together those of all but one: while any
+/// side has a leader there is one.
+fn alerts(parted: &Parted, sides: &[Side]) -> Result<(), String> {
+    let voters = parted.status(0)?["quorum"]["voters"].as_u64().ok_or("no voters")?;
+    for side in sides {
+        side.hosts.iter().try_for_each(|index| alert_of_one(parted, *index, side, voters))?;
+    }
+    let mut all: BTreeSet<&str> = sides.iter().flat_map(|side| side.alerts(voters)).collect();
+    if sides.iter().any(|side| side.majority) {
+        all.remove("EkkaNoQuorum");
+    }
+    if sides.len() > 1 {
+        all.insert("EkkaTwoLeaders");
+    }
+    let hosts: Vec<usize> = sides.iter().flat_map(|side| side.hosts.iter().copied()).collect();
+    alert(parted, &hosts, &all)
+}
+
 /// Cuts, waits until all know and a while longer, repairs, and judges every sample of every node.
 fn told(parted: &Parted, sides: &[Side], time: Duration, figures: &mut Figures, cut: impl FnOnce(&Parted)) {
     let probes = Probes::begin((0..parted.starts.len()).map(|index| parted.data(index)));
-    parted.cluster.throughout("a while before the cut", Duration::from_millis(500), |_| Ok(()));
+    let nodes: Vec<usize> = (0..parted.starts.len()).collect();
+    let none = BTreeSet::new();
+    parted.cluster.throughout("no alert before the cut", Duration::from_millis(500), |_| alert(parted, &nodes, &none));
     let (before, from) = (parted.finished(), Instant::now());
     cut(parted);
     parted.cluster.wait("all say so", figures.limit(), |_| {
@@ -85,12 +147,16 @@ fn told(parted: &Parted, sides: &[Side], time: Duration, figures: &mut Figures, 
         }
         Ok(())
     });
-    parted.cluster.throughout("a while longer", time.saturating_sub(from.elapsed()), |_| Ok(()));
+    parted.cluster.wait("the alerts of each side, and of all", ALERTED, |_| alerts(parted, sides));
+    parted
+        .cluster
+        .throughout("for as long as it lasts", time.saturating_sub(from.elapsed()), |_| alerts(parted, sides));
     let cut = Cut { from, to: Instant::now() };
     parted.network.repair();
     let hosts: Vec<&[usize]> = sides.iter().map(|side| &side.hosts[..]).collect();
     parted.healed(&before, parted.outside(&hosts), HEALING * 10);
-    parted.cluster.throughout("a while after it", Duration::from_millis(500), |_| Ok(()));
+    parted.cluster.wait("no alert after it", SOON, |_| alert(parted, &nodes, &none));
+    parted.cluster.throughout("nor a while later", Duration::from_millis(500), |_| alert(parted, &nodes, &none));
     let samples = probes.end();
     for side in sides {
         for index in &side.hosts {
@@ -188,12 +254,16 @@ fn the_survivor_of_two_serves_available_work() {
             let split = parted.status(0)?["split"]["state"].clone();
             if split == "minority" { Ok(()) } else { Err(split.to_string()) }
         });
-        parted.cluster.throughout("a while longer", Duration::from_secs(1), |_| Ok(()));
+        let side = Side { hosts: vec![0], majority: false, state: "minority" };
+        let alone = std::slice::from_ref(&side);
+        parted.cluster.wait("its alerts", ALERTED, |_| alerts(&parted, alone));
+        parted.cluster.throughout("a while longer", Duration::from_secs(1), |_| alerts(&parted, alone));
         let cut = Cut { from, to: Instant::now() };
         parted.cluster.agents[1].start();
         parted.cluster.wait("two again", SOON, |_| parted.one());
-        parted.cluster.throughout("a while after it", Duration::from_millis(500), |_| Ok(()));
-        let side = Side { hosts: vec![0], majority: false, state: "minority" };
+        let none = BTreeSet::new();
+        parted.cluster.wait("no alert after it", SOON, |_| alert(&parted, &[0, 1], &none));
+        parted.cluster.throughout("a while after it", Duration::from_millis(500), |_| alert(&parted, &[0, 1], &none));
         let took = judge(&probes.end()[0], &side, cut);
         figures.add(took.unwrap_or_else(|seen| panic!("{seen}\n{}", parted.cluster.report())));
     }

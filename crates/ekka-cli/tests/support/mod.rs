@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports, reason = "every test binary compiles this folder and uses its part of it")]
 
 pub(crate) mod agent;
+pub(crate) mod alerts;
 pub(crate) mod ask;
 pub(crate) mod cluster;
 pub(crate) mod dns;
