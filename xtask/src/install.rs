@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::command::{cargo, exists, run};
 
 /// A program that tests call, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("ps", "procps"),
@@ -16,6 +16,7 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("etcdctl", "etcd-client"),
     ("dnsmasq", "dnsmasq-base"),
     ("kubectl", "kubernetes-client"),
+    ("faketime", "faketime"),
 ];
 
 /// Whether `cargo nextest` can be called.

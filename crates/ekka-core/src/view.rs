@@ -348,7 +348,8 @@ pub struct View {
     pub members: Vec<Member>,
     /// The link matrix as far as it is known.
     pub links: Vec<Link>,
-    /// Offset of this node's clock from the median of its peers, in milliseconds.
+    /// Offset of this node's clock from the median of its peers, in milliseconds; where none is in reach, how far it jumped
+    /// since one agreed with it, if by more than is refused.
     pub clock_offset_ms: Option<i64>,
     /// Offset of each peer's clock from this node's, in milliseconds.
     pub peer_clock_offset_ms: BTreeMap<NodeId, i64>,

@@ -28,6 +28,7 @@ pub(crate) mod rows;
 pub(crate) mod scribes;
 pub(crate) mod sse;
 pub(crate) mod stall;
+pub(crate) mod wall;
 
 pub(crate) use agent::Agent;
 pub(crate) use cluster::Cluster;

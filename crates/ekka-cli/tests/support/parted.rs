@@ -39,15 +39,26 @@ pub(crate) struct Parted<N = Netns> {
 impl Parted {
     /// So many nodes on hosts of their own that have formed and share two tables; `settings` go to each of them.
     pub(crate) fn formed(hosts: usize, storage: &str, settings: &[(&str, &str)]) -> Self {
+        Self::formed_of(hosts, storage, settings, |_| ())
+    }
+
+    /// The same, of nodes with which something is done before they start.
+    pub(crate) fn formed_of(
+        hosts: usize,
+        storage: &str,
+        settings: &[(&str, &str)],
+        prepare: impl FnOnce(&mut [Agent]),
+    ) -> Self {
         let network = Netns::new(hosts);
         let mut cluster = Cluster::on_hosts(network.addresses());
         for (host, agent) in cluster.agents.iter_mut().enumerate() {
             agent.enter(&network.namespace(host));
         }
+        prepare(&mut cluster.agents);
         Self::form(cluster, network, storage, settings)
     }
 
-    /// The same, and so many nodes on further hosts that have not started, whose seeds are all the others.
+    /// As [`Parted::formed`], and so many nodes on further hosts that have not started, whose seeds are all the others.
     pub(crate) fn formed_with_spare(nodes: usize, spare: usize, storage: &str) -> (Self, Vec<Agent>) {
         let network = Netns::new(nodes + spare);
         let mut cluster = Cluster::on_hosts(network.addresses());
@@ -105,6 +116,11 @@ impl<N: Sync> Parted<N> {
     pub(crate) fn same_starts(&self) {
         let now: Vec<_> = (0..self.starts.len()).map(|index| self.start_of(index)).collect();
         assert_eq!(now, self.starts, "the same processes under the same guids\n{}", self.cluster.report());
+    }
+
+    /// Who voted as the cluster was formed.
+    pub(crate) fn voters(&self) -> &BTreeSet<usize> {
+        &self.voters
     }
 
     fn votes(&self, index: usize) -> bool {

@@ -89,10 +89,10 @@ fn write(data: &Path, (node, table): (usize, &'static str), stop: &AtomicBool, r
             }
             Ok((status, answer)) => {
                 let code = answer["error"]["code"].as_str().unwrap_or("no code");
-                refuse(format!("{table}: {status} {code}"));
+                refuse(format!("n{}: {table}: {status} {code}", node + 1));
                 stream = Some(open);
             }
-            Err(error) => refuse(format!("{table}: {:?}", error.kind())),
+            Err(error) => refuse(format!("n{}: {table}: {:?}", node + 1, error.kind())),
         }
     }
     acked

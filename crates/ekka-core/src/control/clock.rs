@@ -1,13 +1,22 @@
-//! The clocks of peers, asked for while this node's own seems to be wrong.
+//! Whether this node's clock is right: by those of its peers, and by what it said when they last agreed with it.
 //!
 //! Members tell their clocks with every heartbeat. Others tell it once, when they are met; so a node that is in no cluster
-//! with anybody would wait for a right clock for ever, although it was set since, or theirs were.
+//! with anybody would wait for a right clock for ever, although it was set since, or theirs were: it asks them while its
+//! own seems to be wrong.
+//!
+//! A node that reaches nobody has nothing to compare its clock with but the clock itself, as it was: one that jumped since
+//! is wrong until a peer says otherwise. So is that of two nodes which jumped; the clocks alone do not tell which it was.
 
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Control, Message, Output};
+use super::{Control, Message, Output, emit};
+use crate::event::EventKind;
 use crate::id::NodeId;
+use crate::identity::clock::{human, is_far};
+use crate::table::Offset;
 use crate::time::{Instant, Now, Wall};
 
 /// How often they are asked.
@@ -15,11 +24,30 @@ const ASK_INTERVAL: Duration = Duration::from_secs(2);
 /// So many at most: they are compared by their median.
 const ASKED_MAX: usize = 32;
 
-/// The latest question.
+/// The latest question, and this node's own clock.
 #[derive(Debug, Default)]
 pub(super) struct ClockAsks {
     nonce: u64,
     sent: Instant,
+    own: OwnClock,
+}
+
+/// This node's clock beside the time that has passed since a peer, and the median of all, last agreed with it.
+#[derive(Debug, Default)]
+struct OwnClock {
+    agreed: Option<(NodeId, Offset)>,
+    /// How far it is ahead of where it should be by that.
+    ahead_ms: i64,
+}
+
+impl OwnClock {
+    fn agrees(&mut self, peer: NodeId, now: Now) {
+        *self = Self { agreed: Some((peer, Offset::of(now))), ahead_ms: 0 };
+    }
+
+    fn look(&mut self, now: Now) {
+        self.ahead_ms = self.agreed.map_or(0, |(_, then)| Offset::of(now).as_millis().saturating_sub(then.as_millis()));
+    }
 }
 
 impl Control {
@@ -27,11 +55,46 @@ impl Control {
         self.standing.clock.as_ref().map(|_| self.clock_asks.sent + ASK_INTERVAL)
     }
 
-    pub(super) fn ask_for_clocks(&mut self, now: Now, out: &mut Vec<Output>) {
+    pub(super) fn tick_clock(&mut self, now: Now, out: &mut Vec<Output>) {
+        let was = self.jumped_ms();
+        self.clock_asks.own.look(now);
+        let is = self.jumped_ms();
+        self.dirty |= was != is;
+        if let (None, Some(ms), Some((peer, _))) = (was, is, self.clock_asks.own.agreed) {
+            self.say_offset(peer, 0i64.saturating_sub(ms), out);
+        }
+        self.ask_for_clocks(now, out);
+    }
+
+    /// How far this node's clock is ahead of where it should be, where it jumped and no peer agrees with it since.
+    fn jumped_ms(&self) -> Option<i64> {
+        let ms = self.clock_asks.own.ahead_ms;
+        let denied = self.clocks.ahead_of_median_ms().is_none_or(is_far);
+        // Who has no other members is compared with nobody.
+        (is_far(ms) && denied && self.membership.size() > 1).then_some(ms)
+    }
+
+    /// How far this node's clock is ahead, by its peers, or by itself where it reaches none.
+    pub(super) fn clock_ahead_ms(&self) -> Option<i64> {
+        self.clocks.ahead_of_median_ms().or_else(|| self.jumped_ms())
+    }
+
+    /// Why this node's clock cannot be trusted, if it cannot.
+    pub(super) fn clock_refused(&self) -> Option<String> {
+        let by_peers = self.clocks.refused(self.standing.was_up, |id| self.autocluster.is_up(id));
+        by_peers.or_else(|| {
+            let ms = self.jumped_ms()?;
+            let way = if ms < 0 { "back" } else { "ahead" };
+            let by = human(ms.unsigned_abs());
+            Some(format!("your clock went {by} {way} since it last agreed with a peer's: set it"))
+        })
+    }
+
+    fn ask_for_clocks(&mut self, now: Now, out: &mut Vec<Output>) {
         if self.clock_deadline().is_none_or(|at| now.mono < at) {
             return;
         }
-        self.clock_asks = ClockAsks { nonce: self.clock_asks.nonce + 1, sent: now.mono };
+        (self.clock_asks.nonce, self.clock_asks.sent) = (self.clock_asks.nonce + 1, now.mono);
         let nonce = self.clock_asks.nonce;
         let peers: Vec<NodeId> = self.clocks.offsets().keys().copied().take(ASKED_MAX).collect();
         for to in peers {
@@ -53,7 +116,25 @@ impl Control {
     /// A peer's clock, as it was half a round trip ago.
     pub(super) fn compare_clock(&mut self, peer: NodeId, wall: Wall, rtt_us: u64, now: Now, out: &mut Vec<Output>) {
         let was = (self.clocks.warns(), self.clock_refused().is_some());
-        self.clocks.observe(peer, wall, now.wall, rtt_us);
-        self.clock_observed(was, peer, out);
+        let Some(ms) = self.clocks.observe(peer, wall, now.wall, rtt_us) else { return };
+        // What was measured before a jump says nothing of the clock of now: this one must agree, too.
+        if !is_far(ms) && self.clocks.ahead_of_median_ms().is_some_and(|ms| !is_far(ms)) {
+            self.clock_asks.own.agrees(peer, now);
+        }
+        let is = (self.clocks.warns(), self.clock_refused().is_some());
+        if is != was {
+            self.dirty = true;
+        }
+        // A Hello may have been on its way for a while: it tells of minutes, not of half a second.
+        let measured = rtt_us > 0 || is_far(ms);
+        if measured && (is.0 && !was.0 || is.1 && !was.1) {
+            self.say_offset(peer, ms, out);
+        }
+    }
+
+    fn say_offset(&self, peer: NodeId, ms: i64, out: &mut Vec<Output>) {
+        if let Some(record) = self.membership.record(peer) {
+            emit(None, EventKind::ClockOffset { peer: record.name.clone(), ms }, out);
+        }
     }
 }

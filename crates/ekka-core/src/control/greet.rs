@@ -152,7 +152,7 @@ impl Control {
         self.displace(hello, &addr, out);
         self.displace_name(hello, &addr, out);
         let endpoint = Endpoint { host: hello.name.host().clone(), port: hello.listen_port };
-        self.clocks.observe(peer.node_id, hello.wall, at.wall, 0);
+        self.compare_clock(peer.node_id, hello.wall, 0, at, out);
         self.standing.refusal = None;
         let link = Link { peer, name: hello.name.clone(), dialed, addr };
         if self.conns.insert(conn, link, now.mono) {

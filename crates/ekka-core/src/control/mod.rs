@@ -445,7 +445,7 @@ impl Machine for Control {
         self.expire_asked(now, out);
         self.expire_plans(now, out);
         self.tick_recovery(now, out);
-        self.ask_for_clocks(now, out);
+        self.tick_clock(now, out);
         if now.mono >= self.refresh_at {
             self.dirty = true;
         }

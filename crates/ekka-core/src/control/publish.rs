@@ -133,7 +133,7 @@ impl Control {
             advice,
             links: self.membership.links(now),
             members,
-            clock_offset_ms: self.clocks.ahead_of_median_ms(),
+            clock_offset_ms: self.clock_ahead_ms(),
             peer_clock_offset_ms: self.clocks.offsets().clone(),
             started: self.setup.started,
         }

@@ -199,11 +199,6 @@ impl Control {
         }
     }
 
-    /// Why this node's clock cannot be trusted, if it cannot.
-    pub(super) fn clock_refused(&self) -> Option<String> {
-        self.clocks.refused(self.standing.was_up, |id| self.autocluster.is_up(id))
-    }
-
     fn next_status(&self, quorum: Quorum, clock_agrees: bool) -> Status {
         let cluster = self.autocluster.cluster_id();
         let entered = cluster.is_some() && self.membership.roster().cluster_id == cluster;
@@ -277,8 +272,23 @@ impl Control {
                 let name = self.membership.record(leader).map_or_else(|| leader.to_string(), |r| r.name.to_string());
                 format!("waits: {name}, which leads, has not answered for its lease yet")
             }
-            None => String::from("waits: the voters elect who leads them"),
+            None => self.waits_for_leader(),
         }
+    }
+
+    /// Nobody is known to lead: there is nobody, or who leads is not heard.
+    fn waits_for_leader(&self) -> String {
+        let others = self.membership.voters().iter().filter(|voter| **voter != self.me().node_id);
+        let unheard = others.filter(|voter| !self.conns.is_linked(**voter));
+        let unheard: Vec<String> =
+            unheard.filter_map(|voter| self.membership.record(*voter)).map(|record| record.name.to_string()).collect();
+        if unheard.is_empty() {
+            return String::from("waits: the voters elect who leads them");
+        }
+        format!(
+            "waits: none of the voters that this node hears leads them, and it has no link to {}: see `ekka links`",
+            unheard.join(" and ")
+        )
     }
 
     /// A majority is in reach, and has not committed yet that this start of this node is a member.
@@ -289,7 +299,7 @@ impl Control {
         match (&durable.standing().failed, name) {
             (Some(why), _) => format!("waits: its log of the cluster's group cannot be used: {why}"),
             (None, Some(name)) => format!("waits: {name}, which leads, has not committed this start of it yet"),
-            (None, None) => String::from("waits: the voters elect who leads them"),
+            (None, None) => self.waits_for_leader(),
         }
     }
 
@@ -478,18 +488,5 @@ impl Control {
         let rule = "section 9: down is each node's own hint, from direct and indirect evidence";
         let decision = self.decisions.record(now.wall, kind, what, rule, lines);
         self.evidence.insert(id.node_id, (decision, evidence.to_string()));
-    }
-
-    pub(super) fn clock_observed(&mut self, was: (bool, bool), node_id: NodeId, out: &mut Vec<Output>) {
-        let is = (self.clocks.warns(), self.clock_refused().is_some());
-        if is != was {
-            self.dirty = true;
-        }
-        if (is.0 && !was.0 || is.1 && !was.1)
-            && let (Some(ms), Some(record)) = (self.clocks.offsets().get(&node_id), self.membership.record(node_id))
-        {
-            let peer = record.name.clone();
-            emit(None, EventKind::ClockOffset { peer, ms: *ms }, out);
-        }
     }
 }

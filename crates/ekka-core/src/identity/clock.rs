@@ -19,7 +19,8 @@ pub struct Clocks {
     far: usize,
 }
 
-fn human(ms: u64) -> String {
+/// A length of time, roughly.
+pub(crate) fn human(ms: u64) -> String {
     let s = ms / 1000;
     match s {
         0..=119 => format!("{s} s"),
@@ -29,22 +30,24 @@ fn human(ms: u64) -> String {
     }
 }
 
-fn is_far(ms: i64) -> bool {
+/// Whether clocks so far apart do not work together.
+pub(crate) fn is_far(ms: i64) -> bool {
     u128::from(ms.unsigned_abs()) > CLOCK_REFUSE.as_millis()
 }
 
 impl Clocks {
     /// Takes a comparison: the peer's clock as it answered, and how long the round trip took. One that took so long
     /// that it says nothing is left out (Cristian, *Probabilistic clock synchronization*, 1989): half of the round trip
-    /// is what it may be off by.
-    pub fn observe(&mut self, node_id: NodeId, peer: Wall, here: Wall, rtt_us: u64) {
+    /// is what it may be off by. What it found: how far the peer's clock is ahead, in milliseconds.
+    pub fn observe(&mut self, node_id: NodeId, peer: Wall, here: Wall, rtt_us: u64) -> Option<i64> {
         if u128::from(rtt_us) / 2 > CLOCK_WARN.as_micros() {
-            return;
+            return None;
         }
         let half = i64::try_from(rtt_us / 2_000).unwrap_or(0);
         let offset = peer.offset_from(here).saturating_add(half);
         let before = self.offsets_ms.insert(node_id, offset);
         self.count(before, Some(offset));
+        Some(offset)
     }
 
     /// Forgets a peer that is not linked any more.
@@ -70,13 +73,14 @@ impl Clocks {
         !self.offsets_ms.is_empty()
     }
 
-    /// How far this node's clock is ahead of the median of its peers, in milliseconds.
+    /// How far this node's clock is ahead of the median of its peers, in milliseconds. Of an even number of them the one in
+    /// the middle counts that is nearer to this clock: half of them do not outvote the other half and this node.
     #[must_use]
     pub fn ahead_of_median_ms(&self) -> Option<i64> {
         let mut offsets: Vec<i64> = self.offsets_ms.values().copied().collect();
-        let middle = offsets.len().checked_sub(1)? / 2;
-        let (_, median, _) = offsets.select_nth_unstable(middle);
-        Some(0i64.saturating_sub(*median))
+        offsets.sort_unstable();
+        let middle = [offsets.len().checked_sub(1)? / 2, offsets.len() / 2].map(|place| offsets[place]);
+        middle.into_iter().min_by_key(|ms| ms.unsigned_abs()).map(|median| 0i64.saturating_sub(median))
     }
 
     /// Whether the median is further away than what gives a warning.
@@ -157,7 +161,7 @@ mod tests {
     fn an_answer_from_before_a_long_pause_is_no_comparison() {
         let mut clocks = Clocks::default();
         let here = Wall::from_millis(1_000_000);
-        clocks.observe(NodeId::from_u128(1), Wall::from_millis(870_000), here, 130_000_000);
+        assert_eq!(clocks.observe(NodeId::from_u128(1), Wall::from_millis(870_000), here, 130_000_000), None);
         assert!(!clocks.compared());
     }
 
@@ -172,5 +176,14 @@ mod tests {
         assert!(!clocks(&[400, 300]).warns());
         assert!(clocks(&[600, 700]).warns());
         assert_eq!(clocks(&[]).ahead_of_median_ms(), None);
+    }
+
+    #[test]
+    fn one_of_two_peers_whose_clock_is_wrong_does_not_trouble_the_others() {
+        for wrong in [300_000, -300_000] {
+            assert_eq!(clocks(&[2, wrong]).ahead_of_median_ms(), Some(-2));
+            assert_eq!(clocks(&[wrong, wrong + 10]).ahead_of_median_ms().map(|ms| ms.abs() > 299_000), Some(true));
+        }
+        assert_eq!(clocks(&[1, 2, 300_000]).ahead_of_median_ms(), Some(-2));
     }
 }

@@ -4,7 +4,8 @@
 //! the clock of quorum tables and the bound of stamps on disc lie ahead for good. So the wall clock is compared with the
 //! monotonic one, and goes on with that where it jumped. A step that is right (a machine was suspended, its clock was set
 //! for the first time) stays, and is followed: soon where the peers say the same, later where nobody does. It is not where
-//! they say that the clock was right before and is of no use now.
+//! they say that the clock was right before and is of no use now, nor where they said that it was right, are not in reach,
+//! and would refuse it if nothing is wrong with theirs.
 
 use core::time::Duration;
 
@@ -75,13 +76,15 @@ pub struct GuardedWall {
     offset: Offset,
     /// Where it jumped to, and when that was seen.
     jumped: Option<(Offset, Instant)>,
+    /// The peers, as far as there are any, did not refuse what is believed when they were heard last.
+    agreed: bool,
 }
 
 impl GuardedWall {
     /// A clock that is believed as it is: there is nothing to compare it with.
     #[must_use]
     pub fn new(now: Now) -> Self {
-        Self { offset: Offset::of(now), jumped: None }
+        Self { offset: Offset::of(now), jumped: None, agreed: false }
     }
 
     /// What is believed.
@@ -96,12 +99,18 @@ impl GuardedWall {
         now.wall.offset_from(self.offset.guarded(now))
     }
 
+    /// There are no peers any more that would have to agree.
+    pub fn is_alone(&mut self) {
+        self.agreed = false;
+    }
+
     /// Looks at the clock, as is to be done every now and then; `ahead_ms` is how far the wall clock is ahead of the median
     /// of the peers, where there are any to compare it with.
     pub fn look(&mut self, now: Now, ahead_ms: Option<i64>) -> Option<Jump> {
         let offset = Offset::of(now);
         if offset.is_near(self.offset) {
             self.offset = offset;
+            self.agreed = ahead_ms.map_or(self.agreed, |ms| !is_refused(ms.unsigned_abs()));
             return self.jumped.take().map(|_| Jump::Undone);
         }
         let by_ms = offset.0.saturating_sub(self.offset.0);
@@ -114,7 +123,8 @@ impl GuardedWall {
         };
         self.jumped = Some((offset, since));
         let stayed = now.mono.since(since);
-        if patience(by_ms, ahead_ms).is_none_or(|patience| stayed < patience) {
+        let untold = ahead_ms.is_none() && self.agreed && is_refused(by_ms.unsigned_abs());
+        if untold || patience(by_ms, ahead_ms).is_none_or(|patience| stayed < patience) {
             return None;
         }
         *self = Self::new(now);
@@ -126,12 +136,15 @@ impl GuardedWall {
 fn patience(by_ms: i64, ahead_ms: Option<i64>) -> Option<Duration> {
     let Some(ahead) = ahead_ms else { return Some(WALL_JUMP_STAYS) };
     let (after, before) = (ahead.unsigned_abs(), ahead.saturating_sub(by_ms).unsigned_abs());
-    let refused = |away: u64| u128::from(away) > CLOCK_REFUSE.as_millis();
-    match (refused(after), refused(before)) {
+    match (is_refused(after), is_refused(before)) {
         (true, false) => None,
         _ if after < before => Some(WALL_JUMP_AGREED),
         _ => Some(WALL_JUMP_STAYS),
     }
+}
+
+fn is_refused(away_ms: u64) -> bool {
+    u128::from(away_ms) > CLOCK_REFUSE.as_millis()
 }
 
 #[cfg(test)]
@@ -190,6 +203,24 @@ mod tests {
     fn what_the_peers_refuse_is_not_followed_while_they_do() {
         assert_eq!(followed_after(HOUR, Some(HOUR)), None);
         assert_eq!(followed_after(-HOUR, Some(-HOUR)), None);
+    }
+
+    /// As in a start that has just begun, and after a cut that lasts.
+    #[test]
+    fn what_the_peers_would_refuse_is_not_followed_while_none_is_in_reach() {
+        let held = |off: i64, last: Option<i64>, alone: bool| {
+            let mut guard = GuardedWall::new(at(0, 0));
+            guard.look(at(500, 0), last);
+            if alone {
+                guard.is_alone();
+            }
+            let looks = (1_000..=121_000).step_by(1_000).map(|ms| guard.look(at(ms, off), None));
+            !looks.collect::<alloc::vec::Vec<_>>().contains(&Some(Jump::Followed))
+        };
+        assert!(held(HOUR, Some(300), false) && held(-HOUR, Some(300), false));
+        assert!(!held(10_000, Some(300), false), "they would not refuse it");
+        assert!(!held(HOUR, Some(-HOUR), false), "it was of no use before");
+        assert!(!held(HOUR, None, false) && !held(HOUR, Some(300), true), "there are none");
     }
 
     #[test]

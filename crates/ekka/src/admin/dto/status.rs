@@ -54,7 +54,7 @@ pub struct StatusAnswer {
     pub split: SplitAnswer,
     /// Other formed clusters of this name that were met.
     pub conflicts: Vec<ConflictAnswer>,
-    /// Offset of this node's clock from the median of its peers.
+    /// Offset of this node's clock from the median of its peers, or where none is in reach how far it jumped since.
     pub clock_offset_ms: Option<i64>,
     /// What an operator must know.
     pub alarms: Vec<AlarmAnswer>,

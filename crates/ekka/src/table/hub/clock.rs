@@ -10,7 +10,7 @@ use std::time::Duration;
 use ekka_core::limits::{CLOCK_REFUSE, HEARTBEAT_INTERVAL, WALL_JUMP};
 use ekka_core::table::{GuardedWall, Jump, Offset, PeerClocks};
 use ekka_core::time::{Instant, Now, Wall};
-use ekka_core::view::View;
+use ekka_core::view::{Status, View};
 use tracing::{info, warn};
 
 use crate::env::Clock;
@@ -48,7 +48,12 @@ impl TableClock {
 
     /// Looks whether the wall clock jumped, as every tick does; how the guarded one stands among those of the peers.
     pub(in crate::table) fn look(&self, view: &View) -> PeerClocks {
-        self.look_beside(view.clock_offset_ms, view.peer_clock_offset_ms.values().copied().max())
+        // One that has just begun names nobody, not even this node.
+        if view.members.len() == 1 {
+            self.looked.lock().unwrap_or_else(PoisonError::into_inner).guard.is_alone();
+        }
+        let ahead_ms = view.clock_offset_ms.filter(|ms| is_told(*ms, view.peer_clock_offset_ms.len(), view.status));
+        self.look_beside(ahead_ms, view.peer_clock_offset_ms.values().copied().max().filter(|_| ahead_ms.is_some()))
     }
 
     /// The same, where the wall clock is so far ahead of the median of the peers, and one of them so far ahead of it.
@@ -96,6 +101,13 @@ impl TableClock {
     }
 }
 
+/// Whether so many peers can tell that this node's clock is so far ahead. Of two nodes each would be told by the other one,
+/// and the one that is right would write no more; which of both jumped the guard of each one knows.
+fn is_told(ahead_ms: i64, peers: usize, status: Status) -> bool {
+    let refused = u128::from(ahead_ms.unsigned_abs()) > CLOCK_REFUSE.as_millis();
+    !refused || peers != 1 || !status.takes_part()
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -130,6 +142,13 @@ mod tests {
         tokio::time::advance(STALE).await;
         let alike = PeerClocks { compared: true, ..PeerClocks::default() };
         assert_eq!(tables.look_beside(Some(0), None), alike);
+    }
+
+    #[test]
+    fn one_peer_that_says_something_else_does_not_stop_a_node_that_is_up() {
+        assert!(!is_told(HOUR, 1, Status::Up) && !is_told(-HOUR, 1, Status::Healing));
+        assert!(is_told(HOUR, 1, Status::Joining), "the one that is not up yields");
+        assert!(is_told(HOUR, 2, Status::Up) && is_told(300, 1, Status::Up));
     }
 
     #[tokio::test(start_paused = true)]
