@@ -98,7 +98,7 @@ fn changes(parted: &Parted) -> Result<(), String> {
 
 /// Quorum tables on disc are in the durable group, those in ram in the volatile one.
 fn storage(round: u32) -> &'static str {
-    if (round + round / 2) % 2 == 0 { "disc" } else { "ram" }
+    if (round + round / 2).is_multiple_of(2) { "disc" } else { "ram" }
 }
 
 #[test]

@@ -67,12 +67,12 @@ impl Pages {
 
     /// Whether one of them leads this group.
     pub(crate) fn leads(&self, group: &str) -> bool {
-        self.any("ekka_raft_leads", ("group", &[group]), |value| value == 1.0)
+        self.any("ekka_raft_leads", ("group", &[group]), |value| value > 0.0)
     }
 
     /// The alerts whose expression is true now; how long it has to be is the alert's `for`.
     pub(crate) fn alerts(&self) -> BTreeSet<&'static str> {
-        let one = |value: f64| value == 1.0;
+        let one = |value: f64| value > 0.0;
         let some = |name: &str, holds: fn(f64) -> bool| self.get(name).iter().any(|(_, value)| holds(*value));
         let hurts = self.by_group("ekka_quorum_can_lose", f64::min).values().any(|least| *least == 0.0)
             && some("ekka_quorum_voters", |voters| voters >= 3.0);

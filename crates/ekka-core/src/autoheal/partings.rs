@@ -12,8 +12,13 @@ use crate::time::Instant;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Apart {
     pub(super) process: Guid,
-    /// Of this node's own count; a parting that is found again has a new one.
+    /// Of this node's own count; a parting that is found again has a new one, and one from whoever is met again for the first
+    /// time since: a view from before says nothing of it.
     pub(super) number: u64,
+    /// The number that it had before they met again.
+    fell: u64,
+    /// They have met since.
+    met: bool,
     /// This node itself declared it down.
     own: bool,
     /// The number under which the other one said so.
@@ -75,6 +80,8 @@ impl Partings {
             let apart = self.from.entry(node_id).or_insert(Apart {
                 process: now.process,
                 number,
+                fell: number,
+                met: false,
                 own: true,
                 theirs: None,
                 since: None,
@@ -83,6 +90,7 @@ impl Partings {
             });
             // What was known before of this process stays true.
             (apart.number, apart.own, apart.since, apart.back, apart.told) = (number, true, None, false, None);
+            (apart.fell, apart.met) = (number, false);
             return true;
         }
         let Some(apart) = self.from.get_mut(&node_id) else { return false };
@@ -94,6 +102,11 @@ impl Partings {
         }
         let changed = apart.back != now.running;
         apart.back = now.running;
+        if apart.back && apart.own && !apart.met {
+            apart.met = true;
+            self.last += 1;
+            apart.number = self.last;
+        }
         if !now.running {
             apart.told = None;
         }
@@ -123,8 +136,10 @@ impl Partings {
             return false;
         }
         let own = known.is_some_and(|apart| apart.own);
+        let before = known.map(|apart| (apart.fell, apart.met || back));
         let number = self.next();
-        let apart = Apart { process, number, own, theirs: Some(theirs), since: None, back, told: None };
+        let (fell, met) = before.unwrap_or((number, true));
+        let apart = Apart { process, number, fell, met, own, theirs: Some(theirs), since: None, back, told: None };
         self.from.insert(node_id, apart);
         self.version += 1;
         if own && back {
@@ -137,9 +152,12 @@ impl Partings {
     pub(super) fn answered(&mut self, plan: &Plan, own: NodeId, process: Guid) {
         self.version += 1;
         let upto = plan.upto(own, process);
+        let came_back = plan.outside().any(|id| id.node_id == own);
         self.from.retain(|node_id, apart| {
+            // Who came back has what the other one holds, whether they had met when the views were collected or not.
+            let number = if came_back { apart.fell } else { apart.number };
             let told = apart.theirs.is_none_or(|theirs| theirs <= plan.upto(*node_id, apart.process));
-            let open = if apart.own { apart.number > upto || !told } else { apart.number > upto && !told };
+            let open = if apart.own { number > upto || !told } else { number > upto && !told };
             // One that is not back was found down after the views were collected, or is down still.
             open || !apart.back && apart.own
         });
@@ -158,8 +176,9 @@ impl Partings {
         self.version += 1;
         if !self.from.contains_key(&node_id) {
             let number = self.next();
-            let apart = Apart { process, number, own: false, theirs: None, since: Some(heal), back: true, told: None };
-            self.from.insert(node_id, apart);
+            let (own, fell, met, back) = (false, number, true, true);
+            let since = Some(heal);
+            self.from.insert(node_id, Apart { process, number, fell, met, own, theirs: None, since, back, told: None });
         }
     }
 
@@ -248,11 +267,11 @@ mod tests {
     #[test]
     fn who_is_declared_down_a_while_after_its_connection_ended_has_parted() {
         let (up, ended, down) = (contact(1, true, false), contact(1, false, false), contact(1, false, true));
-        assert_eq!(parted(&[up.clone(), down.clone()]), 1, "at once");
-        assert_eq!(parted(&[up.clone(), ended.clone(), down.clone()]), 1, "later");
-        assert_eq!(parted(&[up.clone(), ended.clone(), up.clone(), ended.clone()]), 0, "never declared down");
-        assert_eq!(parted(&[ended.clone(), down.clone()]), 0, "it did not run here before");
-        assert_eq!(parted(&[up.clone(), ended.clone(), contact(2, false, true)]), 0, "another process");
+        assert_eq!(parted(&[up, down]), 1, "at once");
+        assert_eq!(parted(&[up, ended, down]), 1, "later");
+        assert_eq!(parted(&[up, ended, up, ended]), 0, "never declared down");
+        assert_eq!(parted(&[ended, down]), 0, "it did not run here before");
+        assert_eq!(parted(&[up, ended, contact(2, false, true)]), 0, "another process");
         let goodbye = Contact { goodbye: true, ..ended };
         assert_eq!(parted(&[up, goodbye, down]), 0, "an orderly end");
     }

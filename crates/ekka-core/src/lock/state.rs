@@ -113,7 +113,7 @@ impl State {
         for (number, request) in &session.requests {
             self.take_off(id, *number, request, Some(cause), &mut touched, events);
         }
-        self.pump_all(touched, events);
+        self.pump_all(&touched, events);
         Answer::Done
     }
 
@@ -287,8 +287,8 @@ impl State {
         }
     }
 
-    fn pump_all(&mut self, names: BTreeSet<LockName>, events: &mut Vec<Event>) {
-        for name in &names {
+    fn pump_all(&mut self, names: &BTreeSet<LockName>, events: &mut Vec<Event>) {
+        for name in names {
             self.pump(name, events);
         }
     }
@@ -322,7 +322,7 @@ impl State {
         };
         let mut touched = BTreeSet::new();
         self.take_off(id, number, &request, None, &mut touched, events);
-        self.pump_all(touched, events);
+        self.pump_all(&touched, events);
         Answer::Done
     }
 
@@ -340,7 +340,7 @@ impl State {
                 self.take_off(session, number, &request, Some(Cause::Forced), &mut touched, events);
             }
         }
-        self.pump_all(touched, events);
+        self.pump_all(&touched, events);
         Answer::Forced { holders: holds.len() as u64 }
     }
 
@@ -356,7 +356,7 @@ impl State {
                 .filter(|(_, queue)| !queue.waiters.is_empty())
                 .map(|(name, _)| name.clone())
                 .collect();
-            self.pump_all(waiting, events);
+            self.pump_all(&waiting, events);
         }
         Answer::Done
     }

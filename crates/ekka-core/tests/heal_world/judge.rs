@@ -223,7 +223,7 @@ impl Judge {
         if !there(a, parting.processes.0) || !there(b, parting.processes.1) {
             return true;
         }
-        [a, b].iter().any(|n| self.calls[&nodes[*n].process].healed.is_some_and(|at| at > parting.met))
+        [a, b].iter().any(|n| self.calls[&nodes[*n].process].healed.is_some_and(|at| at >= parting.met))
     }
 
     /// How often the process of a node was prepared.
