@@ -127,7 +127,7 @@ pub enum Refusal {
     NoSession,
     /// The session may not be opened again: it has ended, or is of a start that is over.
     Over,
-    /// The request has ended before.
+    /// The request has ended before: it was released, or answered in the negative, and holds nothing.
     Ended,
     /// There is no such request.
     NoRequest,
@@ -183,6 +183,15 @@ pub enum Event {
         session: SessionId,
         /// What.
         held: Held,
+        /// Why.
+        cause: Cause,
+    },
+    /// A request has ended by somebody else's word, whether it held all that it wanted or waited: it holds nothing.
+    Ended {
+        /// Whose.
+        session: SessionId,
+        /// Which.
+        request: u64,
         /// Why.
         cause: Cause,
     },

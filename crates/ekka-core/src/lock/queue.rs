@@ -66,9 +66,9 @@ impl Queue {
         }
     }
 
-    /// The same owner's hold of it.
-    pub(super) fn of_owner(&mut self, session: SessionId, owner: u64) -> Option<&mut Hold> {
-        self.holds.iter_mut().find(|hold| hold.session == session && hold.owner == owner)
+    /// The same owner's hold of it in that mode.
+    pub(super) fn of_owner(&mut self, session: SessionId, owner: u64, mode: Mode) -> Option<&mut Hold> {
+        self.holds.iter_mut().find(|hold| (hold.session, hold.owner, hold.mode) == (session, owner, mode))
     }
 
     /// Takes a request off; the token of the hold that ended with it, if one did.

@@ -49,7 +49,9 @@ impl State {
                     session.raise_floor(floor);
                 }
                 let wanted = Request { wants, owner, again, has: 0 };
-                self.acquire(session, request, wanted, wait, events).unwrap_or_else(Answer::Refused)
+                let answer = self.acquire(session, request, wanted, wait, events).unwrap_or_else(Answer::Refused);
+                self.remember_refused(session, request, &answer);
+                answer
             }
             Command::Release { session, request } => self.release(session, request, events),
             Command::Force { name, .. } => self.force(&name, events),
@@ -168,6 +170,16 @@ impl State {
         Ok(self.state_of(id, number))
     }
 
+    /// A request that was answered in the negative has ended: a copy of it that stands later in the log holds nothing.
+    fn remember_refused(&mut self, id: SessionId, number: u64, answer: &Answer) {
+        use Refusal::{BadWants, HeldByOwner, OtherPermits};
+        let ends =
+            matches!(answer, Answer::Busy { .. } | Answer::Refused(BadWants | HeldByOwner(_) | OtherPermits { .. }));
+        if let Some(session) = self.sessions.get_mut(&id).filter(|_| ends) {
+            session.end(number);
+        }
+    }
+
     /// Whether these can be wanted at all, by whomever and when.
     fn allowed(&self, id: SessionId, wanted: &Request) -> Result<(), Refusal> {
         let twice = wanted.wants.windows(2).any(|two| two[0].name == two[1].name);
@@ -235,7 +247,7 @@ impl State {
             let Some(want) = request.wants.get(request.has).cloned() else { return };
             let (owner, again) = (request.owner, request.again);
             let queue = self.locks.entry(want.name.clone()).or_default();
-            if again && let Some(hold) = queue.of_owner(id, owner) {
+            if again && let Some(hold) = queue.of_owner(id, owner, want.mode) {
                 hold.requests.push(number);
             } else if queue.waiters.is_empty()
                 && queue.admits(want.mode)
@@ -269,7 +281,7 @@ impl State {
                 return;
             };
             let (mode, owner, again) = (request.wants[request.has].mode, request.owner, request.again);
-            if again && let Some(hold) = queue.of_owner(id, owner) {
+            if again && let Some(hold) = queue.of_owner(id, owner, mode) {
                 hold.requests.push(number);
             } else if queue.admits(mode)
                 && let Some(token) = issue(&mut self.tokens, &mut self.issued, events)
@@ -316,6 +328,9 @@ impl State {
     fn release(&mut self, id: SessionId, number: u64, events: &mut Vec<Event>) -> Answer {
         let Some(session) = self.sessions.get_mut(&id) else { return Answer::Refused(Refusal::NoSession) };
         let before = session.has_ended(number);
+        if !before && session.ended_kept() >= LOCK_REQUESTS_MAX {
+            return Answer::Refused(Refusal::Full);
+        }
         let Some(request) = session.end(number) else {
             // It is remembered that it ended, so that a request which comes after its own end does not begin.
             return Answer::Refused(if before { Refusal::Ended } else { Refusal::NoRequest });
@@ -337,6 +352,7 @@ impl State {
         {
             let ended = self.sessions.get_mut(&session).and_then(|open| open.end(number));
             if let Some(request) = ended {
+                events.push(Event::Ended { session, request: number, cause: Cause::Forced });
                 self.take_off(session, number, &request, Some(Cause::Forced), &mut touched, events);
             }
         }
@@ -376,6 +392,11 @@ impl State {
                 for number in &hold.requests {
                     let request = self.sessions.get(&hold.session).and_then(|open| open.requests.get(number));
                     assert!(request.is_some(), "{name}: held by a request that has ended");
+                    let wanted = request.and_then(|request| request.wants.iter().find(|want| want.name == *name));
+                    assert!(
+                        wanted.is_some_and(|want| want.mode == hold.mode),
+                        "{name}: held in another mode than wanted"
+                    );
                 }
             }
             if let Some((session, number)) = queue.waiters.front()

@@ -201,6 +201,42 @@ fn a_request_that_ended_does_not_begin_again_when_it_comes_late() {
     assert_eq!(table.release(a, 9), Answer::Done);
 }
 
+/// A copy of it stands later in the log than the one that was answered.
+#[test]
+fn a_try_that_was_answered_in_the_negative_holds_nothing_later() {
+    let (a, b) = (session(1, 1), session(2, 1));
+    let mut table = Table::of(&[a, b]);
+    table.one(a, 1, "x");
+    assert!(matches!(table.acquire(b, 1, vec![want("x")], false), Answer::Busy { .. }));
+    table.release(a, 1);
+    assert_eq!(table.acquire(b, 1, vec![want("x")], false), Answer::Refused(Refusal::Ended));
+    token(&table.acquire(b, 2, vec![want("x")], false));
+}
+
+/// Both wait before the first of them holds.
+#[test]
+fn who_comes_in_again_does_so_in_the_mode_that_is_held() {
+    let (a, b, c) = (session(1, 1), session(2, 1), session(3, 1));
+    let mut table = Table::of(&[a, b, c]);
+    table.one(c, 1, "x");
+    let again = |request, mode| Command::Acquire {
+        session: a,
+        request,
+        wants: vec![Want { name: name("x"), mode }],
+        owner: 7,
+        again: true,
+        wait: true,
+        floor: 0,
+    };
+    table.apply(again(1, Mode::Shared));
+    table.apply(again(2, Mode::Exclusive));
+    table.acquire(b, 1, vec![Want { name: name("x"), mode: Mode::Shared }], true);
+    table.release(c, 1);
+    assert_eq!(table.let_in(), [(a, 1)], "the second wants it alone, and waits");
+    table.release(a, 1);
+    assert_eq!(table.let_in(), [(a, 2)]);
+}
+
 /// S1-7, S1-4: what ends a session, and what does not.
 #[test]
 fn a_session_ends_by_its_client_its_leader_or_the_next_start_of_its_own_process() {
@@ -239,6 +275,11 @@ fn an_operator_takes_a_lock_and_the_next_token_is_higher() {
     assert_eq!(table.apply(force("nothing")), Answer::Refused(Refusal::NotHeld));
     assert_eq!(table.apply(force("x")), Answer::Forced { holders: 1 });
     let lost = table.events.iter().filter(|event| matches!(event, Event::Lost { cause: Cause::Forced, .. })).count();
+    assert!(
+        table.events.contains(&Event::Ended { session: a, request: 1, cause: Cause::Forced }),
+        "{:?}",
+        table.events
+    );
     assert_eq!((lost, table.let_in()), (2, vec![(b, 1)]), "one request is one guard: it loses all of its locks");
     assert!(token(&table.one(b, 1, "x")) > held[0].token);
     assert_eq!(table.release(a, 1), Answer::Refused(Refusal::Ended));
@@ -326,7 +367,8 @@ proptest! {
             prop_assert!(fresh.iter().all(|token| last < Some(*token)), "{:?} after {:?}", fresh, last);
             last = last.max(fresh.last().copied());
             match (&command, &answer) {
-                (Command::Release { session, request }, Answer::Done) => {
+                (Command::Release { session, request }, Answer::Done)
+                | (Command::Acquire { session, request, .. }, Answer::Busy { .. }) => {
                     ended.insert((*session, *request));
                 }
                 (Command::Acquire { session, request, .. }, Answer::Granted(_) | Answer::Waits { .. }) => {
