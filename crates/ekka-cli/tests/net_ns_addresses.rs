@@ -36,10 +36,7 @@ fn new_stores(cluster: &Cluster) -> Vec<String> {
 /// Kills all nodes, gives each the address of its turn, and expects the cluster to resume.
 fn resumes_elsewhere(what: &'static str, address: impl Fn(u32, usize) -> String, count: u32) {
     let network = Netns::new(NODES);
-    let mut cluster = Cluster::on_hosts(network.addresses());
-    for (host, agent) in cluster.agents.iter_mut().enumerate() {
-        agent.enter(&network.namespace(host));
-    }
+    let mut cluster = Cluster::within(&network, NODES);
     let mut figures = Figures::new(what, Duration::from_secs(10));
     let (id, _) = cluster.form(FORM_LIMIT);
     let (identities, voters_before) = (node_ids(&cluster), voters(&cluster));

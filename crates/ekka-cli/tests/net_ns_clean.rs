@@ -19,11 +19,10 @@ const CLEANED: Duration = Duration::from_secs(90);
 const BACK: Duration = Duration::from_secs(90);
 const TABLE: &str = "users";
 
-/// Three nodes on hosts of their own. The network is declared first by callers, so that it outlives the agents.
+/// Three nodes on hosts of their own.
 fn nodes(network: &Netns, autoclean: &str) -> Cluster {
-    let mut cluster = Cluster::on_hosts(network.addresses());
-    for (host, agent) in cluster.agents.iter_mut().enumerate() {
-        agent.enter(&network.namespace(host));
+    let mut cluster = Cluster::within(network, network.hosts());
+    for agent in &mut cluster.agents {
         agent.set("cluster.gone_after", "10s").set("cluster.autoclean", autoclean);
     }
     cluster

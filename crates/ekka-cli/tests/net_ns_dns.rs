@@ -24,14 +24,11 @@ struct World {
 
 fn world() -> World {
     let network = Netns::new(NODES + 1);
-    let mut cluster = Cluster::on_hosts(network.addresses()[..NODES].to_vec());
+    let cluster = Cluster::within(&network, NODES);
     let server = format!("{}:53", Netns::address(NODES));
     let dns = Dns::start_in(Some(network.namespace(NODES)), server.parse().expect("an address"));
     let resolv = format!("nameserver {}\nsearch test\n", Netns::address(NODES));
     let etc = (0..NODES).map(|host| Etc::of(&network, host, &resolv)).collect();
-    for (host, agent) in cluster.agents.iter_mut().enumerate() {
-        agent.enter(&network.namespace(host));
-    }
     World { cluster, dns, etc, network }
 }
 

@@ -102,9 +102,8 @@ fn users_12_an_etcd_that_is_silent_hurts_no_formed_cluster_restarts_of_nodes_inc
     // etcd on the last host, a node on each of the others.
     let network = Netns::new(4);
     let etcd = Etcd::in_namespace(&network.namespace(3), &Netns::address(3));
-    let mut cluster = Cluster::on_hosts(network.addresses().into_iter().take(3).collect());
-    for (host, agent) in cluster.agents.iter_mut().enumerate() {
-        agent.enter(&network.namespace(host));
+    let mut cluster = Cluster::within(&network, 3);
+    for agent in &mut cluster.agents {
         agent.set("cluster.discovery", "etcd").set("cluster.etcd.server", &etcd.urls());
         agent.set("cluster.etcd.node_ttl", "5s");
     }

@@ -8,13 +8,9 @@ use support::{Cluster, Figures, Netns, duration, netns, rounds};
 
 const FORM_LIMIT: Duration = Duration::from_secs(20);
 
-/// A node on every host. The network is declared first by callers, so that it outlives the agents.
+/// A node on every host.
 fn nodes(network: &Netns) -> Cluster {
-    let mut cluster = Cluster::on_hosts(network.addresses());
-    for (host, agent) in cluster.agents.iter_mut().enumerate() {
-        agent.enter(&network.namespace(host));
-    }
-    cluster
+    Cluster::within(network, network.hosts())
 }
 
 #[test]

@@ -60,10 +60,7 @@ fn a_cut_during_formation_makes_no_second_cluster() {
     let mut back = Figures::new("repair after a cut during formation until one cluster", HEALING);
     for _ in 0..rounds(1, 3) {
         let network = Netns::new(3);
-        let mut cluster = Cluster::on_hosts(network.addresses());
-        for (host, agent) in cluster.agents.iter_mut().enumerate() {
-            agent.enter(&network.namespace(host));
-        }
+        let mut cluster = Cluster::within(&network, 3);
         cluster.start();
         cluster.wait("each answers", FORM_LIMIT, |cluster| {
             cluster.agents.iter().try_for_each(|agent| get(&agent.data(), "/v1/status").map(drop))

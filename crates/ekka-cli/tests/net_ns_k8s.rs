@@ -53,9 +53,8 @@ fn everybody() -> Access {
 
 /// Nodes named by their addresses, without settings of discovery.
 fn nodes(network: &Netns, pods: usize) -> Cluster {
-    let mut cluster = Cluster::on_hosts((0..pods).map(Netns::address).collect());
+    let mut cluster = Cluster::within(network, pods);
     for (host, agent) in cluster.agents.iter_mut().enumerate() {
-        agent.enter(&network.namespace(host));
         agent.rename(&format!("ekka@{}", Netns::address(host)));
         agent.unset("cluster.static.seeds");
         agent.unset("cluster.discovery");

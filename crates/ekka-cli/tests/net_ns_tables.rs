@@ -13,10 +13,7 @@ const FORM_LIMIT: Duration = Duration::from_secs(20);
 const SOON: Duration = Duration::from_secs(20);
 
 fn formed(network: &Netns, table: &Value) -> Cluster {
-    let mut cluster = Cluster::on_hosts(network.addresses());
-    for (host, agent) in cluster.agents.iter_mut().enumerate() {
-        agent.enter(&network.namespace(host));
-    }
+    let mut cluster = Cluster::within(network, network.hosts());
     cluster.form(FORM_LIMIT);
     cluster.wait("the table is made", SOON, |cluster| post(&cluster.agents[0].data(), "/v1/tables", table));
     cluster.wait("every node has it", SOON, |cluster| {

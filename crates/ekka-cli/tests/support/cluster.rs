@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Agent, poll};
+use super::{Agent, Netns, poll};
 
 /// How long a stop by SIGTERM may take: `node.stop_timeout` is 30 s by default, an idle node needs far less.
 pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ impl Cluster {
     }
 
     /// One node on each host, each a seed, none started.
-    pub(crate) fn on_hosts(hosts: Vec<String>) -> Self {
+    fn on_hosts(hosts: Vec<String>) -> Self {
         let directory = tempfile::Builder::new().prefix("ekka-test-").tempdir().expect("a temporary folder");
         let cookie = format!("{:-<43}", format!("cookie-of-{}", directory.path().display()).replace('/', "-"));
         let names: Vec<String> = hosts.iter().enumerate().map(|(n, host)| format!("n{}@{host}", n + 1)).collect();
@@ -43,6 +43,16 @@ impl Cluster {
             cluster.agents.push(agent);
         }
         cluster.seeds(&names);
+        cluster
+    }
+
+    /// A node in the namespace of each of the first hosts of a network. The network is declared first by callers, so that it
+    /// outlives the agents.
+    pub(crate) fn within(network: &Netns, hosts: usize) -> Self {
+        let mut cluster = Self::on_hosts((0..hosts).map(Netns::address).collect());
+        for (host, agent) in cluster.agents.iter_mut().enumerate() {
+            agent.enter(&network.namespace(host));
+        }
         cluster
     }
 

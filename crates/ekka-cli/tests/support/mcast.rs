@@ -17,9 +17,8 @@ pub(crate) fn network(hosts: usize) -> Netns {
 
 /// A node on each of the first hosts.
 pub(crate) fn nodes(network: &Netns, hosts: usize) -> Cluster {
-    let mut cluster = Cluster::on_hosts(network.addresses().into_iter().take(hosts).collect());
-    for (host, agent) in cluster.agents.iter_mut().enumerate() {
-        agent.enter(&network.namespace(host));
+    let mut cluster = Cluster::within(network, hosts);
+    for agent in &mut cluster.agents {
         agent.set("cluster.discovery", "mcast");
         agent.unset("cluster.static.seeds");
     }

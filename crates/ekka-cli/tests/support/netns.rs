@@ -65,6 +65,11 @@ impl Netns {
         format!("10.77.0.{}", host + 1)
     }
 
+    /// How many hosts there are.
+    pub(crate) fn hosts(&self) -> usize {
+        self.hosts
+    }
+
     /// The addresses of all hosts.
     pub(crate) fn addresses(&self) -> Vec<String> {
         (0..self.hosts).map(Self::address).collect()

@@ -50,10 +50,7 @@ impl Parted {
         prepare: impl FnOnce(&mut [Agent]),
     ) -> Self {
         let network = Netns::new(hosts);
-        let mut cluster = Cluster::on_hosts(network.addresses());
-        for (host, agent) in cluster.agents.iter_mut().enumerate() {
-            agent.enter(&network.namespace(host));
-        }
+        let mut cluster = Cluster::within(&network, hosts);
         prepare(&mut cluster.agents);
         Self::form(cluster, network, storage, settings)
     }
@@ -61,10 +58,7 @@ impl Parted {
     /// As [`Parted::formed`], and so many nodes on further hosts that have not started, whose seeds are all the others.
     pub(crate) fn formed_with_spare(nodes: usize, spare: usize, storage: &str) -> (Self, Vec<Agent>) {
         let network = Netns::new(nodes + spare);
-        let mut cluster = Cluster::on_hosts(network.addresses());
-        for (host, agent) in cluster.agents.iter_mut().enumerate() {
-            agent.enter(&network.namespace(host));
-        }
+        let mut cluster = Cluster::within(&network, nodes + spare);
         let seeds: Vec<String> = cluster.agents[..nodes].iter().map(|agent| agent.name.clone()).collect();
         cluster.seeds(&seeds);
         let spare = cluster.agents.split_off(nodes);
