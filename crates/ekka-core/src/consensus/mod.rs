@@ -8,6 +8,7 @@
 pub mod campaign;
 mod frozen;
 pub mod ideal;
+pub(crate) mod rounds;
 
 pub use frozen::{Frozen, Gathered, Restored, Restorer, Restoring};
 

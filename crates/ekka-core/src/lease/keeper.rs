@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{Cause, Faults, GoneEntry, GoneTable, Message, Terms};
+use crate::consensus::rounds::Rounds;
 use crate::id::{Incarnation, NodeId};
-use crate::limits::{CONFIRM_TIMEOUT, DOWN_REPORT_KEPT, LEASE_INTERVAL, MEMBERS_MAX};
+use crate::limits::{DOWN_REPORT_KEPT, LEASE_INTERVAL, MEMBERS_MAX};
 use crate::machine::Machine;
 use crate::time::{Instant, Now};
 
@@ -118,13 +119,6 @@ struct Waiting {
     ask: u64,
 }
 
-/// A round of confirmation that is under way.
-#[derive(Clone, Debug)]
-struct Round {
-    until: Instant,
-    renewals: BTreeMap<Incarnation, Waiting>,
-}
-
 #[derive(Clone, Debug)]
 struct Proposal {
     cause: Cause,
@@ -154,10 +148,7 @@ pub struct Keeper {
     /// No lease counts as renewed before this: the election, or when this process woke up.
     since: Instant,
     reports: BTreeMap<NodeId, (Instant, BTreeSet<Incarnation>)>,
-    /// Renewals for the next round.
-    waiting: BTreeMap<Incarnation, Waiting>,
-    round: Option<Round>,
-    last_round: u64,
+    renewals: Rounds<Incarnation, Waiting>,
     /// Proposals of this term that are not settled.
     proposed: BTreeMap<Incarnation, Proposal>,
     look_at: Instant,
@@ -184,9 +175,7 @@ impl Keeper {
             renewed: BTreeMap::new(),
             since: Instant::ZERO,
             reports: BTreeMap::new(),
-            waiting: BTreeMap::new(),
-            round: None,
-            last_round: 0,
+            renewals: Rounds::default(),
             proposed: BTreeMap::new(),
             look_at: Instant::ZERO,
             called_at: Instant::ZERO,
@@ -198,7 +187,7 @@ impl Keeper {
     /// new one.
     #[must_use]
     pub fn anew(&self) -> Self {
-        Self { last_round: self.last_round, ..Self::new(self.me, self.given, GoneTable::default(), self.faults) }
+        Self { renewals: self.renewals.anew(), ..Self::new(self.me, self.given, GoneTable::default(), self.faults) }
     }
 
     /// Whether this node leads, as far as it knows.
@@ -224,8 +213,7 @@ impl Keeper {
         }
         // Whatever waits belongs to a term that is over. Proposals of earlier terms are applied by the time this node is
         // ready, or void.
-        self.waiting.clear();
-        self.round = None;
+        self.renewals.clear();
         self.proposed.clear();
         self.look_at = now;
         if self.leads() && !self.faults.remembers {
@@ -272,8 +260,7 @@ impl Keeper {
         if self.faults.unconfirmed {
             return self.answer(id, waiting, now, out);
         }
-        // A round that is under way began before this renewal came, so it proves nothing for it.
-        self.waiting.insert(id, waiting);
+        self.renewals.wait(id, waiting);
         self.confirm(now, out);
     }
 
@@ -287,20 +274,15 @@ impl Keeper {
     }
 
     fn confirm(&mut self, now: Instant, out: &mut Vec<KeeperOutput>) {
-        if self.round.is_some() || self.waiting.is_empty() || !self.may_answer() {
-            return;
+        if self.may_answer()
+            && let Some(round) = self.renewals.begin(now)
+        {
+            out.push(KeeperOutput::Confirm { round, term: self.term });
         }
-        self.last_round += 1;
-        let renewals = core::mem::take(&mut self.waiting);
-        self.round = Some(Round { until: now + CONFIRM_TIMEOUT, renewals });
-        out.push(KeeperOutput::Confirm { round: self.last_round, term: self.term });
     }
 
     fn confirmed(&mut self, round: u64, ok: bool, now: Instant, out: &mut Vec<KeeperOutput>) {
-        if round != self.last_round {
-            return;
-        }
-        let Some(Round { renewals, .. }) = self.round.take() else { return };
+        let Some(renewals) = self.renewals.ended(round) else { return };
         if ok {
             for (id, waiting) in renewals {
                 self.answer(id, waiting, now, out);
@@ -443,8 +425,7 @@ impl Machine for Keeper {
         if !self.leads() {
             return;
         }
-        if self.round.as_ref().is_some_and(|round| round.until <= now) {
-            self.round = None;
+        if self.renewals.expire(now) {
             self.confirm(now, out);
         }
         if self.look_at <= now {
@@ -453,13 +434,13 @@ impl Machine for Keeper {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let round = self.round.as_ref().map_or(self.look_at, |round| round.until);
+        let round = self.renewals.deadline().unwrap_or(self.look_at);
         self.leads().then(|| round.min(self.look_at))
     }
 
     fn check(&self) {
         assert!(self.proposed.keys().all(|id| !self.gone.is_gone(*id)), "what is gone is no open proposal");
-        assert!(self.leads() || (self.waiting.is_empty() && self.round.is_none()), "only a leader lets renewals wait");
+        assert!(self.leads() || self.renewals.is_idle(), "only a leader lets renewals wait");
         let known = |id: &Incarnation| self.present.contains(id) || self.removed.contains(id);
         assert!(self.renewed.keys().all(known), "leases of incarnations that are not over only");
     }

@@ -11,8 +11,8 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::SessionId;
+use crate::consensus::rounds::Rounds;
 use crate::id::NodeId;
-use crate::limits::CONFIRM_TIMEOUT;
 use crate::machine::Machine;
 use crate::time::{Instant, Now};
 
@@ -137,12 +137,6 @@ struct Open {
     proposed: Option<Instant>,
 }
 
-#[derive(Clone, Debug)]
-struct Round {
-    until: Instant,
-    renewals: BTreeMap<SessionId, (NodeId, u64)>,
-}
-
 /// See the head. One at each voter of the group.
 #[derive(Clone, Debug)]
 pub struct Keeper {
@@ -153,10 +147,8 @@ pub struct Keeper {
     /// No session counts as heard before this: when this node was ready, or when its process woke up.
     since: Instant,
     sessions: BTreeMap<SessionId, Open>,
-    /// Renewals for the next round.
-    waiting: BTreeMap<SessionId, (NodeId, u64)>,
-    round: Option<Round>,
-    last_round: u64,
+    /// Who asked, and the number of the question.
+    renewals: Rounds<SessionId, (NodeId, u64)>,
     look_at: Instant,
     called_at: Instant,
     faults: KeeperFaults,
@@ -173,9 +165,7 @@ impl Keeper {
             ready: false,
             since: Instant::ZERO,
             sessions: BTreeMap::new(),
-            waiting: BTreeMap::new(),
-            round: None,
-            last_round: 0,
+            renewals: Rounds::default(),
             look_at: Instant::ZERO,
             called_at: Instant::ZERO,
             faults,
@@ -195,10 +185,10 @@ impl Keeper {
         if before.0 != term {
             // Whatever waits belongs to a term that is over. Proposals of earlier terms are applied by the time this node is
             // ready, or void. Those of this term may lie in the log although this node was not ready for a while.
-            self.waiting.clear();
+            self.renewals.clear();
             self.sessions.values_mut().for_each(|open| open.proposed = None);
         }
-        self.round = None;
+        self.renewals.give_up();
         self.look_at = now;
         if !self.faults.remembers {
             self.since = now;
@@ -214,26 +204,20 @@ impl Keeper {
         if self.faults.unconfirmed {
             return self.answer(session, (from, ask), now, out);
         }
-        // A round that is under way began before this renewal came, so it proves nothing for it.
-        self.waiting.insert(session, (from, ask));
+        self.renewals.wait(session, (from, ask));
         self.confirm(now, out);
     }
 
     fn confirm(&mut self, now: Instant, out: &mut Vec<KeeperOutput>) {
-        if self.round.is_some() || self.waiting.is_empty() || !self.may_answer() {
-            return;
+        if self.may_answer()
+            && let Some(round) = self.renewals.begin(now)
+        {
+            out.push(KeeperOutput::Confirm { round, term: self.term });
         }
-        self.last_round += 1;
-        let renewals = core::mem::take(&mut self.waiting);
-        self.round = Some(Round { until: now + CONFIRM_TIMEOUT, renewals });
-        out.push(KeeperOutput::Confirm { round: self.last_round, term: self.term });
     }
 
     fn confirmed(&mut self, round: u64, ok: bool, now: Instant, out: &mut Vec<KeeperOutput>) {
-        if round != self.last_round {
-            return;
-        }
-        let Some(Round { renewals, .. }) = self.round.take() else { return };
+        let Some(renewals) = self.renewals.ended(round) else { return };
         for (session, asked) in renewals.into_iter().filter(|_| ok) {
             self.answer(session, asked, now, out);
         }
@@ -310,8 +294,7 @@ impl Machine for Keeper {
     fn tick(&mut self, now: Now, out: &mut Vec<KeeperOutput>) {
         let now = now.mono;
         self.wake(now);
-        if self.round.as_ref().is_some_and(|round| round.until <= now) {
-            self.round = None; // its agents ask again
+        if self.renewals.expire(now) {
             self.confirm(now, out);
         }
         if now >= self.look_at {
@@ -320,12 +303,14 @@ impl Machine for Keeper {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let round = self.round.as_ref().map(|round| round.until);
-        Some(round.map_or(self.look_at, |until| until.min(self.look_at)))
+        Some(self.renewals.deadline().map_or(self.look_at, |until| until.min(self.look_at)))
     }
 
     fn check(&self) {
-        assert!(self.round.is_none() || self.may_answer(), "only who leads, and is ready, has its term confirmed");
+        assert!(
+            self.renewals.deadline().is_none() || self.may_answer(),
+            "only who leads, and is ready, has its term confirmed"
+        );
     }
 }
 

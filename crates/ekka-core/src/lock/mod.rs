@@ -25,6 +25,7 @@ mod name;
 mod queue;
 mod session;
 mod state;
+mod tokens;
 
 pub use command::{Answer, Cause, Command, Event, Held, Refusal};
 pub use keeper::{Keeper, KeeperFaults, KeeperInput, KeeperOutput, Message};

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::session::Request;
 use super::{LockName, SessionId};
 
 /// How a lock is wanted.
@@ -66,9 +67,36 @@ impl Queue {
         }
     }
 
-    /// The same owner's hold of it in that mode.
-    pub(super) fn of_owner(&mut self, session: SessionId, owner: u64, mode: Mode) -> Option<&mut Hold> {
-        self.holds.iter_mut().find(|hold| (hold.session, hold.owner, hold.mode) == (session, owner, mode))
+    /// The same owner's hold of it.
+    pub(super) fn of_owner(&self, session: SessionId, owner: u64) -> Option<&Hold> {
+        self.holds.iter().find(|hold| (hold.session, hold.owner) == (session, owner))
+    }
+
+    /// Lets in a request for the lock that it wants next: again, where its owner holds it in the same mode, or as one more
+    /// holder, where nobody waits before it, it is admitted and there is a token. Whether it is in.
+    pub(super) fn let_in(
+        &mut self,
+        (session, number): (SessionId, u64),
+        request: &Request,
+        first: bool,
+        token: impl FnOnce() -> Option<u64>,
+    ) -> bool {
+        let (owner, mode) = (request.owner, request.wants[request.has].mode);
+        let own = |hold: &&mut Hold| (hold.session, hold.owner, hold.mode) == (session, owner, mode);
+        if request.again
+            && let Some(hold) = self.holds.iter_mut().find(own)
+        {
+            hold.requests.push(number);
+            return true;
+        }
+        if first
+            && self.admits(mode)
+            && let Some(token) = token()
+        {
+            self.holds.push(Hold { session, owner, mode, token, requests: alloc::vec![number] });
+            return true;
+        }
+        false
     }
 
     /// Takes a request off; the token of the hold that ended with it, if one did.

@@ -1,15 +1,16 @@
 //! What the commands add up to.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
 use super::queue::{Hold, Queue};
 use super::session::{Request, Session};
+use super::tokens::Tokens;
 use super::{Answer, Cause, Command, Event, Held, LockName, Mode, Refusal, SessionId, Want};
 use crate::id::{Guid, Incarnation, NodeId};
-use crate::limits::{LOCK_REQUESTS_MAX, LOCK_SESSIONS_MAX, LOCK_TOKENS_LOW, LOCK_WANTS_MAX};
+use crate::limits::{LOCK_REQUESTS_MAX, LOCK_SESSIONS_MAX, LOCK_WANTS_MAX};
 
 /// See the module's head.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -18,10 +19,7 @@ pub struct State {
     locks: BTreeMap<LockName, Queue>,
     /// The latest start of each node, and the largest number of a session that it opened.
     opened: BTreeMap<NodeId, (Guid, u64)>,
-    /// Ranges of numbers that may be issued, each above the one before.
-    tokens: VecDeque<(u64, u64)>,
-    /// Every token that was issued is below.
-    issued: u64,
+    tokens: Tokens,
 }
 
 /// One lock, for people.
@@ -90,7 +88,11 @@ impl State {
     /// How many numbers may be issued still.
     #[must_use]
     pub fn tokens_left(&self) -> u64 {
-        self.tokens.iter().map(|(from, to)| to - from).sum()
+        self.tokens.left()
+    }
+
+    fn request(&self, id: SessionId, number: u64) -> Option<&Request> {
+        self.sessions.get(&id)?.requests.get(&number)
     }
 
     fn open(&mut self, id: SessionId, session: Session) -> Answer {
@@ -189,7 +191,7 @@ impl State {
         }
         for Want { name, mode } in &wanted.wants {
             let Some(queue) = self.locks.get(name) else { continue };
-            let own = queue.holds.iter().find(|hold| (hold.session, hold.owner) == (id, wanted.owner));
+            let own = queue.of_owner(id, wanted.owner);
             if own.is_some_and(|hold| !wanted.again || hold.mode != *mode) {
                 return Err(Refusal::HeldByOwner(name.clone()));
             }
@@ -206,8 +208,7 @@ impl State {
 
     fn is_free(&self, id: SessionId, wanted: &Request, want: &Want) -> bool {
         self.locks.get(&want.name).is_none_or(|queue| {
-            let again = queue.holds.iter().any(|hold| (hold.session, hold.owner) == (id, wanted.owner));
-            again || queue.waiters.is_empty() && queue.admits(want.mode)
+            queue.of_owner(id, wanted.owner).is_some() || queue.waiters.is_empty() && queue.admits(want.mode)
         })
     }
 
@@ -228,7 +229,7 @@ impl State {
 
     /// Where a request that has not ended is.
     fn state_of(&self, id: SessionId, number: u64) -> Answer {
-        let Some(request) = self.sessions.get(&id).and_then(|session| session.requests.get(&number)) else {
+        let Some(request) = self.request(id, number) else {
             return Answer::Refused(Refusal::NoRequest);
         };
         match request.wants.get(request.has) {
@@ -243,27 +244,14 @@ impl State {
 
     /// Takes one lock after the other, until the request waits or holds them all.
     fn advance(&mut self, id: SessionId, number: u64, events: &mut Vec<Event>) {
-        while let Some(request) = self.sessions.get(&id).and_then(|session| session.requests.get(&number)) {
-            let Some(want) = request.wants.get(request.has).cloned() else { return };
-            let (owner, again) = (request.owner, request.again);
+        while let Some(request) = request_of(&mut self.sessions, id, number) {
+            let Some(want) = request.wants.get(request.has) else { return };
             let queue = self.locks.entry(want.name.clone()).or_default();
-            if again && let Some(hold) = queue.of_owner(id, owner, want.mode) {
-                hold.requests.push(number);
-            } else if queue.waiters.is_empty()
-                && queue.admits(want.mode)
-                && let Some(token) = issue(&mut self.tokens, &mut self.issued, events)
-            {
-                queue.holds.push(Hold { session: id, owner, mode: want.mode, token, requests: alloc::vec![number] });
-            } else {
+            let first = queue.waiters.is_empty();
+            if !queue.let_in((id, number), request, first, || self.tokens.issue(events)) {
                 queue.waiters.push_back((id, number));
                 return;
             }
-            self.has_one_more(id, number);
-        }
-    }
-
-    fn has_one_more(&mut self, id: SessionId, number: u64) {
-        if let Some(request) = self.sessions.get_mut(&id).and_then(|session| session.requests.get_mut(&number)) {
             request.has += 1;
         }
     }
@@ -277,21 +265,12 @@ impl State {
                 }
                 return;
             };
-            let Some(request) = self.sessions.get(&id).and_then(|session| session.requests.get(&number)) else {
-                return;
-            };
-            let (mode, owner, again) = (request.wants[request.has].mode, request.owner, request.again);
-            if again && let Some(hold) = queue.of_owner(id, owner, mode) {
-                hold.requests.push(number);
-            } else if queue.admits(mode)
-                && let Some(token) = issue(&mut self.tokens, &mut self.issued, events)
-            {
-                queue.holds.push(Hold { session: id, owner, mode, token, requests: alloc::vec![number] });
-            } else {
+            let Some(request) = request_of(&mut self.sessions, id, number) else { return };
+            if !queue.let_in((id, number), request, true, || self.tokens.issue(events)) {
                 return;
             }
             queue.waiters.pop_front();
-            self.has_one_more(id, number);
+            request.has += 1;
             self.advance(id, number, events);
             if let Answer::Granted(held) = self.state_of(id, number) {
                 events.push(Event::Granted { session: id, request: number, held });
@@ -361,11 +340,7 @@ impl State {
     }
 
     fn take_tokens(&mut self, from: u64, to: u64, events: &mut Vec<Event>) -> Answer {
-        // A range may come twice, or late: what was issued, or may be, is not issued again.
-        let above = self.tokens.back().map_or(self.issued, |(_, end)| *end);
-        let from = from.max(above);
-        if from < to {
-            self.tokens.push_back((from, to));
+        if self.tokens.add(from, to) {
             let waiting: BTreeSet<LockName> = self
                 .locks
                 .iter()
@@ -384,13 +359,13 @@ impl State {
             let exclusive = queue.holds.iter().filter(|hold| hold.mode == Mode::Exclusive).count();
             assert!(exclusive == 0 || queue.holds.len() == 1, "{name}: an exclusive holder is alone");
             for hold in &queue.holds {
-                assert!(hold.token < self.issued, "{name}: a token that was not issued");
+                assert!(self.tokens.is_issued(hold.token), "{name}: a token that was not issued");
                 assert!(hold.mode == queue.holds[0].mode, "{name}: all hold it in one mode");
                 if let Mode::Permit { of } = hold.mode {
                     assert!(queue.holds.len() as u64 <= u64::from(of), "{name}: more permits than there are");
                 }
                 for number in &hold.requests {
-                    let request = self.sessions.get(&hold.session).and_then(|open| open.requests.get(number));
+                    let request = self.request(hold.session, *number);
                     assert!(request.is_some(), "{name}: held by a request that has ended");
                     let wanted = request.and_then(|request| request.wants.iter().find(|want| want.name == *name));
                     assert!(
@@ -400,40 +375,25 @@ impl State {
                 }
             }
             if let Some((session, number)) = queue.waiters.front()
-                && let Some(request) = self.sessions.get(session).and_then(|open| open.requests.get(number))
+                && let Some(request) = self.request(*session, *number)
             {
                 let admitted = queue.admits(request.wants[request.has].mode);
                 assert!(!admitted || self.tokens_left() == 0, "{name}: who waits first could be let in");
             }
             for (session, number) in &queue.waiters {
-                let request = self.sessions.get(session).and_then(|open| open.requests.get(number));
+                let request = self.request(*session, *number);
                 assert!(
                     request.is_some_and(|request| request.wants[request.has].name == *name),
                     "{name}: waits elsewhere"
                 );
             }
         }
-        assert!(
-            self.tokens.iter().all(|(from, to)| self.issued <= *from && from < to),
-            "tokens are above those issued"
-        );
+        self.tokens.check();
     }
 }
 
-/// The next token, where there is one.
-fn issue(ranges: &mut VecDeque<(u64, u64)>, issued: &mut u64, events: &mut Vec<Event>) -> Option<u64> {
-    let left: u64 = ranges.iter().map(|(from, to)| to - from).sum();
-    if left <= LOCK_TOKENS_LOW && (left == LOCK_TOKENS_LOW || left == 0) {
-        events.push(Event::TokensWanted { left });
-    }
-    let (from, to) = ranges.front_mut()?;
-    let token = *from;
-    *from += 1;
-    if *from == *to {
-        ranges.pop_front();
-    }
-    *issued = token + 1;
-    Some(token)
+fn request_of(sessions: &mut BTreeMap<SessionId, Session>, id: SessionId, number: u64) -> Option<&mut Request> {
+    sessions.get_mut(&id)?.requests.get_mut(&number)
 }
 
 #[cfg(test)]
