@@ -6,6 +6,14 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::CLOCK_REFUSE;
+
+/// Whether clocks that are so many milliseconds apart, either way, do not work together.
+#[must_use]
+pub fn is_clock_refused(apart_ms: i64) -> bool {
+    u128::from(apart_ms.unsigned_abs()) > CLOCK_REFUSE.as_millis()
+}
+
 /// A point on one node's monotonic clock, in nanoseconds since some start. Never compared between nodes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Instant(u64);

@@ -30,6 +30,14 @@ pub(super) struct Apart {
     told: Option<Instant>,
 }
 
+impl Apart {
+    /// Nothing is known of it but that, and whether it runs again.
+    fn new(process: Guid, number: u64, back: bool) -> Self {
+        let (own, theirs, since, told) = (false, None, None, None);
+        Self { process, number, fell: number, met: back, own, theirs, since, back, told }
+    }
+}
+
 /// All of them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Partings {
@@ -76,21 +84,11 @@ impl Partings {
         // Its connection may end a while before it is declared down, and others may hear it until then.
         if now.lost && self.silent.remove(&node_id) {
             self.version += 1;
-            let number = self.next();
-            let apart = self.from.entry(node_id).or_insert(Apart {
-                process: now.process,
-                number,
-                fell: number,
-                met: false,
-                own: true,
-                theirs: None,
-                since: None,
-                back: false,
-                told: None,
-            });
+            let fallen = Apart { own: true, ..Apart::new(now.process, self.next(), false) };
             // What was known before of this process stays true.
-            (apart.number, apart.own, apart.since, apart.back, apart.told) = (number, true, None, false, None);
-            (apart.fell, apart.met) = (number, false);
+            let before = self.from.get(&node_id).map(|apart| (apart.process, apart.theirs));
+            let (process, theirs) = before.unwrap_or((now.process, None));
+            self.from.insert(node_id, Apart { process, theirs, ..fallen });
             return true;
         }
         let Some(apart) = self.from.get_mut(&node_id) else { return false };
@@ -135,11 +133,10 @@ impl Partings {
             }
             return false;
         }
-        let own = known.is_some_and(|apart| apart.own);
-        let before = known.map(|apart| (apart.fell, apart.met || back));
+        let before = known.map(|apart| (apart.own, apart.fell, apart.met || back));
         let number = self.next();
-        let (fell, met) = before.unwrap_or((number, true));
-        let apart = Apart { process, number, fell, met, own, theirs: Some(theirs), since: None, back, told: None };
+        let (own, fell, met) = before.unwrap_or((false, number, true));
+        let apart = Apart { own, fell, met, theirs: Some(theirs), ..Apart::new(process, number, back) };
         self.from.insert(node_id, apart);
         self.version += 1;
         if own && back {
@@ -176,9 +173,7 @@ impl Partings {
         self.version += 1;
         if !self.from.contains_key(&node_id) {
             let number = self.next();
-            let (own, fell, met, back) = (false, number, true, true);
-            let since = Some(heal);
-            self.from.insert(node_id, Apart { process, number, fell, met, own, theirs: None, since, back, told: None });
+            self.from.insert(node_id, Apart { since: Some(heal), ..Apart::new(process, number, true) });
         }
     }
 

@@ -15,9 +15,9 @@ use core::time::Duration;
 use super::{Control, Message, Output, emit};
 use crate::event::EventKind;
 use crate::id::NodeId;
-use crate::identity::clock::{human, is_far};
+use crate::identity::clock::human;
 use crate::table::Offset;
-use crate::time::{Instant, Now, Wall};
+use crate::time::{Instant, Now, Wall, is_clock_refused};
 
 /// How often they are asked.
 const ASK_INTERVAL: Duration = Duration::from_secs(2);
@@ -69,9 +69,9 @@ impl Control {
     /// How far this node's clock is ahead of where it should be, where it jumped and no peer agrees with it since.
     fn jumped_ms(&self) -> Option<i64> {
         let ms = self.clock_asks.own.ahead_ms;
-        let denied = self.clocks.ahead_of_median_ms().is_none_or(is_far);
+        let denied = self.clocks.ahead_of_median_ms().is_none_or(is_clock_refused);
         // Who has no other members is compared with nobody.
-        (is_far(ms) && denied && self.membership.size() > 1).then_some(ms)
+        (is_clock_refused(ms) && denied && self.membership.size() > 1).then_some(ms)
     }
 
     /// How far this node's clock is ahead, by its peers, or by itself where it reaches none.
@@ -118,7 +118,7 @@ impl Control {
         let was = (self.clocks.warns(), self.clock_refused().is_some());
         let Some(ms) = self.clocks.observe(peer, wall, now.wall, rtt_us) else { return };
         // What was measured before a jump says nothing of the clock of now: this one must agree, too.
-        if !is_far(ms) && self.clocks.ahead_of_median_ms().is_some_and(|ms| !is_far(ms)) {
+        if !is_clock_refused(ms) && self.clocks.ahead_of_median_ms().is_some_and(|ms| !is_clock_refused(ms)) {
             self.clock_asks.own.agrees(peer, now);
         }
         let is = (self.clocks.warns(), self.clock_refused().is_some());
@@ -126,7 +126,7 @@ impl Control {
             self.dirty = true;
         }
         // A Hello may have been on its way for a while: it tells of minutes, not of half a second.
-        let measured = rtt_us > 0 || is_far(ms);
+        let measured = rtt_us > 0 || is_clock_refused(ms);
         if measured && (is.0 && !was.0 || is.1 && !was.1) {
             self.say_offset(peer, ms, out);
         }

@@ -8,14 +8,14 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::id::NodeId;
-use crate::limits::{CLOCK_REFUSE, CLOCK_WARN};
-use crate::time::Wall;
+use crate::limits::CLOCK_WARN;
+use crate::time::{Wall, is_clock_refused};
 
 /// The offsets of the peers' clocks from this node's.
 #[derive(Clone, Debug, Default)]
 pub struct Clocks {
     offsets_ms: BTreeMap<NodeId, i64>,
-    /// How many are further away than [`CLOCK_REFUSE`]: asked after every input, so it is counted as they come and go.
+    /// How many are further away than [`crate::limits::CLOCK_REFUSE`]: asked after every input, so it is counted as they come and go.
     far: usize,
 }
 
@@ -28,11 +28,6 @@ pub(crate) fn human(ms: u64) -> String {
         7_200..=172_799 => format!("{} h", s / 3_600),
         _ => format!("{} d", s / 86_400),
     }
-}
-
-/// Whether clocks so far apart do not work together.
-pub(crate) fn is_far(ms: i64) -> bool {
-    u128::from(ms.unsigned_abs()) > CLOCK_REFUSE.as_millis()
 }
 
 impl Clocks {
@@ -57,8 +52,8 @@ impl Clocks {
     }
 
     fn count(&mut self, before: Option<i64>, after: Option<i64>) {
-        self.far += usize::from(after.is_some_and(is_far));
-        self.far -= usize::from(before.is_some_and(is_far));
+        self.far += usize::from(after.is_some_and(is_clock_refused));
+        self.far -= usize::from(before.is_some_and(is_clock_refused));
     }
 
     /// Offset of each linked peer's clock from this node's, in milliseconds.
@@ -107,7 +102,7 @@ impl Clocks {
         offsets.sort_unstable();
         let peers = offsets.len();
         // The median is far where more than half are far, all to one side.
-        let far_on = |side: i64| offsets.iter().filter(|ms| is_far(**ms) && ms.signum() == side).count();
+        let far_on = |side: i64| offsets.iter().filter(|ms| is_clock_refused(**ms) && ms.signum() == side).count();
         let far = far_on(1).max(far_on(-1));
         let yields = if peers == 1 { far == 1 && !is_up } else { far * 2 > peers };
         if !yields {

@@ -9,8 +9,8 @@
 
 use core::time::Duration;
 
-use crate::limits::{CLOCK_REFUSE, WALL_JUMP, WALL_JUMP_AGREED, WALL_JUMP_STAYS};
-use crate::time::{Instant, Now, Wall};
+use crate::limits::{WALL_JUMP, WALL_JUMP_AGREED, WALL_JUMP_STAYS};
+use crate::time::{Instant, Now, Wall, is_clock_refused};
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
@@ -110,7 +110,7 @@ impl GuardedWall {
         let offset = Offset::of(now);
         if offset.is_near(self.offset) {
             self.offset = offset;
-            self.agreed = ahead_ms.map_or(self.agreed, |ms| !is_refused(ms.unsigned_abs()));
+            self.agreed = ahead_ms.map_or(self.agreed, |ms| !is_clock_refused(ms));
             return self.jumped.take().map(|_| Jump::Undone);
         }
         let by_ms = offset.0.saturating_sub(self.offset.0);
@@ -123,7 +123,7 @@ impl GuardedWall {
         };
         self.jumped = Some((offset, since));
         let stayed = now.mono.since(since);
-        let untold = ahead_ms.is_none() && self.agreed && is_refused(by_ms.unsigned_abs());
+        let untold = ahead_ms.is_none() && self.agreed && is_clock_refused(by_ms);
         if untold || patience(by_ms, ahead_ms).is_none_or(|patience| stayed < patience) {
             return None;
         }
@@ -135,16 +135,12 @@ impl GuardedWall {
 /// How long a jump has to stay before it is followed; `None`: it is not, as long as the peers say what they say.
 fn patience(by_ms: i64, ahead_ms: Option<i64>) -> Option<Duration> {
     let Some(ahead) = ahead_ms else { return Some(WALL_JUMP_STAYS) };
-    let (after, before) = (ahead.unsigned_abs(), ahead.saturating_sub(by_ms).unsigned_abs());
-    match (is_refused(after), is_refused(before)) {
+    let (after, before) = (ahead, ahead.saturating_sub(by_ms));
+    match (is_clock_refused(after), is_clock_refused(before)) {
         (true, false) => None,
-        _ if after < before => Some(WALL_JUMP_AGREED),
+        _ if after.unsigned_abs() < before.unsigned_abs() => Some(WALL_JUMP_AGREED),
         _ => Some(WALL_JUMP_STAYS),
     }
-}
-
-fn is_refused(away_ms: u64) -> bool {
-    u128::from(away_ms) > CLOCK_REFUSE.as_millis()
 }
 
 #[cfg(test)]

@@ -130,9 +130,8 @@ impl Generations {
 
     fn facts(&mut self, facts: Facts, now: Instant, out: &mut Vec<Output>) {
         let before = self.facts.generation.version;
-        let voted = self.facts.generation.voters();
         let first_wanted = self.facts.wanted.is_empty() && !facts.wanted.is_empty();
-        self.facts = facts;
+        let old = core::mem::replace(&mut self.facts, facts);
         let after = self.facts.generation.version;
         if before.number != after.number {
             self.past.clear();
@@ -147,7 +146,7 @@ impl Generations {
         } else if before != after {
             let voters = self.facts.generation.voters();
             self.handed_in.retain(|id, _| voters.contains(id));
-            for out in voted.difference(&voters) {
+            for out in old.generation.voters().difference(&voters) {
                 let latest = self.past.entry(out.node_id).or_insert(out.guid);
                 *latest = out.guid.max(*latest);
             }

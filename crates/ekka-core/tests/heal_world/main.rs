@@ -95,8 +95,8 @@ fn the_seed_that_the_environment_names() {
     }
 }
 
-/// Each of the faults is seen by one of the seeds: of some thousands where it does harm by a rare chance only. That only who declared down itself has parted is seen by
-/// a schedule: its loss needs a coordinator that ends between two of its messages.
+/// Each of the faults is seen by one of the seeds: of some thousands where it does harm by a rare chance only. That only who
+/// declared down itself has parted is seen by a schedule: its loss needs a coordinator that ends between two of its messages.
 #[test]
 fn planted_faults_are_caught() {
     let none = Options::default();

@@ -89,7 +89,8 @@ pub(super) fn together(world: &World) -> bool {
     if world.machines.iter().any(|machine| !machine.copy && machine.process.is_none()) {
         return false;
     }
-    let views = insiders(world);
+    let processes: Vec<&Process> = inside(world).collect();
+    let views: Vec<Arc<View>> = processes.iter().map(|process| process.control.view()).collect();
     let Some(first) = views.first() else { return false };
     let expected: BTreeSet<NodeId> = views.iter().map(|view| view.me.node_id).collect();
     let mut given_up: BTreeSet<NodeId> = world.machines.iter().flat_map(|m| m.given_up.iter().copied()).collect();
@@ -99,7 +100,7 @@ pub(super) fn together(world: &World) -> bool {
         let out = outsiders(world).into_iter().filter_map(|i| world.machines[i].process.as_ref());
         given_up.extend(out.map(|process| process.control.view().me.node_id));
     }
-    inside(world).all(settled)
+    processes.iter().all(|process| settled(process))
         && views.iter().all(|view| {
             let (known, others): (Vec<_>, Vec<_>) = view.members.iter().partition(|m| expected.contains(&m.id.node_id));
             view.cluster_id.is_some()

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ekka_core::limits::{CLOCK_REFUSE, HEARTBEAT_INTERVAL, WALL_JUMP};
 use ekka_core::table::{GuardedWall, Jump, Offset, PeerClocks};
-use ekka_core::time::{Instant, Now, Wall};
+use ekka_core::time::{Instant, Now, Wall, is_clock_refused};
 use ekka_core::view::{Status, View};
 use tracing::{info, warn};
 
@@ -104,8 +104,7 @@ impl TableClock {
 /// Whether so many peers can tell that this node's clock is so far ahead. Of two nodes each would be told by the other one,
 /// and the one that is right would write no more; which of both jumped the guard of each one knows.
 fn is_told(ahead_ms: i64, peers: usize, status: Status) -> bool {
-    let refused = u128::from(ahead_ms.unsigned_abs()) > CLOCK_REFUSE.as_millis();
-    !refused || peers != 1 || !status.takes_part()
+    !is_clock_refused(ahead_ms) || peers != 1 || !status.takes_part()
 }
 
 #[cfg(test)]
