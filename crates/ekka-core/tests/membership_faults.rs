@@ -293,3 +293,66 @@ fn planted_fault_stale_wins_is_caught() {
     world.give(0, Input::Connected { id: old, name, endpoint, start_counter: 1, heard: world.now });
     world.run(ms(1_000));
 }
+
+/// Beyond the full mesh gossip says who runs; as the cluster gets smaller each node watches all the others itself, and until it
+/// had the time to call them, what gossip said goes on.
+#[test]
+fn a_cluster_that_falls_to_a_full_mesh_declares_nobody_down() {
+    for seed in 0..2 {
+        let n = 33;
+        let mut world = World::formed(seed, n, Options::default());
+        assert!(world.until(ms(20_000), World::all_see_all_up).is_some(), "seed {seed}");
+        world.run(ms(20_000));
+        let last = world.node_id(n - 1);
+        world.seat(0, last, Some(RemovalCause::Leave));
+        world.kill(n - 1);
+        world.reports.clear();
+        for _ in 0..200 {
+            world.run(ms(20));
+            for by in 0..n - 1 {
+                for of in world.room(by).members(world.clock()).iter().filter(|member| member.id.node_id != last) {
+                    assert_eq!(of.status, Status::Up, "seed {seed}: node {by} says so of {}", of.name);
+                    assert!(
+                        !world.room(by).is_declared_down(of.id.node_id),
+                        "seed {seed}: node {by} says so of {}",
+                        of.name
+                    );
+                }
+            }
+        }
+        assert!(world.all_see_all_up() && world.reports.iter().all(|r| r.id.node_id == last), "{:?}", world.reports);
+        // And who dies from then on is found as in any small cluster.
+        world.kill(1);
+        assert!(world.until(ms(1_500), |w| w.all_say(1, Status::Down)).is_some(), "seed {seed}");
+        let two = world.node_id(1);
+        assert!(world.running().into_iter().all(|by| world.room(by).is_declared_down(two)), "seed {seed}");
+    }
+}
+
+/// One that a third member alone hears, and a start that never met whom the start before it knew.
+#[test]
+fn who_was_never_heard_directly_is_declared_down_all_the_same() {
+    for seed in 0..6 {
+        let mut world = World::new(seed, 3, Options::default());
+        world.cut(0, 1);
+        world.form(3);
+        world.run(ms(3_000));
+        let one = world.node_id(1);
+        assert_eq!(world.status(0, 1), Some(Status::Up), "seed {seed}: the third one hears it");
+        world.isolate(&[1]);
+        assert!(world.until(ms(6_000), |w| w.room(0).is_declared_down(one)).is_some(), "seed {seed}");
+
+        let mut world = formed(seed, 3);
+        world.isolate(&[1]);
+        world.run(ms(100 + 300 * seed));
+        world.kill(0);
+        world.restart(0);
+        let one = world.node_id(1);
+        world.run(ms(1_000));
+        assert!(!world.room(0).is_declared_down(one), "seed {seed}: it had no time to call it");
+        assert!(world.until(ms(3_000), |w| w.room(0).is_declared_down(one)).is_some(), "seed {seed}");
+        world.repair();
+        assert!(world.until(ms(3_000), World::all_see_all_up).is_some(), "seed {seed}");
+        assert!(!world.room(0).is_declared_down(one), "seed {seed}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Whom this node has parted from: declared down by it, or told so, and met again in the same process or not yet.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -42,8 +42,9 @@ impl Apart {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Partings {
     from: BTreeMap<NodeId, Apart>,
-    /// Who ran, does not any more, and was not declared down yet.
-    silent: BTreeSet<NodeId>,
+    /// Who ran, in which process, does not any more, and was not declared down yet. A start in the same process has this of the
+    /// one before it.
+    silent: BTreeMap<NodeId, Guid>,
     last: u64,
     /// Before then nobody is to be told: in a cluster of a thousand it would be looked for with each message.
     due: Option<Instant>,
@@ -75,14 +76,14 @@ impl Partings {
     /// A member is seen otherwise than before, or for the first time. Whether anything changed.
     pub(super) fn seen(&mut self, before: Option<&Contact>, now: &Contact) -> bool {
         let node_id = now.id.node_id;
-        let same = before.is_some_and(|before| before.process == now.process);
-        if now.running || now.goodbye || !same {
+        let another = self.silent.get(&node_id).is_some_and(|process| *process != now.process);
+        if now.running || now.goodbye || another {
             self.silent.remove(&node_id);
-        } else if before.is_some_and(|before| before.running) {
-            self.silent.insert(node_id);
+        } else if before.is_some_and(|before| before.running && before.process == now.process) {
+            self.silent.insert(node_id, now.process);
         }
         // Its connection may end a while before it is declared down, and others may hear it until then.
-        if now.lost && self.silent.remove(&node_id) {
+        if now.lost && self.silent.remove(&node_id).is_some() {
             self.version += 1;
             let fallen = Apart { own: true, ..Apart::new(now.process, self.next(), false) };
             // What was known before of this process stays true.

@@ -170,15 +170,13 @@ impl Control {
         // A connection that is made anew, while a third node heard both ends, parts nobody.
         let anew = self.autocluster.has_yet_to_say(node_id) && self.heal.room.runs(record.id);
         let hears = self.hears(node_id) || anew && self.membership.is_running(node_id);
-        // Until it is called, it runs where others say so; from then on once it is heard.
-        let called_first = self.membership.heard_as(node_id).is_some() && self.membership.last_heard(node_id).is_none();
         Contact {
             id: record.id,
             process: record.process(),
             core: record.role == Role::Core,
             running: known && status.takes_part() && hears,
             goodbye: matches!(status, Status::Stopped | Status::Leaving),
-            lost: !self.membership.is_running(node_id) && !called_first,
+            lost: self.membership.is_declared_down(node_id),
             seniority: self.membership.roster().seats.get(&node_id).map_or(u64::MAX, |seat| seat.number),
         }
     }

@@ -46,10 +46,15 @@ impl Membership {
         if self.contacts.get(&id.node_id).is_some_and(|c| c.id.guid > id.guid) && !self.options.stale_wins {
             return;
         }
+        // To be met is no news of one whom gossip calls up.
+        let same = self.record(id.node_id).is_some_and(|record| record.id == id);
+        let watched = self.is_neighbour(id.node_id) && self.taken_over.remove(&id.node_id).is_none();
+        let known = same && !watched && self.is_running(id.node_id);
         self.renew_record(id, said, out);
         let contact = self.contact(id, now);
         contact.id = id;
         contact.connected = true;
+        contact.alive |= known;
         contact.reset = None;
         contact.goodbye = false;
         self.heard_at(id, heard, now, out);

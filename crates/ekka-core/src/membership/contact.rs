@@ -25,6 +25,10 @@ pub(super) struct Contact {
     pub(super) alive: bool,
     pub(super) since: Wall,
     pub(super) down_since: Option<Instant>,
+    /// That it is down is a verdict, and not only that it has not been heard yet.
+    pub(super) declared: bool,
+    /// Until this node had the time to call a member that it has to watch from now on, gossip's word counts.
+    pub(super) believed: Option<Instant>,
     /// Why it is down, in one word of the contract: `silent`, `refused`, `one-way`.
     pub(super) evidence: String,
     /// It said goodbye: it comes back as another start.
@@ -48,6 +52,8 @@ impl Contact {
             alive: false,
             since: wall,
             down_since: Some(now),
+            declared: false,
+            believed: None,
             evidence: String::from("silent"),
             goodbye: false,
             next_dial: now,

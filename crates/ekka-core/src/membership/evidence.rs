@@ -109,6 +109,16 @@ impl Membership {
         }
     }
 
+    /// Whether this node's verdict, or that of gossip where it counts, is that the node is down. One that has just been
+    /// heard of and not called yet does not run for this node either, but nobody has parted from it.
+    #[must_use]
+    pub fn is_declared_down(&self, node_id: NodeId) -> bool {
+        match self.contacts.get(&node_id) {
+            Some(contact) if self.is_neighbour(node_id) || contact.connected => contact.declared,
+            _ => self.suggested.get(&node_id) == Some(&false),
+        }
+    }
+
     /// Which start of a node is in contact, or was last.
     #[must_use]
     pub fn heard_as(&self, node_id: NodeId) -> Option<Incarnation> {
@@ -131,12 +141,13 @@ impl Membership {
     }
 
     fn latest_evidence(&self, node_id: NodeId) -> Option<Instant> {
-        let own = self.contacts.get(&node_id).and_then(|contact| contact.heard);
+        let own = self.contacts.get(&node_id).and_then(|contact| contact.heard.max(contact.believed));
         own.max(self.witnesses(node_id).map(|(_, heard)| heard).max())
     }
 
     /// Looks at every neighbour: silent links are probed anew, silent members fall.
     pub(super) fn watch(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.take_over(now);
         let watched: Vec<NodeId> = self.contacts.keys().copied().collect();
         for node_id in watched {
             let Some(contact) = self.contacts.get(&node_id) else { continue };
@@ -146,6 +157,7 @@ impl Membership {
             }
             if !contact.alive {
                 self.look_for_witness(id, now, out);
+                self.declare_unheard(node_id, now, out);
                 continue;
             }
             let silent_for = contact.heard.map_or(Duration::MAX, |heard| now.mono.since(heard));
@@ -201,6 +213,7 @@ impl Membership {
     pub(super) fn gossiped(&mut self, id: Incarnation, up: bool, now: Now, out: &mut Vec<Output>) {
         if let Some(contact) = self.contacts.get_mut(&id.node_id) {
             contact.since = now.wall;
+            contact.declared = !up;
             contact.evidence = if up { String::new() } else { String::from("silent") };
         }
         out.push(Output::Liveness { id, up, evidence: "gossip".into(), lines: Vec::new() });
@@ -221,6 +234,32 @@ impl Membership {
         if let Some(by) = witness {
             let by = self.record(by).map_or_else(|| by.to_string(), |record| record.name.to_string());
             self.rise(id, &format!("heard by {by}"), now, out);
+        }
+    }
+
+    /// Whom nobody has heard for as long as a member may be silent since this node began to call it is down, as one is that
+    /// was heard before.
+    fn declare_unheard(&mut self, node_id: NodeId, now: Now, out: &mut Vec<Output>) {
+        let limit = MEMBER_SILENCE + self.late;
+        let watched = self.is_neighbour(node_id);
+        let Some(contact) = self.contacts.get_mut(&node_id) else { return };
+        let unheard = contact.down_since.is_some_and(|since| now.mono.since(since) > limit);
+        if watched && !contact.alive && !contact.declared && unheard {
+            contact.declared = true;
+            out.push(Output::Changed);
+        }
+    }
+
+    /// Members that this node has to watch from now on, where gossip watched them before, run as gossip said until there
+    /// was time to call them.
+    pub(super) fn take_over(&mut self, now: Now) {
+        for (node_id, up) in core::mem::take(&mut self.taken_over) {
+            let Some(id) = self.record(node_id).map(|record| record.id) else { continue };
+            let contact = self.contact(id, now);
+            contact.alive = up;
+            contact.declared = !up;
+            contact.believed = up.then_some(now.mono);
+            contact.down_since = (!up).then_some(now.mono);
         }
     }
 
@@ -315,6 +354,7 @@ impl Membership {
     pub(super) fn rise(&mut self, id: Incarnation, evidence: &str, now: Now, out: &mut Vec<Output>) {
         let Some(contact) = self.contacts.get_mut(&id.node_id) else { return };
         contact.alive = true;
+        contact.declared = false;
         contact.since = now.wall;
         contact.down_since = None;
         contact.evidence.clear();
@@ -335,6 +375,7 @@ impl Membership {
         if !was {
             return;
         }
+        contact.declared = true;
         contact.since = now.wall;
         contact.down_since = Some(now.mono);
         contact.evidence = evidence.into();

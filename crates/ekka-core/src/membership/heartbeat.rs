@@ -36,15 +36,34 @@ impl Membership {
             [] => self.roster.voters_among(&self.by_seniority),
             committed => committed.to_vec(),
         };
+        let before = core::mem::take(&mut self.neighbours);
+        let was_large = self.is_large();
         if members.len() <= FULL_MESH_MAX {
             self.ring.clear();
-            self.neighbours = members.into_iter().filter(|id| *id != me).collect();
-            return;
+            self.neighbours = members.into_iter().collect();
+        } else {
+            self.ring = members;
+            self.neighbours = self.around(me).collect();
+            self.neighbours.extend(self.voters.iter().copied());
         }
-        self.ring = members;
-        self.neighbours = self.around(me).collect();
-        self.neighbours.extend(self.voters.iter().copied());
         self.neighbours.remove(&me);
+        if was_large {
+            self.neighbours_came(&before);
+        }
+    }
+
+    /// Whom gossip watched until now, and this node from now on. Calling them takes a moment.
+    fn neighbours_came(&mut self, before: &BTreeSet<NodeId>) {
+        self.taken_over.retain(|node_id, _| self.neighbours.contains(node_id));
+        for node_id in self.neighbours.difference(before) {
+            let Some(up) = self.suggested.get(node_id).copied() else { continue };
+            match self.contacts.get_mut(node_id) {
+                Some(contact) if contact.connected || contact.goodbye => continue,
+                Some(contact) => (contact.alive, contact.declared) = (up, !up),
+                None => {}
+            }
+            self.taken_over.insert(*node_id, up);
+        }
     }
 
     /// The next ones on the ring in both directions.
@@ -91,6 +110,7 @@ impl Membership {
 
     /// Dials every neighbour that is not connected, and down members again and again.
     pub(super) fn dial_wanted(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.take_over(now);
         let contacts = &self.contacts;
         let waits = |id: &&NodeId| contacts.get(*id).is_none_or(|c| !c.connected && c.next_dial <= now.mono);
         let due: Vec<NodeId> = self.neighbours.iter().filter(waits).copied().collect();

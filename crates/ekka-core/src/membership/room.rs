@@ -48,6 +48,8 @@ pub struct Membership {
     /// Nodes whose entries changed and are to be told to everybody in contact, but not back to who told them.
     pub(super) fresh: BTreeMap<NodeId, Option<NodeId>>,
     pub(super) neighbours: BTreeSet<NodeId>,
+    /// Whom gossip watched until a moment ago, and whether it said that they run.
+    pub(super) taken_over: BTreeMap<NodeId, bool>,
     /// All members in the order of their node ids, while they are too many for a full mesh.
     pub(super) ring: Vec<NodeId>,
     pub(super) voters: Vec<NodeId>,
@@ -92,6 +94,7 @@ impl Membership {
             watch_at: Instant::ZERO,
             fresh: BTreeMap::new(),
             neighbours: BTreeSet::new(),
+            taken_over: BTreeMap::new(),
             ring: Vec::new(),
             voters: Vec::new(),
             committed_voters: Vec::new(),
