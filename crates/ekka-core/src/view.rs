@@ -348,9 +348,11 @@ pub struct View {
     pub members: Vec<Member>,
     /// The link matrix as far as it is known.
     pub links: Vec<Link>,
-    /// Offset of this node's clock from the median of its peers, in milliseconds; where none is in reach, how far it jumped
+    /// Offset of this node's clock from the median of its peers, in milliseconds; where they do not agree with it, how far it jumped
     /// since one agreed with it, if by more than is refused.
     pub clock_offset_ms: Option<i64>,
+    /// How many peers that was compared with: newcomers do not count.
+    pub clock_peers: usize,
     /// Offset of each peer's clock from this node's, in milliseconds.
     pub peer_clock_offset_ms: BTreeMap<NodeId, i64>,
     /// When this incarnation started.

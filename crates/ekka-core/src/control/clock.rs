@@ -15,7 +15,7 @@ use core::time::Duration;
 use super::{Control, Message, Output, emit};
 use crate::event::EventKind;
 use crate::id::NodeId;
-use crate::identity::clock::human;
+use crate::identity::clock::{Counted, human};
 use crate::table::Offset;
 use crate::time::{Instant, Now, Wall, is_clock_refused};
 
@@ -38,11 +38,13 @@ struct OwnClock {
     agreed: Option<(NodeId, Offset)>,
     /// How far it is ahead of where it should be by that.
     ahead_ms: i64,
+    /// That it cannot be trusted was told.
+    told: bool,
 }
 
 impl OwnClock {
     fn agrees(&mut self, peer: NodeId, now: Now) {
-        *self = Self { agreed: Some((peer, Offset::of(now))), ahead_ms: 0 };
+        (self.agreed, self.ahead_ms) = (Some((peer, Offset::of(now))), 0);
     }
 
     fn look(&mut self, now: Now) {
@@ -60,28 +62,41 @@ impl Control {
         self.clock_asks.own.look(now);
         let is = self.jumped_ms();
         self.dirty |= was != is;
-        if let (None, Some(ms), Some((peer, _))) = (was, is, self.clock_asks.own.agreed) {
-            self.say_offset(peer, 0i64.saturating_sub(ms), out);
+        if let (Some(ms), Some((peer, _))) = (is, self.clock_asks.own.agreed) {
+            self.say_refused(peer, 0i64.saturating_sub(ms), out);
         }
+        self.clock_asks.own.told &= self.clock_refused().is_some();
         self.ask_for_clocks(now, out);
     }
 
-    /// How far this node's clock is ahead of where it should be, where it jumped and no peer agrees with it since.
-    fn jumped_ms(&self) -> Option<i64> {
-        let ms = self.clock_asks.own.ahead_ms;
-        let denied = self.clocks.ahead_of_median_ms().is_none_or(is_clock_refused);
-        // Who has no other members is compared with nobody.
-        (is_clock_refused(ms) && denied && self.membership.size() > 1).then_some(ms)
+    /// The clocks of the peers that count.
+    fn counted(&self) -> Counted {
+        self.clocks.counted(self.standing.was_up, |id| self.autocluster.is_up(id))
     }
 
-    /// How far this node's clock is ahead, by its peers, or by itself where it reaches none.
-    pub(super) fn clock_ahead_ms(&self) -> Option<i64> {
-        self.clocks.ahead_of_median_ms().or_else(|| self.jumped_ms())
+    /// How far this node's clock is ahead of where it should be, where it jumped and its peers do not agree with it since.
+    fn jumped_ms(&self) -> Option<i64> {
+        let ms = self.clock_asks.own.ahead_ms;
+        // Who has no other members is compared with nobody.
+        (is_clock_refused(ms) && self.membership.size() > 1 && !self.counted().agree()).then_some(ms)
+    }
+
+    /// How far this node's clock is ahead, by itself where its peers do not agree with it, or by them; and how many those are.
+    pub(super) fn clock_ahead_ms(&self) -> (Option<i64>, usize) {
+        let counted = self.counted();
+        (self.jumped_ms().or_else(|| counted.ahead_of_median_ms()), counted.peers())
+    }
+
+    /// How far it is ahead where that is worth a warning.
+    pub(super) fn clock_warns_ms(&self) -> Option<i64> {
+        let counted = self.counted();
+        counted.ahead_of_median_ms().filter(|_| counted.warns())
     }
 
     /// Why this node's clock cannot be trusted, if it cannot.
     pub(super) fn clock_refused(&self) -> Option<String> {
-        let by_peers = self.clocks.refused(self.standing.was_up, |id| self.autocluster.is_up(id));
+        // Asked after every input.
+        let by_peers = if self.clocks.any_is_far() { self.counted().refused() } else { None };
         by_peers.or_else(|| {
             let ms = self.jumped_ms()?;
             let way = if ms < 0 { "back" } else { "ahead" };
@@ -115,19 +130,25 @@ impl Control {
 
     /// A peer's clock, as it was half a round trip ago.
     pub(super) fn compare_clock(&mut self, peer: NodeId, wall: Wall, rtt_us: u64, now: Now, out: &mut Vec<Output>) {
-        let was = (self.clocks.warns(), self.clock_refused().is_some());
+        let was = (self.clock_warns_ms().is_some(), self.clock_refused().is_some());
         let Some(ms) = self.clocks.observe(peer, wall, now.wall, rtt_us) else { return };
         // What was measured before a jump says nothing of the clock of now: this one must agree, too.
-        if !is_clock_refused(ms) && self.clocks.ahead_of_median_ms().is_some_and(|ms| !is_clock_refused(ms)) {
+        if !is_clock_refused(ms) && self.counted().agree() {
             self.clock_asks.own.agrees(peer, now);
         }
-        let is = (self.clocks.warns(), self.clock_refused().is_some());
-        if is != was {
-            self.dirty = true;
-        }
+        let is = (self.clock_warns_ms().is_some(), self.clock_refused().is_some());
+        self.dirty |= is != was;
         // A Hello may have been on its way for a while: it tells of minutes, not of half a second.
-        let measured = rtt_us > 0 || is_clock_refused(ms);
-        if measured && (is.0 && !was.0 || is.1 && !was.1) {
+        if is.1 && is_clock_refused(ms) {
+            self.say_refused(peer, ms, out);
+        } else if is.0 && !was.0 && rtt_us > 0 {
+            self.say_offset(peer, ms, out);
+        }
+    }
+
+    /// Tells once that this node's clock is refused.
+    fn say_refused(&mut self, peer: NodeId, ms: i64, out: &mut Vec<Output>) {
+        if !core::mem::replace(&mut self.clock_asks.own.told, true) {
             self.say_offset(peer, ms, out);
         }
     }

@@ -48,6 +48,7 @@ pub(super) fn first_view(fixed: &Fixed, me: Incarnation) -> View {
         members: Vec::new(),
         links: Vec::new(),
         clock_offset_ms: None,
+        clock_peers: 0,
         peer_clock_offset_ms: BTreeMap::new(),
         started: fixed.started,
     }
@@ -110,6 +111,7 @@ impl Control {
         let conflicts: Vec<Conflict> = self.standing.conflicts.values().cloned().collect();
         let advice = self.advice(&split, &members, &conflicts);
         let alarms = self.alarms(&reasons, &conflicts, now);
+        let (clock_offset_ms, clock_peers) = self.clock_ahead_ms();
         View {
             number: self.view.number + 1,
             me: self.me(),
@@ -133,7 +135,8 @@ impl Control {
             advice,
             links: self.membership.links(now),
             members,
-            clock_offset_ms: self.clock_ahead_ms(),
+            clock_offset_ms,
+            clock_peers,
             peer_clock_offset_ms: self.clocks.offsets().clone(),
             started: self.setup.started,
         }
@@ -154,8 +157,8 @@ impl Control {
     fn alarms(&self, reasons: &[Reason], conflicts: &[Conflict], now: Now) -> Vec<Reason> {
         let lasting = |reason: &&Reason| matches!(reason.code.as_str(), "clock" | "disc_full");
         let mut alarms: Vec<Reason> = reasons.iter().filter(lasting).cloned().collect();
-        if alarms.iter().all(|alarm| alarm.code != "clock") && self.clocks.warns() {
-            let ms = self.clocks.ahead_of_median_ms().unwrap_or(0);
+        let warns_ms = self.clock_warns_ms().filter(|_| alarms.iter().all(|alarm| alarm.code != "clock"));
+        if let Some(ms) = warns_ms {
             let text = format!("this node's clock is {ms} ms ahead of the median of its peers");
             alarms.push(Reason { code: "clock".into(), text, since: now.wall });
         }

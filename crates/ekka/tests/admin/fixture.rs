@@ -109,6 +109,7 @@ pub(crate) fn view() -> View {
         members: vec![member(1, Status::Up), member(2, Status::Up), member(3, Status::Down)],
         links: vec![link(1, 2, LinkState::Up), link(2, 1, LinkState::Up), link(1, 3, LinkState::Down)],
         clock_offset_ms: Some(-3),
+        clock_peers: 1,
         peer_clock_offset_ms: BTreeMap::from([(who(2).node_id, 4)]),
         started: THEN,
     }

@@ -52,7 +52,7 @@ impl TableClock {
         if view.members.len() == 1 {
             self.looked.lock().unwrap_or_else(PoisonError::into_inner).guard.is_alone();
         }
-        let ahead_ms = view.clock_offset_ms.filter(|ms| is_told(*ms, view.peer_clock_offset_ms.len(), view.status));
+        let ahead_ms = view.clock_offset_ms.filter(|ms| is_told(*ms, view.clock_peers, view.status));
         self.look_beside(ahead_ms, view.peer_clock_offset_ms.values().copied().max().filter(|_| ahead_ms.is_some()))
     }
 
