@@ -24,7 +24,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("cargo-nextest is not installed: run `cargo xtask test --install` once");
     }
     let tests = args.filter.as_ref().map_or_else(String::new, |name| format!(" & test({name})"));
-    let filter = format!("package(ekka-cli) & binary(/^net_/){tests}");
+    let filter = format!("package(ekka-cli) & test(/^net_/){tests}");
     let mut nextest = cargo(["nextest", "run", "--cargo-profile", "ci", "--profile", "soak", "--locked"]);
     nextest.args(["-p", "ekka-cli", "-E", &filter]);
     nextest.env("EKKA_SOAK", "1");

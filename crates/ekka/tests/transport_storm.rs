@@ -1,6 +1,8 @@
-//! Thousands of bad connections leave nothing behind. A file of its own: descriptors are counted for the process.
+//! Thousands of bad connections leave nothing behind. A binary of its own: descriptors are counted for the process.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[allow(dead_code, reason = "the other binary needs the rest")]
+#[path = "it/transport_common/mod.rs"]
 mod transport_common;
 
 use std::fs;
