@@ -177,7 +177,10 @@ mod tests {
 
     #[test]
     fn s2_6_the_one_whose_clock_is_wrong_is_told_and_not_the_others() {
-        assert_eq!(refused(&[-YEAR, -YEAR], false).as_deref(), Some("your clock is 365 d ahead of 2 of 2 peers: set it"));
+        assert_eq!(
+            refused(&[-YEAR, -YEAR], false).as_deref(),
+            Some("your clock is 365 d ahead of 2 of 2 peers: set it")
+        );
         assert_eq!(refused(&[0, YEAR], false), None);
         assert_eq!(refused(&[YEAR, YEAR], true).as_deref(), Some("your clock is 365 d behind 2 of 2 peers: set it"));
     }

@@ -1,6 +1,7 @@
 //! The schedules that formation, identity and leaving must survive, by their names, on the cores alone.
 
 mod cleaning;
+mod clocks;
 mod copies;
 mod formation;
 mod found;
