@@ -7,6 +7,7 @@
 //! A node that reaches nobody has nothing to compare its clock with but the clock itself, as it was: one that jumped since
 //! is wrong until a peer says otherwise. So is that of two nodes which jumped; the clocks alone do not tell which it was.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -38,6 +39,8 @@ struct OwnClock {
     agreed: Option<(NodeId, Offset)>,
     /// How far it is ahead of where it should be by that.
     ahead_ms: i64,
+    /// Whose clocks work together with it since it jumped: what was measured before says nothing of the clock of now.
+    with: BTreeSet<NodeId>,
     /// That it cannot be trusted was told.
     told: bool,
 }
@@ -45,10 +48,27 @@ struct OwnClock {
 impl OwnClock {
     fn agrees(&mut self, peer: NodeId, now: Now) {
         (self.agreed, self.ahead_ms) = (Some((peer, Offset::of(now))), 0);
+        self.with.clear();
+    }
+
+    /// A peer's clock was so far ahead just now. Those that work together with this one since it jumped, where it did.
+    fn compared(&mut self, peer: NodeId, ms: i64, now: Now) -> Option<&BTreeSet<NodeId>> {
+        self.look(now);
+        if is_clock_refused(ms) {
+            self.with.remove(&peer);
+        } else {
+            self.with.insert(peer);
+        }
+        is_clock_refused(self.ahead_ms).then_some(&self.with)
     }
 
     fn look(&mut self, now: Now) {
+        let was = self.ahead_ms;
         self.ahead_ms = self.agreed.map_or(0, |(_, then)| Offset::of(now).as_millis().saturating_sub(then.as_millis()));
+        let jumped = is_clock_refused(self.ahead_ms.saturating_sub(was));
+        if jumped || !is_clock_refused(self.ahead_ms) {
+            self.with.clear();
+        }
     }
 }
 
@@ -132,8 +152,16 @@ impl Control {
     pub(super) fn compare_clock(&mut self, peer: NodeId, wall: Wall, rtt_us: u64, now: Now, out: &mut Vec<Output>) {
         let was = (self.clock_warns_ms().is_some(), self.clock_refused().is_some());
         let Some(ms) = self.clocks.observe(peer, wall, now.wall, rtt_us) else { return };
-        // What was measured before a jump says nothing of the clock of now: this one must agree, too.
-        if !is_clock_refused(ms) && self.counted().agree() {
+        let agree = match self.clock_asks.own.compared(peer, ms, now) {
+            None => self.counted().agree(),
+            Some(with) => {
+                let counts = |id: &&NodeId| {
+                    self.clocks.offsets().contains_key(*id) && (!self.standing.was_up || self.autocluster.is_up(**id))
+                };
+                (1 + with.iter().filter(counts).count()) * 2 > 1 + self.counted().peers()
+            }
+        };
+        if !is_clock_refused(ms) && agree {
             self.clock_asks.own.agrees(peer, now);
         }
         let is = (self.clock_warns_ms().is_some(), self.clock_refused().is_some());
