@@ -41,10 +41,9 @@ fn gate() -> Result<Vec<Step>> {
     doc.env("RUSTDOCFLAGS", "-Dwarnings");
     steps.push(Step::command("doc", doc));
     steps.push(Step::new("licences", move || licences::check(&metadata)));
-    steps.push(Step::command(
-        "tidy",
-        with_locked(&["test", "--quiet", "-p", "ekka-sim", "--test", "it", "tidy::"], &[]),
-    ));
+    // Of the whole workspace, with the features that all tests are built with: they are built once.
+    let tidy = with_locked(&["test", "--quiet", "--workspace", "--test", "it"], &["tidy::"]);
+    steps.push(Step::command("tidy", tidy));
     Ok(steps)
 }
 

@@ -216,6 +216,10 @@ pub const LOCK_WANTS_MAX: usize = 64;
 pub const LOCK_SESSIONS_MAX: usize = 100_000;
 /// Requests of one session that hold, wait, or have ended and may be repeated: a session has as many locks at most.
 pub const LOCK_REQUESTS_MAX: usize = 1 << 20;
+/// Sessions that one message renews.
+pub const LOCK_RENEWALS_MAX: usize = 1_000;
+/// Messages with renewals that one process has without an answer.
+pub const LOCK_ASKS_MAX: usize = 128;
 /// With so many tokens left another range is asked for.
 pub const LOCK_TOKENS_LOW: u64 = TOKEN_STEP / 2;
 /// Longest command of a consensus group, in bytes: it must fit into a frame with the heads of entry and message.

@@ -165,9 +165,23 @@ pub enum Cause {
     Forced,
 }
 
-/// What a command did to somebody else than whoever is answered.
+/// What a command did, to others than whoever is answered, too.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
+    /// A session is open.
+    Opened {
+        /// Which.
+        session: SessionId,
+        /// How long it must be unheard before it ends, in milliseconds.
+        ttl_ms: u64,
+    },
+    /// A session has ended, after all that it held was lost.
+    Over {
+        /// Which.
+        session: SessionId,
+        /// Why.
+        cause: Cause,
+    },
     /// A request that waited holds all that it wants.
     Granted {
         /// Whose.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::SessionId;
 use crate::consensus::rounds::Rounds;
 use crate::id::NodeId;
+use crate::limits::{LOCK_ASKS_MAX, LOCK_RENEWALS_MAX};
 use crate::machine::Machine;
 use crate::time::{Instant, Now};
 
@@ -26,26 +27,21 @@ const STOPPED: Duration = Duration::from_secs(2);
 /// A message between a client's agent and whoever may lead.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Message {
-    /// The session goes on.
+    /// These sessions go on.
     Renew {
-        /// Which.
-        session: SessionId,
         /// Number of the question, by which the agent knows when it asked.
         ask: u64,
+        /// Which, at most [`LOCK_RENEWALS_MAX`] of them.
+        sessions: Vec<SessionId>,
     },
-    /// It goes on from when that question was sent.
+    /// The answer.
     Renewed {
-        /// Which.
-        session: SessionId,
         /// The question.
         ask: u64,
-    },
-    /// There is no such session.
-    NoSession {
-        /// Which.
-        session: SessionId,
-        /// The question.
-        ask: u64,
+        /// These go on from when it was sent.
+        sessions: Vec<SessionId>,
+        /// These are not open.
+        over: Vec<SessionId>,
     },
     /// Who was asked does not lead.
     NotLeading {
@@ -125,8 +121,6 @@ pub struct KeeperFaults {
     pub unconfirmed: bool,
     /// A new leader goes by what it remembers of renewals.
     pub remembers: bool,
-    /// It answers whom it has proposed to end.
-    pub proposed_unseen: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -135,6 +129,14 @@ struct Open {
     heard: Instant,
     /// When its end was proposed in this term.
     proposed: Option<Instant>,
+}
+
+/// A question that waits for a round.
+#[derive(Clone, Debug)]
+struct Renewal {
+    from: NodeId,
+    ask: u64,
+    sessions: Vec<SessionId>,
 }
 
 /// See the head. One at each voter of the group.
@@ -147,8 +149,8 @@ pub struct Keeper {
     /// No session counts as heard before this: when this node was ready, or when its process woke up.
     since: Instant,
     sessions: BTreeMap<SessionId, Open>,
-    /// Who asked, and the number of the question.
-    renewals: Rounds<SessionId, (NodeId, u64)>,
+    /// By who asked and the number of the question, as a ring: so many of each node are kept.
+    renewals: Rounds<(NodeId, usize), Renewal>,
     look_at: Instant,
     called_at: Instant,
     faults: KeeperFaults,
@@ -196,15 +198,18 @@ impl Keeper {
     }
 
     fn message(&mut self, from: NodeId, message: &Message, now: Instant, out: &mut Vec<KeeperOutput>) {
-        let Message::Renew { session, ask } = *message else { return };
+        let Message::Renew { ask, sessions } = message else { return };
         if self.leader != Some(self.me) {
             let message = Message::NotLeading { leader: self.leader };
             return out.push(KeeperOutput::Send { to: from, message });
         }
+        let sessions = sessions.iter().take(LOCK_RENEWALS_MAX).copied().collect();
+        let renewal = Renewal { from, ask: *ask, sessions };
         if self.faults.unconfirmed {
-            return self.answer(session, (from, ask), now, out);
+            return self.answer(renewal, now, out);
         }
-        self.renewals.wait(session, (from, ask));
+        let place = usize::try_from(*ask % LOCK_ASKS_MAX as u64).unwrap_or(0);
+        self.renewals.wait((from, place), renewal);
         self.confirm(now, out);
     }
 
@@ -218,27 +223,34 @@ impl Keeper {
 
     fn confirmed(&mut self, round: u64, ok: bool, now: Instant, out: &mut Vec<KeeperOutput>) {
         let Some(renewals) = self.renewals.ended(round) else { return };
-        for (session, asked) in renewals.into_iter().filter(|_| ok) {
-            self.answer(session, asked, now, out);
+        for renewal in renewals.into_values().filter(|_| ok) {
+            self.answer(renewal, now, out);
         }
         self.confirm(now, out);
     }
 
-    /// Answers a renewal, by what holds at this moment and not when it came. A session that is to end is not answered: its
-    /// agent stops at its deadline, or hears that it has ended.
-    fn answer(&mut self, session: SessionId, (to, ask): (NodeId, u64), now: Instant, out: &mut Vec<KeeperOutput>) {
+    /// Answers a renewal, by what holds at this moment and not when it came. A session that is to end is not named: its
+    /// agent stops at its deadline, or hears that it has ended. Where clocks are no further apart than they may be, its agent has
+    /// given it up by then; so no seed needs this.
+    fn answer(&mut self, renewal: Renewal, now: Instant, out: &mut Vec<KeeperOutput>) {
         if !self.may_answer() {
             return;
         }
-        let message = match self.sessions.get_mut(&session) {
-            None => Message::NoSession { session, ask },
-            Some(open) if open.proposed.is_some() && !self.faults.proposed_unseen => return,
-            Some(open) => {
-                open.heard = now;
-                Message::Renewed { session, ask }
+        let (mut sessions, mut over) = (Vec::new(), Vec::new());
+        for session in renewal.sessions {
+            match self.sessions.get_mut(&session) {
+                None => over.push(session),
+                Some(open) if open.proposed.is_some() => {}
+                Some(open) => {
+                    open.heard = now;
+                    sessions.push(session);
+                }
             }
-        };
-        out.push(KeeperOutput::Send { to, message });
+        }
+        if !sessions.is_empty() || !over.is_empty() {
+            let message = Message::Renewed { ask: renewal.ask, sessions, over };
+            out.push(KeeperOutput::Send { to: renewal.from, message });
+        }
     }
 
     fn look(&mut self, now: Instant, out: &mut Vec<KeeperOutput>) {
@@ -362,7 +374,7 @@ mod tests {
         }
 
         fn renew(&mut self, ask: u64) {
-            let message = Message::Renew { session: session(1), ask };
+            let message = Message::Renew { ask, sessions: alloc::vec![session(1)] };
             self.give(KeeperInput::Message { from: AGENT, message });
         }
 
@@ -382,8 +394,9 @@ mod tests {
         desk.renew(2);
         assert_eq!(desk.taken(), [], "a round that is under way proves nothing for it");
         desk.give(KeeperInput::Confirmed { round: 1, ok: true });
-        let renewed = |ask| KeeperOutput::Send { to: AGENT, message: Message::Renewed { session: session(1), ask } };
-        assert_eq!(desk.taken(), [renewed(1), KeeperOutput::Confirm { round: 2, term: 5 }]);
+        let message = Message::Renewed { ask: 1, sessions: alloc::vec![session(1)], over: Vec::new() };
+        let renewed = KeeperOutput::Send { to: AGENT, message };
+        assert_eq!(desk.taken(), [renewed, KeeperOutput::Confirm { round: 2, term: 5 }]);
         desk.give(KeeperInput::Confirmed { round: 2, ok: false });
         assert_eq!(desk.taken(), []);
         desk.give(KeeperInput::Standing { term: 6, leader: Some(AGENT), ready: false });
@@ -411,7 +424,7 @@ mod tests {
         desk.give(KeeperInput::Ended(session(1)));
         desk.renew(3);
         desk.give(KeeperInput::Confirmed { round: 3, ok: true });
-        let message = Message::NoSession { session: session(1), ask: 3 };
+        let message = Message::Renewed { ask: 3, sessions: Vec::new(), over: alloc::vec![session(1)] };
         assert!(desk.taken().contains(&KeeperOutput::Send { to: AGENT, message }));
     }
 

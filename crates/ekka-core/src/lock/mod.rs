@@ -20,6 +20,7 @@
 //! called fencing tokens since Kleppmann, *How to do distributed locking* (2016). Schedules S1-3, S1-4, S1-7, S2-8, S2-9.
 
 mod command;
+mod holder;
 mod keeper;
 mod name;
 mod queue;
@@ -28,6 +29,7 @@ mod state;
 mod tokens;
 
 pub use command::{Answer, Cause, Command, Event, Held, Refusal};
+pub use holder::{Holder, HolderFaults, HolderInput, HolderOutput};
 pub use keeper::{Keeper, KeeperFaults, KeeperInput, KeeperOutput, Message};
 pub use name::{BadName, LockName};
 pub use queue::{Mode, Want};

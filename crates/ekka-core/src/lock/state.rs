@@ -37,7 +37,9 @@ impl State {
     /// Carries out a command that stands in the log under that term.
     pub fn apply(&mut self, term: u64, command: Command, events: &mut Vec<Event>) -> Answer {
         match command {
-            Command::Open { session, ttl_ms, own, label } => self.open(session, Session::new(ttl_ms, own, label)),
+            Command::Open { session, ttl_ms, own, label } => {
+                self.open(session, Session::new(ttl_ms, own, label), events)
+            }
             Command::Close { session } => self.close(session, Cause::Closed, events),
             Command::Expire { term: proposed, .. } if proposed != term => Answer::Refused(Refusal::OtherTerm),
             Command::Expire { session, .. } => self.close(session, Cause::Expired, events),
@@ -95,7 +97,7 @@ impl State {
         self.sessions.get(&id)?.requests.get(&number)
     }
 
-    fn open(&mut self, id: SessionId, session: Session) -> Answer {
+    fn open(&mut self, id: SessionId, session: Session, events: &mut Vec<Event>) -> Answer {
         if self.sessions.contains_key(&id) {
             return Answer::Done;
         }
@@ -107,6 +109,7 @@ impl State {
             return Answer::Refused(Refusal::Full);
         }
         self.opened.insert(id.node_id, (id.guid, id.number));
+        events.push(Event::Opened { session: id, ttl_ms: session.ttl_ms });
         self.sessions.insert(id, session);
         Answer::Done
     }
@@ -117,6 +120,7 @@ impl State {
         for (number, request) in &session.requests {
             self.take_off(id, *number, request, Some(cause), &mut touched, events);
         }
+        events.push(Event::Over { session: id, cause });
         self.pump_all(&touched, events);
         Answer::Done
     }

@@ -1,6 +1,5 @@
 //! Leases over an ideal group, by seeds: nobody is gone before it is fenced by its own clock, and whoever is well holds.
 
-mod group;
 mod schedules;
 mod world;
 

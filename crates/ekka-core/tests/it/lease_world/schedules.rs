@@ -10,8 +10,7 @@ use ekka_core::lease::{
 use ekka_core::machine::Machine;
 use ekka_core::time::{Instant, Now, Wall};
 
-use crate::lease_world::group::Entry;
-use crate::lease_world::world::{Event, MS, Plan, SECOND, World};
+use crate::lease_world::world::{Entry, Event, MS, Plan, SECOND, World};
 
 const GONE_AFTER: Duration = Duration::from_secs(15);
 /// The node whose lease is at stake: no voter.
@@ -104,7 +103,10 @@ fn m7a(faults: Faults) -> bool {
         world.run_until(world.now + SECOND);
         report(&mut world);
     }
-    assert!(world.group.replicas[0].log.iter().any(|(_, entry)| matches!(entry, Entry::Gone(_))), "gone is proposed");
+    assert!(
+        world.group.replicas[0].log.iter().any(|(_, entry)| matches!(entry, Some(Entry::Gone(_)))),
+        "gone is proposed"
+    );
     world.side[H] = 0;
     // The holder asks again, and has its answer if it gets one.
     world.run_until(world.now + 2 * SECOND);
@@ -149,7 +151,10 @@ fn m7c(faults: Faults) -> bool {
         report(&mut world);
         world.side[0] = 1;
     }
-    assert!(world.group.replicas[0].log.iter().any(|(_, entry)| matches!(entry, Entry::Gone(_))), "gone is proposed");
+    assert!(
+        world.group.replicas[0].log.iter().any(|(_, entry)| matches!(entry, Some(Entry::Gone(_)))),
+        "gone is proposed"
+    );
     // 1 is elected by 2, and no entry of its term gets anywhere.
     world.side[H] = 0;
     world.elect_before(1, &[2]);
@@ -184,7 +189,7 @@ fn a_proposal_that_is_passed_on_to_a_later_term_is_void() {
         settle(&mut world, 1);
         world.after(0, Event::Append { node: 0, entry: Entry::Gone(entry) });
         pass(&mut world, 1, 3 * SECOND);
-        assert!(world.group.committed.iter().any(|(_, entry)| matches!(entry, Entry::Gone(_))), "it got in");
+        assert!(world.group.committed.iter().any(|(_, entry)| matches!(entry, Some(Entry::Gone(_)))), "it got in");
         assert_eq!(violated(&mut world, 0), expected);
     }
 }

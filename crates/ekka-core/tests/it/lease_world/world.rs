@@ -7,17 +7,24 @@ use std::time::Duration;
 
 use ekka_core::id::{Guid, Incarnation, NodeId};
 use ekka_core::lease::{
-    Cause, Faults, GoneTable, Holder, HolderInput, HolderOutput, Keeper, KeeperInput, KeeperOutput, Message, Outcome,
-    Terms,
+    Cause, Faults, GoneEntry, GoneTable, Holder, HolderInput, HolderOutput, Keeper, KeeperInput, KeeperOutput, Message,
+    Outcome, Terms,
 };
 use ekka_core::machine::Machine;
 use ekka_core::rng::Rng;
 use ekka_core::time::{Instant, Now, Wall};
 
-use crate::lease_world::group::{Entry, Group};
+use crate::small_group::Group;
 
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const SECOND: u64 = 1_000 * MS;
+
+/// What is committed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Entry {
+    Admit(Incarnation),
+    Gone(GoneEntry),
+}
 
 /// What a run may do.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +107,7 @@ pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) rng: Rng,
     pub(crate) nodes: Vec<Node>,
-    pub(crate) group: Group,
+    pub(crate) group: Group<Entry>,
     /// Sides of the cut; nodes of one side hear each other.
     pub(crate) side: Vec<u8>,
     /// The two between which nothing passes, whatever their sides.
@@ -486,7 +493,7 @@ impl World {
             return;
         }
         for (term, entry) in self.group.advance(l) {
-            if let Entry::Gone(entry) = entry
+            if let Some(Entry::Gone(entry)) = entry
                 && (entry.term == term || self.plan.faults.term_unseen)
                 && self.gone.insert(entry.id)
             {
@@ -499,14 +506,10 @@ impl World {
 
     /// Applies what a replica knows to be committed.
     fn apply(&mut self, v: usize) {
-        let replica = &mut self.group.replicas[v];
-        let (from, to) = (replica.applied, replica.committed.min(replica.log.len()));
-        replica.applied = from.max(to);
-        let fresh = replica.log[from.min(to)..to].to_vec();
-        for (term, entry) in fresh {
+        for (term, entry) in self.group.replicas[v].to_apply().1 {
             match entry {
-                Entry::Blank => {}
-                Entry::Admit(id) => {
+                None => {}
+                Some(Entry::Admit(id)) => {
                     let node = &mut self.nodes[v];
                     let before = node.members.get(&id.node_id).copied();
                     if before.is_none_or(|before| before.guid < id.guid) {
@@ -518,7 +521,7 @@ impl World {
                         }
                     }
                 }
-                Entry::Gone(entry) => {
+                Some(Entry::Gone(entry)) => {
                     let at_term = if self.plan.faults.term_unseen { entry.term } else { term };
                     if self.nodes[v].gone.apply(&entry, at_term) {
                         self.keep(v, KeeperInput::Gone(entry.id));

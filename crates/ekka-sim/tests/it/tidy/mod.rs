@@ -8,6 +8,7 @@ mod documents;
 mod layers;
 mod lengths;
 mod manifests;
+mod modules;
 mod source;
 
 use source::Tree;
@@ -67,6 +68,11 @@ fn tests_do_not_sleep() {
 #[test]
 fn no_file_names_a_machine_or_a_registry() {
     assert_tidy("places", &bans::places(&Tree::read()));
+}
+
+#[test]
+fn every_file_of_tests_is_declared() {
+    assert_tidy("modules", &modules::undeclared(&Tree::read()));
 }
 
 #[test]
