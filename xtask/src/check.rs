@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use crate::command::{self, cargo};
+use crate::totals::Totals;
 use crate::{licences, metadata};
 
 /// `cargo xtask check`.
@@ -42,8 +43,16 @@ fn gate() -> Result<Vec<Step>> {
     steps.push(Step::command("doc", doc));
     steps.push(Step::new("licences", move || licences::check(&metadata)));
     // Of the whole workspace, with the features that all tests are built with: they are built once.
-    let tidy = with_locked(&["test", "--quiet", "--workspace", "--test", "it"], &["tidy::"]);
-    steps.push(Step::command("tidy", tidy));
+    let mut tidy = with_locked(&["test", "--workspace", "--test", "it"], &["tidy::"]);
+    steps.push(Step::new("tidy", move || {
+        let (lines, success) = command::run_and_read(&mut tidy)?;
+        let mut totals = Totals::default();
+        lines.iter().for_each(|line| totals.add(line));
+        if !success || totals.passed == 0 {
+            bail!("a rule is broken, or none was looked at: {totals}");
+        }
+        Ok(())
+    }));
     Ok(steps)
 }
 

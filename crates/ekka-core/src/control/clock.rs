@@ -158,7 +158,8 @@ impl Control {
                 let counts = |id: &&NodeId| {
                     self.clocks.offsets().contains_key(*id) && (!self.standing.was_up || self.autocluster.is_up(**id))
                 };
-                (1 + with.iter().filter(counts).count()) * 2 > 1 + self.counted().peers()
+                let near = with.iter().filter(counts).count();
+                near > 0 && (1 + near) * 2 > 1 + self.counted().peers()
             }
         };
         if !is_clock_refused(ms) && agree {
@@ -176,14 +177,15 @@ impl Control {
 
     /// Tells once that this node's clock is refused.
     fn say_refused(&mut self, peer: NodeId, ms: i64, out: &mut Vec<Output>) {
-        if !core::mem::replace(&mut self.clock_asks.own.told, true) {
-            self.say_offset(peer, ms, out);
+        if !self.clock_asks.own.told {
+            self.clock_asks.own.told = self.say_offset(peer, ms, out);
         }
     }
 
-    fn say_offset(&self, peer: NodeId, ms: i64, out: &mut Vec<Output>) {
-        if let Some(record) = self.membership.record(peer) {
-            emit(None, EventKind::ClockOffset { peer: record.name.clone(), ms }, out);
-        }
+    /// Tells of it, where the peer's name is known already; whether it was told.
+    fn say_offset(&self, peer: NodeId, ms: i64, out: &mut Vec<Output>) -> bool {
+        let Some(record) = self.membership.record(peer) else { return false };
+        emit(None, EventKind::ClockOffset { peer: record.name.clone(), ms }, out);
+        true
     }
 }

@@ -29,7 +29,7 @@ pub enum HolderInput {
         /// The voters.
         voters: BTreeSet<NodeId>,
     },
-    /// A session was opened by a command that was answered.
+    /// A session was opened by a command that was answered. Told once of each: what a second answer says is old.
     Opened {
         /// Which.
         session: SessionId,

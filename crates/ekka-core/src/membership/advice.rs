@@ -71,6 +71,10 @@ impl Membership {
         }
         let before = self.suggested.insert(node_id, up);
         let watched = self.is_neighbour(node_id) || self.contacts.get(&node_id).is_some_and(|c| c.connected);
+        if let Some(contact) = self.contacts.get_mut(&node_id).filter(|_| !watched && !up) {
+            // What was heard on its last connection says nothing against it, and is not told once more.
+            (contact.alive, contact.declared) = (false, true);
+        }
         if before.unwrap_or(false) != up && !watched && self.roster.is_member(node_id) {
             out.push(Output::Liveness { id, up, evidence: "gossip".into(), lines: Vec::new() });
             out.push(Output::Changed);

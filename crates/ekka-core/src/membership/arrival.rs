@@ -54,7 +54,10 @@ impl Membership {
         let contact = self.contact(id, now);
         contact.id = id;
         contact.connected = true;
-        contact.alive |= known;
+        if known {
+            (contact.alive, contact.declared, contact.down_since) = (true, false, None);
+            contact.evidence.clear();
+        }
         contact.reset = None;
         contact.goodbye = false;
         self.heard_at(id, heard, now, out);

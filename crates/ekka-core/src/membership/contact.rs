@@ -100,7 +100,8 @@ impl Contact {
     /// Takes time that this process did not run out of all ages; what comes now may be an answer from before it.
     pub(super) fn paused(&mut self, by: Duration) {
         self.sent.clear();
-        for at in [&mut self.heard, &mut self.reset, &mut self.asked].into_iter().flatten() {
+        let times = [&mut self.heard, &mut self.reset, &mut self.asked, &mut self.believed, &mut self.down_since];
+        for at in times.into_iter().flatten() {
             *at = *at + by;
         }
     }

@@ -13,6 +13,7 @@ use crate::limits::{
     FULL_MESH_MAX, RECONTACT_INTERVAL, RECONTACT_SLOW_AFTER, RECONTACT_SLOW_INTERVAL, RING_NEIGHBOURS,
 };
 use crate::time::Now;
+use crate::view::Status;
 
 /// Beyond the full mesh one heartbeat in so many carries a row.
 const ROW_EVERY: u64 = 3;
@@ -57,6 +58,8 @@ impl Membership {
         self.taken_over.retain(|node_id, _| self.neighbours.contains(node_id));
         for node_id in self.neighbours.difference(before) {
             let Some(up) = self.suggested.get(node_id).copied() else { continue };
+            let stopped = self.roster.records.get(node_id).is_some_and(|record| record.status == Status::Stopped);
+            let up = up && !stopped;
             match self.contacts.get_mut(node_id) {
                 Some(contact) if contact.connected || contact.goodbye => continue,
                 Some(contact) => (contact.alive, contact.declared) = (up, !up),

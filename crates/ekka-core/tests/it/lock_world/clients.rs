@@ -216,7 +216,7 @@ impl World {
             let largest = self.largest.entry(name.to_string()).or_default();
             // Of those that share it a later one may be told first.
             if *token <= *largest && !shared {
-                self.violation = Some(format!("the token {token} of {name} comes after {largest}, at once or late"));
+                self.violation = Some(format!("the token {token} of {name} was given after {largest}"));
             }
             *largest = (*largest).max(*token);
         }
