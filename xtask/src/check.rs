@@ -47,7 +47,9 @@ fn gate() -> Result<Vec<Step>> {
     steps.push(Step::new("tidy", move || {
         let (lines, success) = command::run_and_read(&mut tidy)?;
         let mut totals = Totals::default();
-        lines.iter().for_each(|line| totals.add(line));
+        for line in &lines {
+            totals.add(line);
+        }
         if !success || totals.passed == 0 {
             bail!("a rule is broken, or none was looked at: {totals}");
         }

@@ -126,7 +126,7 @@ impl Holder {
     }
 
     fn valid_for(&self, ttl: Duration) -> Duration {
-        if self.faults.no_margin { ttl } else { ttl - ttl / 10 }
+        if self.faults.no_margin { ttl } else { ttl / 10 * 9 }
     }
 
     /// Compares with the clock before anything else is done: the first thing that a process hears on waking is what it lost.
@@ -202,7 +202,9 @@ impl Holder {
                 self.renewed(*ask, sessions, now, out);
                 // A question from before it was opened here says nothing of it; no question names one that was not open.
                 if self.asks.iter().any(|(number, _)| number == ask) {
-                    over.iter().for_each(|session| self.ended(*session, out));
+                    for session in over {
+                        self.ended(*session, out);
+                    }
                 }
                 self.asks.retain(|(number, _)| number != ask);
             }

@@ -21,11 +21,11 @@ impl<E> Default for Replica<E> {
 }
 
 impl<E: Clone> Replica<E> {
-    /// What it knows to be committed and has not applied: the index of the first, and with their terms all of them.
-    pub(crate) fn to_apply(&mut self) -> (usize, Vec<(u64, Option<E>)>) {
+    /// What it knows to be committed and has not applied, with the terms.
+    pub(crate) fn take_fresh(&mut self) -> Vec<(u64, Option<E>)> {
         let (from, to) = (self.applied, self.committed.min(self.log.len()));
         self.applied = from.max(to);
-        (from, self.log[from.min(to)..to].to_vec())
+        self.log[from.min(to)..to].to_vec()
     }
 
     fn last(&self) -> (u64, usize) {

@@ -11,6 +11,9 @@ use super::{Agent, Netns, poll};
 /// How long a stop by SIGTERM may take: `node.stop_timeout` is 30 s by default, an idle node needs far less.
 pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(10);
 
+/// A wait that took longer tells what it waited for.
+const SLOW: Duration = Duration::from_secs(5);
+
 /// Agents with one cookie and one list of seeds. They are killed and their folders removed when it is dropped.
 pub(crate) struct Cluster {
     /// The nodes, in the order of their names.
@@ -113,9 +116,22 @@ impl Cluster {
         limit: Duration,
         mut condition: impl FnMut(&Self) -> Result<T, String>,
     ) -> T {
-        let (value, took) = poll::until(limit, || condition(self))
+        let start = Instant::now();
+        let mut seen: Vec<(Duration, String)> = Vec::new();
+        let look = || {
+            condition(self).inspect_err(|why| {
+                if seen.last().is_none_or(|(_, last)| last != why) {
+                    seen.push((start.elapsed(), why.clone()));
+                }
+            })
+        };
+        let (value, took) = poll::until(limit, look)
             .unwrap_or_else(|seen| panic!("waited for: {what}\nbut: {seen}\n{}", self.report()));
         println!("{what}: {took:.2?}");
+        // What took so long that somebody will ask for the reason.
+        for (at, why) in seen.iter().filter(|_| took > SLOW) {
+            println!("  from {at:.2?} on: {why}");
+        }
         value
     }
 

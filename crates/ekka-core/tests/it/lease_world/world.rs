@@ -506,7 +506,7 @@ impl World {
 
     /// Applies what a replica knows to be committed.
     fn apply(&mut self, v: usize) {
-        for (term, entry) in self.group.replicas[v].to_apply().1 {
+        for (term, entry) in self.group.replicas[v].take_fresh() {
             match entry {
                 None => {}
                 Some(Entry::Admit(id)) => {

@@ -134,13 +134,12 @@ impl World {
         let at = self.clock(i);
         let node = &mut self.nodes[i];
         let id = node.id;
-        let session = match node.opening {
-            // The same one until it is answered: counted from when it was asked for first.
-            Some((session, ..)) => session,
-            None => {
-                node.sessions += 1;
-                SessionId { node_id: id.node_id, guid: id.guid, number: node.sessions }
-            }
+        // The same one until it is answered: counted from when it was asked for first.
+        let session = if let Some((session, ..)) = node.opening {
+            session
+        } else {
+            node.sessions += 1;
+            SessionId { node_id: id.node_id, guid: id.guid, number: node.sessions }
         };
         let ttl_ms = u64::try_from(self.plan.ttl.as_millis()).expect("short");
         let number = self.ask(i, Command::Open { session, ttl_ms, own: true, label: String::new() });

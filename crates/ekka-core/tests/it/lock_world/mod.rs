@@ -12,8 +12,13 @@ use world::{Faults, Plan, run};
 /// Seeds in all, where `EKKA_SEEDS` does not say otherwise; four tests share them, so that all cores have work.
 const SEEDS: u64 = 5_000;
 
+#[expect(clippy::disallowed_methods, reason = "a number of seeds is the harness's, not the program's")]
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok())
+}
+
 fn seeds(quarter: u64) {
-    let all = std::env::var("EKKA_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS);
+    let all = number("EKKA_SEEDS").unwrap_or(SEEDS);
     let (mut granted, mut lost) = (0, 0);
     for seed in quarter * all / 4..(quarter + 1) * all / 4 {
         let plan = Plan::from_seed(seed, Faults::default());
@@ -52,8 +57,9 @@ fn nobody_holds_what_another_was_given_fourth_quarter() {
 /// One seed with its story: `EKKA_SEED=n cargo nextest run lock_world::the_seed_that --no-capture`.
 #[test]
 fn the_seed_that_is_named_holds() {
-    let seed = std::env::var("EKKA_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-    let plan = Plan { told: std::env::var_os("EKKA_SEED").is_some(), ..Plan::from_seed(seed, Faults::default()) };
+    let named = number("EKKA_SEED");
+    let seed = named.unwrap_or(0);
+    let plan = Plan { told: named.is_some(), ..Plan::from_seed(seed, Faults::default()) };
     if let Err(error) = run(plan) {
         panic!("seed {seed}: {error}\n{plan:?}");
     }

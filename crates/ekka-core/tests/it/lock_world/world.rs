@@ -123,13 +123,16 @@ impl Event {
     /// The node that has to run for this to happen.
     fn place(&self) -> Option<usize> {
         match self {
-            Self::Tick(node) | Self::Beat(node) | Self::Stand(node) => Some(*node),
+            Self::Tick(node)
+            | Self::Beat(node)
+            | Self::Stand(node)
+            | Self::Append { node, .. }
+            | Self::Client { node, .. } => Some(*node),
             Self::Ask { to, .. }
             | Self::Answer { to, .. }
             | Self::Tell { to, .. }
             | Self::Keep { to, .. }
             | Self::Hold { to, .. } => Some(*to),
-            Self::Append { node, .. } | Self::Client { node, .. } => Some(*node),
             Self::Probe { voter, .. } => Some(*voter),
             Self::ProbeReply { leader, .. } | Self::RoundEnds { leader, .. } => Some(*leader),
             Self::Disturb | Self::Wake(_) | Self::Restart(_) => None,
@@ -578,7 +581,7 @@ impl World {
 
     /// Applies what a replica knows to be committed; whoever leads answers.
     fn apply(&mut self, v: usize) {
-        for (term, entry) in self.group.replicas[v].to_apply().1 {
+        for (term, entry) in self.group.replicas[v].take_fresh() {
             let Some(Entry { command, asked }) = entry else { continue };
             let term = match command {
                 Command::Expire { term: own, .. } if self.plan.faults.term_unseen => own,
