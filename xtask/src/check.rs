@@ -47,9 +47,7 @@ fn gate() -> Result<Vec<Step>> {
     steps.push(Step::new("tidy", move || {
         let (lines, success) = command::run_and_read(&mut tidy)?;
         let mut totals = Totals::default();
-        for line in &lines {
-            totals.add(line);
-        }
+        totals.add_all(&lines);
         if !success || totals.passed == 0 {
             bail!("a rule is broken, or none was looked at: {totals}");
         }

@@ -26,9 +26,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut failed = Vec::new();
     for (name, command) in runs(args)? {
         let (lines, success) = run_and_read(&mut cargo(&command))?;
-        for line in &lines {
-            totals.add(line);
-        }
+        totals.add_all(&lines);
         if !success {
             failed.push(name);
         }

@@ -17,8 +17,15 @@ pub(crate) fn is_summary(line: &str) -> bool {
 }
 
 impl Totals {
+    /// Adds what all of these summary lines say.
+    pub(crate) fn add_all(&mut self, lines: &[String]) {
+        for line in lines {
+            self.add(line);
+        }
+    }
+
     /// Adds what one summary line says.
-    pub(crate) fn add(&mut self, line: &str) {
+    fn add(&mut self, line: &str) {
         // Both runners write `N word`, separated by commas, semicolons or brackets; "N tests run:" is no outcome.
         let counts = line.rsplit_once("run: ").map_or(line, |(_, counts)| counts);
         let words: Vec<&str> =

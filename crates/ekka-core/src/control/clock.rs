@@ -85,7 +85,9 @@ impl Control {
         if let (Some(ms), Some((peer, _))) = (is, self.clock_asks.own.agreed) {
             self.say_refused(peer, 0i64.saturating_sub(ms), out);
         }
-        self.clock_asks.own.told &= self.clock_refused().is_some();
+        if self.clock_asks.own.told {
+            self.clock_asks.own.told = self.clock_refused().is_some();
+        }
         self.ask_for_clocks(now, out);
     }
 

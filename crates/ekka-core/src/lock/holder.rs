@@ -83,6 +83,13 @@ pub struct HolderFaults {
     pub no_margin: bool,
 }
 
+impl HolderFaults {
+    /// How long a session is valid from when its renewal was sent.
+    fn valid_for(self, ttl: Duration) -> Duration {
+        if self.no_margin { ttl } else { ttl / 10 * 9 }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Kept {
     ttl: Duration,
@@ -125,10 +132,6 @@ impl Holder {
         self.sessions.get(&session).map(|kept| kept.until)
     }
 
-    fn valid_for(&self, ttl: Duration) -> Duration {
-        if self.faults.no_margin { ttl } else { ttl / 10 * 9 }
-    }
-
     /// Compares with the clock before anything else is done: the first thing that a process hears on waking is what it lost.
     fn look(&mut self, now: Instant, out: &mut Vec<HolderOutput>) {
         self.sessions.retain(|session, kept| {
@@ -142,7 +145,7 @@ impl Holder {
 
     fn opened(&mut self, session: SessionId, ttl: Duration, asked: Instant, now: Instant, out: &mut Vec<HolderOutput>) {
         let from = if self.faults.from_answer { now } else { asked };
-        let until = from + self.valid_for(ttl);
+        let until = from + self.faults.valid_for(ttl);
         if until <= now {
             return out.push(HolderOutput::Lost { session, ended: false });
         }
@@ -180,16 +183,13 @@ impl Holder {
         self.answered = false;
     }
 
-    fn renewed(&mut self, ask: u64, sessions: &[SessionId], now: Instant, out: &mut Vec<HolderOutput>) {
-        let Some((_, sent)) = self.asks.iter().find(|(number, _)| *number == ask).copied() else { return };
-        self.answered |= ask == self.last_ask;
+    fn renewed(&mut self, sent: Instant, sessions: &[SessionId], now: Instant, out: &mut Vec<HolderOutput>) {
         let from = if self.faults.from_answer { now } else { sent };
+        let faults = self.faults;
         for session in sessions {
-            let Some(kept) = self.sessions.get(session) else { continue };
-            let until = from + self.valid_for(kept.ttl);
-            if until > kept.until
-                && let Some(kept) = self.sessions.get_mut(session)
-            {
+            let Some(kept) = self.sessions.get_mut(session) else { continue };
+            let until = from + faults.valid_for(kept.ttl);
+            if until > kept.until {
                 kept.until = until;
                 out.push(HolderOutput::Valid { session: *session, until });
             }
@@ -199,14 +199,14 @@ impl Holder {
     fn message(&mut self, message: &Message, now: Instant, out: &mut Vec<HolderOutput>) {
         match message {
             Message::Renewed { ask, sessions, over } => {
-                self.renewed(*ask, sessions, now, out);
-                // A question from before it was opened here says nothing of it; no question names one that was not open.
-                if self.asks.iter().any(|(number, _)| number == ask) {
-                    for session in over {
-                        self.ended(*session, out);
-                    }
+                // Each question is answered once. None names a session that was not open here when it was asked.
+                let at = self.asks.iter().position(|(number, _)| number == ask);
+                let Some((_, sent)) = at.and_then(|at| self.asks.remove(at)) else { return };
+                self.answered |= *ask == self.last_ask;
+                self.renewed(sent, sessions, now, out);
+                for session in over {
+                    self.ended(*session, out);
                 }
-                self.asks.retain(|(number, _)| number != ask);
             }
             Message::NotLeading { leader: Some(leader) } if self.voters.contains(leader) => {
                 if self.leader.replace(*leader) != Some(*leader) {

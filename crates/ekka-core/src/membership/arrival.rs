@@ -55,8 +55,7 @@ impl Membership {
         contact.id = id;
         contact.connected = true;
         if known {
-            (contact.alive, contact.declared, contact.down_since) = (true, false, None);
-            contact.evidence.clear();
+            contact.rises();
         }
         contact.reset = None;
         contact.goodbye = false;

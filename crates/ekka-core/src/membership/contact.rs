@@ -65,6 +65,12 @@ impl Contact {
         }
     }
 
+    /// It is up: what was said against it is over.
+    pub(super) fn rises(&mut self) {
+        (self.alive, self.declared, self.down_since) = (true, false, None);
+        self.evidence.clear();
+    }
+
     /// The number of the next heartbeat.
     pub(super) fn send_heartbeat(&mut self, now: Instant) -> u64 {
         self.number += 1;

@@ -353,11 +353,8 @@ impl Membership {
 
     pub(super) fn rise(&mut self, id: Incarnation, evidence: &str, now: Now, out: &mut Vec<Output>) {
         let Some(contact) = self.contacts.get_mut(&id.node_id) else { return };
-        contact.alive = true;
-        contact.declared = false;
+        contact.rises();
         contact.since = now.wall;
-        contact.down_since = None;
-        contact.evidence.clear();
         out.push(Output::Liveness { id, up: true, evidence: evidence.into(), lines: Vec::new() });
         out.push(Output::Changed);
     }
