@@ -116,8 +116,9 @@ pub const CLEAN_AGAIN: Duration = Duration::from_secs(10);
 pub const PROCESS_STOPPED: Duration = Duration::from_secs(3);
 
 /// How long the volatile group must be without a leader before its next generation is worked on; each further node
-/// that may do so waits so much longer.
-pub const UNLED_MAX: Duration = Duration::from_secs(2);
+/// that may do so waits so much longer. Behind a cut nobody is to be asked to give the present one up: by then whoever is
+/// cut off counts as silent. Where no majority of a generation can serve it any more nobody waits at all.
+pub const UNLED_MAX: Duration = Duration::from_secs(4);
 /// How often what was asked for towards a generation is asked for again.
 pub const GENERATION_RETRY: Duration = Duration::from_secs(1);
 /// How long a voter that sealed a generation lets the others go on without it.
@@ -371,6 +372,7 @@ const _: () = {
     assert!(HALF_OPEN_RESERVED < HALF_OPEN_MAX && HALF_OPEN_LOOPBACK < HALF_OPEN_MAX);
     assert!(HANDSHAKE_TIMEOUT.as_millis() < VERDICT_TIMEOUT.as_millis());
     // Both sides may ask around, one after the other.
+    assert!(DETECTION_TIME.as_millis() < UNLED_MAX.as_millis());
     assert!(DETECTION_TIME.as_millis() * 2 < VERDICT_TIMEOUT.as_millis());
     // A link must miss three heartbeats before it is down, and a member must be asked about in the rest.
     assert!(HEARTBEAT_INTERVAL.as_millis() * 3 < LINK_SILENCE.as_millis());

@@ -339,7 +339,8 @@ impl Control {
     pub(super) fn volatile_is_ready(&self) -> bool {
         let volatile = &self.volatile;
         let was_ready = volatile.counted == 0 && volatile.ready_before;
-        !volatile.facts.wanted.contains(&self.me().node_id) || was_ready || volatile.counts(self.me())
+        let counts = was_ready || volatile.waits.is_empty() && volatile.counts(self.me());
+        !volatile.facts.wanted.contains(&self.me().node_id) || counts
     }
 
     /// This node is ready.

@@ -32,6 +32,15 @@ fn is_majority(count: usize, set: &BTreeSet<Incarnation>) -> bool {
     count * 2 > set.len()
 }
 
+/// Whether the present generation can have no majority ever again: of no set in which it may count, a majority can still
+/// serve it. Who is only gone may do so behind a cut.
+pub(super) fn has_ended(facts: &Facts, handed_in: &BTreeMap<Incarnation, Held>) -> bool {
+    let serves = |voter: &&Incarnation| !facts.is_over(**voter) && !handed_in.contains_key(*voter);
+    let can_count = |set: &BTreeSet<Incarnation>| is_majority(set.iter().filter(serves).count(), set);
+    let sets = &facts.generation.sets;
+    !sets.is_empty() && !sets.iter().any(can_count)
+}
+
 /// Sorts the voters of the present generation.
 ///
 /// # Errors

@@ -171,6 +171,12 @@ pub enum Message {
         /// As the lock room has them.
         sessions: Vec<u8>,
     },
+    /// The receiver's start was a voter of this generation and was taken out, be it that it never heard of it: it never
+    /// counts in it again.
+    TakenOut {
+        /// Which.
+        generation: u64,
+    },
 }
 
 /// How a voter begins.
@@ -247,6 +253,6 @@ pub enum Output {
         /// As the lock room has them.
         sessions: Vec<u8>,
     },
-    /// For people: the next generation cannot be formed yet.
+    /// For people: these are waited for before the next generation can be formed. Nobody: there is a leader again.
     Waiting(Vec<Incarnation>),
 }

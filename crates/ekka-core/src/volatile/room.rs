@@ -3,7 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use super::account::{Blocked, account};
+use super::account::{Blocked, account, has_ended};
 use super::sessions::Sessions;
 use super::{Facts, Held, Input, LogKey, Message, Order, Output, Report, Settings, Standing, Start, Version};
 use crate::id::{Guid, Incarnation, NodeId};
@@ -153,12 +153,17 @@ impl Generations {
         } else if after.number == 0 && first_wanted {
             self.unled_since = now;
         }
-        if !self.led() {
+        if !self.led() || self.has_ended() {
             // What was missing may be there now.
             self.retry_at = now;
         }
         self.follow(now, out);
         self.lead(out);
+    }
+
+    /// Nobody can serve the present generation any more, whatever its leader believes of itself.
+    fn has_ended(&self) -> bool {
+        has_ended(&self.facts, &self.handed_in)
     }
 
     /// Serves what the record says, and nothing else.
@@ -174,6 +179,16 @@ impl Generations {
         }
         if self.serving == Serving::Nothing && !self.over && self.sealed < number {
             self.begin(now, out);
+        }
+    }
+
+    /// Whom this node hears. A voter that is back may be what the group waited for: it is given time to find a leader.
+    fn hears_again(&mut self, up: BTreeSet<Incarnation>, now: Instant) {
+        let before = self.up.replace(up).unwrap_or_default();
+        let back =
+            |voter: &Incarnation| self.up.as_ref().is_some_and(|up| up.contains(voter)) && !before.contains(voter);
+        if self.facts.generation.voters().iter().any(back) {
+            self.unled_since = now;
         }
     }
 
@@ -238,6 +253,18 @@ impl Generations {
         self.standing.led && self.serving == Serving::Runs(self.standing.generation)
     }
 
+    /// While there is a leader nobody is waited for.
+    fn note_leader(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if !self.led() {
+            return;
+        }
+        self.unled_since = now;
+        self.blocked = <(Version, BTreeSet<Incarnation>)>::default();
+        if !core::mem::take(&mut self.told_waiting).1.is_empty() {
+            out.push(Output::Waiting(Vec::new()));
+        }
+    }
+
     fn seal(&mut self, from: NodeId, generation: u64, insists: bool, now: Instant, out: &mut Vec<Output>) {
         if generation != self.number() || !self.facts.generation.voters().contains(&self.me) {
             // Not read from the durable group yet, or past: the other asks again, or learns better.
@@ -246,8 +273,13 @@ impl Generations {
             }
             return;
         }
+        let insists = insists || self.has_ended();
         if self.led() && !insists {
-            return out.push(Output::Send { to: from, message: Message::Serving { generation } });
+            out.push(Output::Send { to: from, message: Message::Serving { generation } });
+            if self.facts.living(from).is_some_and(|id| self.is_past(id)) {
+                out.push(Output::Send { to: from, message: Message::TakenOut { generation } });
+            }
+            return;
         }
         // It may hear of a leader yet; a seal too early would cost the group a voter.
         if self.serving == Serving::Runs(generation) && now.since(self.unled_since) < UNLED_MAX && !insists {
@@ -315,6 +347,12 @@ impl Generations {
             // Somebody has a leader: this process is cut off from it, or its own facts are old.
             Message::Serving { generation } if generation >= self.number() => self.unled_since = now,
             Message::Serving { .. } => {}
+            Message::TakenOut { generation } => {
+                // Where it learned of its vote and of the end of that at once it has nothing to stop.
+                if generation == self.number() && self.serving == Serving::Nothing && !self.votes() {
+                    self.sealed = self.sealed.max(generation);
+                }
+            }
             Message::Sessions { generation, whole, sessions } => {
                 if self.sessions.take(generation, from, whole, now) {
                     out.push(Output::Sessions { from, sessions });
@@ -333,7 +371,8 @@ impl Generations {
 
     fn works_on_the_next(&self, now: Instant) -> bool {
         let may = !self.over && self.facts.wanted.contains(&self.me.node_id);
-        may && !self.led() && now.since(self.unled_since) >= self.patience()
+        // A heal, or an operator, that starts a majority again within a moment: nobody is waited for.
+        may && (self.has_ended() || !self.led() && now.since(self.unled_since) >= self.patience())
     }
 
     /// A voter that sealed while the others went on can never serve this generation again, nor can one that was taken out
@@ -348,14 +387,19 @@ impl Generations {
         self.barred_since.is_some_and(|since| now.since(since) >= BARRED_MAX)
     }
 
-    /// Asks every voter that is not accounted for to seal, and proposes where nobody is missing. This process seals last,
-    /// once that is all that is missing: the others may go on behind a cut, and one that sealed for nothing would be barred
-    /// when it is back.
+    /// Asks every voter that is not accounted for to seal, and proposes where nobody is missing. Nobody is asked while one
+    /// of them is silent: nothing can come of it, and whoever sealed behind a cut would be barred when the others are back.
+    /// This process seals last, once that is all that is missing.
     fn work(&mut self, insists: bool, out: &mut Vec<Output>) {
         let generation = self.number();
-        for voter in self.facts.generation.voters() {
-            let asks = voter != self.me || self.is_last_to_seal();
-            if asks && !self.facts.is_over(voter) && !self.handed_in.contains_key(&voter) {
+        let missing = |voter: &Incarnation| !self.facts.is_over(*voter) && !self.handed_in.contains_key(voter);
+        let missing: Vec<Incarnation> = self.facts.generation.voters().into_iter().filter(missing).collect();
+        let is_silent = |voter: &Incarnation| {
+            let heard = self.up.as_ref().is_none_or(|up| up.contains(voter));
+            *voter != self.me && !heard && !self.facts.is_gone(*voter)
+        };
+        if !missing.iter().any(is_silent) {
+            for voter in missing.into_iter().filter(|voter| *voter != self.me || self.is_last_to_seal()) {
                 out.push(Output::Send { to: voter.node_id, message: Message::Seal { generation, insists } });
             }
         }
@@ -404,7 +448,7 @@ impl Machine for Generations {
         let now = now.mono;
         match input {
             Input::Facts(facts) => self.facts(facts, now, out),
-            Input::Up(up) => self.up = Some(up),
+            Input::Up(up) => self.hears_again(up, now),
             Input::Leaving(leaving) => {
                 self.leaving = leaving;
                 self.lead(out);
@@ -426,16 +470,12 @@ impl Machine for Generations {
             Input::Report(Report::Opened { generation }) => self.sessions.open(generation, now),
             Input::Over => self.end(out),
         }
-        if self.led() {
-            self.unled_since = now;
-        }
+        self.note_leader(now, out);
     }
 
     fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
         let now = now.mono;
-        if self.led() {
-            self.unled_since = now;
-        }
+        self.note_leader(now, out);
         if now < self.retry_at {
             return;
         }
