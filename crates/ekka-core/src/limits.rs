@@ -165,6 +165,8 @@ pub const HEAL_SETTLE: Duration = Duration::from_secs(3);
 pub const HEAL_RETRY: Duration = Duration::from_secs(1);
 /// A leader that waits for views to settle asks for them again after this.
 pub const HEAL_LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// Within the full mesh those who have not answered are asked again after this.
+pub const HEAL_LOOK_RETRY: Duration = Duration::from_millis(250);
 /// A node that was looked at tells what changes for this long.
 pub const HEAL_LOOK_SHOWN: Duration = Duration::from_secs(5);
 /// So much longer than the settling time a leader waits for the view of a node that runs and does not answer.

@@ -42,6 +42,9 @@ struct Looking {
     began: Instant,
     changed: Instant,
     again: Instant,
+    /// When those who have not answered are asked again, and whether there are any.
+    retry: Instant,
+    missing: bool,
 }
 
 /// What a node that is pending says.
@@ -75,6 +78,7 @@ impl Leading {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Idle | Phase::Saving(_) => None,
+            Phase::Looking(looking) if looking.missing => Some(looking.again.min(looking.retry)),
             Phase::Looking(looking) => Some(looking.again),
             Phase::Leading { again, .. } => Some(*again),
         }
@@ -120,6 +124,8 @@ impl Healing {
             began: now.mono,
             changed: now.mono,
             again: now.mono,
+            retry: now.mono,
+            missing: true,
         });
     }
 
@@ -191,11 +197,16 @@ impl Healing {
             looking.changed = now.mono;
             looking.sights.insert(me, own);
         }
-        // Those who have not answered are asked again; all are, now and then, so that they go on telling what changes.
+        // All are asked again now and then, so that they go on telling what changes; sooner those who have not answered: one
+        // that others hear may not have been linked when it was asked.
         let due = now.mono >= looking.began + HEAL_LOOK_AGAIN && looking.again <= now.mono;
+        let retry = looking.retry <= now.mono;
+        if retry {
+            looking.retry = now.mono + self.look_retry();
+        }
         for node_id in &running {
             let new = looking.asked.insert(*node_id);
-            if new || due {
+            if new || due || retry && !looking.sights.contains_key(node_id) {
                 out.push(Output::Send { to: *node_id, message: Message::Look { number: looking.number, once: false } });
             }
         }
@@ -211,6 +222,7 @@ impl Healing {
         }
         let again = (now.mono + HEAL_LOOK_AGAIN).min(ready);
         looking.again = if due || looking.again <= now.mono { again } else { looking.again.min(ready) };
+        looking.missing = missing;
         self.leading.phase = Phase::Looking(looking);
     }
 

@@ -9,7 +9,8 @@ use super::room::Healing;
 use super::{HealId, Message, Output, Sight};
 use crate::id::{Incarnation, NodeId};
 use crate::limits::{
-    FULL_MESH_MAX, HEAL_LOOK_SHOWN, HEAL_PARTED_RETRY, HEAL_RETRY, HEAL_SIGHT_PAUSE, HEAL_SIGHT_PAUSE_LARGE,
+    FULL_MESH_MAX, HEAL_LOOK_AGAIN, HEAL_LOOK_RETRY, HEAL_LOOK_SHOWN, HEAL_PARTED_RETRY, HEAL_RETRY, HEAL_SIGHT_PAUSE,
+    HEAL_SIGHT_PAUSE_LARGE,
 };
 use crate::time::{Instant, Now};
 
@@ -54,6 +55,11 @@ impl Healing {
 
     fn sight_pause(&self) -> Duration {
         if self.contacts.len() < FULL_MESH_MAX { HEAL_SIGHT_PAUSE } else { HEAL_SIGHT_PAUSE_LARGE }
+    }
+
+    /// After so long a leader asks those again who have not answered.
+    pub(super) fn look_retry(&self) -> Duration {
+        if self.contacts.len() < FULL_MESH_MAX { HEAL_LOOK_RETRY } else { HEAL_LOOK_AGAIN }
     }
 
     /// Tells the leader that looks what has changed since it was told.

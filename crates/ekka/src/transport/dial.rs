@@ -1,8 +1,10 @@
 //! The dialling side: resolve, connect, secure, say Hello, hear the answer.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use ekka_core::control::DialError;
@@ -17,7 +19,7 @@ use super::limits::Limits;
 use super::link::part;
 use super::secure;
 use super::shared::{Greeted, Shared};
-use crate::env::{BoxStream, Env};
+use crate::env::{BoxFuture, BoxStream, Env, Net};
 
 /// What a dial needs; there may be no transport yet.
 pub(super) struct Dialer<'a> {
@@ -54,7 +56,7 @@ impl Dialer<'_> {
         for addr in addrs {
             let share = deadline.saturating_duration_since(Instant::now()) / left.max(1);
             left = left.saturating_sub(1);
-            last = match timeout(share, net.connect(addr)).await {
+            last = match timeout(share, connect(net.as_ref(), addr)).await {
                 Ok(Ok(stream)) => return Ok((stream, addr)),
                 Ok(Err(error)) => of_connect(&error),
                 Err(_) => DialError::TimedOut,
@@ -138,5 +140,25 @@ pub(super) async fn run(shared: Arc<Shared>, endpoint: Endpoint) {
             shared.ask_and_carry(greeted).await;
         }
         Err(error) => shared.dial_came_to(endpoint, error).await,
+    }
+}
+
+/// A connection that has not come about after this is tried anew beside itself.
+const ATTEMPT: Duration = Duration::from_millis(400);
+
+/// Connects, by as many attempts as it takes. What the system sends again it sends at growing distances, a second and more; a
+/// cut that is repaired meanwhile would be noticed so much later, by each node in its own time.
+async fn connect(net: &dyn Net, addr: SocketAddr) -> io::Result<BoxStream> {
+    let mut attempts: Vec<BoxFuture<'_, io::Result<BoxStream>>> = Vec::new();
+    loop {
+        attempts.push(net.connect(addr));
+        let first = poll_fn(|cx| {
+            let ended = attempts.iter_mut().map(|attempt| attempt.as_mut().poll(cx)).find(Poll::is_ready);
+            ended.unwrap_or(Poll::Pending)
+        });
+        // What answers, answers all of them: a refusal is one.
+        if let Ok(ended) = timeout(ATTEMPT, first).await {
+            return ended;
+        }
     }
 }
