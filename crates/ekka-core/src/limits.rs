@@ -169,6 +169,8 @@ pub const HEAL_LOOK_AGAIN: Duration = Duration::from_secs(2);
 pub const HEAL_LOOK_RETRY: Duration = Duration::from_millis(250);
 /// A node that was looked at tells what changes for this long.
 pub const HEAL_LOOK_SHOWN: Duration = Duration::from_secs(5);
+/// So many leaders are told what changes.
+pub const HEAL_WATCHES_MAX: usize = 8;
 /// So much longer than the settling time a leader waits for the view of a node that runs and does not answer.
 pub const HEAL_LOOK_PATIENCE: Duration = Duration::from_secs(5);
 /// After so long a heal that goes on does not keep others that part meanwhile from being planned for.

@@ -180,6 +180,12 @@ impl Healing {
     }
 
     fn look_on(&mut self, mut looking: Looking, now: Now, out: &mut Vec<Output>) {
+        // This process was stopped: what it was shown before is old, and what came meanwhile may have been dropped.
+        if now.mono >= looking.again + HEAL_RETRY {
+            self.look(now);
+            self.lead_on(now, out);
+            return;
+        }
         let running: BTreeSet<NodeId> =
             self.contacts.values().filter(|contact| contact.running).map(|contact| contact.id.node_id).collect();
         let before = looking.sights.len();

@@ -97,7 +97,7 @@ impl Healing {
         }
         self.seen = self.seen.max(id);
         // Whoever looked has planned: what changes from now on is for the next heal.
-        self.watched = None;
+        self.watched.clear();
         let before = self.under.take();
         if before.as_ref().is_some_and(|under| under.step == Step::Exchanging) {
             out.push(Output::Request(HealRequest::Drop));

@@ -10,16 +10,16 @@ use super::{HealId, Message, Output, Sight};
 use crate::id::{Incarnation, NodeId};
 use crate::limits::{
     FULL_MESH_MAX, HEAL_LOOK_AGAIN, HEAL_LOOK_RETRY, HEAL_LOOK_SHOWN, HEAL_PARTED_RETRY, HEAL_RETRY, HEAL_SIGHT_PAUSE,
-    HEAL_SIGHT_PAUSE_LARGE,
+    HEAL_SIGHT_PAUSE_LARGE, HEAL_WATCHES_MAX,
 };
 use crate::time::{Instant, Now};
 
 /// Stands for a view: while it is the same the view is. To make the view costs a pass over all members.
 pub(super) type Mark = (u64, u64, HealId, HealId, Option<HealId>);
 
-/// The latest look of a leader at this node.
+/// The latest look of a leader at this node. While nodes meet again several take themselves for the leader, each until it has
+/// met an older one.
 pub(super) struct Watch {
-    leader: NodeId,
     number: u64,
     pub(super) until: Instant,
     said: Sight,
@@ -42,8 +42,12 @@ impl Healing {
         let said = self.sight();
         let (until, next) = (now.mono + HEAL_LOOK_SHOWN, now.mono + self.sight_pause());
         if !once {
-            self.watched =
-                Some(Watch { leader: from.node_id, number, until, said: said.clone(), mark: self.mark(), next });
+            if self.watched.len() >= HEAL_WATCHES_MAX && !self.watched.contains_key(&from.node_id) {
+                let oldest = self.watched.iter().min_by_key(|(_, watch)| watch.until).map(|(leader, _)| *leader);
+                oldest.and_then(|oldest| self.watched.remove(&oldest));
+            }
+            let watch = Watch { number, until, said: said.clone(), mark: self.mark(), next };
+            self.watched.insert(from.node_id, watch);
         }
         self.send(from, Message::Sight { number, sight: Box::new(said) }, now, out);
     }
@@ -62,25 +66,35 @@ impl Healing {
         if self.contacts.len() < FULL_MESH_MAX { HEAL_LOOK_RETRY } else { HEAL_LOOK_AGAIN }
     }
 
-    /// Tells the leader that looks what has changed since it was told.
+    /// Tells whoever looks what has changed since it was told.
     pub(super) fn show_changes(&mut self, now: Now, out: &mut Vec<Output>) {
-        if self.watched.as_ref().is_some_and(|watch| watch.until <= now.mono) {
-            self.watched = None;
+        self.watched.retain(|_, watch| watch.until > now.mono);
+        let due: Vec<NodeId> =
+            self.watched.iter().filter(|(_, watch)| watch.next <= now.mono).map(|(leader, _)| *leader).collect();
+        if due.is_empty() {
+            return;
         }
-        let Some(watch) = self.watched.as_ref().filter(|watch| watch.next <= now.mono) else { return };
-        let mark = self.mark();
+        let (mark, pause) = (self.mark(), self.sight_pause());
         // What changes later in this very step waits for its pause as well, so that no deadline is in the past.
-        let sight = if watch.mark == mark { watch.said.clone() } else { self.sight() };
-        let changed = watch.said != sight;
-        let (to, number, next) = (watch.leader, watch.number, now.mono + self.sight_pause());
-        if let Some(watch) = &mut self.watched {
-            (watch.next, watch.mark) = (next, mark);
-            if changed {
+        let mut made = None;
+        for to in due {
+            let Some(mut watch) = self.watched.remove(&to) else { continue };
+            watch.next = now.mono + pause;
+            let sight = if watch.mark == mark {
+                None
+            } else {
+                watch.mark = mark;
+                let sight = made.get_or_insert_with(|| self.sight()).clone();
+                (sight != watch.said).then_some(sight)
+            };
+            let number = watch.number;
+            if let Some(sight) = &sight {
                 watch.said = sight.clone();
             }
-        }
-        if changed {
-            self.send_to(to, Message::Sight { number, sight: Box::new(sight) }, now, out);
+            self.watched.insert(to, watch);
+            if let Some(sight) = sight {
+                self.send_to(to, Message::Sight { number, sight: Box::new(sight) }, now, out);
+            }
         }
     }
 
@@ -106,7 +120,7 @@ impl Healing {
             return;
         }
         self.report_at = Some(now.mono + HEAL_RETRY);
-        let looked_at = self.watched.as_ref().is_some_and(|watch| watch.leader == self.leader());
+        let looked_at = self.watched.contains_key(&self.leader());
         if !looked_at {
             self.say_pending(stuck, false, now, out);
         }

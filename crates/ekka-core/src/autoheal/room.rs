@@ -103,8 +103,8 @@ pub struct Healing {
     pub(super) leading: Leading,
     pub(super) peeking: Option<Peeking>,
     pub(super) coordinating: Option<Coordinating>,
-    /// The latest look of a leader at this node, until when its changes are wanted.
-    pub(super) watched: Option<Watch>,
+    /// The latest look of each leader at this node, until when its changes are wanted.
+    pub(super) watched: BTreeMap<NodeId, Watch>,
     /// When this node came back, lately.
     pub(super) history: VecDeque<Instant>,
     /// Since when it is pending.
@@ -158,7 +158,7 @@ impl Healing {
             leading: Leading::default(),
             peeking: None,
             coordinating: None,
-            watched: None,
+            watched: BTreeMap::new(),
             history: carried.history,
             since: carried.since,
             report_at: None,
@@ -347,7 +347,8 @@ impl Healing {
         self.told += 1;
         self.find_oldest();
         self.leading = Leading::default();
-        (self.coordinating, self.watched, self.since, self.report_at) = (None, None, None, None);
+        (self.coordinating, self.since, self.report_at) = (None, None, None);
+        self.watched.clear();
     }
 
     /// What follows from what was taken in.
@@ -410,9 +411,10 @@ impl Machine for Healing {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let watched = self.watched.as_ref();
+        let mark = self.mark();
+        let watched = self.watched.values().filter(|watch| watch.mark != mark);
         // Until something has changed nothing is to be shown; what changes it is an input, and only its pause is waited for.
-        let shown = watched.filter(|watch| watch.mark != self.mark()).map(|watch| watch.next.min(watch.until));
+        let shown = watched.map(|watch| watch.next.min(watch.until)).min();
         let told = if self.active { self.partings.deadline() } else { None };
         let peeked = self.peeking.as_ref().map(Peeking::deadline);
         let others = [shown, self.report_at, told, self.leading.deadline(), peeked];

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ekka_core::autoheal::{HealId, HealRequest, Message, Plan as Heal, Side, Told, Voters};
+use ekka_core::autoheal::{Gathered, HealId, HealRequest, Message, Plan as Heal, Side, Sight, Told, Voters};
 use ekka_core::id::{Guid, NodeId};
 
 use crate::heal_world::node::{Node, merge};
@@ -46,6 +46,8 @@ pub(crate) struct Judge {
     /// Who came back, in which heal.
     pub(crate) healed: BTreeSet<(HealId, usize)>,
     partings: Vec<Parting>,
+    /// The latest look of each start of a node, and the latest view of each other one that came to it.
+    looks: BTreeMap<Guid, (u64, BTreeMap<NodeId, Sight>)>,
     calls: BTreeMap<Guid, Calls>,
     voters: Voters,
     seniority: BTreeMap<NodeId, u64>,
@@ -61,6 +63,7 @@ impl Judge {
             ordered: plan.autoheal.is_some(),
             healed: BTreeSet::new(),
             partings: Vec::new(),
+            looks: BTreeMap::new(),
             calls: BTreeMap::new(),
             voters: voters.clone(),
             seniority: all().zip(plan.seniority.iter().copied()).collect(),
@@ -76,8 +79,38 @@ impl Judge {
         self.partings.push(Parting { nodes, processes, fell, met });
     }
 
-    pub(crate) fn sent(&mut self, message: &Message, nodes: &[Node]) -> Result<(), String> {
+    /// A message came to this start of a node.
+    pub(crate) fn came(&mut self, start: Guid, message: &Message) {
+        if let Message::Sight { number, sight } = message
+            && let Some((looked, sights)) = self.looks.get_mut(&start)
+            && looked == number
+        {
+            sights.insert(sight.id.node_id, (**sight).clone());
+        }
+    }
+
+    /// A heal is planned from the latest view of each node that came.
+    fn of_the_latest_views(&self, gathered: &Gathered) -> Result<(), String> {
+        let Some((_, sights)) = self.looks.get(&gathered.leader.guid) else { return Ok(()) };
+        for sight in &gathered.sights {
+            let latest = sights.get(&sight.id.node_id).filter(|latest| latest.id == sight.id && *latest != sight);
+            if let Some(latest) = latest {
+                return Err(format!("{} is planned from {sight:?}, and {latest:?} was shown since", gathered.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// This start of a node sends a message.
+    pub(crate) fn sent(&mut self, start: Guid, message: &Message, nodes: &[Node]) -> Result<(), String> {
         match message {
+            Message::Look { number, once: false } => {
+                let (looked, sights) = self.looks.entry(start).or_default();
+                if looked != number {
+                    (*looked, *sights) = (*number, BTreeMap::new());
+                }
+                Ok(())
+            }
             Message::Lead(plan) | Message::Order(plan) => self.planned(plan, nodes),
             _ => Ok(()),
         }
@@ -176,7 +209,11 @@ impl Judge {
 
     pub(crate) fn told(&mut self, n: usize, told: &Told, nodes: &[Node]) -> Result<(), String> {
         match told {
-            Told::Planned { plan, .. } | Told::Started { plan } => self.planned(plan, nodes),
+            Told::Planned { plan, gathered } => {
+                self.of_the_latest_views(gathered)?;
+                self.planned(plan, nodes)
+            }
+            Told::Started { plan } => self.planned(plan, nodes),
             Told::Healed { id, .. } => {
                 let node = &nodes[n];
                 self.side(*id, node)?;

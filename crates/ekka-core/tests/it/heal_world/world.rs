@@ -242,6 +242,14 @@ impl World {
 
     /// One step of a room, and all that comes of it.
     fn step(&mut self, n: usize, input: Option<Input>) {
+        if let Some(Input::Received { from, message }) = &input {
+            let node = &self.nodes[n];
+            let seen = node.given.iter().flat_map(|(contacts, _)| contacts);
+            // Who is not seen running is not listened to.
+            if seen.into_iter().any(|contact| contact.id == *from && contact.running) {
+                self.judge.came(node.id.guid, message);
+            }
+        }
         let clock = self.nodes[n].clock(self.now);
         let Some(room) = self.nodes[n].room.as_mut() else { return };
         let (before, mut out) = (room.stand(), Vec::new());
@@ -307,7 +315,7 @@ impl World {
     pub(crate) fn send(&mut self, from: usize, to: usize, message: Message) {
         self.tried.messages += 1;
         self.nodes[from].sent += 1;
-        let judged = self.judge.sent(&message, &self.nodes);
+        let judged = self.judge.sent(self.nodes[from].id.guid, &message, &self.nodes);
         self.take(judged);
         let text = format!("{from} > {to} {message:?}");
         self.line(&text);
