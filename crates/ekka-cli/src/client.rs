@@ -3,6 +3,7 @@
 mod stream;
 mod target;
 
+pub(crate) use stream::Lines;
 pub(crate) use target::Target;
 
 use std::time::Duration;
@@ -43,6 +44,11 @@ pub(crate) struct Answer {
 impl Client {
     pub(crate) fn new(target: Target) -> Self {
         Self { target }
+    }
+
+    /// Whether the agent is reached by a socket of this host.
+    pub(crate) fn is_on_this_host(&self) -> bool {
+        self.target.is_socket()
     }
 
     /// Reads something that is there at once.

@@ -31,6 +31,8 @@ impl From<Code> for ExitCode {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failure {
     code: Code,
+    /// In place of that code: what a command that was run ended with.
+    exit: Option<u8>,
     /// `None` where the output has said it already.
     error: Option<ErrorBody>,
 }
@@ -39,7 +41,8 @@ impl Failure {
     /// A failure with a word for programs and a text for people.
     pub fn new(code: Code, word: &str, message: impl Display) -> Self {
         let message = message.to_string();
-        Self { code, error: Some(ErrorBody { code: word.into(), message, ..ErrorBody::default() }) }
+        let error = Some(ErrorBody { code: word.into(), message, ..ErrorBody::default() });
+        Self { code, exit: None, error }
     }
 
     /// The command line or the configuration is wrong.
@@ -55,19 +58,31 @@ impl Failure {
     /// An answer of `no` that the output has given already.
     #[must_use]
     pub fn silent(code: Code) -> Self {
-        Self { code, error: None }
+        Self { code, exit: None, error: None }
     }
 
     /// What an agent answered instead of doing it.
     #[must_use]
     pub fn answered(body: ErrorBody) -> Self {
         let code = match body.code.as_str() {
-            "not_found" | "no_such_method" => Code::NotFound,
+            "not_found" | "no_such_method" | "not_acquired" => Code::NotFound,
             "timed_out" => Code::TimedOut,
             "ambiguous" | "bad_request" => Code::Usage,
             _ => Code::Failed,
         };
-        Self { code, error: Some(body) }
+        Self { code, exit: None, error: Some(body) }
+    }
+
+    /// The same with another exit code.
+    #[must_use]
+    pub fn with_exit(self, exit: u8) -> Self {
+        Self { exit: Some(exit), ..self }
+    }
+
+    /// What the program ends with.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        self.exit.map_or_else(|| self.code.into(), ExitCode::from)
     }
 
     /// The exit code.

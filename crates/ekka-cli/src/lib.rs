@@ -37,7 +37,7 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print(json);
-            failure.code().into()
+            failure.exit_code()
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod histogram;
 mod home;
 #[cfg(any(feature = "etcd", feature = "k8s"))]
 mod http;
+pub mod lock;
 mod meeting;
 pub mod node;
 mod pem;

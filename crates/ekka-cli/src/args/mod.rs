@@ -2,6 +2,7 @@
 
 mod backup;
 mod bench;
+mod lock;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::backup::{BackupArgs, RestoreArgs};
 pub(crate) use self::bench::{BenchCommand, BenchGroup};
+pub(crate) use self::lock::{LockCommand, RunArgs};
 pub(crate) use self::table::{KindWord, StorageWord, TableCommand, TermsArgs, word};
 
 /// Clusters that form, heal and clean up by themselves.
@@ -236,6 +238,9 @@ pub(crate) enum Command {
         after_help = "Example: ekka table create users && ekka table put users ada '{\"admin\": true}'"
     )]
     Table(TableCommand),
+    /// Locks of the cluster
+    #[command(subcommand, after_help = "Example: ekka lock run nightly --wait 10m -- ./backup.sh")]
+    Lock(LockCommand),
     /// The journal of overridden writes: what lost to a write whose writer had not seen it
     #[command(after_help = "Example: ekka losses --table users --json > lost.jsonl")]
     Losses {
@@ -351,11 +356,8 @@ pub(crate) enum ReadyFor {
 }
 
 /// Commands of the design that are not there yet: they are known, so that the answer is an honest one.
-const LATER: [(&str, &str); 3] = [
-    ("lock", "Locks across the cluster"),
-    ("top", "The cluster on one screen"),
-    ("bundle", "Collect what a report of a fault needs"),
-];
+const LATER: [(&str, &str); 2] =
+    [("top", "The cluster on one screen"), ("bundle", "Collect what a report of a fault needs")];
 
 /// The whole command line.
 pub(crate) fn command() -> clap::Command {

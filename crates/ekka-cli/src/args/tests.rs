@@ -122,7 +122,7 @@ fn wrong_words_are_usage_errors_and_name_the_nearest() {
 
 #[test]
 fn later_commands_are_known_with_any_words() {
-    for line in ["ekka lock run x -- echo hi", "ekka top --plan"] {
+    for line in ["ekka bundle x -- y", "ekka top --plan"] {
         let name = parse(line.split(' ')).expect("parses").expect_err("is not there yet");
         assert_eq!(Some(name.as_str()), line.split(' ').nth(1));
     }

@@ -36,6 +36,18 @@ impl Client {
         Ok(count)
     }
 
+    /// Asks for something whose answer goes on, line by line.
+    pub(crate) async fn lines(&self, path: &str, body: &serde_json::Value) -> Result<Lines, Failure> {
+        let response = self.send(Method::POST, path, Some(body)).await?;
+        if response.status().is_success() {
+            return Ok(Lines { body: response.into_body(), pending: Vec::new() });
+        }
+        Err(match whole(response).await?.success() {
+            Ok(_) => Failure::failed("the agent gave an answer of no kind known here"),
+            Err(failure) => failure,
+        })
+    }
+
     /// Gives a file to an agent; the lines of its answer come out one by one.
     pub(crate) async fn upload(&self, path: &str, file: File) -> Result<Lines, Failure> {
         let (mut sender, body) = Channel::<Bytes, io::Error>::new(PIECES_MAX);

@@ -31,6 +31,11 @@ pub(crate) enum Target {
 }
 
 impl Target {
+    /// Whether it is a socket of this host.
+    pub(crate) fn is_socket(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
     /// Reads `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`.
     pub(crate) fn parse(url: &str, token: Option<&Path>, authorities: Option<&Path>) -> Result<Self, Failure> {
         if let Some(path) = url.strip_prefix("unix:") {

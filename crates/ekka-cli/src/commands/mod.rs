@@ -10,6 +10,7 @@ mod check;
 mod discover;
 mod events;
 mod health;
+mod lock;
 mod losses;
 mod members;
 mod pages;
@@ -23,7 +24,7 @@ mod why;
 
 use serde_json::{Value, json};
 
-use crate::args::{BenchCommand, Cli, Command, Global};
+use crate::args::{BenchCommand, Cli, Command, Global, LockCommand};
 use crate::client::Client;
 use crate::exit::Failure;
 use crate::{agent, demo, out, pick};
@@ -78,6 +79,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             needs_no_agent(&global, "backup --verify")?;
             backup::verify(&args.file, global.json)
         }
+        Command::Lock(LockCommand::Exec { parent, command }) => lock::exec(parent, &command),
         Command::Keygen => keygen(global.json),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man => pages::man(),
@@ -102,6 +104,7 @@ async fn talk(client: &Client, command: Command, json: bool) -> Result<(), Failu
         Command::Table(command) => table::run(client, command, json).await,
         Command::Backup(args) => backup::backup(client, args, json).await,
         Command::Restore(args) => backup::restore(client, args, json).await,
+        Command::Lock(command) => lock::run(client, command, json).await,
         Command::Losses { table } => losses::run(client, table, json).await,
         Command::Bench(BenchCommand::Rpc { target, for_, .. }) => bench::run(client, target, for_, json).await,
         Command::Bench(BenchCommand::Commit { group, for_, .. }) => bench_commit::run(client, group, for_, json).await,

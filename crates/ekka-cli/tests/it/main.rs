@@ -20,6 +20,7 @@ mod net_k8s_api;
 mod net_k8s_kubectl;
 mod net_lease;
 mod net_linear;
+mod net_locks;
 mod net_mcast;
 mod net_ns_addresses;
 mod net_ns_blips;

@@ -150,6 +150,8 @@ pub enum Refusal {
     Full,
     /// Nobody holds that lock.
     NotHeld,
+    /// Nobody is let in yet: sessions of before may be valid, or there are no tokens.
+    NotReady,
 }
 
 /// Why a lock was lost.

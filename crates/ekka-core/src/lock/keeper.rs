@@ -174,6 +174,11 @@ impl Keeper {
         }
     }
 
+    /// The sessions that it knows of.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionId> {
+        self.sessions.keys().copied()
+    }
+
     fn may_answer(&self) -> bool {
         self.leader == Some(self.me) && self.ready
     }

@@ -93,6 +93,20 @@ impl State {
         self.tokens.left()
     }
 
+    /// Begins without anybody: what is here was of another authority, whose sessions are over by now. What was opened and
+    /// issued stays known.
+    pub fn begin_anew(&mut self, events: &mut Vec<Event>) {
+        let over = core::mem::take(&mut self.sessions).into_keys();
+        events.extend(over.map(|session| Event::Over { session, cause: Cause::Expired }));
+        self.locks.clear();
+        self.tokens.drop_rest();
+    }
+
+    /// The sessions that are open, with their time-to-live in milliseconds.
+    pub fn lifetimes(&self) -> impl Iterator<Item = (SessionId, u64)> {
+        self.sessions.iter().map(|(id, session)| (*id, session.ttl_ms))
+    }
+
     fn request(&self, id: SessionId, number: u64) -> Option<&Request> {
         self.sessions.get(&id)?.requests.get(&number)
     }
@@ -167,7 +181,7 @@ impl State {
         // Where the tokens do not reach nobody is let in: somebody is to wait for them rather than to hold a part.
         if !wait && self.tokens_left() < wanted.wants.len() as u64 {
             events.push(Event::TokensWanted { left: self.tokens_left() });
-            return Ok(self.busy(&wanted.wants[0].name));
+            return Err(Refusal::NotReady);
         }
         if let Some(session) = self.sessions.get_mut(&id) {
             session.requests.insert(number, wanted);

@@ -30,11 +30,17 @@ impl Tokens {
 
     /// Takes a range; whether there are more now. It may come twice, or late: what was issued, or may be, is not issued again.
     pub(super) fn add(&mut self, from: u64, to: u64) -> bool {
-        let from = from.max(self.ranges.back().map_or(self.issued, |(_, end)| *end));
+        // 0 is what a resource begins with that has seen none.
+        let from = from.max(self.ranges.back().map_or(self.issued, |(_, end)| *end)).max(1);
         if from < to {
             self.ranges.push_back((from, to));
         }
         from < to
+    }
+
+    /// What was not issued is not issued any more.
+    pub(super) fn drop_rest(&mut self) {
+        self.ranges.clear();
     }
 
     /// The next one, where there is one.

@@ -31,6 +31,7 @@ mod changes;
 mod order;
 mod record;
 mod room;
+mod seal;
 mod sessions;
 pub mod state;
 pub mod tokens;

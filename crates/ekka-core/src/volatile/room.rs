@@ -37,18 +37,18 @@ pub struct Generations {
     pub(super) standing: Standing,
     pub(super) serving: Serving,
     /// Through which generation this process serves nothing any more.
-    sealed: u64,
+    pub(super) sealed: u64,
     /// Through which generation what it had is gone from this process.
-    dropped: u64,
+    pub(super) dropped: u64,
     over: bool,
     /// The log that was kept when a replica stopped.
-    log: Option<LogKey>,
+    pub(super) log: Option<LogKey>,
     /// Who waits for the log.
-    askers: BTreeSet<NodeId>,
+    pub(super) askers: BTreeSet<NodeId>,
     /// What was handed in here, all of the present generation.
     handed_in: BTreeMap<Incarnation, Held>,
     /// Since when no leader of the present generation is known here.
-    unled_since: Instant,
+    pub(super) unled_since: Instant,
     /// Whom the next generation waited for at the last look, and whom people were told of.
     blocked: (Version, BTreeSet<Incarnation>),
     told_waiting: (Version, BTreeSet<Incarnation>),
@@ -162,7 +162,7 @@ impl Generations {
     }
 
     /// Nobody can serve the present generation any more, whatever its leader believes of itself.
-    fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         has_ended(&self.facts, &self.handed_in)
     }
 
@@ -185,8 +185,10 @@ impl Generations {
     /// Whom this node hears. A voter that is back may be what the group waited for: it is given time to find a leader.
     fn hears_again(&mut self, up: BTreeSet<Incarnation>, now: Instant) {
         let before = self.up.replace(up).unwrap_or_default();
-        let back =
-            |voter: &Incarnation| self.up.as_ref().is_some_and(|up| up.contains(voter)) && !before.contains(voter);
+        let back = |voter: &Incarnation| {
+            let may_serve = !self.facts.is_over(*voter) && !self.handed_in.contains_key(voter);
+            may_serve && self.up.as_ref().is_some_and(|up| up.contains(voter)) && !before.contains(voter)
+        };
         if self.facts.generation.voters().iter().any(back) {
             self.unled_since = now;
         }
@@ -204,7 +206,7 @@ impl Generations {
     }
 
     /// What is stopped is never served again: a voter that began once more would have forgotten its vote.
-    fn stop(&mut self, generation: u64, out: &mut Vec<Output>) {
+    pub(super) fn stop(&mut self, generation: u64, out: &mut Vec<Output>) {
         self.sealed = self.sealed.max(generation);
         self.serving = Serving::Stopping(generation);
         out.push(Output::Order(Order::Stop { generation }));
@@ -262,62 +264,6 @@ impl Generations {
         self.blocked = <(Version, BTreeSet<Incarnation>)>::default();
         if !core::mem::take(&mut self.told_waiting).1.is_empty() {
             out.push(Output::Waiting(Vec::new()));
-        }
-    }
-
-    fn seal(&mut self, from: NodeId, generation: u64, insists: bool, now: Instant, out: &mut Vec<Output>) {
-        if generation != self.number() || !self.facts.generation.voters().contains(&self.me) {
-            // Not read from the durable group yet, or past: the other asks again, or learns better.
-            if generation < self.number() {
-                out.push(Output::Send { to: from, message: Message::Serving { generation: self.number() } });
-            }
-            return;
-        }
-        let insists = insists || self.has_ended();
-        if self.led() && !insists {
-            out.push(Output::Send { to: from, message: Message::Serving { generation } });
-            if self.facts.living(from).is_some_and(|id| self.is_past(id)) {
-                out.push(Output::Send { to: from, message: Message::TakenOut { generation } });
-            }
-            return;
-        }
-        // It may hear of a leader yet; a seal too early would cost the group a voter.
-        if self.serving == Serving::Runs(generation) && now.since(self.unled_since) < UNLED_MAX && !insists {
-            return;
-        }
-        if self.settings.faults.unsealed && self.serving == Serving::Runs(generation) {
-            let held = Held::Log(LogKey { generation, place: self.standing.last });
-            let message = Message::HandedIn { generation, voter: self.me, held };
-            return out.push(Output::Send { to: from, message });
-        }
-        self.sealed = self.sealed.max(generation);
-        self.askers.insert(from);
-        match self.serving {
-            Serving::Runs(runs) => self.stop(runs, out),
-            Serving::Stopping(_) => {}
-            Serving::Nothing | Serving::Fetching(_) => {
-                self.serving = Serving::Nothing;
-                self.hand_in(out);
-            }
-        }
-    }
-
-    /// Answers those who asked, once nothing runs here any more.
-    fn hand_in(&mut self, out: &mut Vec<Output>) {
-        let (generation, voter, held) = (self.sealed, self.me, self.held());
-        for to in core::mem::take(&mut self.askers) {
-            out.push(Output::Send { to, message: Message::HandedIn { generation, voter, held } });
-        }
-    }
-
-    /// What this process can give of the generation that it sealed.
-    fn held(&self) -> Held {
-        match self.log {
-            Some(log) => Held::Log(log),
-            None if (1..=self.dropped).contains(&self.sealed) && !self.settings.faults.forgets_dropping => {
-                Held::Dropped
-            }
-            None => Held::Nothing,
         }
     }
 

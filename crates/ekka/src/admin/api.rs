@@ -16,8 +16,10 @@ use ekka_core::view::View;
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc};
 
+use super::dto::{HoldRequest, LockMode};
 use crate::consensus::GroupError;
 use crate::env::BoxFuture;
+use crate::lock::{Guard, LockError, LockRow};
 use crate::node::{CommitFigures, CommitPlan, Counted, Counters, Node, Signer, StampedEvent};
 use crate::rpc::{BenchFigures, BenchPlan, CallError, PING};
 use crate::table::{
@@ -108,6 +110,15 @@ pub trait NodeApi: Send + Sync + 'static {
 
     /// Takes numbers of the counter of the volatile group.
     fn count(&self, n: u64) -> BoxFuture<'_, Result<Counted, GroupError>>;
+
+    /// The locks that somebody holds or waits for.
+    fn lock_list(&self) -> BoxFuture<'_, Result<Vec<LockRow>, LockError>>;
+
+    /// Takes locks. Dropping the future gives them up.
+    fn lock_hold(&self, request: HoldRequest) -> BoxFuture<'_, Result<Guard, LockError>>;
+
+    /// Takes a lock from all who hold it.
+    fn lock_force_release(&self, name: String, by: String) -> BoxFuture<'_, Result<u64, LockError>>;
 
     /// A call of a method that is known by its name only.
     fn call_json(
@@ -219,6 +230,37 @@ impl NodeApi for Node {
 
     fn count(&self, n: u64) -> BoxFuture<'_, Result<Counted, GroupError>> {
         Box::pin(Node::count(self, n))
+    }
+
+    fn lock_list(&self) -> BoxFuture<'_, Result<Vec<LockRow>, LockError>> {
+        Box::pin(Node::lock_list(self))
+    }
+
+    fn lock_hold(&self, request: HoldRequest) -> BoxFuture<'_, Result<Guard, LockError>> {
+        Box::pin(async move {
+            let mut lock = self.locks(request.names.iter().map(String::as_str))?;
+            if let Some(ttl) = request.ttl_ms {
+                lock = lock.ttl(Duration::from_millis(ttl));
+            }
+            lock = match (request.mode, request.permits) {
+                (LockMode::Exclusive, None) => lock,
+                (LockMode::Shared, None) => lock.shared(),
+                (LockMode::Permit, Some(of)) => lock.permits(of),
+                (LockMode::Permit, None) => {
+                    return Err(LockError::Bad("`permits` is missing: how many there are in all".into()));
+                }
+                (_, Some(_)) => return Err(LockError::Bad("`permits` goes with the mode `permit` only".into())),
+            };
+            match request.wait_ms {
+                Some(0) => lock.try_acquire().await,
+                Some(wait) => lock.acquire().wait(Duration::from_millis(wait)).await,
+                None => lock.acquire().await,
+            }
+        })
+    }
+
+    fn lock_force_release(&self, name: String, by: String) -> BoxFuture<'_, Result<u64, LockError>> {
+        Box::pin(async move { Node::lock_force_release(self, &name, &by).await })
     }
 
     fn call_json(

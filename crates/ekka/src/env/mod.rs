@@ -12,7 +12,7 @@ mod socket;
 pub use authorities::system_authorities;
 pub use gate::{Dead, Gate, GatedNet};
 pub use multicast::{Datagrams, MulticastGroup, MulticastSockets};
-pub use real::{RealClock, RealDisk, RealNet};
+pub use real::{RealClock, RealDisk, RealNet, boot_ms};
 pub use socket::rehome;
 
 use std::any::Any;

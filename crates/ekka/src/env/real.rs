@@ -208,6 +208,12 @@ impl Disk for RealDisk {
     }
 }
 
+/// The time since this host booted, in milliseconds, suspended time included: the same for all processes of the host.
+#[must_use]
+pub fn boot_ms() -> u64 {
+    RealClock.now().mono.as_nanos() / 1_000_000
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,7 +26,9 @@ use super::reading::{ReadRecord, Reader};
 use super::recovered::{self, log_of};
 use super::room::{forward_reluctant, is_full};
 use super::shared::{GroupKind, Shared};
-use crate::consensus::raft::{self, BulkUse, Gate, RaftGroup, Router, Settings, Setup, TransportLanes, bulk_use};
+use crate::consensus::raft::{
+    self, BulkUse, Gate, RaftGroup, Router, Settings, Setup, TransportLanes, bulk_use, leads,
+};
 use crate::consensus::{Applied, Group, GroupError};
 use crate::env::Env;
 use crate::storage::{LogName, Storage};
@@ -342,15 +344,6 @@ impl Replicas {
             }
         });
     }
-}
-
-/// Whether this replica leads that term in the eyes of a majority that was asked after this call. The barrier asks the
-/// voters anew and costs no entry; the place that it gives is at or after the first entry of whoever was asked as the
-/// leader, here or elsewhere, so its term is the one that was confirmed.
-async fn leads(group: &RaftGroup, term: u64) -> bool {
-    let Ok(at) = group.barrier().await else { return false };
-    let standing = group.standing().borrow().clone();
-    at.term == term && standing.term == term && standing.leader == Some(standing.me)
 }
 
 /// What is answered where no replica runs.

@@ -28,6 +28,7 @@ use super::strategies::Strategies;
 use super::{Inner, volatile};
 use crate::discovery::Discovery;
 use crate::env::{DiskGuard, Env};
+use crate::lock::Locks;
 use crate::storage::Storage;
 use crate::transport::{self, CertificateNotice, Credentials, RefusalNotice, Transport};
 
@@ -45,6 +46,7 @@ pub(super) struct Lasting {
     pub(super) storage: Arc<dyn Storage>,
     pub(super) calls: Calls,
     pub(super) tables: Kept,
+    pub(super) locks: Arc<Locks>,
     pub(super) listen: Vec<SocketAddr>,
     pub(super) limits: transport::Limits,
     /// What the program wants to be called for, and the runtime where it runs.
@@ -156,7 +158,7 @@ async fn live(lasting: &Lasting, life: Life, started: Started) -> (StopReason, R
         (frames, lasting.tables.tables.clone()),
         listeners,
     );
-    let volatile = volatile::start((env, shared), group.router(), life.own.0.clone());
+    let volatile = volatile::start((env, shared), group.router(), life.own.0.clone(), lasting.locks.clone());
     let (news, heals) = mpsc::channel(heal::NEWS_MAX);
     shared.tasks.spawn(cancel.clone().run_until_cancelled_owned(tell_heals(heals, life.own.0.clone())));
     let exchange = heal::exchange(&lasting.tables.tables, &lasting.calls.hub);

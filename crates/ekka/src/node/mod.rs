@@ -50,6 +50,7 @@ use crate::config::{Config, TlsMode};
 use crate::discovery::Context;
 use crate::env::Env;
 use crate::histogram::Times;
+use crate::lock::Locks;
 use crate::rpc::{Hub, MethodCounts};
 use crate::storage::DiscFigures;
 use crate::table::Tables;
@@ -78,6 +79,7 @@ struct Inner {
     context: Context,
     calls: Arc<Hub>,
     tables: Arc<Tables>,
+    locks: Arc<Locks>,
     callbacks: HealCallbacks,
     env: Env,
 }
@@ -382,6 +384,11 @@ impl Node {
     /// two seconds at most.
     pub async fn signers(&self) -> Vec<Signer> {
         self.inner.signers().await
+    }
+
+    /// The way to its locks.
+    pub(crate) fn lock_desk(&self) -> Arc<Locks> {
+        self.inner.locks.clone()
     }
 
     /// Resolves when the node has ended, with the reason.

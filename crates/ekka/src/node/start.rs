@@ -2,7 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use ekka_core::autocluster;
 use ekka_core::control::{self, Control, Setup};
@@ -24,6 +25,7 @@ use crate::config::{Config, formation_settings};
 use crate::discovery::{self, Context, Discovery, Me, SharedCredentials};
 use crate::env::{BoxFuture, DiskGuard, Env};
 use crate::home::Home;
+use crate::lock::{self, Desk, Locks, Take};
 use crate::rpc::{self, Handlers, Hub};
 use crate::storage::{Found, Storage, StorageOptions};
 use crate::table::{self, Answering, BeginRows, MakeTable, Tables};
@@ -103,6 +105,9 @@ pub enum StartError {
 /// The calls of the node. Dropping this ends their thread.
 pub(super) struct Calls {
     pub(super) hub: Arc<Hub>,
+    home: Handle,
+    /// Who answers what is asked of locks, once there is somebody.
+    desk: Arc<OnceLock<Weak<Locks>>>,
     _stop: DropGuard,
 }
 
@@ -113,9 +118,11 @@ impl Calls {
             if inline { Home::here() } else { Home::thread("ekka-calls", stop.clone()).map_err(StartError::Thread)? };
         let guard = stop.clone().drop_guard();
         let here = shared.quorum().clone();
-        let own = |handlers| table::lend(table::serve_digests(handlers, answering), here);
+        let desk = Arc::<OnceLock<Weak<Locks>>>::default();
+        let asked = desk.clone();
+        let own = |handlers| lock::serve(table::lend(table::serve_digests(handlers, answering), here), asked);
         let hub = rpc::prepare((handlers, own), shared.view_changes(), &home, stop).map_err(StartError::Handlers)?;
-        Ok(Self { hub, _stop: guard })
+        Ok(Self { hub, home: home.handle, desk, _stop: guard })
     }
 }
 
@@ -155,28 +162,70 @@ impl Kept {
     }
 }
 
+/// Begins to keep the locks of this node's process.
+fn keep_locks(
+    env: &Env,
+    (shared, requests, calls): (&Arc<Shared>, &mpsc::Sender<Request>, &Calls),
+    max_ttl: Duration,
+) -> Arc<Locks> {
+    let setup = lock::Setup {
+        clock: env.clock.clone(),
+        views: shared.view_changes(),
+        here: shared.quorum().clone(),
+        hub: calls.hub.clone(),
+        take: take_tokens(requests),
+        max_ttl,
+    };
+    let (locks, desk) = Desk::new(setup);
+    // Nobody has set it before.
+    let _ = calls.desk.set(Arc::downgrade(&locks));
+    calls.home.spawn(desk.run());
+    locks
+}
+
+/// Asks the loop for fencing tokens.
+fn take_tokens(requests: &mpsc::Sender<Request>) -> Take {
+    let requests = requests.downgrade();
+    Arc::new(move |count| {
+        let taken = asked(&requests, control::Command::TakeTokens { count });
+        Box::pin(async move {
+            match taken.await? {
+                control::Reply::Tokens { from, to } => Ok(from..to),
+                other => Err(format!("an answer without tokens: {other:?}")),
+            }
+        })
+    })
+}
+
 /// Asks the loop to have it committed that quorum tables hold rows.
 fn begin_rows(requests: &mpsc::Sender<Request>) -> BeginRows {
     let requests = requests.downgrade();
-    Arc::new(move || asked(&requests, control::Command::QuorumRows))
+    Arc::new(move || done(asked(&requests, control::Command::QuorumRows)))
 }
 
 /// Asks the loop to have a table made where there is none of this name.
 fn make_table(requests: &mpsc::Sender<Request>) -> MakeTable {
     let requests = requests.downgrade();
-    Arc::new(move |schema| asked(&requests, control::Command::Schema(SchemaChange::Create(schema))))
+    Arc::new(move |schema| done(asked(&requests, control::Command::Schema(SchemaChange::Create(schema)))))
 }
 
 /// The tables end after the loop, which ends once nobody can ask it any more.
-fn asked(requests: &mpsc::WeakSender<Request>, command: control::Command) -> BoxFuture<'static, Result<(), String>> {
+fn asked(
+    requests: &mpsc::WeakSender<Request>,
+    command: control::Command,
+) -> BoxFuture<'static, Result<control::Reply, String>> {
     let requests = requests.upgrade();
     Box::pin(async move {
         let stopping = || "the node is stopping".to_owned();
         let (answer, result) = oneshot::channel();
         let request = Request { command, answer };
         requests.ok_or_else(stopping)?.send(request).await.map_err(|_| stopping())?;
-        result.await.map_err(|_| stopping())?.map(|_| ()).map_err(|error| error.to_string())
+        result.await.map_err(|_| stopping())?.map_err(|error| error.to_string())
     })
+}
+
+fn done<T: 'static>(asked: BoxFuture<'static, Result<T, String>>) -> BoxFuture<'static, Result<(), String>> {
+    Box::pin(async move { asked.await.map(|_| ()) })
 }
 
 /// Starts a node.
@@ -204,6 +253,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
     let (request_sender, requests) = mpsc::channel(REQUESTS_MAX);
     let answering = Answering::default();
     let calls = Calls::new(options.handlers, &shared, &answering, options.inline)?;
+    let locks = keep_locks(&env, (&shared, &request_sender, &calls), config.lock_max_ttl);
     let table_terms = (options.inline, options.table_faults);
     let tables = Kept::new((&env, &storage), (&shared, &request_sender, &calls), table_terms)?;
     answering.by(&tables.tables, &calls.hub);
@@ -225,6 +275,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         context,
         calls: calls.hub.clone(),
         tables: tables.tables.clone(),
+        locks: locks.clone(),
         callbacks: options.callbacks.clone(),
         env: env.clone(),
     });
@@ -237,6 +288,7 @@ pub async fn start(config: Config, env: Env, options: StartOptions) -> Result<No
         storage,
         calls,
         tables,
+        locks,
         listen,
         limits: options.limits,
         callbacks: (options.callbacks, Handle::current()),

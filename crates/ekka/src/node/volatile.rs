@@ -29,6 +29,7 @@ use super::shared::{GroupKind, Shared};
 use crate::consensus::raft::{HandedIn, RaftGroup, Router, Settings, Setup, seal, seed};
 use crate::consensus::{Applied, Group, GroupError};
 use crate::env::Env;
+use crate::lock::{Book, Kept as LockState, Ledger, Locks};
 use crate::storage::{LogName, MemoryStorage, Storage};
 use crate::table::{Beside, Replica, Rows};
 
@@ -69,9 +70,14 @@ impl Handle {
 }
 
 /// Starts the task that runs replicas.
-pub(super) fn start((env, shared): (&Env, &Arc<Shared>), router: Router, own: mpsc::Sender<Own>) -> Handle {
+pub(super) fn start(
+    (env, shared): (&Env, &Arc<Shared>),
+    router: Router,
+    own: mpsc::Sender<Own>,
+    locks: Arc<Locks>,
+) -> Handle {
     let (wanted, requests) = mpsc::unbounded_channel();
-    let replicas = Replicas { env: env.clone(), shared: shared.clone(), router, own, kept: None, running: None };
+    let replicas = Replicas { env: env.clone(), shared: shared.clone(), router, own, locks, kept: None, running: None };
     shared.tasks.spawn(replicas.run(requests));
     Handle { wanted }
 }
@@ -153,6 +159,7 @@ struct Replicas {
     shared: Arc<Shared>,
     router: Router,
     own: mpsc::Sender<Own>,
+    locks: Arc<Locks>,
     kept: Option<(ClusterId, Arc<HandedIn>)>,
     running: Option<Running>,
 }
@@ -215,15 +222,16 @@ impl Replicas {
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(voter(me).start));
         let log: LogName = format!("volatile/{generation}").into();
         let founder = matches!(start, Start::Found { .. });
-        let rows = Arc::<Rows>::default();
-        match self.begin((of, rows.clone()), generation, &start, (&storage, &log), &kept).await {
+        let (rows, book) = (Arc::<Rows>::default(), Book::new(generation));
+        match self.begin((of, rows.clone(), book.clone()), generation, &start, (&storage, &log), &kept).await {
             Ok(group) => {
                 let group = Arc::new(group);
                 let history = format!("{cluster_id}-{generation}");
                 let to_tables = Replica::new(cluster_id, history, weak(&group), rows);
                 self.shared.quorum().runs(Kept::Ram, Some(to_tables));
                 let figures = self.shared.groups(GroupKind::Volatile).clone();
-                let to = (self.own.clone(), figures);
+                let to = (self.own.clone(), figures, self.locks.clone());
+                self.locks.serves(Some((generation, &group, book)));
                 self.shared.tasks.spawn(forward_standing(cluster_id, generation, group.standing(), to));
                 let (views, room) = (self.shared.view_changes(), self.shared.room().subscribe());
                 self.shared.tasks.spawn(forward_reluctant(me.node_id, views, room, Arc::downgrade(&group)));
@@ -246,7 +254,7 @@ impl Replicas {
 
     async fn begin(
         &self,
-        ((cluster_id, me), rows): ((ClusterId, Incarnation), Arc<Rows>),
+        ((cluster_id, me), rows, book): ((ClusterId, Incarnation), Arc<Rows>, Book),
         generation: u64,
         start: &Start,
         (storage, log): (&Arc<dyn Storage>, &LogName),
@@ -265,7 +273,7 @@ impl Replicas {
             me: voter(me),
             storage: storage.clone(),
             log: log.clone(),
-            machine: Box::new(Beside::new(State::default(), rows)),
+            machine: Box::new(Beside::new(LockState::new(generation, book, Ledger::of(&self.locks)), rows)),
             router: self.router.clone(),
             clock: self.env.clock.clone(),
             seed: self.env.entropy.seed(),
@@ -283,11 +291,10 @@ impl Replicas {
         let Some(running) = self.running.take_if(|running| running.generation == generation) else {
             return;
         };
-        self.shared.quorum().runs(Kept::Ram, None);
-        self.shared.serves_volatile(None);
-        self.shared.groups(GroupKind::Volatile).ended();
+        self.ended();
         let Running { cluster_id, founder, group, storage, log, .. } = running;
-        match seal(&group, &storage, &log, Box::new(Beside::new(State::default(), Arc::default()))).await {
+        let machine = LockState::new(generation, Book::new(generation), Ledger::default());
+        match seal(&group, &storage, &log, Box::new(Beside::new(machine, Arc::default()))).await {
             Ok(sealed) => {
                 // Who only learned, and was given nothing, has nothing of this generation, and still what it had before.
                 let log = (founder || sealed.last.index > 0).then_some(LogKey { generation, place: sealed.last });
@@ -299,6 +306,14 @@ impl Replicas {
             // Whoever waits for its log waits for the end of this process.
             Err(err) => error!(%err, generation, "what the volatile replica held cannot be read: restart this node"),
         }
+    }
+
+    /// No replica serves any more.
+    fn ended(&self) {
+        self.shared.quorum().runs(Kept::Ram, None);
+        self.shared.serves_volatile(None);
+        self.shared.groups(GroupKind::Volatile).ended();
+        self.locks.serves(None);
     }
 
     fn running(&self, generation: u64) -> Option<&Running> {
@@ -343,9 +358,7 @@ impl Replicas {
     /// Ends everything, and drops it.
     async fn close(&mut self) {
         self.kept = None;
-        self.shared.quorum().runs(Kept::Ram, None);
-        self.shared.serves_volatile(None);
-        self.shared.groups(GroupKind::Volatile).ended();
+        self.ended();
         if let Some(running) = self.running.take() {
             let in_time = timeout(CLOSE, running.group.close()).await.is_ok();
             debug!(in_time, generation = running.generation, "the replica of the volatile group was closed");
@@ -377,11 +390,12 @@ async fn forward_standing(
     cluster_id: ClusterId,
     generation: u64,
     mut standing: watch::Receiver<Arc<Standing>>,
-    (own, figures): (mpsc::Sender<Own>, Arc<GroupFigures>),
+    (own, figures, locks): (mpsc::Sender<Own>, Arc<GroupFigures>, Arc<Locks>),
 ) {
     loop {
         let present = standing.borrow_and_update().clone();
         figures.stands(present.clone());
+        locks.stands(generation, present.clone());
         let standing_now = Box::new((*present).clone());
         tell(&own, cluster_id, VolatileNews::Standing { generation, standing: standing_now }).await;
         if standing.changed().await.is_err() {

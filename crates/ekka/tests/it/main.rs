@@ -31,6 +31,7 @@ mod fuzz_support;
 mod k8s_fuzz;
 #[cfg(feature = "k8s")]
 mod k8s_servers;
+mod locks;
 mod quorum_disc_full;
 mod quorum_tables;
 mod reload;

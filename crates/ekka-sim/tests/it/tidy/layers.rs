@@ -5,23 +5,13 @@ use crate::tidy::source::{Tree, code_outside_tests, is_word, line_of};
 const SOURCES: &str = "crates/ekka-core/src/";
 
 /// The layer of each module; a module may import lower layers, and itself.
-const LAYERS: [&[&str]; 5] = [
+const LAYERS: [&[&str]; 6] = [
     &["id", "time", "rng", "limits"],
     &["view", "event", "decision", "machine", "schema"],
     &["wire", "consensus"],
-    &[
-        "membership",
-        "autocluster",
-        "identity",
-        "durable",
-        "lease",
-        "volatile",
-        "autoheal",
-        "autoclean",
-        "lock",
-        "table",
-        "rpc",
-    ],
+    // What the state of a group is made of.
+    &["lock"],
+    &["membership", "autocluster", "identity", "durable", "lease", "volatile", "autoheal", "autoclean", "table", "rpc"],
     &["control"],
 ];
 

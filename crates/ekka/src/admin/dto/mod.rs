@@ -9,6 +9,7 @@ mod error;
 mod event;
 mod health;
 mod link;
+mod lock;
 mod member;
 mod rpc;
 mod status;
@@ -26,6 +27,9 @@ pub use error::{ErrorAnswer, ErrorBody};
 pub use event::{event_id, event_line, lagged_line, parse_event_id};
 pub use health::{LiveAnswer, ReadyAnswer, ReasonAnswer, SafeAnswer};
 pub use link::LinkAnswer;
+pub use lock::{
+    ForceReleaseAnswer, ForceReleaseRequest, HoldLine, HoldRequest, LockAnswer, LockHolderAnswer, LockMode,
+};
 pub(super) use member::role_word;
 pub use member::{MemberAnswer, SyncAnswer};
 pub use rpc::{BenchAnswer, BenchRequest, CallAnswer, CallRequest, CountAnswer, CountRequest, PingAnswer, PingRequest};

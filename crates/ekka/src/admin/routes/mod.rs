@@ -9,6 +9,7 @@ mod error;
 mod events;
 mod health;
 mod input;
+mod lock;
 mod losses;
 mod read;
 mod row;
@@ -102,6 +103,9 @@ fn listed() -> OpenApiRouter<AdminState> {
         .routes(routes!(commit::tokens))
         .routes(routes!(commit::ceiling))
         .routes(routes!(rpc::count))
+        .routes(routes!(lock::list))
+        .routes(routes!(lock::hold))
+        .routes(routes!(lock::force_release))
         .merge(tables())
 }
 

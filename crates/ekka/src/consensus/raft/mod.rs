@@ -64,6 +64,7 @@ pub(crate) use self::gate::Gate;
 pub use self::handed_in::HandedIn;
 pub use self::message::{BulkUse, bulk_use};
 pub use self::over_transport::{Endpoints, TransportLanes};
+pub(crate) use self::reads::leads;
 pub use self::router::{BulkLane, Lanes, Router};
 pub use self::sealed::{seal, seed};
 use self::serve::Server;

@@ -8,11 +8,13 @@ use ekka_core::limits::{GROUP_LEADER_WAIT, GROUP_MAJORITY_SILENCE, GROUP_WAITING
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+use super::RaftGroup;
 use super::message::{Reply, Request};
 use super::proposer::{LOOK_AGAIN, Route};
 use super::shared::Shared;
 use super::types::place_or_start;
 use crate::answers::{Answers, Asker, Offices};
+use crate::consensus::Group;
 
 /// A reader that waits for a round.
 pub(super) struct Reader {
@@ -23,6 +25,15 @@ pub(super) struct Reader {
 
 /// Where a round says that the log was, or why there was none.
 type Place = Result<LogPlace, String>;
+
+/// Whether this replica leads that term in the eyes of a majority that was asked after this call. The barrier asks the
+/// voters anew and costs no entry; the place that it gives is at or after the first entry of whoever was asked as the
+/// leader, here or elsewhere, so its term is the one that was confirmed.
+pub(crate) async fn leads(group: &RaftGroup, term: u64) -> bool {
+    let Ok(at) = group.barrier().await else { return false };
+    let standing = group.standing().borrow().clone();
+    at.term == term && standing.term == term && standing.leader == Some(standing.me)
+}
 
 /// The way into the queue. Clones are handles to the same one.
 #[derive(Clone)]

@@ -30,6 +30,8 @@ pub(crate) trait First: StateMachine {
 
 impl First for State {}
 
+impl First for crate::lock::Kept {}
+
 impl First for Record {
     fn wanted(&self) -> Option<Vec<TableId>> {
         // Before its first entry it says nothing: the log of a recovered cluster begins with rows, and the entry that
@@ -130,7 +132,7 @@ impl<M: First> StateMachine for Beside<M> {
     }
 
     fn is_told(&self, command: &[u8]) -> bool {
-        command.first() != Some(&TAG)
+        command.first() != Some(&TAG) && self.first.is_told(command)
     }
 
     fn told_part<'a>(&self, snapshot: &'a [u8]) -> &'a [u8] {

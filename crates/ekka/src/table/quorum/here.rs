@@ -44,6 +44,8 @@ pub(crate) struct Here {
     ram: Place,
     /// What the replica of each storage held that ended last, and of which cluster it was.
     ended: Mutex<BTreeMap<Storage, (ClusterId, View)>>,
+    /// The group of the tables in ram is wanted for locks too.
+    locks: watch::Sender<bool>,
 }
 
 /// That of one storage.
@@ -98,6 +100,21 @@ impl Here {
     /// The one to use, now and whenever that changes.
     pub(super) fn replica(&self, storage: Storage) -> watch::Receiver<Option<Replica>> {
         self.of(storage).used.subscribe()
+    }
+
+    /// The group of the tables in ram is wanted from now on for locks too, whether there are tables or not.
+    pub(crate) fn wants_locks(&self) {
+        self.locks.send_if_modified(|wanted| !std::mem::replace(wanted, true));
+    }
+
+    /// Whether it is, and whenever that changes.
+    pub(super) fn locks_wanted(&self) -> watch::Receiver<bool> {
+        self.locks.subscribe()
+    }
+
+    /// The way to the group of a storage, by the replica to use now.
+    pub(crate) fn group(&self, storage: Storage) -> Option<Arc<dyn Group>> {
+        self.of(storage).used.borrow().as_ref().and_then(Replica::group)
     }
 
     fn of(&self, storage: Storage) -> &Place {

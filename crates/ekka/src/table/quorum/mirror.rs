@@ -50,6 +50,7 @@ pub(in crate::table) struct Mirror {
     here: Arc<Here>,
     committed: watch::Receiver<Arc<Committed>>,
     views: watch::Receiver<Arc<View>>,
+    locks: watch::Receiver<bool>,
     /// Since when this node's own replica cannot be used.
     unfit_since: Option<Instant>,
     /// How many nodes could not answer: the next is asked then.
@@ -65,7 +66,8 @@ impl Mirror {
         views: watch::Receiver<Arc<View>>,
     ) -> Self {
         let lane = Lane { hub, storage };
-        Self { lane, here, committed, views, unfit_since: None, turn: 0, followed: None }
+        let locks = here.locks_wanted();
+        Self { lane, here, committed, views, locks, unfit_since: None, turn: 0, followed: None }
     }
 
     /// Runs until it is dropped.
@@ -79,8 +81,12 @@ impl Mirror {
                 self.here.follows(self.lane.storage, None);
                 if holds {
                     sleep(LOOK).await;
-                } else if self.committed.changed().await.is_err() {
-                    return;
+                } else {
+                    tokio::select! {
+                        changed = self.committed.changed() => if changed.is_err() { return },
+                        // It changes once, and lives as long as this.
+                        _ = self.locks.changed() => {}
+                    }
                 }
                 continue;
             }
@@ -109,13 +115,14 @@ impl Mirror {
         }
     }
 
-    /// Whether this node holds quorum tables of the storage.
+    /// Whether this node holds quorum tables of the storage, or locks are in its group and wanted here.
     fn holds(&mut self) -> bool {
+        let locks = self.lane.storage == Storage::Ram && *self.locks.borrow();
         let me = self.views.borrow().me.node_id;
         let committed = self.committed.borrow_and_update();
         let is_one = |kind, storage| kind == Kind::Quorum && storage == self.lane.storage;
         committed.members.contains(&me)
-            && committed.tables.values().any(|entry| is_one(entry.schema.kind, entry.schema.storage))
+            && (locks || committed.tables.values().any(|entry| is_one(entry.schema.kind, entry.schema.storage)))
     }
 
     /// Whether it has no replica of its own that can be used.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ekka::admin::NodeApi;
+use ekka::admin::dto::HoldRequest;
 use ekka::consensus::GroupError;
 use ekka::core::control::{Command, CommandError, Reply};
 use ekka::core::decision::{Decision, DecisionId};
@@ -19,6 +20,7 @@ use ekka::core::view::{
 };
 use ekka::env::BoxFuture;
 use ekka::histogram::Times;
+use ekka::lock::LockError;
 use ekka::node::{BenchGroup, CommitFigures, CommitPlan, Counted, Counters, Signer, StampedEvent};
 use ekka::rpc::{BenchFigures, BenchPlan, CallError, MethodCounts};
 use ekka::storage::DiscFigures;
@@ -373,6 +375,19 @@ impl NodeApi for GivenNode {
     fn count(&self, n: u64) -> BoxFuture<'_, Result<Counted, GroupError>> {
         let refused = || Err(GroupError::NoQuorum("no leader is known".into()));
         Box::pin(async move { if n > 100 { refused() } else { Ok(Counted { generation: 2, numbers: 5..5 + n }) } })
+    }
+
+    fn lock_list(&self) -> BoxFuture<'_, Result<Vec<ekka::lock::LockRow>, LockError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn lock_hold(&self, _: HoldRequest) -> BoxFuture<'_, Result<ekka::lock::Guard, LockError>> {
+        Box::pin(async { Err(LockError::NoQuorum("no leader is known".into())) })
+    }
+
+    fn lock_force_release(&self, name: String, _: String) -> BoxFuture<'_, Result<u64, LockError>> {
+        let none = format!("nobody holds lock {name}");
+        Box::pin(async move { if name == "held" { Ok(1) } else { Err(LockError::Refused(none)) } })
     }
 
     fn call_json(
