@@ -34,7 +34,7 @@ async fn wrong_words_and_later_commands_are_exit_2() {
     let dir = TempDir::new().expect("a directory");
     let near = run(dir.path(), "membrs").await;
     assert!(near.code == Some(2) && near.err.contains("members"), "{near:?}");
-    let later = run(dir.path(), "lock list --json").await;
+    let later = run(dir.path(), "top --json").await;
     let error: Value = serde_json::from_str(&later.err).expect("an error as JSON");
     assert_eq!((later.code, error["error"]["code"].as_str()), (Some(2), Some("not_there_yet")));
     let help = run(dir.path(), "--help").await;
